@@ -1,0 +1,268 @@
+using System.Diagnostics;
+using System.Threading.Channels;
+using Microsoft.Data.Sqlite;
+
+namespace Edge.Common.Storage;
+
+/// <summary>The database file cannot be used, or a write to it failed.</summary>
+public sealed class StoreException : Exception
+{
+    public StoreException(string message)
+        : base(message)
+    {
+    }
+
+    public StoreException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}
+
+/// <summary>One SQLite file in WAL mode with <c>synchronous=FULL</c>: one writer task with group commit, pooled readers.</summary>
+/// <remarks>
+/// <para><see cref="WriteAsync{T}"/> completes after the commit that holds the write is on disk. All writes that wait share one
+/// transaction; each runs in its own savepoint, so one that throws is undone alone and the rest commit.</para>
+/// <para>At open the file is checked (<c>PRAGMA quick_check</c>). A corrupt file is moved to <c>FILE.corrupt-TIMESTAMP</c> and, where
+/// the options allow it, replaced by an empty one; else <see cref="StoreException"/> says where the copy is.</para>
+/// </remarks>
+public sealed class SqliteDatabase : IAsyncDisposable
+{
+    private const int QueueCapacity = 4096;
+    private const int BatchMax = 512;
+    private readonly Channel<Job> _jobs = Channel.CreateBounded<Job>(
+        new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait }); // writers wait: nothing is dropped
+    private readonly SqliteConnection _writer;
+    private readonly string _connectionText;
+    private readonly System.Collections.Concurrent.ConcurrentBag<SqliteConnection> _readers = [];
+    private readonly Task _loop;
+    private bool _disposed;
+
+    private SqliteDatabase(string path, SqliteConnection writer, string connectionText, string? corruptBackup)
+    {
+        Path = path;
+        _writer = writer;
+        _connectionText = connectionText;
+        CorruptBackup = corruptBackup;
+        _loop = Task.Factory.StartNew(RunAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+    }
+
+    public string Path { get; }
+
+    /// <summary>Where a corrupt file was kept when this open replaced it, else null. The opener logs it.</summary>
+    public string? CorruptBackup { get; }
+
+    /// <summary>Writes that wait for the next commit; the bound is 4096.</summary>
+    public int QueueDepth => _jobs.Reader.Count;
+
+    /// <summary>Opens or creates the file (mode 0600) and brings its schema up to date.</summary>
+    /// <param name="migrations">SQL scripts; entry i lifts <c>PRAGMA user_version</c> from i to i+1. Never edit a shipped one.</param>
+    /// <param name="replaceCorrupt">True starts with an empty file when the old one is corrupt (it is kept aside).</param>
+    /// <exception cref="StoreException">Not openable, corrupt, or written by a newer version of the program.</exception>
+    public static SqliteDatabase Open(string path, IReadOnlyList<string> migrations, TimeProvider time, bool replaceCorrupt = false)
+    {
+        SqliteNative.EnsureLoaded();
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
+        string? backup = null;
+        for (var attempt = 0; ; attempt++)
+        {
+            var text = new SqliteConnectionStringBuilder { DataSource = path, Pooling = false, DefaultTimeout = 30 }.ToString();
+            var connection = new SqliteConnection(text);
+            try
+            {
+                if (!File.Exists(path))
+                    using (new FileStream(path, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite }))
+                    {
+                    }
+
+                connection.Open();
+                Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=1000;");
+                var check = (string?)Scalar(connection, "PRAGMA quick_check(1)");
+                if (check != "ok")
+                    throw new SqliteException(check ?? "no answer", 11);
+                Migrate(connection, path, migrations);
+                return new SqliteDatabase(path, connection, text, backup);
+            }
+            catch (SqliteException e) when (e.SqliteErrorCode is 11 or 26)
+            {
+                connection.Dispose();
+                backup = $"{path}.corrupt-{time.GetUtcNow():yyyyMMddTHHmmss}-{attempt}";
+                if (!replaceCorrupt || attempt > 0)
+                    throw new StoreException($"{path} is corrupt ({e.Message}); move it away, or restore it from a backup", e);
+                foreach (var suffix in (string[])["", "-wal", "-shm"])
+                    if (File.Exists(path + suffix))
+                        File.Move(path + suffix, backup + suffix);
+            }
+            catch (Exception e) when (e is SqliteException or IOException or UnauthorizedAccessException)
+            {
+                connection.Dispose();
+                throw new StoreException($"cannot open the database {path}: {e.Message}", e);
+            }
+        }
+    }
+
+    /// <summary>Runs <paramref name="work"/> on the writer connection and completes after its commit. Waits while the queue is full.</summary>
+    /// <remarks>The work runs on the writer's thread: it must not block or wait. What it throws is thrown here, and its changes are undone.</remarks>
+    public async ValueTask<T> WriteAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken = default)
+    {
+        var job = new Job<T>(work);
+        await _jobs.Writer.WriteAsync(job, cancellationToken);
+        return await job.Task;
+    }
+
+    /// <inheritdoc cref="WriteAsync{T}"/>
+    public async ValueTask WriteAsync(Action<SqliteConnection> work, CancellationToken cancellationToken = default)
+        => await WriteAsync(
+            connection =>
+            {
+                work(connection);
+                return true;
+            },
+            cancellationToken);
+
+    /// <summary>Runs <paramref name="work"/> on a read-only connection; sees every write that completed before the call.</summary>
+    public T Read<T>(Func<SqliteConnection, T> work)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (!_readers.TryTake(out var connection))
+        {
+            connection = new SqliteConnection(_connectionText);
+            connection.Open();
+            Execute(connection, "PRAGMA busy_timeout=10000; PRAGMA query_only=ON;");
+        }
+
+        try
+        {
+            return work(connection);
+        }
+        finally
+        {
+            if (_disposed)
+                connection.Dispose();
+            else
+                _readers.Add(connection);
+        }
+    }
+
+    /// <summary>Finishes the queued writes, then closes the file.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        _jobs.Writer.TryComplete();
+        await _loop;
+        while (_readers.TryTake(out var reader))
+            await reader.DisposeAsync();
+        await _writer.DisposeAsync();
+    }
+
+    private async Task RunAsync()
+    {
+        var batch = new List<Job>(BatchMax);
+        while (await _jobs.Reader.WaitToReadAsync())
+        {
+            batch.Clear();
+            while (batch.Count < BatchMax && _jobs.Reader.TryRead(out var job))
+                batch.Add(job);
+            try
+            {
+                Execute(_writer, "BEGIN IMMEDIATE");
+                foreach (var job in batch)
+                {
+                    Execute(_writer, "SAVEPOINT job");
+                    Execute(_writer, job.Run(_writer) ? "RELEASE job" : "ROLLBACK TO job; RELEASE job");
+                }
+
+                Execute(_writer, "COMMIT");
+            }
+            catch (SqliteException e)
+            {
+                // The batch failed as a whole (disk full, I/O error): undo it, tell every waiter.
+                TryRollback();
+                foreach (var job in batch)
+                    job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
+                continue;
+            }
+
+            foreach (var job in batch)
+                job.Complete();
+        }
+    }
+
+    private void TryRollback()
+    {
+        try
+        {
+            Execute(_writer, "ROLLBACK");
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode == 1)
+        {
+            // "no transaction is active": SQLite has rolled back by itself.
+        }
+    }
+
+    private static void Migrate(SqliteConnection connection, string path, IReadOnlyList<string> migrations)
+    {
+        var version = Convert.ToInt32(Scalar(connection, "PRAGMA user_version"), System.Globalization.CultureInfo.InvariantCulture);
+        if (version > migrations.Count)
+            throw new StoreException($"{path} has schema version {version}, this program knows up to {migrations.Count}; run the newer program");
+        for (; version < migrations.Count; version++)
+            Execute(connection, $"BEGIN IMMEDIATE; {migrations[version]}; PRAGMA user_version={version + 1}; COMMIT;");
+    }
+
+    private static void Execute(SqliteConnection connection, string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        command.ExecuteNonQuery();
+    }
+
+    private static object? Scalar(SqliteConnection connection, string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return command.ExecuteScalar();
+    }
+
+    private abstract class Job
+    {
+        public abstract bool Run(SqliteConnection connection);
+
+        public abstract void Complete();
+
+        public abstract void Fail(Exception error);
+    }
+
+    private sealed class Job<T>(Func<SqliteConnection, T> work) : Job
+    {
+        private readonly TaskCompletionSource<T> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private T? _result;
+        private Exception? _error;
+
+        public Task<T> Task => _done.Task;
+
+        public override bool Run(SqliteConnection connection)
+        {
+            try
+            {
+                _result = work(connection);
+                return true;
+            }
+            catch (Exception e) when (e is not UnreachableException)
+            {
+                _error = e; // belongs to the waiter, who gets it in Complete
+                return false;
+            }
+        }
+
+        public override void Complete()
+        {
+            if (_error is null)
+                _done.SetResult(_result!);
+            else
+                _done.SetException(_error);
+        }
+
+        public override void Fail(Exception error) => _done.TrySetException(_error ?? error);
+    }
+}

@@ -1,0 +1,117 @@
+using Edge.Common.Storage;
+using Microsoft.Data.Sqlite;
+
+namespace Edge.Common.Tests.Storage;
+
+[Trait("Category", "Unit")]
+public sealed class SqliteDatabaseTests : IDisposable
+{
+    private static readonly string[] s_schema = ["CREATE TABLE item (key TEXT PRIMARY KEY, value TEXT NOT NULL)"];
+    private readonly string _directory = Directory.CreateTempSubdirectory("edge-sqlite-").FullName;
+
+    private string FilePath => Path.Combine(_directory, "test.db");
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public async Task A_completed_write_is_seen_by_readers_and_after_reopening()
+    {
+        await using (var database = Open())
+        {
+            await database.WriteAsync(connection => Insert(connection, "a", "1"));
+            Assert.Equal("1", database.Read(connection => Value(connection, "a")));
+        }
+
+        await using var again = Open();
+        Assert.Equal("1", again.Read(connection => Value(connection, "a")));
+    }
+
+    [Fact]
+    public async Task A_write_that_throws_is_undone_alone_and_its_waiter_gets_the_exception()
+    {
+        await using var database = Open();
+        var good = database.WriteAsync(connection => Insert(connection, "good", "1"));
+        var bad = database.WriteAsync(connection =>
+        {
+            Insert(connection, "bad", "1");
+            throw new InvalidOperationException("refused");
+        });
+        await good;
+        Assert.Equal("refused", (await Assert.ThrowsAsync<InvalidOperationException>(async () => await bad)).Message);
+        Assert.Null(database.Read(connection => Value(connection, "bad")));
+        Assert.Equal("1", database.Read(connection => Value(connection, "good")));
+    }
+
+    [Fact]
+    public async Task Many_writers_at_once_all_commit()
+    {
+        await using var database = Open();
+        await Task.WhenAll(Enumerable.Range(0, 2000).Select(i => database.WriteAsync(connection => Insert(connection, $"k{i}", "v")).AsTask()));
+        Assert.Equal(2000L, database.Read(connection => Scalar(connection, "SELECT COUNT(*) FROM item")));
+    }
+
+    [Fact]
+    public async Task Queued_writes_are_finished_before_the_file_closes()
+    {
+        var database = Open();
+        var writes = Enumerable.Range(0, 100).Select(i => database.WriteAsync(connection => Insert(connection, $"k{i}", "v")).AsTask()).ToList();
+        await database.DisposeAsync();
+        await Task.WhenAll(writes);
+        await using var again = Open();
+        Assert.Equal(100L, again.Read(connection => Scalar(connection, "SELECT COUNT(*) FROM item")));
+    }
+
+    [Fact]
+    public void A_corrupt_file_is_refused_unless_it_may_be_replaced()
+    {
+        File.WriteAllText(FilePath, new string('x', 8192));
+        var error = Assert.Throws<StoreException>(() => Open());
+        Assert.Contains("is corrupt", error.Message, StringComparison.Ordinal);
+        Assert.True(File.Exists(FilePath));
+    }
+
+    [Fact]
+    public async Task A_corrupt_file_that_may_be_replaced_is_kept_aside()
+    {
+        File.WriteAllText(FilePath, new string('x', 8192));
+        await using var database = SqliteDatabase.Open(FilePath, s_schema, TimeProvider.System, replaceCorrupt: true);
+        Assert.NotNull(database.CorruptBackup);
+        Assert.Equal(8192, new FileInfo(database.CorruptBackup).Length);
+        await database.WriteAsync(connection => Insert(connection, "a", "1"));
+    }
+
+    [Fact]
+    public async Task A_file_of_a_newer_program_is_refused()
+    {
+        await Open().DisposeAsync();
+        var error = Assert.Throws<StoreException>(() => SqliteDatabase.Open(FilePath, [], TimeProvider.System));
+        Assert.Contains("schema version 1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_file_is_readable_by_its_owner_alone()
+    {
+        await using var database = Open();
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(FilePath));
+    }
+
+    private static void Insert(SqliteConnection connection, string key, string value)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = "INSERT INTO item (key, value) VALUES ($key, $value)";
+        command.Parameters.AddWithValue("$key", key);
+        command.Parameters.AddWithValue("$value", value);
+        command.ExecuteNonQuery();
+    }
+
+    private static string? Value(SqliteConnection connection, string key) => (string?)Scalar(connection, $"SELECT value FROM item WHERE key = '{key}'");
+
+    private static object? Scalar(SqliteConnection connection, string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return command.ExecuteScalar();
+    }
+
+    private SqliteDatabase Open() => SqliteDatabase.Open(FilePath, s_schema, TimeProvider.System);
+}
