@@ -1,0 +1,197 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
+
+namespace Edge.Protocol.Grpc;
+
+/// <summary>A gRPC server for unary methods on one unix socket.</summary>
+/// <remarks>A handler's <see cref="GrpcException"/> is the caller's status. Any other exception of it is logged and becomes UNKNOWN; the
+/// server goes on. The caller's <c>grpc-timeout</c> is kept: when it has passed, the handler's token is cancelled and the call ends with
+/// DEADLINE_EXCEEDED.</remarks>
+public sealed partial class GrpcServer : IAsyncDisposable
+{
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode SocketMode = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
+
+    // The longest that a timer can be set to; a deadline beyond it is none.
+    private static readonly TimeSpan s_deadlineMax = TimeSpan.FromMilliseconds(uint.MaxValue - 1);
+
+    private readonly WebApplication _app;
+    private readonly GrpcMethods _methods;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+
+    private GrpcServer(WebApplication app, GrpcMethods methods, TimeProvider time, ILogger log)
+    {
+        _app = app;
+        _methods = methods;
+        _time = time;
+        _log = log;
+    }
+
+    /// <summary>Listens on <paramref name="socketPath"/> (a stale socket file there is replaced) and serves until disposed. The file has
+    /// mode 0660 and at no time more.</summary>
+    /// <param name="time">Clock of the deadlines; the system's when absent.</param>
+    public static async Task<GrpcServer> StartAsync(
+        string socketPath, GrpcMethods methods, ILoggerFactory loggers, CancellationToken cancellationToken, TimeProvider? time = null)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseSockets(options => options.CreateBoundListenSocket = Bind).ConfigureKestrel(options =>
+        {
+            options.Limits.MaxRequestBodySize = GrpcText.MessageSizeMax + GrpcText.PrefixSize;
+            options.ListenUnixSocket(socketPath, listen => listen.Protocols = HttpProtocols.Http2);
+        });
+        File.Delete(socketPath);
+        var app = builder.Build();
+        var server = new GrpcServer(app, methods, time ?? TimeProvider.System, loggers.CreateLogger("grpc"));
+        app.Run(server.ServeAsync);
+        try
+        {
+            await app.StartAsync(cancellationToken).ConfigureAwait(false);
+            return server;
+        }
+        catch
+        {
+            await server.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync() => await _app.DisposeAsync().ConfigureAwait(false);
+
+    /// <summary>Binds a socket whose file nobody but the owner can use. Linux gives the file the socket's own mode less the umask, so a mode
+    /// set before the bind holds from the first moment.</summary>
+    internal static Socket BindPrivate(EndPoint endpoint)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            using (var handle = new SafeFileHandle(socket.Handle, ownsHandle: false))
+                File.SetUnixFileMode(handle, OwnerOnly);
+            socket.Bind(endpoint);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    // The group is let in after the bind, as the umask may forbid it there; until the socket listens nobody can connect anyway.
+    private static Socket Bind(EndPoint endpoint)
+    {
+        var socket = BindPrivate(endpoint);
+        File.SetUnixFileMode(endpoint.ToString()!, SocketMode);
+        return socket;
+    }
+
+    private static CancellationTokenSource? Deadline(HttpRequest request, TimeProvider time)
+    {
+        if (request.Headers["grpc-timeout"].ToString() is not { Length: > 0 } text)
+            return null;
+        if (!GrpcText.TryTimeout(text, out var deadline))
+            throw new GrpcException(GrpcStatusCode.Internal, $"malformed grpc-timeout '{text}'; it is up to eight digits and one of H, M, S, m, u, n");
+        return deadline > s_deadlineMax ? null : new CancellationTokenSource(deadline, time);
+    }
+
+    private static async Task<ReadOnlyMemory<byte>> ReadAsync(PipeReader body, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var prefix = new byte[GrpcText.PrefixSize];
+            var stream = body.AsStream();
+            await stream.ReadExactlyAsync(prefix, cancellationToken).ConfigureAwait(false);
+            if (prefix[0] != 0)
+                throw new GrpcException(GrpcStatusCode.Unimplemented, "compressed requests are not supported");
+            var length = BinaryPrimitives.ReadUInt32BigEndian(prefix.AsSpan(1));
+            if (length > GrpcText.MessageSizeMax)
+                throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"request of {length} bytes is over the limit of {GrpcText.MessageSizeMax}");
+            var message = new byte[length];
+            await stream.ReadExactlyAsync(message, cancellationToken).ConfigureAwait(false);
+            return message;
+        }
+        catch (EndOfStreamException e)
+        {
+            throw new GrpcException(GrpcStatusCode.Internal, "the request ends inside a message", e);
+        }
+        catch (Microsoft.AspNetCore.Http.BadHttpRequestException e) when (e.StatusCode == StatusCodes.Status413PayloadTooLarge)
+        {
+            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"the request is over the limit of {GrpcText.MessageSizeMax} bytes", e);
+        }
+    }
+
+    private async Task ServeAsync(HttpContext context)
+    {
+        context.Response.ContentType = "application/grpc";
+        var path = context.Request.Path.Value ?? "";
+        var answer = ReadOnlyMemory<byte>.Empty;
+        var status = GrpcStatusCode.Ok;
+        var detail = "";
+        CancellationTokenSource? deadline = null;
+        try
+        {
+            deadline = Deadline(context.Request, _time);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, deadline?.Token ?? CancellationToken.None);
+            answer = await AnswerAsync(path, context.Request.BodyReader, limit.Token).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            // The outermost frame of a call: whatever it throws ends this call and no other.
+            if (context.RequestAborted.IsCancellationRequested)
+                return;
+            (status, detail) = Translate(path, e, deadline?.IsCancellationRequested == true);
+        }
+        finally
+        {
+            deadline?.Dispose();
+        }
+
+        if (answer.Length > 0)
+            await context.Response.Body.WriteAsync(answer, context.RequestAborted).ConfigureAwait(false);
+        context.Response.AppendTrailer("grpc-status", ((int)status).ToString(CultureInfo.InvariantCulture));
+        if (detail.Length > 0)
+            context.Response.AppendTrailer("grpc-message", GrpcText.Escape(detail));
+    }
+
+    // The answer with its prefix.
+    private async Task<ReadOnlyMemory<byte>> AnswerAsync(string path, PipeReader body, CancellationToken cancellationToken)
+    {
+        var handler = _methods.Find(path) ?? throw new GrpcException(GrpcStatusCode.Unimplemented, $"unknown method {path}");
+        var answer = await handler(await ReadAsync(body, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+        var size = answer.CalculateSize();
+        if (size > GrpcText.MessageSizeMax)
+            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"answer of {size} bytes is over the limit of {GrpcText.MessageSizeMax}");
+        var bytes = new byte[GrpcText.PrefixSize + size];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(1), (uint)size);
+        answer.WriteTo(bytes.AsSpan(GrpcText.PrefixSize));
+        return bytes;
+    }
+
+    private (GrpcStatusCode Status, string Detail) Translate(string path, Exception e, bool late)
+    {
+        switch (e)
+        {
+            case GrpcException chosen:
+                return (chosen.Code, chosen.Detail);
+            case OperationCanceledException when late:
+                return (GrpcStatusCode.DeadlineExceeded, $"{path}: the caller's deadline has passed");
+            default:
+                HandlerFailed(_log, path, e);
+                return (GrpcStatusCode.Unknown, e.Message);
+        }
+    }
+
+    [LoggerMessage(3300, LogLevel.Error, "{Path}: the handler failed; its caller gets UNKNOWN")]
+    private static partial void HandlerFailed(ILogger logger, string path, Exception exception);
+}

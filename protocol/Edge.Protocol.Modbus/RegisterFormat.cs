@@ -1,0 +1,199 @@
+using System.Buffers.Binary;
+using System.Globalization;
+
+namespace Edge.Protocol.Modbus;
+
+/// <summary>How a number lies in registers.</summary>
+public enum RegisterType
+{
+    Bool,
+    Int16,
+    UInt16,
+    Int32,
+    UInt32,
+    Int64,
+    UInt64,
+    Float,
+    Double,
+}
+
+/// <summary>Turns registers into the text of a value and back. <c>value = raw * Scale + Offset</c>.</summary>
+/// <param name="Type">Form of the raw number; Bool takes one bit of one register.</param>
+/// <param name="SwapBytes">True when each register has its low byte first.</param>
+/// <param name="SwapWords">True when the lowest register comes first.</param>
+/// <param name="Scale">Factor; not 0.</param>
+/// <param name="Offset">Added after scaling.</param>
+/// <param name="Bit">For Bool, the bit of the register, 0 (lowest) to 15.</param>
+/// <remarks>Whole numbers are scaled in decimal arithmetic, so 215 * 0.1 is exactly 21.5 and every value that a register can hold comes
+/// back to the same register. Unscaled floating-point values are written in the shortest form that reads back to the same bits.</remarks>
+public sealed record RegisterFormat(
+    RegisterType Type, bool SwapBytes = false, bool SwapWords = false, decimal Scale = 1, decimal Offset = 0, int Bit = 0)
+{
+    /// <summary>Registers that one value takes.</summary>
+    public int RegisterCount => Type switch
+    {
+        RegisterType.Bool or RegisterType.Int16 or RegisterType.UInt16 => 1,
+        RegisterType.Int32 or RegisterType.UInt32 or RegisterType.Float => 2,
+        _ => 4,
+    };
+
+    private bool IsScaled => Scale != 1 || Offset != 0;
+
+    /// <summary>The value's text: invariant culture, <c>true</c>/<c>false</c> for Bool.</summary>
+    /// <param name="registers">Exactly <see cref="RegisterCount"/> registers as read.</param>
+    public string Decode(ReadOnlySpan<ushort> registers)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(registers.Length, RegisterCount);
+        Span<byte> bytes = stackalloc byte[8];
+        Order(registers, bytes);
+        return Type switch
+        {
+            RegisterType.Bool => (BinaryPrimitives.ReadUInt16BigEndian(bytes) >> Bit & 1) == 1 ? "true" : "false",
+            RegisterType.Int16 => Whole(BinaryPrimitives.ReadInt16BigEndian(bytes)),
+            RegisterType.UInt16 => Whole(BinaryPrimitives.ReadUInt16BigEndian(bytes)),
+            RegisterType.Int32 => Whole(BinaryPrimitives.ReadInt32BigEndian(bytes)),
+            RegisterType.UInt32 => Whole(BinaryPrimitives.ReadUInt32BigEndian(bytes)),
+            RegisterType.Int64 => Whole(BinaryPrimitives.ReadInt64BigEndian(bytes)),
+            RegisterType.UInt64 => Whole(BinaryPrimitives.ReadUInt64BigEndian(bytes)),
+            RegisterType.Float when !IsScaled => BinaryPrimitives.ReadSingleBigEndian(bytes).ToString("R", CultureInfo.InvariantCulture),
+            RegisterType.Float => Real(BinaryPrimitives.ReadSingleBigEndian(bytes)),
+            _ => Real(BinaryPrimitives.ReadDoubleBigEndian(bytes)),
+        };
+    }
+
+    /// <summary>The registers for a value's text. Bool ignores <see cref="Bit"/> here: see <see cref="EncodeBit"/>.</summary>
+    /// <returns>False with the reason when the text is no number or does not fit the type.</returns>
+    public bool TryEncode(string text, out ushort[] registers, out string error)
+    {
+        registers = new ushort[RegisterCount];
+        error = "";
+        Span<byte> bytes = stackalloc byte[8];
+        switch (Type)
+        {
+            case RegisterType.Bool:
+                if (!TryParseBool(text, out var flag, out error))
+                    return false;
+                BinaryPrimitives.WriteUInt16BigEndian(bytes, flag ? (ushort)1 : (ushort)0);
+                break;
+            case RegisterType.Float or RegisterType.Double:
+                if (!double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var real))
+                {
+                    error = $"'{text}' is not a number";
+                    return false;
+                }
+
+                if (Type == RegisterType.Float && !IsScaled)
+                {
+                    // Parsed as float at once: going through double would round twice.
+                    var single = float.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
+                    if (float.IsInfinity(single) && !double.IsInfinity(real))
+                    {
+                        error = $"{text} does not fit a float register";
+                        return false;
+                    }
+
+                    BinaryPrimitives.WriteSingleBigEndian(bytes, single);
+                    break;
+                }
+
+                var raw = IsScaled ? (real - (double)Offset) / (double)Scale : real;
+                if (Type == RegisterType.Double)
+                    BinaryPrimitives.WriteDoubleBigEndian(bytes, raw);
+                else
+                    BinaryPrimitives.WriteSingleBigEndian(bytes, (float)raw);
+                break;
+            default:
+                if (!TryWhole(text, bytes, out error))
+                    return false;
+                break;
+        }
+
+        for (var i = 0; i < registers.Length; i++)
+        {
+            var word = BinaryPrimitives.ReadUInt16BigEndian(bytes[(2 * i)..]);
+            registers[SwapWords ? registers.Length - 1 - i : i] = SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word;
+        }
+
+        return true;
+    }
+
+    /// <summary>The register with <see cref="Bit"/> set or cleared and the others as they were.</summary>
+    public ushort EncodeBit(ushort current, bool value)
+    {
+        var word = SwapBytes ? BinaryPrimitives.ReverseEndianness(current) : current;
+        word = (ushort)(value ? word | 1 << Bit : word & ~(1 << Bit));
+        return SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word;
+    }
+
+    /// <summary>Reads <c>true</c>, <c>false</c>, <c>1</c>, <c>0</c>, <c>on</c> or <c>off</c> in any case.</summary>
+    public static bool TryParseBool(string text, out bool value, out string error)
+    {
+        bool? parsed = text.Trim().ToLowerInvariant() switch
+        {
+            "true" or "1" or "on" => true,
+            "false" or "0" or "off" => false,
+            _ => null,
+        };
+        value = parsed ?? false;
+        error = parsed is null ? $"'{text}' is neither true nor false" : "";
+        return parsed is not null;
+    }
+
+    private void Order(ReadOnlySpan<ushort> registers, Span<byte> bytes)
+    {
+        for (var i = 0; i < registers.Length; i++)
+        {
+            var word = registers[SwapWords ? registers.Length - 1 - i : i];
+            BinaryPrimitives.WriteUInt16BigEndian(bytes[(2 * i)..], SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word);
+        }
+    }
+
+    private string Whole(decimal raw)
+    {
+        if (!IsScaled)
+            return raw.ToString(CultureInfo.InvariantCulture);
+        try
+        {
+            var text = (raw * Scale + Offset).ToString(CultureInfo.InvariantCulture);
+            return text.Contains('.', StringComparison.Ordinal) ? text.TrimEnd('0').TrimEnd('.') : text;
+        }
+        catch (OverflowException)
+        {
+            // A scale beyond what decimal holds: the nearest double is the best there is.
+            return Real((double)raw);
+        }
+    }
+
+    private string Real(double raw) => (IsScaled ? raw * (double)Scale + (double)Offset : raw).ToString("R", CultureInfo.InvariantCulture);
+
+    private bool TryWhole(string text, Span<byte> bytes, out string error)
+    {
+        if (!decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value))
+        {
+            error = $"'{text}' is not a number, or too large";
+            return false;
+        }
+
+        try
+        {
+            var raw = decimal.Round((value - Offset) / Scale, MidpointRounding.AwayFromZero);
+            switch (Type)
+            {
+                case RegisterType.Int16: BinaryPrimitives.WriteInt16BigEndian(bytes, checked((short)raw)); break;
+                case RegisterType.UInt16: BinaryPrimitives.WriteUInt16BigEndian(bytes, checked((ushort)raw)); break;
+                case RegisterType.Int32: BinaryPrimitives.WriteInt32BigEndian(bytes, checked((int)raw)); break;
+                case RegisterType.UInt32: BinaryPrimitives.WriteUInt32BigEndian(bytes, checked((uint)raw)); break;
+                case RegisterType.Int64: BinaryPrimitives.WriteInt64BigEndian(bytes, checked((long)raw)); break;
+                default: BinaryPrimitives.WriteUInt64BigEndian(bytes, checked((ulong)raw)); break;
+            }
+        }
+        catch (OverflowException)
+        {
+            error = $"{text} does not fit an {Type} register with scale {Scale.ToString(CultureInfo.InvariantCulture)}";
+            return false;
+        }
+
+        error = "";
+        return true;
+    }
+}
