@@ -1,0 +1,232 @@
+using System.Collections.Concurrent;
+using System.Text.Json.Nodes;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Kubernetes;
+
+/// <summary>A local copy of one kind's objects, kept current by list and watch. One loop reads and calls the handler, so changes arrive in
+/// order and one at a time; the cache already has the change when the handler sees it. What the handler throws is logged and the change counts as
+/// delivered: keep retries in a queue of your own.</summary>
+/// <remarks>Reads are safe on any thread. Objects are shared: never change one, <c>DeepClone()</c> first.</remarks>
+public sealed partial class Informer : IAsyncDisposable
+{
+    private static readonly TimeSpan s_backoffMin = TimeSpan.FromSeconds(0.2);
+    private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_shortWatch = TimeSpan.FromSeconds(1);
+
+    private readonly IKubeClient _client;
+    private readonly ResourceKind _kind;
+    private readonly string? _namespace;
+    private readonly ListOptions _options;
+    private readonly TimeProvider _time;
+    private readonly Random _random;
+    private readonly ILogger _logger;
+    private readonly ConcurrentDictionary<(string Namespace, string Name), JsonObject> _cache = new();
+    private readonly TaskCompletionSource _synced = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _stop = new();
+    private Func<ObjectChange, CancellationToken, ValueTask> _onChange = (_, _) => default;
+    private Task? _loop;
+    private string _resourceVersion = "";
+    private int _failures;
+
+    /// <param name="client">The API.</param>
+    /// <param name="kind">What to keep.</param>
+    /// <param name="namespace">Null for all namespaces and for cluster-scoped kinds.</param>
+    /// <param name="options">Selectors; an object that stops to match counts as deleted.</param>
+    /// <param name="time">Clock of the backoff.</param>
+    /// <param name="random">Jitter of the backoff; may be shared with other informers.</param>
+    /// <param name="logger">Where failures of list and watch go.</param>
+    public Informer(IKubeClient client, ResourceKind kind, string? @namespace, ListOptions options, TimeProvider time, Random random, ILogger logger)
+    {
+        _client = client;
+        _kind = kind;
+        _namespace = @namespace;
+        _options = options;
+        _time = time;
+        _random = random;
+        _logger = logger;
+    }
+
+    /// <summary>What to keep of each object, to save memory; applied before caching and delivery. Metadata's name, namespace, uid and
+    /// resourceVersion must survive. Null keeps all.</summary>
+    public Func<JsonObject, JsonObject>? Transform { get; init; }
+
+    public ResourceKind Kind => _kind;
+
+    /// <summary>Completes when the first list has been delivered; cancelled when the informer is disposed before.</summary>
+    public Task Synced => _synced.Task;
+
+    /// <summary>Starts to list and watch. Call once.</summary>
+    public void Start(Func<ObjectChange, CancellationToken, ValueTask> onChange)
+    {
+        if (_loop is not null)
+            throw new InvalidOperationException("The informer has been started already.");
+        _onChange = onChange;
+        _loop = Task.Run(() => RunAsync(_stop.Token));
+    }
+
+    /// <summary>The object, or null. Cluster-scoped objects have no namespace: null or empty.</summary>
+    public JsonObject? Get(string? @namespace, string name) => _cache.GetValueOrDefault((@namespace ?? "", name));
+
+    /// <summary>All objects of one moment, in no order.</summary>
+    public IReadOnlyCollection<JsonObject> List() => [.. _cache.Values];
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        if (_loop is not null)
+            await _loop;
+        _synced.TrySetCanceled();
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync(CancellationToken token)
+    {
+        try
+        {
+            while (true)
+            {
+                try
+                {
+                    if (_resourceVersion.Length == 0)
+                        await ListAsync(token);
+                    await WatchAsync(token);
+                    continue;
+                }
+                catch (KubeException e) when (e.Code == 410)
+                {
+                    LogExpired(_logger, _kind.Plural, _resourceVersion);
+                    _resourceVersion = "";
+                }
+                catch (KubeException e)
+                {
+                    LogFailed(_logger, _kind.Plural, _resourceVersion.Length == 0 ? "list" : "watch", e.Code, e.Message);
+
+                    // What the server does not know or does not want to serve from this version: start from a list.
+                    if (e.Code is >= 400 and < 500 and not (401 or 403 or 429))
+                        _resourceVersion = "";
+                }
+                catch (Exception e) when (!token.IsCancellationRequested)
+                {
+                    LogUnexpected(_logger, _kind.Plural, e);
+                    _resourceVersion = "";
+                }
+
+                await BackOffAsync(token);
+            }
+        }
+        catch (OperationCanceledException) when (token.IsCancellationRequested)
+        {
+            // Disposed.
+        }
+    }
+
+    private async Task ListAsync(CancellationToken token)
+    {
+        var list = await _client.ListAsync(_kind, _namespace, _options, token);
+        var gone = _cache.Keys.ToHashSet();
+        foreach (var item in list.Items)
+        {
+            gone.Remove((item.Namespace(), item.Name()));
+            await PutAsync(item, token);
+        }
+
+        // The last state known is all there is of what went while nobody watched.
+        foreach (var key in gone)
+            await RemoveAsync(key, null, token);
+        _resourceVersion = list.ResourceVersion;
+        _synced.TrySetResult();
+    }
+
+    private async Task WatchAsync(CancellationToken token)
+    {
+        var began = _time.GetTimestamp();
+        var any = false;
+        await foreach (var change in _client.WatchAsync(_kind, _namespace, _resourceVersion, _options, token))
+        {
+            any = true;
+            _failures = 0;
+            var obj = change.Object;
+            switch (change.Type)
+            {
+                case WatchEventType.Added or WatchEventType.Modified:
+                    await PutAsync(obj, token);
+                    break;
+                case WatchEventType.Deleted:
+                    await RemoveAsync((obj.Namespace(), obj.Name()), obj, token);
+                    break;
+            }
+
+            if (obj.ResourceVersion() is { Length: > 0 } version)
+                _resourceVersion = version;
+        }
+
+        // A server that ends each watch at once must not be asked in a tight loop.
+        if (!any && _time.GetElapsedTime(began) < s_shortWatch)
+            await BackOffAsync(token);
+        else
+            _failures = 0;
+    }
+
+    private async ValueTask PutAsync(JsonObject obj, CancellationToken token)
+    {
+        obj = Transform?.Invoke(obj) ?? obj;
+        var key = (obj.Namespace(), obj.Name());
+        var old = _cache.GetValueOrDefault(key);
+        if (old is not null && old.Uid() != obj.Uid())
+        {
+            // Deleted and made anew while nobody watched: two objects, so two changes.
+            await RemoveAsync(key, null, token);
+            old = null;
+        }
+
+        if (old is not null && old.ResourceVersion() == obj.ResourceVersion() && obj.ResourceVersion().Length > 0)
+            return;
+        _cache[key] = obj;
+        await DeliverAsync(new ObjectChange(old is null ? ChangeType.Added : ChangeType.Updated, obj, old), token);
+    }
+
+    private async ValueTask RemoveAsync((string Namespace, string Name) key, JsonObject? last, CancellationToken token)
+    {
+        if (!_cache.TryRemove(key, out var old))
+            return;
+        last = last is null ? old : Transform?.Invoke(last) ?? last;
+        await DeliverAsync(new ObjectChange(ChangeType.Deleted, last, old), token);
+    }
+
+    private async ValueTask DeliverAsync(ObjectChange change, CancellationToken token)
+    {
+        try
+        {
+            await _onChange(change, token);
+        }
+        catch (Exception e) when (!token.IsCancellationRequested)
+        {
+            LogHandlerFailed(_logger, _kind.Plural, change.Object.Namespace(), change.Object.Name(), e);
+        }
+    }
+
+    private async Task BackOffAsync(CancellationToken token)
+    {
+        _failures++;
+        TimeSpan wait;
+        lock (_random)
+        {
+            wait = Backoff.FullJitter(_failures, s_backoffMin, s_backoffMax, _random);
+        }
+
+        await Task.Delay(wait, _time, token);
+    }
+
+    [LoggerMessage(3100, LogLevel.Information, "{Kind}: version {Version} is no longer in the server's history; listing again")]
+    private static partial void LogExpired(ILogger logger, string kind, string version);
+
+    [LoggerMessage(3101, LogLevel.Warning, "{Kind}: {What} failed ({Code}), trying again: {Message}")]
+    private static partial void LogFailed(ILogger logger, string kind, string what, int code, string message);
+
+    [LoggerMessage(3102, LogLevel.Error, "{Kind}: the handler failed for {Namespace}/{Name}")]
+    private static partial void LogHandlerFailed(ILogger logger, string kind, string @namespace, string name, Exception exception);
+
+    [LoggerMessage(3103, LogLevel.Error, "{Kind}: unexpected failure; listing again")]
+    private static partial void LogUnexpected(ILogger logger, string kind, Exception exception);
+}

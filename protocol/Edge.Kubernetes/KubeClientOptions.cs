@@ -1,0 +1,48 @@
+using System.Security.Cryptography.X509Certificates;
+
+namespace Edge.Kubernetes;
+
+/// <summary>Where a Kubernetes API is and who we are there. Holds secrets: do not log it (the record prints only the server).</summary>
+public sealed record KubeClientOptions
+{
+    /// <summary>Scheme, host, port and, behind some proxies, a path: <c>https://127.0.0.1:6443</c>.</summary>
+    public required Uri Server { get; init; }
+
+    /// <summary>The only authorities (PEM, one or more) that may have signed the server's certificate; null trusts the system's.</summary>
+    public string? CertificateAuthorityPem { get; init; }
+
+    /// <summary>The name the server's certificate must have, when it is not the host of <see cref="Server"/>.</summary>
+    public string? TlsServerName { get; init; }
+
+    /// <summary>Accepts every server certificate. Only what a kubeconfig says with <c>insecure-skip-tls-verify</c>.</summary>
+    public bool InsecureSkipTlsVerify { get; init; }
+
+    /// <summary>The client certificate with its private key, or null.</summary>
+    public X509Certificate2? ClientCertificate { get; init; }
+
+    /// <summary>A bearer token, or null.</summary>
+    public string? Token { get; init; }
+
+    /// <summary>A file with a bearer token that is read again each minute, as projected service account tokens change; wins over <see cref="Token"/>.</summary>
+    public string? TokenFile { get; init; }
+
+    /// <summary>The context's namespace, <c>default</c> where the file names none.</summary>
+    public string DefaultNamespace { get; init; } = "default";
+
+    /// <summary>Objects a list page holds at most. Default 500; smaller costs round trips, larger costs memory for one answer.</summary>
+    public int PageSize { get; init; } = 500;
+
+    /// <summary>How long one request other than a watch may take, with its retries and the waits between. Default 60 s.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>The shortest time after which the server is asked to end a watch; the longest is twice that. Default 5 minutes.</summary>
+    public TimeSpan WatchTimeoutMin { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>The largest watch event, in bytes. Default 16 MiB; Kubernetes' own objects end at about 1.5 MiB.</summary>
+    public int WatchLineSizeMax { get; init; } = 16 * 1024 * 1024;
+
+    /// <summary>The largest answer to any other request, in bytes. Default 256 MiB.</summary>
+    public int AnswerSizeMax { get; init; } = 256 * 1024 * 1024;
+
+    public override string ToString() => $"{nameof(KubeClientOptions)} {{ {Server} }}";
+}

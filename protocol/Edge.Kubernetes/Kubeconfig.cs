@@ -1,0 +1,165 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Common.Configuration;
+
+namespace Edge.Kubernetes;
+
+/// <summary>Reads kubeconfig files and a pod's own service account. Problems are a <see cref="ConfigException"/> with file, entry and key; contents of keys
+/// and tokens are never in it.</summary>
+public static class Kubeconfig
+{
+    private const string ServiceAccountDirectory = "/var/run/secrets/kubernetes.io/serviceaccount";
+    private const long FileSizeMax = 16 * 1024 * 1024;
+
+    /// <summary>The options for <paramref name="context"/>, or for the file's current context when null.</summary>
+    public static KubeClientOptions Load(string path, string? context = null)
+    {
+        if (!File.Exists(path))
+            throw new ConfigException([$"{path}: there is no such kubeconfig"]);
+        return Parse(path, ReadFile(path, "kubeconfig"), context);
+    }
+
+    /// <summary>As <see cref="Load"/> for text; <paramref name="path"/> stands in errors, and its directory is where relative file names start.</summary>
+    public static KubeClientOptions Parse(string path, string text, string? context = null)
+    {
+        JsonObject root;
+        try
+        {
+            var documents = YamlReader.ReadAll(text, plainAsText: true);
+            root = documents is [JsonObject one] ? one : throw new ConfigException([$"{path}: must be one YAML mapping with clusters, contexts and users"]);
+        }
+        catch (ManifestException e)
+        {
+            throw new ConfigException([$"{path}: {e.Message}"]);
+        }
+
+        var name = context ?? root.Text("current-context");
+        if (name.Length == 0)
+            throw new ConfigException([$"{path}: has no current-context; its contexts: {Names(root, "contexts")}"]);
+        var chosen = Entry(path, root, "contexts", "context", name);
+        var cluster = Entry(path, root, "clusters", "cluster", Required(path, chosen, $"context '{name}'", "cluster"));
+        var user = chosen.Text("user") is { Length: > 0 } userName ? Entry(path, root, "users", "user", userName) : [];
+        return Options(path, name, chosen, cluster, user);
+    }
+
+    /// <summary>The API server and the service account of the pod that this process runs in.</summary>
+    public static KubeClientOptions InCluster()
+    {
+        var host = Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_HOST");
+        var port = Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT");
+        if (string.IsNullOrEmpty(host) || string.IsNullOrEmpty(port))
+            throw new ConfigException(["not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; give a kubeconfig"]);
+        var namespaceFile = Path.Combine(ServiceAccountDirectory, "namespace");
+        return new KubeClientOptions
+        {
+            Server = new Uri($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}"),
+            CertificateAuthorityPem = ReadFile(Path.Combine(ServiceAccountDirectory, "ca.crt"), "certificate authority of the service account"),
+            TokenFile = Path.Combine(ServiceAccountDirectory, "token"),
+            DefaultNamespace = File.Exists(namespaceFile) ? ReadFile(namespaceFile, "namespace of the service account").Trim() : "default",
+        };
+    }
+
+    private static KubeClientOptions Options(string path, string name, JsonObject context, JsonObject cluster, JsonObject user)
+    {
+        var server = Required(path, cluster, $"the cluster of context '{name}'", "server");
+        if (!Uri.TryCreate(server, UriKind.Absolute, out var uri) || (uri.Scheme != "https" && uri.Scheme != "http"))
+            throw new ConfigException([$"{path}: server '{server}' must be an https URL"]);
+        foreach (var key in new[] { "exec", "auth-provider", "username" })
+        {
+            if (user.ContainsKey(key))
+                throw new ConfigException([$"{path}: the user of context '{name}' has '{key}', which is not supported; use a client certificate, token or tokenFile"]);
+        }
+
+        var insecure = Truth(path, cluster, "insecure-skip-tls-verify");
+        var authority = Data(path, cluster, "certificate-authority");
+        if (insecure && authority is not null)
+            throw new ConfigException([$"{path}: certificate-authority and insecure-skip-tls-verify exclude each other"]);
+        if (authority is not null && !authority.Contains("-----BEGIN CERTIFICATE-----", StringComparison.Ordinal))
+            throw new ConfigException([$"{path}: certificate-authority has no PEM certificate"]);
+        return new KubeClientOptions
+        {
+            Server = uri,
+            CertificateAuthorityPem = authority,
+            InsecureSkipTlsVerify = insecure,
+            TlsServerName = cluster.Text("tls-server-name") is { Length: > 0 } tlsName ? tlsName : null,
+            ClientCertificate = Certificate(path, user),
+            Token = user.Text("token") is { Length: > 0 } token ? token : null,
+            TokenFile = user.Text("tokenFile") is { Length: > 0 } file ? Resolve(path, file) : null,
+            DefaultNamespace = context.Text("namespace") is { Length: > 0 } space ? space : "default",
+        };
+    }
+
+    private static X509Certificate2? Certificate(string path, JsonObject user)
+    {
+        var certificate = Data(path, user, "client-certificate");
+        var key = Data(path, user, "client-key");
+        if (certificate is null && key is null)
+            return null;
+        if (certificate is null || key is null)
+            throw new ConfigException([$"{path}: client-certificate and client-key must both be given (or their -data forms)"]);
+        try
+        {
+            return X509Certificate2.CreateFromPem(certificate, key);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            throw new ConfigException([$"{path}: the client certificate and key cannot be used: {e.Message}"]);
+        }
+    }
+
+    // Kubernetes: the -data form wins over the file.
+    private static string? Data(string path, JsonObject entry, string key)
+    {
+        if (entry.Text($"{key}-data") is { Length: > 0 } data)
+        {
+            try
+            {
+                return Encoding.UTF8.GetString(Convert.FromBase64String(data));
+            }
+            catch (FormatException)
+            {
+                throw new ConfigException([$"{path}: {key}-data is not base64"]);
+            }
+        }
+
+        return entry.Text(key) is { Length: > 0 } file ? ReadFile(Resolve(path, file), $"{key} of {path}") : null;
+    }
+
+    private static bool Truth(string path, JsonObject entry, string key) => entry.Text(key) switch
+    {
+        "" or "false" => false,
+        "true" => true,
+        var other => throw new ConfigException([$"{path}: {key} is '{other}', must be true or false"]),
+    };
+
+    private static JsonObject Entry(string path, JsonObject root, string list, string key, string name)
+    {
+        var entry = root.Items(list).FirstOrDefault(item => item.Text("name") == name)
+            ?? throw new ConfigException([$"{path}: there is no '{name}' under {list}; known: {Names(root, list)}"]);
+        return entry[key] as JsonObject ?? throw new ConfigException([$"{path}: '{name}' under {list} has no '{key}' mapping"]);
+    }
+
+    private static string Names(JsonObject root, string list)
+        => root.Items(list).Select(item => item.Text("name")).ToArray() is { Length: > 0 } names ? string.Join(", ", names) : "none";
+
+    private static string Required(string path, JsonObject entry, string what, string key)
+        => entry.Text(key) is { Length: > 0 } value ? value : throw new ConfigException([$"{path}: {what} has no {key}"]);
+
+    private static string Resolve(string path, string file) => Path.GetFullPath(file, Path.GetDirectoryName(Path.GetFullPath(path))!);
+
+    private static string ReadFile(string file, string what)
+    {
+        try
+        {
+            if (new FileInfo(file) is { Exists: true, Length: > FileSizeMax })
+                throw new ConfigException([$"{file}: is larger than {FileSizeMax} bytes"]);
+            return File.ReadAllText(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigException([$"{file}: the {what} cannot be read: {e.Message}"]);
+        }
+    }
+}

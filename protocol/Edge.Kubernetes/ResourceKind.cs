@@ -1,0 +1,31 @@
+namespace Edge.Kubernetes;
+
+/// <summary>A served resource: group, version, plural name, kind and scope.</summary>
+public sealed record ResourceKind(string Group, string Version, string Plural, string Kind, bool Namespaced)
+{
+    public static readonly ResourceKind Namespace = new("", "v1", "namespaces", "Namespace", false);
+    public static readonly ResourceKind Node = new("", "v1", "nodes", "Node", false);
+    public static readonly ResourceKind Pod = new("", "v1", "pods", "Pod", true);
+    public static readonly ResourceKind ConfigMap = new("", "v1", "configmaps", "ConfigMap", true);
+    public static readonly ResourceKind Secret = new("", "v1", "secrets", "Secret", true);
+    public static readonly ResourceKind Service = new("", "v1", "services", "Service", true);
+    public static readonly ResourceKind Endpoints = new("", "v1", "endpoints", "Endpoints", true);
+    public static readonly ResourceKind Event = new("", "v1", "events", "Event", true);
+    public static readonly ResourceKind ServiceAccount = new("", "v1", "serviceaccounts", "ServiceAccount", true);
+    public static readonly ResourceKind Lease = new("coordination.k8s.io", "v1", "leases", "Lease", true);
+    public static readonly ResourceKind CustomResourceDefinition = new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
+    public static readonly ResourceKind Device = new("devices.kubeedge.io", "v1beta1", "devices", "Device", true);
+    public static readonly ResourceKind DeviceModel = new("devices.kubeedge.io", "v1beta1", "devicemodels", "DeviceModel", true);
+    public static readonly ResourceKind DeviceStatus = new("devices.kubeedge.io", "v1beta1", "devicestatuses", "DeviceStatus", true);
+
+    /// <summary><c>v1</c>, or <c>group/version</c>.</summary>
+    public string ApiVersion => Group.Length == 0 ? Version : $"{Group}/{Version}";
+
+    /// <summary>The request path, e.g. <c>/api/v1/namespaces/default/pods/web/status</c>; without a name, the collection's.</summary>
+    public string Path(string? @namespace, string? name = null, string? subresource = null)
+        => (Group.Length == 0 ? $"/api/{Version}" : $"/apis/{Group}/{Version}")
+            + (Namespaced && !string.IsNullOrEmpty(@namespace) ? $"/namespaces/{Uri.EscapeDataString(@namespace)}" : "")
+            + $"/{Plural}"
+            + (name is null ? "" : $"/{Uri.EscapeDataString(name)}")
+            + (subresource is null ? "" : $"/{subresource}");
+}

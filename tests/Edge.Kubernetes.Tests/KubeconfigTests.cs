@@ -1,0 +1,82 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using Edge.Common.Configuration;
+
+namespace Edge.Kubernetes.Tests;
+
+[Trait("Category", "Kubernetes")]
+public sealed class KubeconfigTests : IDisposable
+{
+    private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("edge-kubeconfig-");
+
+    public void Dispose() => _directory.Delete(recursive: true);
+
+    [Fact]
+    public void Embedded_data_files_and_the_context_are_read()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = new CertificateRequest("CN=admin", key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        File.WriteAllText(Path.Combine(_directory.FullName, "ca.pem"), certificate.ExportCertificatePem());
+        File.WriteAllText(Path.Combine(_directory.FullName, "token"), "from-file");
+        var text = $$"""
+            apiVersion: v1
+            kind: Config
+            current-context: second
+            clusters:
+            - name: c
+              cluster: {server: "https://127.0.0.1:6443/base/", certificate-authority: ca.pem, tls-server-name: kube}
+            contexts:
+            - name: first
+              context: {cluster: c, user: data}
+            - name: second
+              context: {cluster: c, user: token, namespace: 123}
+            users:
+            - name: data
+              user:
+                client-certificate-data: {{Convert.ToBase64String(Encoding.UTF8.GetBytes(certificate.ExportCertificatePem()))}}
+                client-key-data: {{Convert.ToBase64String(Encoding.UTF8.GetBytes(key.ExportPkcs8PrivateKeyPem()))}}
+            - name: token
+              user: {tokenFile: token, token: 0123}
+            """;
+        var path = Path.Combine(_directory.FullName, "config");
+        File.WriteAllText(path, text);
+
+        var second = Kubeconfig.Load(path);
+        Assert.Equal("https://127.0.0.1:6443/base/", second.Server.AbsoluteUri);
+        Assert.Equal("123", second.DefaultNamespace);
+        Assert.Equal("0123", second.Token);
+        Assert.Equal(Path.Combine(_directory.FullName, "token"), second.TokenFile);
+        Assert.Equal("kube", second.TlsServerName);
+        Assert.Equal(certificate.ExportCertificatePem(), second.CertificateAuthorityPem);
+        Assert.Null(second.ClientCertificate);
+
+        var first = Kubeconfig.Load(path, "first");
+        Assert.Equal("default", first.DefaultNamespace);
+        Assert.True(first.ClientCertificate!.HasPrivateKey);
+        Assert.DoesNotContain("0123", second.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("a: [", "is not valid YAML")]
+    [InlineData("contexts: [{name: x}]", "has no current-context; its contexts: x")]
+    [InlineData("current-context: y\ncontexts: [{name: x}]", "there is no 'y' under contexts; known: x")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {}}]", "context 'x' has no cluster")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {}}]", "has no server")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'ftp://x'}}]", "must be an https URL")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: '@'}}]", "certificate-authority-data is not base64")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://x', certificate-authority: none.pem}}]", "none.pem")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a}}}]", "'exec', which is not supported")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-certificate-data: eA==}}]", "must both be given")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-certificate-data: eA==, client-key-data: eA==}}]", "cannot be used")]
+    public void An_unfit_file_is_an_error_that_names_the_file_and_the_entry(string text, string said)
+    {
+        var error = Assert.Throws<ConfigException>(() => Kubeconfig.Parse("/tmp/the-config", text));
+        Assert.Contains(said, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_file_is_named()
+        => Assert.Contains("/nowhere/config: there is no such kubeconfig", Assert.Throws<ConfigException>(() => Kubeconfig.Load("/nowhere/config")).Message, StringComparison.Ordinal);
+}
