@@ -1,0 +1,184 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+
+namespace Edge.ApiServer.Controllers.Nodes;
+
+/// <summary>What is to be done about a node or its pods.</summary>
+internal abstract record NodeAction(JsonObject Node);
+
+/// <summary>Write these conditions (whole entries, to be merged by type) to the node's status.</summary>
+internal sealed record MarkUnknown(JsonObject Node, JsonArray Conditions) : NodeAction(Node);
+
+/// <summary>Make these the node's taints.</summary>
+internal sealed record SetTaints(JsonObject Node, JsonArray Taints) : NodeAction(Node);
+
+/// <summary>Delete the pod: it does not tolerate its node's NoExecute taints any longer.</summary>
+internal sealed record EvictPod(JsonObject Node, JsonObject Pod) : NodeAction(Node);
+
+/// <summary>Actions, and when to look again though nothing changes.</summary>
+internal sealed record NodeLifecyclePlan(IReadOnlyList<NodeAction> Actions, DateTimeOffset? Next);
+
+/// <summary>Decides which nodes are lost, their taints, and which pods leave a tainted node. Pure: time and objects come in, actions go out.</summary>
+/// <remarks>A heartbeat is a change of the node's lease or of its Ready condition's heartbeat time, timed by our clock when we see it, as
+/// nodes' clocks may be wrong. So a fresh start gives every node one grace period.</remarks>
+internal sealed class NodeLifecycleCore
+{
+    /// <summary>Pods with this label (KubeEdge's) stay on a node however long it is away.</summary>
+    public const string AutonomyLabel = "app-offline.kubeedge.io";
+
+    /// <summary>A node without a heartbeat for this long is lost; Kubernetes' nodeMonitorGracePeriod.</summary>
+    public static readonly TimeSpan Grace = TimeSpan.FromSeconds(40);
+
+    // Kubernetes' nodeStartupGracePeriod.
+    private static readonly TimeSpan s_startupGrace = TimeSpan.FromSeconds(60);
+
+    // What Kubernetes' admission adds to each pod that says nothing about lost nodes.
+    private static readonly TimeSpan s_tolerationDefault = TimeSpan.FromSeconds(300);
+
+    private static readonly (string Condition, string Taint)[] s_pressures =
+    [
+        ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+        ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+        ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+        ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
+    ];
+
+    private static readonly string[] s_reported = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
+    private readonly Dictionary<string, (string Heartbeat, DateTimeOffset At)> _seen = new(StringComparer.Ordinal);
+
+    /// <param name="nodes">All nodes.</param>
+    /// <param name="lease">A node's lease by the node's name, or null.</param>
+    /// <param name="podsByNode">The pods bound to each node.</param>
+    /// <param name="now">The time.</param>
+    public NodeLifecyclePlan Step(IReadOnlyCollection<JsonObject> nodes, Func<string, JsonObject?> lease, ILookup<string, JsonObject> podsByNode, DateTimeOffset now)
+    {
+        var actions = new List<NodeAction>();
+        DateTimeOffset? next = null;
+        foreach (var gone in _seen.Keys.Except(nodes.Select(node => node.Uid())).ToList())
+            _seen.Remove(gone);
+        foreach (var node in nodes)
+        {
+            var lostAt = Heartbeat(node, lease(node.Name()), now);
+            var ready = Conditions.Status(node, "Ready");
+            if (now >= lostAt)
+            {
+                if (Lost(node, now) is { Count: > 0 } conditions)
+                {
+                    actions.Add(new MarkUnknown(node, conditions));
+                    ready = "Unknown";
+                }
+            }
+            else
+            {
+                Earlier(ref next, lostAt);
+            }
+
+            var taints = Taints(node, ready, now);
+            if (!JsonNode.DeepEquals(taints, node.At("spec", "taints") ?? new JsonArray()))
+                actions.Add(new SetTaints(node, taints));
+            Evict(node, taints, podsByNode[node.Name()], now, actions, ref next);
+        }
+
+        return new NodeLifecyclePlan(actions, next);
+    }
+
+    // When the node counts as lost unless another heartbeat comes.
+    private DateTimeOffset Heartbeat(JsonObject node, JsonObject? lease, DateTimeOffset now)
+    {
+        var heartbeat = $"{lease.Text("spec", "renewTime")} {Conditions.Find(node, "Ready").Text("lastHeartbeatTime")}";
+        if (!_seen.TryGetValue(node.Uid(), out var seen) || seen.Heartbeat != heartbeat)
+            _seen[node.Uid()] = seen = (heartbeat, now);
+        return seen.At + (heartbeat == " " ? s_startupGrace : Grace);
+    }
+
+    private static JsonArray Lost(JsonObject node, DateTimeOffset now)
+    {
+        var changed = new JsonArray();
+        foreach (var type in s_reported)
+        {
+            var condition = Conditions.Find(node, type);
+            if (condition.Text("status") == "Unknown" || (condition is null && type != "Ready"))
+                continue;
+            var unknown = condition is null ? new JsonObject { ["type"] = type } : condition.DeepClone().AsObject();
+            unknown["status"] = "Unknown";
+            unknown["reason"] = condition is null ? "NodeStatusNeverUpdated" : "NodeStatusUnknown";
+            unknown["message"] = condition is null ? "Kubelet never posted node status." : "Kubelet stopped posting node status.";
+            unknown["lastTransitionTime"] = KubeObject.Time(now);
+            changed.Add((JsonNode)unknown);
+        }
+
+        return changed;
+    }
+
+    // The taints that are not ours, then ours; one that stays keeps its time.
+    private static JsonArray Taints(JsonObject node, string ready, DateTimeOffset now)
+    {
+        var wanted = new List<(string Key, string Effect)>();
+        if (ready == "Unknown")
+            wanted.AddRange([(Taint.Unreachable, Taint.NoSchedule), (Taint.Unreachable, Taint.NoExecute)]);
+        else if (ready == "False")
+            wanted.AddRange([(Taint.NotReady, Taint.NoSchedule), (Taint.NotReady, Taint.NoExecute)]);
+        else if (ready.Length == 0)
+            wanted.Add((Taint.NotReady, Taint.NoSchedule));
+        wanted.AddRange(s_pressures.Where(pressure => Conditions.Status(node, pressure.Condition) == "True").Select(pressure => (pressure.Taint, Taint.NoSchedule)));
+        if (node.At("spec").Flag(false, "unschedulable"))
+            wanted.Add((Taint.Unschedulable, Taint.NoSchedule));
+
+        var taints = new JsonArray();
+        foreach (var taint in node.Items("spec", "taints"))
+        {
+            var key = (taint.Text("key"), taint.Text("effect"));
+            if (!IsOurs(key.Item1, key.Item2) || wanted.Remove(key))
+                taints.Add(taint.DeepClone());
+        }
+
+        foreach (var (key, effect) in wanted)
+            taints.Add((JsonNode)new JsonObject { ["key"] = key, ["effect"] = effect, ["timeAdded"] = KubeObject.Time(now) });
+        return taints;
+    }
+
+    private static bool IsOurs(string key, string effect) => key switch
+    {
+        Taint.NotReady or Taint.Unreachable => effect is Taint.NoSchedule or Taint.NoExecute,
+        Taint.Unschedulable => effect == Taint.NoSchedule,
+        _ => effect == Taint.NoSchedule && Array.Exists(s_pressures, pressure => pressure.Taint == key),
+    };
+
+    private static void Evict(JsonObject node, JsonArray taints, IEnumerable<JsonObject> pods, DateTimeOffset now, List<NodeAction> actions, ref DateTimeOffset? next)
+    {
+        var executing = taints.OfType<JsonObject>().Where(taint => taint.Text("effect") == Taint.NoExecute).ToList();
+        if (executing.Count == 0)
+            return;
+        foreach (var pod in pods)
+        {
+            if (pod.IsDeleting() || Conditions.IsFinished(pod) || pod.Label(AutonomyLabel) == "autonomy")
+                continue;
+            var leavesAt = executing.Min(taint => LeavesAt(pod, taint, now));
+            if (now >= leavesAt)
+                actions.Add(new EvictPod(node, pod));
+            else if (leavesAt < DateTimeOffset.MaxValue)
+                Earlier(ref next, leavesAt);
+        }
+    }
+
+    private static DateTimeOffset LeavesAt(JsonObject pod, JsonObject taintNode, DateTimeOffset now)
+    {
+        var taint = Taint.Read(taintNode);
+        var since = DateTimeOffset.TryParse(taintNode.Text("timeAdded"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var added) ? added : now;
+        var tolerations = pod.Items("spec", "tolerations").Where(taint.IsToleratedBy).ToList();
+        if (tolerations.Count == 0)
+            return taint.Key is Taint.NotReady or Taint.Unreachable ? since + s_tolerationDefault : since;
+
+        // The shortest of those that end; no end when none does.
+        var seconds = tolerations.Min(toleration => toleration.Number(long.MaxValue, "tolerationSeconds"));
+        return seconds > int.MaxValue ? DateTimeOffset.MaxValue : since + TimeSpan.FromSeconds(Math.Max(0, seconds));
+    }
+
+    private static void Earlier(ref DateTimeOffset? next, DateTimeOffset candidate)
+    {
+        if (next is null || candidate < next)
+            next = candidate;
+    }
+}

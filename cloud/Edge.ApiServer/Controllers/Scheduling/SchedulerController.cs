@@ -1,0 +1,222 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.ApiServer.Controllers.Scheduling;
+
+/// <summary>Binds pods that have no node. Looks at all waiting pods again whenever a node or pod changes.</summary>
+internal sealed partial class SchedulerController : IAsyncDisposable
+{
+    private const string SchedulerName = "default-scheduler";
+
+    // A binding shows in the pod informer within moments; after this long without, the pod is looked at afresh.
+    private static readonly TimeSpan s_assumedFor = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
+
+    // A pod that waits says so again in its Event after this long.
+    private static readonly TimeSpan s_eventEvery = TimeSpan.FromMinutes(5);
+
+    private readonly IKubeClient _client;
+    private readonly SharedInformer _pods;
+    private readonly SharedInformer _nodes;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly EventRecorder _events;
+    private readonly ReconcileLoop _loop;
+    private readonly Dictionary<string, (string Node, DateTimeOffset At)> _assumed = [];
+    private readonly Dictionary<string, (string Message, DateTimeOffset At)> _told = [];
+
+    public SchedulerController(IKubeClient client, SharedInformer pods, SharedInformer nodes, TimeProvider time, Random random, ILogger logger)
+    {
+        _client = client;
+        _pods = pods;
+        _nodes = nodes;
+        _time = time;
+        _logger = logger;
+        _events = new EventRecorder(client, SchedulerName, time, logger);
+        _loop = new ReconcileLoop("scheduler", PassAsync, time, random, logger);
+        pods.Listen(OnPod);
+        nodes.Listen(OnNode);
+    }
+
+    public void Start() => _loop.Start();
+
+    public ValueTask DisposeAsync() => _loop.DisposeAsync();
+
+    private void OnPod(ObjectChange change)
+    {
+        // A pod that waits, or one that went or finished and so made room.
+        if (NodeName(change.Object).Length == 0 || change.Type == ChangeType.Deleted || Conditions.IsFinished(change.Object))
+            _loop.Wake();
+    }
+
+    private void OnNode(ObjectChange change)
+    {
+        // A node's heartbeat changes nothing here.
+        if (change.Old is null
+            || change.Type == ChangeType.Deleted
+            || !JsonNode.DeepEquals(change.Old["spec"], change.Object["spec"])
+            || !JsonNode.DeepEquals(change.Old.At("metadata", "labels"), change.Object.At("metadata", "labels"))
+            || !JsonNode.DeepEquals(change.Old.At("status", "allocatable"), change.Object.At("status", "allocatable"))
+            || Conditions.Status(change.Old, "Ready") != Conditions.Status(change.Object, "Ready"))
+        {
+            _loop.Wake();
+        }
+    }
+
+    private async Task<TimeSpan?> PassAsync(CancellationToken token)
+    {
+        await Task.WhenAll(_pods.Synced, _nodes.Synced).WaitAsync(token);
+        var pods = _pods.List();
+        var waiting = pods.Where(IsWaiting).ToList();
+        Forget(pods);
+        if (waiting.Count == 0)
+            return null;
+
+        var nodes = Nodes(pods);
+        var retry = false;
+        var unplaced = 0;
+        foreach (var pod in waiting.OrderByDescending(pod => pod.At("spec").Number(0, "priority")).ThenBy(pod => pod.Text("metadata", "creationTimestamp"), StringComparer.Ordinal).ThenBy(pod => pod.Version()))
+        {
+            var placement = SchedulerCore.Place(pod, nodes);
+            if (placement.Node is { } name)
+            {
+                if (await BindAsync(pod, name, token))
+                    nodes.Find(node => node.Name == name)!.Add(pod);
+                else
+                    retry = true;
+            }
+            else
+            {
+                unplaced++;
+                retry |= !await TellAsync(pod, placement.Message, token);
+            }
+        }
+
+        return retry ? s_retry : unplaced > 0 ? s_eventEvery : null;
+    }
+
+    private bool IsWaiting(JsonObject pod)
+        => NodeName(pod).Length == 0
+            && pod.Text("spec", "schedulerName") is "" or SchedulerName
+            && !pod.IsDeleting()
+            && !Conditions.IsFinished(pod)
+            && !pod.Items("spec", "schedulingGates").Any()
+            && !_assumed.ContainsKey(pod.Uid());
+
+    private List<NodeInfo> Nodes(IReadOnlyCollection<JsonObject> pods)
+    {
+        var nodes = _nodes.List().Where(node => !node.IsDeleting()).OrderBy(node => node.Name(), StringComparer.Ordinal).Select(node => new NodeInfo(node)).ToList();
+        var byName = nodes.ToDictionary(node => node.Name, StringComparer.Ordinal);
+        foreach (var pod in pods)
+        {
+            var name = NodeName(pod) is { Length: > 0 } bound ? bound : _assumed.GetValueOrDefault(pod.Uid()).Node ?? "";
+            if (name.Length > 0 && !Conditions.IsFinished(pod) && byName.TryGetValue(name, out var node))
+                node.Add(pod);
+        }
+
+        return nodes;
+    }
+
+    private void Forget(IReadOnlyCollection<JsonObject> pods)
+    {
+        var unbound = pods.Where(pod => NodeName(pod).Length == 0).Select(pod => pod.Uid()).ToHashSet(StringComparer.Ordinal);
+        var now = _time.GetUtcNow();
+        foreach (var (uid, (_, at)) in _assumed)
+        {
+            if (!unbound.Contains(uid) || now - at > s_assumedFor)
+                _assumed.Remove(uid);
+        }
+
+        foreach (var uid in _told.Keys)
+        {
+            if (!unbound.Contains(uid))
+                _told.Remove(uid);
+        }
+    }
+
+    private async Task<bool> BindAsync(JsonObject pod, string node, CancellationToken token)
+    {
+        var binding = new JsonObject
+        {
+            ["apiVersion"] = "v1",
+            ["kind"] = "Binding",
+            ["metadata"] = new JsonObject { ["name"] = pod.Name(), ["namespace"] = pod.Namespace(), ["uid"] = pod.Uid() },
+            ["target"] = new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Node", ["name"] = node },
+        };
+        try
+        {
+            await _client.CreateSubresourceAsync(ResourceKind.Pod, pod.Namespace(), pod.Name(), "binding", binding, token);
+        }
+        catch (KubeException e) when (e.Code is 404 or 409)
+        {
+            // Gone, made anew or bound by someone else: the informer will say.
+            return true;
+        }
+        catch (KubeException e)
+        {
+            LogBindFailed(_logger, pod.Namespace(), pod.Name(), node, e.Message);
+            return false;
+        }
+
+        _assumed[pod.Uid()] = (node, _time.GetUtcNow());
+        _told.Remove(pod.Uid());
+        LogBound(_logger, pod.Namespace(), pod.Name(), node);
+        await _events.RecordAsync(pod, "Normal", "Scheduled", $"Successfully assigned {pod.Namespace()}/{pod.Name()} to {node}", token);
+        return true;
+    }
+
+    private async Task<bool> TellAsync(JsonObject pod, string message, CancellationToken token)
+    {
+        var now = _time.GetUtcNow();
+        if (_told.TryGetValue(pod.Uid(), out var told) && told.Message == message && now - told.At < s_eventEvery)
+            return true;
+        var known = Conditions.Find(pod, "PodScheduled");
+        if (known.Text("status") != "False" || known.Text("reason") != "Unschedulable" || known.Text("message") != message)
+        {
+            var patch = new JsonObject
+            {
+                ["status"] = new JsonObject
+                {
+                    ["conditions"] = new JsonArray(new JsonObject
+                    {
+                        ["type"] = "PodScheduled",
+                        ["status"] = "False",
+                        ["reason"] = "Unschedulable",
+                        ["message"] = message,
+                        ["lastTransitionTime"] = known.Text("status") == "False" && known.Text("lastTransitionTime") is { Length: > 0 } since ? since : KubeObject.Time(now),
+                    }),
+                },
+            };
+            try
+            {
+                await _client.PatchAsync(ResourceKind.Pod, pod.Namespace(), pod.Name(), PatchKind.Strategic, Encoding.UTF8.GetBytes(patch.ToJsonString()), "status", token);
+            }
+            catch (KubeException e) when (e.Code is 404 or 409)
+            {
+                return true;
+            }
+            catch (KubeException e)
+            {
+                LogStatusFailed(_logger, pod.Namespace(), pod.Name(), e.Message);
+                return false;
+            }
+        }
+
+        await _events.RecordAsync(pod, "Warning", "FailedScheduling", message, token);
+        _told[pod.Uid()] = (message, now);
+        return true;
+    }
+
+    private static string NodeName(JsonObject pod) => pod.Text("spec", "nodeName");
+
+    [LoggerMessage(3210, LogLevel.Information, "pod {Namespace}/{Name} goes to node {Node}")]
+    private static partial void LogBound(ILogger logger, string @namespace, string name, string node);
+
+    [LoggerMessage(3211, LogLevel.Warning, "pod {Namespace}/{Name} could not be bound to node {Node}: {Message}")]
+    private static partial void LogBindFailed(ILogger logger, string @namespace, string name, string node, string message);
+
+    [LoggerMessage(3212, LogLevel.Warning, "the status of pod {Namespace}/{Name} could not be written: {Message}")]
+    private static partial void LogStatusFailed(ILogger logger, string @namespace, string name, string message);
+}

@@ -1,0 +1,51 @@
+using Edge.Kubernetes;
+
+namespace Edge.ApiServer.Resources;
+
+/// <summary>The kinds that are served without a definition.</summary>
+internal static class BuiltinResources
+{
+    public static readonly ServedResource Namespaces = new(ResourceKind.Namespace, "namespace") { ShortNames = ["ns"], HasStatus = true, SelectableFields = ["status.phase"] };
+    public static readonly ServedResource Pods = new(ResourceKind.Pod, "pod")
+    {
+        ShortNames = ["po"],
+        Categories = ["all"],
+        HasStatus = true,
+        HasGeneration = true,
+        SelectableFields = ["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"],
+    };
+
+    public static readonly ServedResource ServiceAccounts = new(ResourceKind.ServiceAccount, "serviceaccount") { ShortNames = ["sa"] };
+    public static readonly ServedResource Definitions = new(ResourceKind.CustomResourceDefinition, "customresourcedefinition")
+    {
+        ShortNames = ["crd", "crds"],
+        Categories = ["api-extensions"],
+        HasStatus = true,
+        HasGeneration = true,
+        UnconditionalUpdate = false,
+    };
+
+    public static readonly IReadOnlyList<ServedResource> All =
+    [
+        Namespaces,
+        new(ResourceKind.Node, "node") { ShortNames = ["no"], HasStatus = true, SelectableFields = ["spec.unschedulable"] },
+        Pods,
+        new(ResourceKind.ConfigMap, "configmap") { ShortNames = ["cm"] },
+        new(ResourceKind.Secret, "secret") { SelectableFields = ["type"] },
+        new(ResourceKind.Service, "service") { ShortNames = ["svc"], Categories = ["all"], HasStatus = true, SelectableFields = ["spec.clusterIP", "spec.type"] },
+        new(ResourceKind.Endpoints, "endpoints") { ListKind = "EndpointsList", ShortNames = ["ep"], CreateOnUpdate = true },
+        new(ResourceKind.Event, "event")
+        {
+            ShortNames = ["ev"],
+            CreateOnUpdate = true,
+            SelectableFields =
+            [
+                "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion",
+                "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type",
+            ],
+        },
+        ServiceAccounts,
+        new(ResourceKind.Lease, "lease") { CreateOnUpdate = true, UnconditionalUpdate = false },
+        Definitions,
+    ];
+}

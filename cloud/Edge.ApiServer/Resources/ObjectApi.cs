@@ -1,0 +1,233 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Crd;
+using Edge.ApiServer.Rest;
+using Edge.ApiServer.Schema;
+using Edge.ApiServer.Storage;
+using Edge.Kubernetes;
+
+namespace Edge.ApiServer.Resources;
+
+/// <summary>Create, update, patch and delete, with Kubernetes' rules, on top of the store. Safe for concurrent calls.</summary>
+internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, TimeProvider time, Random random)
+{
+    /// <summary>How often a change is tried again when another writer was first.</summary>
+    private const int AttemptsMax = 64;
+
+    private static readonly ImmutableHashSet<string> s_immortalNamespaces = ["default", "kube-system", "kube-public"];
+
+    public ObjectStore Store => store;
+
+    public StoredObject Get(ServedResource resource, string @namespace, string name)
+        => store.Get(resource.Id, @namespace, name) ?? throw ApiException.NotFound(resource, name);
+
+    public async Task<StoredObject> CreateAsync(ServedResource resource, string @namespace, JsonObject obj, WriteOptions options, CancellationToken cancellationToken)
+    {
+        CheckEnvelope(resource, obj);
+        if (obj.Namespace() is { Length: > 0 } given && given != @namespace)
+            throw ApiException.BadRequest("the namespace of the provided object does not match the namespace sent on the request");
+        var generate = obj.Name().Length == 0 ? obj.Text("metadata", "generateName") : "";
+        CheckNamespace(resource, @namespace, obj.Name());
+        if (resource.Terminating)
+            throw new ApiException(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
+        for (var attempt = 0; ; attempt++)
+        {
+            if (generate.Length > 0)
+                obj.Child("metadata")["name"] = NewName(generate);
+            var next = obj.DeepClone().AsObject();
+            ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
+            Check(resource, next, null);
+            var name = next.Name();
+            if (store.Get(resource.Id, @namespace, name) is not null)
+            {
+                if (generate.Length > 0 && attempt < AttemptsMax)
+                    continue;
+                throw ApiException.AlreadyExists(resource, name);
+            }
+
+            if (options.DryRun)
+                return Preview(resource, next, 0);
+            if (await store.CreateAsync(resource.Id, next, cancellationToken) is { } stored)
+                return stored;
+        }
+    }
+
+    /// <summary>PUT of the object, or of its <paramref name="subresource"/> <c>status</c>.</summary>
+    public async Task<(StoredObject Object, bool Created)> UpdateAsync(
+        ServedResource resource, string @namespace, string name, string subresource, JsonObject obj, WriteOptions options, CancellationToken cancellationToken)
+    {
+        CheckEnvelope(resource, obj);
+        if (obj.Name() != name)
+            throw ApiException.BadRequest(obj.Name().Length == 0 ? "name must be provided" : $"the name of the object ({obj.Name()}) does not match the name on the URL ({name})");
+        if (obj.Namespace() is { Length: > 0 } given && given != @namespace)
+            throw ApiException.BadRequest($"the namespace of the object ({given}) does not match the namespace on the request ({@namespace})");
+        if (resource.CreateOnUpdate && subresource.Length == 0 && store.Get(resource.Id, @namespace, name) is null)
+        {
+            if (obj.ResourceVersion() is not ("" or "0"))
+                throw ApiException.NotFound(resource, name);
+            return (await CreateAsync(resource, @namespace, obj, options, cancellationToken), true);
+        }
+
+        var version = obj.ResourceVersion();
+        var updated = await ChangeAsync(
+            resource, @namespace, name, subresource,
+            current =>
+            {
+                if (version is "" or "0")
+                {
+                    if (!resource.UnconditionalUpdate)
+                        throw ApiException.Invalid(resource, name, [new("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")]);
+                }
+                else if (version != Text(current.Version))
+                {
+                    throw ApiException.Modified(resource, name);
+                }
+
+                if (obj.Uid() is { Length: > 0 } uid && uid != current.Uid)
+                    throw ApiException.Conflict(resource, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {current.Uid}");
+                return obj.DeepClone().AsObject();
+            },
+            options, cancellationToken);
+        return (updated, false);
+    }
+
+    /// <summary>Changes the newest state; <paramref name="change"/> gets that state and may run again when another writer was first.
+    /// A result that still carries a different resourceVersion is a conflict.</summary>
+    public Task<StoredObject> PatchAsync(
+        ServedResource resource, string @namespace, string name, string subresource, Func<JsonObject, JsonObject> change, WriteOptions options, CancellationToken cancellationToken)
+        => ChangeAsync(
+            resource, @namespace, name, subresource,
+            current =>
+            {
+                var tree = JsonNode.Parse(current.JsonAs(resource.Kind.ApiVersion))!.AsObject();
+                var wanted = change(tree);
+                if (wanted.ResourceVersion() is { Length: > 0 } version && version != Text(current.Version))
+                    throw ApiException.Modified(resource, name);
+                if (wanted.Name() != current.Name)
+                    throw ApiException.BadRequest($"the name of the object ({wanted.Name()}) does not match the name on the URL ({name})");
+                if (wanted.Uid().Length > 0 && wanted.Uid() != current.Uid)
+                    throw ApiException.Conflict(resource, name, $"Precondition failed: UID in precondition: {wanted.Uid()}, UID in object meta: {current.Uid}");
+                CheckEnvelope(resource, wanted);
+                return wanted;
+            },
+            options, cancellationToken);
+
+    /// <summary>Changes the newest state as the server itself: nothing is kept from the old state, nothing is defaulted or validated.</summary>
+    public Task<StoredObject> ChangeAsServerAsync(ServedResource resource, string @namespace, string name, Func<JsonObject, JsonObject> change, bool dryRun, CancellationToken cancellationToken)
+        => RetryAsync(resource, @namespace, name, current => (current.Parse(), change(current.Parse())), dryRun, cancellationToken);
+
+    /// <summary>Deletes, or begins to. <c>Gone</c> tells which.</summary>
+    public async Task<(StoredObject Object, bool Gone)> DeleteAsync(ServedResource resource, string @namespace, string name, DeleteOptions options, CancellationToken cancellationToken)
+    {
+        if (resource.Kind == ResourceKind.Namespace && s_immortalNamespaces.Contains(name))
+            throw ApiException.Forbidden(resource, name, "this namespace may not be deleted");
+        for (var attempt = 0; attempt < AttemptsMax; attempt++)
+        {
+            var current = Get(resource, @namespace, name);
+            if (options.PreconditionUid.Length > 0 && options.PreconditionUid != current.Uid)
+                throw ApiException.Conflict(resource, name, $"Precondition failed: UID in precondition: {options.PreconditionUid}, UID in object meta: {current.Uid}");
+            if (options.PreconditionVersion.Length > 0 && options.PreconditionVersion != Text(current.Version))
+                throw ApiException.Conflict(resource, name, $"Precondition failed: ResourceVersion in precondition: {options.PreconditionVersion}, ResourceVersion in object meta: {current.Version}");
+            var next = current.Parse();
+            if (!Deletion.Step(resource, next, options, time.GetUtcNow()))
+                return (current, false);
+            var gone = ObjectStrategy.MayGo(resource, next);
+            if (options.DryRun)
+                return (Preview(resource, next, current.Version), gone);
+            var stored = gone ? await store.DeleteAsync(current, next, cancellationToken) : await store.ReplaceAsync(current, next, cancellationToken);
+            if (stored is not null)
+                return (stored, gone);
+        }
+
+        throw ApiException.Modified(resource, name);
+    }
+
+    private Task<StoredObject> ChangeAsync(
+        ServedResource resource, string @namespace, string name, string subresource, Func<StoredObject, JsonObject> change, WriteOptions options, CancellationToken cancellationToken)
+        => RetryAsync(
+            resource, @namespace, name,
+            current =>
+            {
+                var old = current.Parse();
+                var next = ObjectStrategy.PrepareUpdate(resource, change(current), old, subresource, options);
+                Check(resource, next, old);
+                return (old, next);
+            },
+            options.DryRun, cancellationToken);
+
+    private async Task<StoredObject> RetryAsync(
+        ServedResource resource, string @namespace, string name, Func<StoredObject, (JsonObject Old, JsonObject Next)> change, bool dryRun, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; attempt < AttemptsMax; attempt++)
+        {
+            var current = Get(resource, @namespace, name);
+            var (old, next) = change(current);
+            next.Child("metadata")["resourceVersion"] = Text(current.Version);
+            if (JsonNode.DeepEquals(old, next))
+                return current; // nothing changes: no write, no event
+            if (dryRun)
+                return Preview(resource, next, current.Version);
+            var stored = ObjectStrategy.MayGo(resource, next)
+                ? await store.DeleteAsync(current, next, cancellationToken)
+                : await store.ReplaceAsync(current, next, cancellationToken);
+            if (stored is not null)
+                return stored;
+        }
+
+        throw ApiException.Modified(resource, name);
+    }
+
+    /// <summary>Refuses an invalid state; a valid CustomResourceDefinition gets its status.</summary>
+    private void Check(ServedResource resource, JsonObject next, JsonObject? old)
+    {
+        var errors = ObjectStrategy.Validate(resource, next, old);
+        if (resource.Kind == ResourceKind.CustomResourceDefinition)
+        {
+            if (CustomResource.TryParse(next, out var definition, out var faults) && errors.Count == 0)
+            {
+                CrdStatus.Set(next, definition, registry.NameConflict(definition), time.GetUtcNow());
+                return;
+            }
+
+            errors.AddRange(faults.Where(fault => !errors.Contains(fault)));
+        }
+
+        if (errors.Count > 0)
+            throw ApiException.Invalid(resource, next.Name(), errors);
+    }
+
+    private static void CheckEnvelope(ServedResource resource, JsonObject obj)
+    {
+        var (kind, apiVersion) = (obj.Kind(), obj.ApiVersion());
+        if (kind.Length > 0 && kind != resource.Kind.Kind)
+            throw ApiException.BadRequest($"{kind} in version \"{apiVersion}\" cannot be handled as a {resource.Kind.Kind}: the kind in the data ({kind}) does not match the resource ({resource.Kind.Kind})");
+        if (apiVersion.Length > 0 && apiVersion != resource.Kind.ApiVersion)
+            throw ApiException.BadRequest($"the API version in the data ({apiVersion}) does not match the expected API version ({resource.Kind.ApiVersion})");
+        if (obj["metadata"] is not (null or JsonObject))
+            throw ApiException.BadRequest($"{resource.Kind.Kind} in version \"{resource.Kind.Version}\" cannot be handled as a {resource.Kind.Kind}: metadata must be an object");
+    }
+
+    private void CheckNamespace(ServedResource resource, string @namespace, string name)
+    {
+        if (!resource.Kind.Namespaced)
+            return;
+        var stored = store.Get(BuiltinResources.Namespaces.Id, "", @namespace) ?? throw ApiException.NamespaceNotFound(@namespace);
+        if (stored.Field("metadata.deletionTimestamp").Length > 0)
+            throw ApiException.Forbidden(
+                resource, name, $"unable to create new content in namespace {@namespace} because it is being terminated",
+                new JsonArray(new JsonObject { ["reason"] = "NamespaceTerminating", ["message"] = $"namespace {@namespace} is being terminated", ["field"] = "metadata.namespace" }));
+    }
+
+    private string NewName(string prefix)
+    {
+        lock (random)
+            return ObjectStrategy.GenerateName(prefix, random);
+    }
+
+    /// <summary>The state that a dry run would have stored.</summary>
+    private static StoredObject Preview(ServedResource resource, JsonObject obj, long version)
+        => new(resource.Id, obj.Namespace(), obj.Name(), obj.Uid(), version, version > 0 ? ObjectJson.Serialize(obj).At(version) : ObjectJson.Bytes(obj));
+
+    private static string Text(long version) => version.ToString(CultureInfo.InvariantCulture);
+}

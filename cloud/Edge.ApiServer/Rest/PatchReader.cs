@@ -1,0 +1,44 @@
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Patching;
+using Edge.ApiServer.Resources;
+using Microsoft.AspNetCore.Http;
+
+namespace Edge.ApiServer.Rest;
+
+/// <summary>Turns the body of a PATCH into a change of a tree.</summary>
+internal static class PatchReader
+{
+    public static async Task<Func<JsonObject, JsonObject>> ReadAsync(HttpRequest request, ServedResource resource, CancellationToken cancellationToken)
+    {
+        var type = RequestBody.MediaType(request);
+        var strategicServed = resource.Custom is null;
+        if (type is "application/apply-patch+yaml" or "application/apply-patch+cbor")
+            throw new ApiException(415, "UnsupportedMediaType", "server-side apply is not served; apply on the client's side (kubectl apply without --server-side), or patch with application/merge-patch+json", []);
+        if (type is not ("application/json-patch+json" or "application/merge-patch+json") && !(strategicServed && type == "application/strategic-merge-patch+json"))
+            throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json" + (strategicServed ? ", application/strategic-merge-patch+json" : ""));
+        var patch = RequestBody.ParseJson(await RequestBody.ReadAsync(request, cancellationToken));
+        return type switch
+        {
+            "application/json-patch+json" => Guard(patch as JsonArray ?? throw ApiException.BadRequest("a JSON patch must be an array of operations"),
+                static (tree, operations) => JsonPatch.Apply(tree, operations)),
+            "application/merge-patch+json" => Guard(AsObject(patch), static (tree, merge) => MergePatch.Apply(tree, merge)),
+            _ => Guard(AsObject(patch), (tree, strategic) => StrategicMergePatch.Apply(resource.Kind, tree, strategic)),
+        };
+    }
+
+    private static JsonObject AsObject(JsonNode? patch) => patch as JsonObject ?? throw ApiException.BadRequest("a merge patch of an object must be an object");
+
+    /// <summary>The patch is cloned for every try, since applying it may move its nodes into the tree.</summary>
+    private static Func<JsonObject, JsonObject> Guard<T>(T patch, Func<JsonObject, T, JsonNode?> apply)
+        where T : JsonNode => tree =>
+        {
+            try
+            {
+                return apply(tree, (T)patch.DeepClone()) as JsonObject ?? throw ApiException.BadRequest("the patched document is not an object");
+            }
+            catch (PatchException e)
+            {
+                throw new ApiException(422, "Invalid", e.Message);
+            }
+        };
+}

@@ -1,0 +1,277 @@
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Auth;
+using Edge.ApiServer.Discovery;
+using Edge.ApiServer.Resources;
+using Edge.ApiServer.Storage;
+using Edge.Common.Storage;
+using Edge.Kubernetes;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.ApiServer.Rest;
+
+/// <summary>Every request: who asks, what is asked, the answer. A failure is answered as metav1.Status.</summary>
+internal sealed class RestHandler(
+    Authenticator authenticator, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
+    Subresources subresources, TimeProvider time, ILogger<RestHandler> log)
+{
+    public async Task HandleAsync(HttpContext context)
+    {
+        try
+        {
+            await RouteAsync(context);
+        }
+        catch (ApiException e)
+        {
+            await FailAsync(context, e);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The client has gone; nobody reads an answer.
+        }
+        catch (BadHttpRequestException e)
+        {
+            await FailAsync(context, new ApiException(e.StatusCode, "BadRequest", e.Message));
+        }
+        catch (StoreException e)
+        {
+            RestLog.StoreFailed(log, context.Request.Method, context.Request.Path, e);
+            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // The outermost frame of a request: one broken request must not end the connection's others.
+            RestLog.RequestFailed(log, context.Request.Method, context.Request.Path, e);
+            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+        }
+    }
+
+    private static async Task FailAsync(HttpContext context, ApiException error)
+    {
+        if (context.Response.HasStarted)
+        {
+            context.Abort();
+            return;
+        }
+
+        context.Response.Headers.Clear();
+        await ApiResponse.WriteAsync(context, error.Code, error.ToStatus());
+    }
+
+    private async Task RouteAsync(HttpContext context)
+    {
+        var requestPath = context.Request.Path.Value!;
+        switch (requestPath)
+        {
+            case "/healthz" or "/livez" or "/readyz":
+                await ApiResponse.WriteAsync(context, 200, "ok"u8.ToArray(), "text/plain; charset=utf-8");
+                return;
+            case "/version" or "/version/":
+                await ApiResponse.WriteAsync(context, 200, DiscoveryHandler.Version());
+                return;
+        }
+
+        var user = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
+        var path = RequestPath.Parse(requestPath);
+        if (path is null)
+        {
+            if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
+                throw ApiException.MethodNotAllowed();
+            if (!await discovery.TryHandleAsync(context))
+                throw ApiException.NoSuchResource();
+            return;
+        }
+
+        var resource = registry.Find(path.Group, path.Version, path.Plural);
+        if (!user.IsPrivileged)
+            throw Refused(user, context.Request, path);
+        if (resource is null || (path.Namespace.Length > 0 && !resource.Kind.Namespaced) || (path.Name.Length > 0 && resource.Kind.Namespaced && path.Namespace.Length == 0))
+            throw ApiException.NoSuchResource();
+        await ResourceAsync(context, resource, path);
+    }
+
+    private Task ResourceAsync(HttpContext context, ServedResource resource, RequestPath path)
+    {
+        if (path.Subresource.Length > 0)
+            return SubresourceAsync(context, resource, path);
+        if (path.Name.Length > 0)
+            return ObjectAsync(context, resource, path, "");
+        var shape = Negotiation.Choose(context.Request.Headers.Accept.ToString());
+        return context.Request.Method switch
+        {
+            "GET" when context.Request.Query["watch"].ToString() is "true" or "1" or "True" => watches.HandleAsync(context, resource, path.Namespace, shape),
+            "GET" => lists.HandleAsync(context, resource, path.Namespace, shape),
+            "POST" => CreateAsync(context, resource, path, shape),
+            "DELETE" => DeleteCollectionAsync(context, resource, path),
+            _ => throw ApiException.MethodNotAllowed(),
+        };
+    }
+
+    private async Task SubresourceAsync(HttpContext context, ServedResource resource, RequestPath path)
+    {
+        if (path.Subresource == "status" && resource.HasStatus)
+        {
+            await ObjectAsync(context, resource, path, "status");
+            return;
+        }
+
+        var options = Options(context.Request);
+        if (path.Subresource == "scale" && resource.Scale is not null)
+        {
+            await subresources.ScaleAsync(context, resource, path, options);
+            return;
+        }
+
+        if (!await subresources.TryHandleAsync(context, resource, path, options))
+            throw ApiException.NoSuchResource();
+    }
+
+    private async Task ObjectAsync(HttpContext context, ServedResource resource, RequestPath path, string subresource)
+    {
+        var request = context.Request;
+        var shape = Negotiation.Choose(request.Headers.Accept.ToString());
+        switch (request.Method)
+        {
+            case "GET" or "HEAD":
+                await ApiResponse.WriteObjectAsync(context, 200, resource, api.Get(resource, path.Namespace, path.Name), shape, time.GetUtcNow());
+                return;
+            case "PUT":
+                var put = await BodyAsync(context);
+                var options = Options(request);
+                var (updated, created) = await api.UpdateAsync(resource, path.Namespace, path.Name, subresource, put, options, context.RequestAborted);
+                await AnswerAsync(context, created ? 201 : 200, resource, updated, shape, options);
+                return;
+            case "PATCH":
+                var patchOptions = Options(request);
+                var patch = await PatchReader.ReadAsync(request, resource, context.RequestAborted);
+                var patched = await api.PatchAsync(resource, path.Namespace, path.Name, subresource, patch, patchOptions, context.RequestAborted);
+                await AnswerAsync(context, 200, resource, patched, shape, patchOptions);
+                return;
+            case "DELETE" when subresource.Length == 0:
+                await DeleteAsync(context, resource, path, shape);
+                return;
+            default:
+                throw ApiException.MethodNotAllowed();
+        }
+    }
+
+    private async Task CreateAsync(HttpContext context, ServedResource resource, RequestPath path, ObjectShape shape)
+    {
+        if (resource.Kind.Namespaced && path.Namespace.Length == 0)
+            throw ApiException.MethodNotAllowed();
+        var options = Options(context.Request);
+        var created = await api.CreateAsync(resource, path.Namespace, await BodyAsync(context), options, context.RequestAborted);
+        await AnswerAsync(context, 201, resource, created, shape, options);
+    }
+
+    private async Task DeleteAsync(HttpContext context, ServedResource resource, RequestPath path, ObjectShape shape)
+    {
+        var (obj, gone) = await api.DeleteAsync(resource, path.Namespace, path.Name, await DeleteOptionsAsync(context), context.RequestAborted);
+        if (!gone || resource.Kind == ResourceKind.Pod)
+        {
+            await ApiResponse.WriteObjectAsync(context, 200, resource, obj, shape, time.GetUtcNow());
+            return;
+        }
+
+        var details = new JsonObject { ["name"] = obj.Name };
+        if (resource.Kind.Group.Length > 0)
+            details["group"] = resource.Kind.Group;
+        details["kind"] = resource.Kind.Plural;
+        details["uid"] = obj.Uid;
+        await ApiResponse.WriteAsync(context, 200, new JsonObject { ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["details"] = details });
+    }
+
+    private async Task DeleteCollectionAsync(HttpContext context, ServedResource resource, RequestPath path)
+    {
+        if (resource.Kind.Namespaced && path.Namespace.Length == 0)
+            throw ApiException.MethodNotAllowed();
+        var filter = ObjectFilter.Read(context.Request, resource, path.Namespace);
+        var options = await DeleteOptionsAsync(context);
+        foreach (var obj in api.Store.Snapshot(resource.Id).Items.Where(filter.Matches))
+        {
+            try
+            {
+                await api.DeleteAsync(resource, obj.Namespace, obj.Name, options, context.RequestAborted);
+            }
+            catch (ApiException e) when (e.Code == 404)
+            {
+                // gone in the meantime, which is what was asked for
+            }
+        }
+
+        await ApiResponse.WriteAsync(context, 200, new JsonObject
+        {
+            ["kind"] = "Status",
+            ["apiVersion"] = "v1",
+            ["metadata"] = new JsonObject(),
+            ["status"] = "Success",
+            ["details"] = new JsonObject { ["kind"] = resource.Kind.Plural },
+        });
+    }
+
+    private Task AnswerAsync(HttpContext context, int code, ServedResource resource, StoredObject obj, ObjectShape shape, WriteOptions options)
+    {
+        foreach (var warning in options.Warnings)
+            context.Response.Headers.Append("Warning", $"299 - \"{HeaderText(warning)}\"");
+        return ApiResponse.WriteObjectAsync(context, code, resource, obj, shape, time.GetUtcNow());
+    }
+
+    /// <summary>As the inside of a quoted string; what a header cannot carry becomes a question mark.</summary>
+    private static string HeaderText(string text)
+    {
+        var escaped = text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal);
+        return string.Concat(escaped.Select(c => char.IsBetween(c, ' ', '~') ? c : '?'));
+    }
+
+    private static async Task<JsonObject> BodyAsync(HttpContext context)
+        => await RequestBody.ReadObjectAsync(context.Request, context.RequestAborted) ?? throw ApiException.BadRequest("the request has no body");
+
+    private static WriteOptions Options(HttpRequest request)
+    {
+        var dryRun = request.Query["dryRun"];
+        if (dryRun.Count > 0 && dryRun.Any(d => d != "All"))
+            throw ApiException.BadRequest($"dryRun: Unsupported value: \"{dryRun}\": supported values: \"All\"");
+        var validation = request.Query["fieldValidation"].ToString() switch
+        {
+            "" or "Warn" => FieldValidation.Warn,
+            "Ignore" => FieldValidation.Ignore,
+            "Strict" => FieldValidation.Strict,
+            var other => throw ApiException.BadRequest($"fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Warn\", \"Strict\""),
+        };
+        return new WriteOptions(dryRun.Count > 0, validation);
+    }
+
+    /// <summary>From the body where there is one, with the query's parameters on top.</summary>
+    private static async Task<DeleteOptions> DeleteOptionsAsync(HttpContext context)
+    {
+        var request = context.Request;
+        var options = DeleteOptions.FromJson(await RequestBody.ReadObjectAsync(request, context.RequestAborted));
+        if (request.Query["gracePeriodSeconds"].ToString() is { Length: > 0 } grace)
+            options = options with { GracePeriodSeconds = long.TryParse(grace, out var seconds) ? seconds : throw ApiException.BadRequest($"gracePeriodSeconds: Invalid value: \"{grace}\": must be a whole number") };
+        if (request.Query["propagationPolicy"].ToString() is { Length: > 0 } policy)
+            options = options with { PropagationPolicy = policy };
+        if (options.PropagationPolicy is not ("" or "Background" or "Foreground" or "Orphan"))
+            throw ApiException.BadRequest($"propagationPolicy: Unsupported value: \"{options.PropagationPolicy}\": supported values: \"Foreground\", \"Background\", \"Orphan\"");
+        return Options(request).DryRun ? options with { DryRun = true } : options;
+    }
+
+    private static ApiException Refused(UserIdentity user, HttpRequest request, RequestPath path)
+    {
+        var collection = path.Name.Length == 0;
+        var verb = request.Method switch
+        {
+            "GET" when collection && request.Query["watch"].ToString() is "true" or "1" => "watch",
+            "GET" when collection => "list",
+            "POST" => "create",
+            "PUT" => "update",
+            "DELETE" when collection => "deletecollection",
+            var other => other.ToLowerInvariant(),
+        };
+        var qualified = path.Group.Length == 0 ? path.Plural : $"{path.Plural}.{path.Group}";
+        var plural = path.Subresource.Length == 0 ? path.Plural : $"{path.Plural}/{path.Subresource}";
+        var where = path.Namespace.Length == 0 ? "at the cluster scope" : $"in the namespace \"{path.Namespace}\"";
+        var details = new JsonObject { ["name"] = path.Name, ["group"] = path.Group, ["kind"] = path.Plural };
+        var subject = collection ? "" : $" \"{path.Name}\"";
+        return new ApiException(403, "Forbidden", $"{qualified}{subject} is forbidden: User \"{user.Name}\" cannot {verb} resource \"{plural}\" in API group \"{path.Group}\" {where}", details);
+    }
+}

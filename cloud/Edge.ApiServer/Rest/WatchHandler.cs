@@ -1,0 +1,184 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Resources;
+using Edge.ApiServer.Storage;
+using Edge.Kubernetes;
+using Microsoft.AspNetCore.Http;
+
+namespace Edge.ApiServer.Rest;
+
+/// <summary>GET with <c>watch=true</c>: one JSON event a line until the client goes, the timeout passes or the client falls behind.</summary>
+internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random random)
+{
+    private const int FlushBytes = 64 * 1024;
+    private const int TimeoutSecondsMin = 1800; // Kubernetes': a random time between this and its double
+    private static readonly TimeSpan s_bookmarkPeriod = TimeSpan.FromMinutes(1);
+
+    public async Task HandleAsync(HttpContext context, ServedResource resource, string @namespace, ObjectShape shape)
+    {
+        var request = context.Request;
+        var filter = ObjectFilter.Read(request, resource, @namespace);
+        var bookmarks = Flag(request, "allowWatchBookmarks");
+        var sendInitial = Flag(request, "sendInitialEvents");
+        var versionText = request.Query["resourceVersion"].ToString();
+        if (!long.TryParse(versionText.Length == 0 ? "0" : versionText, NumberStyles.None, CultureInfo.InvariantCulture, out var version))
+            throw ApiException.BadRequest($"resourceVersion: Invalid value: \"{versionText}\": must be a whole number");
+        var timeout = Timeout(request);
+
+        context.Response.StatusCode = 200;
+        context.Response.ContentType = "application/json";
+        context.Response.Headers.CacheControl = "no-cache, private";
+        await context.Response.StartAsync(context.RequestAborted);
+        var output = new WatchOutput(context.Response.BodyWriter, resource, filter, shape, ApiResponse.IncludeObject(request), time);
+
+        IReadOnlyList<StoredObject> initial = [];
+        ObjectWatcher? watcher;
+        if (version == 0 || sendInitial)
+        {
+            watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items);
+            initial = items;
+        }
+        else
+        {
+            watcher = store.Watch(resource.Id, filter.Namespace, filter.Name, version);
+        }
+
+        if (watcher is null)
+        {
+            output.Error(ApiException.Expired($"too old resource version: {version} ({store.Version})").ToStatus());
+            await output.FlushAsync(context.RequestAborted);
+            return;
+        }
+
+        using (watcher)
+        using (var deadline = new CancellationTokenSource(timeout, time))
+        using (var ended = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted))
+        {
+            try
+            {
+                foreach (var item in initial.Where(filter.Matches))
+                {
+                    output.Object(WatchEventType.Added, item);
+                    await output.FlushIfLargeAsync(ended.Token);
+                }
+
+                if (sendInitial)
+                    output.Bookmark(watcher.Start, initialEventsEnd: true);
+                foreach (var change in watcher.Replay)
+                {
+                    output.Change(change);
+                    await output.FlushIfLargeAsync(ended.Token);
+                }
+
+                await output.FlushAsync(ended.Token);
+                await FollowAsync(watcher, output, bookmarks, ended.Token);
+            }
+            catch (OperationCanceledException) when (ended.IsCancellationRequested)
+            {
+                // The asked time has passed, or the client has gone: both end a watch in order.
+            }
+        }
+    }
+
+    private async Task FollowAsync(ObjectWatcher watcher, WatchOutput output, bool bookmarks, CancellationToken cancellationToken)
+    {
+        await using var timer = bookmarks ? time.CreateTimer(_ => watcher.RequestProgress(), null, s_bookmarkPeriod, s_bookmarkPeriod) : null;
+        while (await watcher.Queue.WaitToReadAsync(cancellationToken))
+        {
+            while (watcher.Queue.TryRead(out var item))
+            {
+                if (item.Change is { } change)
+                    output.Change(change);
+                else
+                    output.Bookmark(item.Version, initialEventsEnd: false);
+                await output.FlushIfLargeAsync(cancellationToken);
+            }
+
+            await output.FlushAsync(cancellationToken);
+        }
+    }
+
+    private TimeSpan Timeout(HttpRequest request)
+    {
+        var text = request.Query["timeoutSeconds"].ToString();
+        if (text.Length > 0)
+            return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds < 86_400 * 24
+                ? TimeSpan.FromSeconds(Math.Max(1, seconds))
+                : throw ApiException.BadRequest($"timeoutSeconds: Invalid value: \"{text}\": must be a whole number of seconds, less than 24 days");
+        lock (random)
+            return TimeSpan.FromSeconds(TimeoutSecondsMin + random.Next(TimeoutSecondsMin));
+    }
+
+    private static bool Flag(HttpRequest request, string name) => request.Query[name].ToString() is "true" or "1" or "True";
+
+    /// <summary>Writes events; for whole objects the bytes of the store are copied, nothing is serialised.</summary>
+    private sealed class WatchOutput(PipeWriter writer, ServedResource resource, ObjectFilter filter, ObjectShape shape, string includeObject, TimeProvider time)
+    {
+        public async ValueTask FlushIfLargeAsync(CancellationToken cancellationToken)
+        {
+            if (writer.UnflushedBytes >= FlushBytes)
+                await writer.FlushAsync(cancellationToken);
+        }
+
+        public async ValueTask FlushAsync(CancellationToken cancellationToken) => await writer.FlushAsync(cancellationToken);
+
+        /// <summary>With selectors, a change that brings the object into the selection is an addition, one that takes it out a deletion.</summary>
+        public void Change(StoredEvent change)
+        {
+            if (!filter.HasSelectors)
+            {
+                Object(change.Type, change.Object);
+                return;
+            }
+
+            var before = change.Previous is { } previous ? filter.Matches(previous) : change.PreviousUnknown;
+            var now = change.Type != WatchEventType.Deleted && filter.Matches(change.Object);
+            if (now)
+                Object(before ? WatchEventType.Modified : WatchEventType.Added, change.Object);
+            else if (before && change.Type == WatchEventType.Deleted)
+                Object(WatchEventType.Deleted, change.Object);
+            else if (before)
+                Object(WatchEventType.Deleted, AsOf(change.Previous ?? change.Object, change.Version));
+        }
+
+        public void Object(WatchEventType type, StoredObject obj)
+        {
+            writer.Write(type switch
+            {
+                WatchEventType.Added => """{"type":"ADDED","object":"""u8,
+                WatchEventType.Modified => """{"type":"MODIFIED","object":"""u8,
+                _ => """{"type":"DELETED","object":"""u8,
+            });
+            writer.Write(shape != ObjectShape.Full ? ObjectJson.Bytes(ApiResponse.Shaped(resource, obj, shape, includeObject, time.GetUtcNow()))
+                : resource.Custom is null ? obj.Json : obj.JsonAs(resource.Kind.ApiVersion));
+            writer.Write("}\n"u8);
+        }
+
+        public void Bookmark(long version, bool initialEventsEnd)
+        {
+            var metadata = new JsonObject { ["resourceVersion"] = version.ToString(CultureInfo.InvariantCulture), ["creationTimestamp"] = null };
+            if (initialEventsEnd)
+                metadata["annotations"] = new JsonObject { ["k8s.io/initial-events-end"] = "true" };
+            var obj = shape switch
+            {
+                ObjectShape.Table => new JsonObject { ["kind"] = "Table", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata, ["columnDefinitions"] = new JsonArray(), ["rows"] = new JsonArray() },
+                ObjectShape.Metadata => new JsonObject { ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata },
+                _ => new JsonObject { ["kind"] = resource.Kind.Kind, ["apiVersion"] = resource.Kind.ApiVersion, ["metadata"] = metadata },
+            };
+            Line("BOOKMARK", obj);
+        }
+
+        public void Error(JsonObject status) => Line("ERROR", status);
+
+        private void Line(string type, JsonObject obj)
+        {
+            writer.Write(ObjectJson.Bytes(new JsonObject { ["type"] = type, ["object"] = obj }));
+            writer.Write("\n"u8);
+        }
+
+        private static StoredObject AsOf(StoredObject obj, long version)
+            => new(obj.Resource, obj.Namespace, obj.Name, obj.Uid, version, ObjectJson.Serialize(obj.Parse()).At(version));
+    }
+}

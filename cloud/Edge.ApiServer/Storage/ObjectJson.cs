@@ -1,0 +1,77 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Edge.ApiServer.Storage;
+
+/// <summary>An object's UTF-8 JSON with a gap where the resourceVersion goes: the expensive part runs before the write's turn comes.</summary>
+internal readonly struct ObjectJson
+{
+    private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+    private static readonly JsonSerializerOptions s_nodeOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private readonly byte[] _json;
+    private readonly int _gap;
+
+    private ObjectJson(byte[] json, int gap)
+    {
+        _json = json;
+        _gap = gap;
+    }
+
+    public static ObjectJson Serialize(JsonObject obj)
+    {
+        var buffer = new ArrayBufferWriter<byte>(1024);
+        var gap = 0;
+        using (var writer = new Utf8JsonWriter(buffer, s_writerOptions))
+        {
+            writer.WriteStartObject();
+            foreach (var (key, value) in obj)
+            {
+                if (key != "metadata" || value is not JsonObject metadata)
+                {
+                    Write(writer, key, value);
+                    continue;
+                }
+
+                writer.WriteStartObject("metadata"u8);
+                foreach (var (metaKey, metaValue) in metadata)
+                    if (metaKey != "resourceVersion")
+                        Write(writer, metaKey, metaValue);
+                writer.WriteString("resourceVersion"u8, ""u8);
+                gap = (int)(writer.BytesCommitted + writer.BytesPending) - 1;
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndObject();
+        }
+
+        return gap > 0 ? new ObjectJson(buffer.WrittenSpan.ToArray(), gap) : throw new ArgumentException("the object has no metadata", nameof(obj));
+    }
+
+    /// <summary>The JSON with the version filled in.</summary>
+    public byte[] At(long version)
+    {
+        Span<byte> digits = stackalloc byte[20];
+        version.TryFormat(digits, out var length, default, CultureInfo.InvariantCulture);
+        var json = new byte[_json.Length + length];
+        _json.AsSpan(0, _gap).CopyTo(json);
+        digits[..length].CopyTo(json.AsSpan(_gap));
+        _json.AsSpan(_gap).CopyTo(json.AsSpan(_gap + length));
+        return json;
+    }
+
+    /// <summary>Compact JSON of any node, as this server writes it.</summary>
+    public static byte[] Bytes(JsonNode node) => Encoding.UTF8.GetBytes(node.ToJsonString(s_nodeOptions));
+
+    private static void Write(Utf8JsonWriter writer, string key, JsonNode? value)
+    {
+        writer.WritePropertyName(key);
+        if (value is null)
+            writer.WriteNullValue();
+        else
+            value.WriteTo(writer);
+    }
+}

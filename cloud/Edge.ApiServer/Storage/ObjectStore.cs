@@ -1,0 +1,241 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Text.Json.Nodes;
+using Edge.Common.Storage;
+using Edge.Kubernetes;
+
+namespace Edge.ApiServer.Storage;
+
+/// <summary>All objects, with a global resourceVersion, the newest changes and the watchers.</summary>
+/// <remarks>
+/// <para>SQLite holds the truth; reads are answered from memory, which holds the same objects as UTF-8. A write compares the object's
+/// version inside the write transaction, is on disk before it is visible to anyone, and is visible before it is answered.</para>
+/// <para>Changes become visible in version order. Group commit finishes many writes at once and their waiters wake in any order;
+/// so each write queues its change while its transaction runs, and the first waiter of a batch applies all changes up to its own.</para>
+/// </remarks>
+internal sealed class ObjectStore : IAsyncDisposable
+{
+    private const int TrimStep = 256;
+    private readonly SqliteDatabase _database;
+    private readonly StoreWriter _writer = new();
+    private readonly int _historyMax;
+    private readonly Lock _gate = new();
+    private readonly ConcurrentDictionary<ResourceId, ResourceTable> _tables = new();
+    private readonly Queue<StoredEvent> _pending = new(); // written, not yet known to be committed; under _gate
+    private long _pendingNewest; // the last one's version; under _gate
+    private long _version;
+    private bool _closed;
+
+    private ObjectStore(SqliteDatabase database, int historyMax)
+    {
+        _database = database;
+        _historyMax = historyMax;
+    }
+
+    /// <summary>The newest visible version.</summary>
+    public long Version
+    {
+        get
+        {
+            lock (_gate)
+                return _version;
+        }
+    }
+
+    /// <summary>Called under the store's lock with every change, in order, before watchers get it. Must be quick and must not call the store.</summary>
+    public Action<StoredEvent>? Applied { get; set; }
+
+    /// <exception cref="StoreException">The file cannot be used.</exception>
+    public static ObjectStore Open(string path, int historyMax, TimeProvider time)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(historyMax, 1);
+        var store = new ObjectStore(SqliteDatabase.Open(path, StoreWriter.Migrations, time), historyMax);
+        store._version = StoreLoader.Load(store._database, store.Table);
+        return store;
+    }
+
+    public StoredObject? Get(ResourceId resource, string @namespace, string name) => Table(resource).Find(@namespace, name);
+
+    /// <summary>The objects and the version they are at.</summary>
+    public (ImmutableList<StoredObject> Items, long Version) Snapshot(ResourceId resource)
+    {
+        lock (_gate)
+            return (Table(resource).Items, _version);
+    }
+
+    /// <summary>The objects as they were at a version; null when the history does not reach so far.</summary>
+    public ImmutableList<StoredObject>? SnapshotAt(ResourceId resource, long version)
+    {
+        lock (_gate)
+            return Table(resource).At(version);
+    }
+
+    /// <summary>Stores a new object; null when the name is taken.</summary>
+    public async ValueTask<StoredObject?> CreateAsync(ResourceId resource, JsonObject obj, CancellationToken cancellationToken)
+        => await WriteAsync(WatchEventType.Added, resource, obj, null, cancellationToken);
+
+    /// <summary>Replaces exactly that state of the object; null when it is no longer the newest.</summary>
+    public async ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, JsonObject obj, CancellationToken cancellationToken)
+        => await WriteAsync(WatchEventType.Modified, expected.Resource, obj, expected, cancellationToken);
+
+    /// <summary>Removes exactly that state; <paramref name="last"/> is what watchers get. Null when it is no longer the newest.</summary>
+    public async ValueTask<StoredObject?> DeleteAsync(StoredObject expected, JsonObject last, CancellationToken cancellationToken)
+        => await WriteAsync(WatchEventType.Deleted, expected.Resource, last, expected, cancellationToken);
+
+    /// <summary>Watches from after a version; null when the changes since then are no longer kept, or the version is not reached yet.</summary>
+    public ObjectWatcher? Watch(ResourceId resource, string @namespace, string? name, long after)
+    {
+        lock (_gate)
+        {
+            var table = Table(resource);
+            if (after < table.History.Floor || after > _version)
+                return null;
+            var replay = new List<StoredEvent>();
+            for (var i = table.History.FirstAfter(after); i < table.History.Count; i++)
+                replay.Add(table.History[i]);
+            var watcher = new ObjectWatcher(this, resource, @namespace, name, replay, _version);
+            replay.RemoveAll(change => !watcher.Wants(change.Object));
+            Add(table, watcher);
+            return watcher;
+        }
+    }
+
+    /// <summary>Watches from now; gives the objects of now as well.</summary>
+    public ObjectWatcher WatchFromNow(ResourceId resource, string @namespace, string? name, out ImmutableList<StoredObject> items)
+    {
+        lock (_gate)
+        {
+            var table = Table(resource);
+            items = table.Items;
+            var watcher = new ObjectWatcher(this, resource, @namespace, name, [], _version);
+            Add(table, watcher);
+            return watcher;
+        }
+    }
+
+    public void Unsubscribe(ObjectWatcher watcher)
+    {
+        lock (_gate)
+            Table(watcher.Resource).Watchers.Remove(watcher);
+    }
+
+    public void PostProgress(ObjectWatcher watcher)
+    {
+        lock (_gate)
+            watcher.TryPost(new WatchItem(null, _version));
+    }
+
+    /// <summary>Closes every watcher of the resource (its definition went or changed).</summary>
+    public void CloseWatchers(ResourceId resource)
+    {
+        lock (_gate)
+        {
+            foreach (var watcher in Table(resource).Watchers)
+                watcher.Close();
+        }
+    }
+
+    /// <summary>Closes all watchers, and every one that comes later, so that their requests end.</summary>
+    public void Close()
+    {
+        lock (_gate)
+            _closed = true;
+        foreach (var resource in _tables.Keys)
+            CloseWatchers(resource);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Close();
+        await _database.DisposeAsync();
+    }
+
+    private void Add(ResourceTable table, ObjectWatcher watcher)
+    {
+        if (_closed)
+            watcher.Close();
+        else
+            table.Watchers.Add(watcher);
+    }
+
+    private ResourceTable Table(ResourceId resource) => _tables.GetOrAdd(resource, static (_, max) => new ResourceTable(max), _historyMax);
+
+    private async ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, CancellationToken cancellationToken)
+    {
+        var (ns, name, uid) = (obj.Namespace(), obj.Name(), obj.Uid());
+        var json = ObjectJson.Serialize(obj);
+        var table = Table(resource);
+        var newest = 0L;
+        var written = await _database.WriteAsync(
+            connection =>
+            {
+                newest = _writer.Newest(connection);
+                ForgetUncommitted(newest);
+                if (_writer.Version(resource, ns, name) != expected?.Version)
+                    return null;
+                var version = newest + 1;
+                var stored = new StoredObject(resource, ns, name, uid, version, json.At(version));
+                _writer.Write(type, stored);
+                var floor = Floor(table);
+                if (floor >= table.TrimmedTo + TrimStep)
+                {
+                    StoreWriter.Trim(connection, resource, floor);
+                    table.TrimmedTo = floor;
+                }
+
+                lock (_gate)
+                {
+                    _pending.Enqueue(new StoredEvent(type, stored, expected));
+                    _pendingNewest = version;
+                }
+
+                return stored;
+            },
+            cancellationToken);
+
+        // Not written: someone else's change came first. It is committed too, and made visible here, so that the caller's next look sees it.
+        Publish(written?.Version ?? newest);
+        return written;
+    }
+
+    private long Floor(ResourceTable table)
+    {
+        lock (_gate)
+            return table.History.Floor;
+    }
+
+    /// <summary>Drops queued changes that a failed transaction took back: their versions are above the newest in the database.</summary>
+    private void ForgetUncommitted(long newest)
+    {
+        lock (_gate)
+        {
+            if (_pending.Count == 0 || _pendingNewest <= newest)
+                return;
+            var kept = _pending.Where(change => change.Version <= newest).ToList();
+            _pending.Clear();
+            kept.ForEach(_pending.Enqueue);
+            _pendingNewest = newest;
+        }
+    }
+
+    /// <summary>Makes every queued change up to a committed version visible, in order.</summary>
+    private void Publish(long version)
+    {
+        lock (_gate)
+        {
+            while (_pending.TryPeek(out var change) && change.Version <= version)
+            {
+                _pending.Dequeue();
+                var table = Table(change.Object.Resource);
+                table.Apply(change);
+                table.History.Add(change);
+                _version = change.Version;
+                Applied?.Invoke(change);
+                var item = new WatchItem(change, change.Version);
+                for (var i = table.Watchers.Count - 1; i >= 0; i--)
+                    if (table.Watchers[i].Wants(change.Object) && !table.Watchers[i].TryPost(item))
+                        table.Watchers.RemoveAt(i);
+            }
+        }
+    }
+}

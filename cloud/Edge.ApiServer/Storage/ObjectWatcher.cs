@@ -1,0 +1,68 @@
+using System.Threading.Channels;
+
+namespace Edge.ApiServer.Storage;
+
+/// <summary>What a watcher reads: a change, or (with <see cref="Change"/> null) the word that every change up to a version has been handed over.</summary>
+internal readonly record struct WatchItem(StoredEvent? Change, long Version);
+
+/// <summary>One watcher's bounded queue. A watcher that does not keep up is closed; its client resumes by resourceVersion.</summary>
+internal sealed class ObjectWatcher : IDisposable
+{
+    /// <summary>Changes that may wait for one slow client; they are references, so the bound costs 64 KiB.</summary>
+    public const int QueueCapacity = 4096;
+
+    // TryWrite alone is used: a full queue closes the watcher, so that no publisher ever waits for a client.
+    private readonly Channel<WatchItem> _queue = Channel.CreateBounded<WatchItem>(
+        new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+
+    private readonly ObjectStore _store;
+
+    public ObjectWatcher(ObjectStore store, ResourceId resource, string @namespace, string? name, IReadOnlyList<StoredEvent> replay, long start)
+    {
+        _store = store;
+        Resource = resource;
+        Namespace = @namespace;
+        Name = name;
+        Replay = replay;
+        Start = start;
+    }
+
+    public ResourceId Resource { get; }
+
+    /// <summary>Empty watches all namespaces.</summary>
+    public string Namespace { get; }
+
+    /// <summary>Null watches all names.</summary>
+    public string? Name { get; }
+
+    /// <summary>The changes between the asked version and <see cref="Start"/>; come before the queue.</summary>
+    public IReadOnlyList<StoredEvent> Replay { get; }
+
+    /// <summary>The version at which the queue begins.</summary>
+    public long Start { get; }
+
+    /// <summary>Completes when the watcher is closed: too slow, or the store ends.</summary>
+    public ChannelReader<WatchItem> Queue => _queue.Reader;
+
+    public bool Wants(StoredObject obj)
+        => (Namespace.Length == 0 || obj.Namespace == Namespace) && (Name is null || obj.Name == Name);
+
+    /// <summary>Asks for an item that says up to which version all changes have been handed over.</summary>
+    public void RequestProgress() => _store.PostProgress(this);
+
+    public bool TryPost(WatchItem item)
+    {
+        if (_queue.Writer.TryWrite(item))
+            return true;
+        Close();
+        return false;
+    }
+
+    public void Close() => _queue.Writer.TryComplete();
+
+    public void Dispose()
+    {
+        Close();
+        _store.Unsubscribe(this);
+    }
+}

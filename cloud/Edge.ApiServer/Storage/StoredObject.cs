@@ -1,0 +1,79 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Edge.Kubernetes.Selectors;
+
+namespace Edge.ApiServer.Storage;
+
+/// <summary>A resource as it is stored: every version of it shares the objects.</summary>
+internal readonly record struct ResourceId(string Group, string Plural)
+{
+    public static ResourceId Of(ResourceKind kind) => new(kind.Group, kind.Plural);
+}
+
+/// <summary>One state of one object: its UTF-8 JSON as it is answered, and what selectors need. Immutable; shared by readers and watchers.</summary>
+internal sealed class StoredObject(ResourceId resource, string @namespace, string name, string uid, long version, byte[] json)
+{
+    private Dictionary<string, string>? _labels;
+    private Dictionary<string, string>? _fields;
+    private (string ApiVersion, byte[] Json)? _converted;
+
+    public ResourceId Resource { get; } = resource;
+
+    /// <summary>Empty for cluster-scoped objects.</summary>
+    public string Namespace { get; } = @namespace;
+
+    public string Name { get; } = name;
+
+    public string Uid { get; } = uid;
+
+    public long Version { get; } = version;
+
+    /// <summary>The JSON with its resourceVersion inside; not to be changed.</summary>
+    public byte[] Json { get; } = json;
+
+    /// <summary>The order of lists and continue tokens: ordinal by namespace, then name.</summary>
+    public string SortKey { get; } = Key(@namespace, name);
+
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= new Dictionary<string, string>(Parse().Map("metadata", "labels"), StringComparer.Ordinal);
+
+    public static string Key(string @namespace, string name) => @namespace + "/" + name;
+
+    /// <summary>A fresh tree that the caller may change.</summary>
+    public JsonObject Parse() => JsonNode.Parse(Json)!.AsObject();
+
+    /// <summary>The scalar under a dotted path as text; empty when absent.</summary>
+    public string Field(string path)
+    {
+        if (path == "metadata.name")
+            return Name;
+        if (path == "metadata.namespace")
+            return Namespace;
+        var known = _fields;
+        if (known is not null && known.TryGetValue(path, out var value))
+            return value;
+        value = FieldSelector.Read(Parse(), path);
+        _fields = new Dictionary<string, string>(known ?? [], StringComparer.Ordinal) { [path] = value };
+        return value;
+    }
+
+    /// <summary>The JSON as the given apiVersion shows it (conversion strategy None: only apiVersion changes).</summary>
+    public byte[] JsonAs(string apiVersion)
+    {
+        if (Field("apiVersion") == apiVersion)
+            return Json;
+        if (_converted is { } converted && converted.ApiVersion == apiVersion)
+            return converted.Json;
+        var obj = Parse();
+        obj["apiVersion"] = apiVersion;
+        var json = ObjectJson.Serialize(obj).At(Version);
+        _converted = (apiVersion, json);
+        return json;
+    }
+}
+
+/// <summary>One change. <see cref="Previous"/> is null when the object is new, or when <see cref="PreviousUnknown"/> says that the
+/// state before is no longer kept (the oldest changes after a restart).</summary>
+internal sealed record StoredEvent(WatchEventType Type, StoredObject Object, StoredObject? Previous, bool PreviousUnknown = false)
+{
+    public long Version => Object.Version;
+}

@@ -1,0 +1,70 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Edge.ApiServer.Validation;
+
+/// <summary>Kubernetes' resource quantities: <c>500m</c>, <c>1.5</c>, <c>64Mi</c>, <c>1e3</c>.</summary>
+internal static class Quantity
+{
+    public const string Rule = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+    /// <summary>Reads a text or plain JSON number; false when it is no quantity or too large for a decimal.</summary>
+    public static bool TryParse(JsonNode? node, out decimal value)
+    {
+        value = 0;
+        return node switch
+        {
+            JsonValue text when text.TryGetValue<string>(out var found) => TryParse(found, out value),
+            JsonValue number when number.GetValueKind() == JsonValueKind.Number => TryParse(number.ToJsonString(), out value),
+            _ => false,
+        };
+    }
+
+    public static bool TryParse(string text, out decimal value)
+    {
+        value = 0;
+        var end = 0;
+        while (end < text.Length && (char.IsAsciiDigit(text[end]) || text[end] == '.' || (end == 0 && text[end] is '+' or '-')))
+            end++;
+        if (end == 0 || !decimal.TryParse(text.AsSpan(0, end), NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number))
+            return false;
+        decimal? scale = text[end..] switch
+        {
+            "" => 1m,
+            "n" => 1e-9m,
+            "u" => 1e-6m,
+            "m" => 1e-3m,
+            "k" => 1e3m,
+            "M" => 1e6m,
+            "G" => 1e9m,
+            "T" => 1e12m,
+            "P" => 1e15m,
+            "E" => 1e18m,
+            "Ki" => 1024m,
+            "Mi" => 1048576m,
+            "Gi" => 1073741824m,
+            "Ti" => 1099511627776m,
+            "Pi" => 1125899906842624m,
+            "Ei" => 1152921504606846976m,
+            ['e' or 'E', .. var exponent] => Power(exponent),
+            _ => null,
+        };
+        if (scale is null)
+            return false;
+        try
+        {
+            value = number * scale.Value;
+            return true;
+        }
+        catch (OverflowException)
+        {
+            return false;
+        }
+    }
+
+    private static decimal? Power(string exponent)
+        => int.TryParse(exponent, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var power) && power is >= -18 and <= 27
+            ? (decimal)Math.Pow(10, power)
+            : null;
+}

@@ -1,0 +1,190 @@
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Controllers.Nodes;
+using Edge.Kubernetes;
+using Edge.Testing;
+
+namespace Edge.ApiServer.Tests;
+
+[Trait("Category", "Kubernetes")]
+public sealed class NodeLifecycleCoreTests
+{
+    private readonly NodeLifecycleCore _core = new();
+    private readonly ManualTimeProvider _time = new(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
+    private readonly JsonObject _node = JsonNode.Parse("""{"metadata":{"name":"n","uid":"u"},"spec":{},"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady","lastHeartbeatTime":"h"},{"type":"MemoryPressure","status":"False"}]}}""")!.AsObject();
+    private readonly JsonObject _lease = JsonNode.Parse("""{"spec":{"renewTime":"1"}}""")!.AsObject();
+    private readonly List<JsonObject> _pods = [];
+
+    [Fact]
+    public void A_node_whose_lease_is_renewed_is_left_alone()
+    {
+        for (var i = 0; i < 20; i++)
+        {
+            _lease["spec"]!["renewTime"] = $"{i}";
+            var plan = Step();
+            Assert.Empty(plan.Actions);
+            Assert.Equal(_time.GetUtcNow() + NodeLifecycleCore.Grace, plan.Next);
+            _time.Advance(TimeSpan.FromSeconds(10));
+        }
+    }
+
+    [Fact]
+    public void A_status_heartbeat_counts_as_well_as_the_lease()
+    {
+        Step();
+        _time.Advance(TimeSpan.FromSeconds(39));
+        _node["status"]!["conditions"]![0]!["lastHeartbeatTime"] = "later";
+        Assert.Empty(Step().Actions);
+        _time.Advance(TimeSpan.FromSeconds(39));
+        Assert.Empty(Step().Actions);
+    }
+
+    [Fact]
+    public void After_40_seconds_without_heartbeat_conditions_are_unknown_and_the_node_is_tainted()
+    {
+        Step();
+        _time.Advance(TimeSpan.FromSeconds(39.9));
+        Assert.Empty(Step().Actions);
+        _time.Advance(TimeSpan.FromSeconds(0.1));
+        var plan = Step();
+        var unknown = Assert.IsType<MarkUnknown>(plan.Actions[0]);
+        Assert.Equal(["Ready", "MemoryPressure"], unknown.Conditions.Select(condition => condition.Text("type")));
+        Assert.All(unknown.Conditions, condition => Assert.Equal(
+            ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.", "2026-01-01T00:00:40Z"),
+            (condition.Text("status"), condition.Text("reason"), condition.Text("message"), condition.Text("lastTransitionTime"))));
+        Assert.Equal("h", unknown.Conditions[0].Text("lastHeartbeatTime"));
+        var taints = Assert.IsType<SetTaints>(plan.Actions[1]).Taints;
+        Assert.Equal(["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"], Names(taints));
+
+        Apply(plan);
+        Assert.Empty(Step().Actions);
+    }
+
+    [Fact]
+    public void A_node_that_returns_loses_the_taints_and_keeps_those_of_others()
+    {
+        _node["spec"]!["taints"] = JsonNode.Parse("""[{"key":"mine","effect":"NoSchedule"}]""");
+        Lose();
+        Assert.Equal(3, _node["spec"]!["taints"]!.AsArray().Count);
+        _lease["spec"]!["renewTime"] = "2";
+        _node["status"]!["conditions"] = JsonNode.Parse("""[{"type":"Ready","status":"True"}]""");
+        Assert.Equal(["mine:NoSchedule"], Names(Assert.IsType<SetTaints>(Assert.Single(Step().Actions)).Taints));
+    }
+
+    [Theory]
+    [InlineData("""[{"type":"Ready","status":"False"}]""", "node.kubernetes.io/not-ready:NoSchedule node.kubernetes.io/not-ready:NoExecute")]
+    [InlineData("[]", "node.kubernetes.io/not-ready:NoSchedule")]
+    [InlineData("""[{"type":"Ready","status":"True"},{"type":"DiskPressure","status":"True"}]""", "node.kubernetes.io/disk-pressure:NoSchedule")]
+    public void Conditions_become_taints(string conditions, string taints)
+    {
+        _node["status"]!["conditions"] = JsonNode.Parse(conditions);
+        Assert.Equal(taints, string.Join(' ', Names(Assert.IsType<SetTaints>(Assert.Single(Step().Actions)).Taints)));
+    }
+
+    [Fact]
+    public void A_cordoned_node_is_tainted_and_an_uncordoned_one_not()
+    {
+        _node["spec"]!["unschedulable"] = true;
+        Apply(Step());
+        Assert.Equal(["node.kubernetes.io/unschedulable:NoSchedule"], Names(_node["spec"]!["taints"]!.AsArray()));
+        _node["spec"]!["unschedulable"] = false;
+        Apply(Step());
+        Assert.Empty(_node["spec"]!["taints"]!.AsArray());
+    }
+
+    [Fact]
+    public void A_node_that_never_reported_has_60_seconds_to_do_so()
+    {
+        _node["status"]!["conditions"] = new JsonArray();
+        _lease["spec"]!["renewTime"] = "";
+        Apply(Step());
+        _time.Advance(TimeSpan.FromSeconds(59));
+        Assert.Empty(Step().Actions);
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal("NodeStatusNeverUpdated", Assert.IsType<MarkUnknown>(Step().Actions[0]).Conditions[0].Text("reason"));
+    }
+
+    [Theory]
+    [InlineData("[]", 300)]
+    [InlineData("""[{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":30}]""", 30)]
+    [InlineData("""[{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":0}]""", 0)]
+    [InlineData("""[{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute"}]""", null)]
+    [InlineData("""[{"operator":"Exists"}]""", null)]
+    [InlineData("""[{"operator":"Exists"},{"key":"node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":30}]""", 30)]
+    public void A_pod_leaves_an_unreachable_node_when_its_toleration_ends(string tolerations, int? seconds)
+    {
+        _pods.Add(JsonNode.Parse($$$"""{"metadata":{"name":"p","uid":"p"},"spec":{"nodeName":"n","tolerations":{{{tolerations}}}}}""")!.AsObject());
+        var plan = Lose();
+        if (seconds is null)
+        {
+            Assert.Null(Step().Next);
+            _time.Advance(TimeSpan.FromDays(100));
+            Assert.Empty(Step().Actions);
+            return;
+        }
+
+        if (seconds == 0)
+        {
+            Assert.Contains(plan.Actions, action => action is EvictPod);
+            return;
+        }
+
+        Assert.DoesNotContain(plan.Actions, action => action is EvictPod);
+        Assert.Equal(_time.GetUtcNow() + TimeSpan.FromSeconds(seconds.Value), plan.Next);
+        _time.Advance(TimeSpan.FromSeconds(seconds.Value - 1));
+        Assert.Empty(Step().Actions);
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal("p", Assert.IsType<EvictPod>(Assert.Single(Step().Actions)).Pod.Name());
+    }
+
+    [Fact]
+    public void A_pod_with_the_autonomy_label_and_one_that_goes_already_are_never_evicted()
+    {
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"a","uid":"a","labels":{"app-offline.kubeedge.io":"autonomy"}},"spec":{"nodeName":"n"}}""")!.AsObject());
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"b","uid":"b","deletionTimestamp":"t"},"spec":{"nodeName":"n"}}""")!.AsObject());
+        Lose();
+        _time.Advance(TimeSpan.FromDays(100));
+        Assert.Empty(Step().Actions);
+    }
+
+    [Fact]
+    public void A_NoExecute_taint_set_by_hand_evicts_at_once_who_does_not_tolerate_it()
+    {
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"a","uid":"a"},"spec":{"nodeName":"n"}}""")!.AsObject());
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"b","uid":"b"},"spec":{"nodeName":"n","tolerations":[{"key":"k","operator":"Exists"}]}}""")!.AsObject());
+        _node["spec"]!["taints"] = JsonNode.Parse("""[{"key":"k","effect":"NoExecute"}]""");
+        Assert.Equal("a", Assert.IsType<EvictPod>(Assert.Single(Step().Actions)).Pod.Name());
+    }
+
+    private NodeLifecyclePlan Lose()
+    {
+        Apply(Step());
+        _time.Advance(NodeLifecycleCore.Grace);
+        var plan = Step();
+        Apply(plan);
+        return plan;
+    }
+
+    private NodeLifecyclePlan Step()
+        => _core.Step([_node], name => name == "n" ? _lease : null, _pods.ToLookup(pod => pod.Text("spec", "nodeName")), _time.GetUtcNow());
+
+    // As the API would.
+    private void Apply(NodeLifecyclePlan plan)
+    {
+        foreach (var action in plan.Actions)
+        {
+            if (action is SetTaints taints)
+                _node["spec"]!["taints"] = taints.Taints.DeepClone();
+            if (action is not MarkUnknown unknown)
+                continue;
+            var conditions = _node["status"]!["conditions"]!.AsArray();
+            foreach (var condition in unknown.Conditions)
+            {
+                if (conditions.FirstOrDefault(known => known.Text("type") == condition.Text("type")) is { } old)
+                    conditions.Remove(old);
+                conditions.Add(condition!.DeepClone());
+            }
+        }
+    }
+
+    private static IEnumerable<string> Names(JsonArray taints) => taints.Select(taint => $"{taint.Text("key")}:{taint.Text("effect")}");
+}
