@@ -1,0 +1,25 @@
+using System.Text.Json.Nodes;
+
+namespace Edge.Cloud.Host;
+
+/// <summary><c>&lt;data-dir&gt;/cloudcore.ports.json</c>: where a running cloudcore listens. There while it serves, gone after.</summary>
+internal sealed class PortsFile(string path) : IDisposable
+{
+    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig)
+    {
+        var content = new JsonObject
+        {
+            ["api"] = api,
+            ["websocket"] = webSocket,
+            ["https"] = https,
+            ["metrics"] = metrics,
+            ["kubeconfig"] = kubeconfig,
+        };
+        // A reader sees the whole file or none.
+        var temporary = $"{path}.{Environment.ProcessId}.tmp";
+        File.WriteAllText(temporary, content.ToJsonString() + "\n");
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    public void Dispose() => File.Delete(path);
+}

@@ -1,0 +1,115 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Edge.ApiServer;
+using Edge.Cloud;
+using Edge.Cloud.Configuration;
+using Edge.Cloud.Host;
+using Edge.Common.Configuration;
+using Edge.Kubernetes;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+var config = new Option<string?>("--config") { Description = "The config file, cloudcore.yaml. Without one, the defaults hold.", HelpName = "FILE" };
+var set = new Option<string[]>("--set") { Description = "Sets one key over the file, e.g. modules.cloudHub.websocket.port=10000; may be repeated.", HelpName = "KEY=VALUE", AllowMultipleArgumentsPerToken = false };
+var dataDirectory = new Option<string>("--data-dir")
+{
+    Description = "Where the embedded API's database, keys and admin.kubeconfig live.", HelpName = "DIR", DefaultValueFactory = _ => "/var/lib/edge/cloudcore",
+};
+var verbose = new Option<bool>("--verbose", "-v") { Description = "Logs every message." };
+var minimal = new Option<bool>("--minconfig") { Description = "Prints the settings that are usually changed, as YAML, and ends." };
+var full = new Option<bool>("--defaultconfig") { Description = "Prints all settings with their defaults, as YAML, and ends." };
+
+var root = new RootCommand("""
+    cloudcore is the cloud side of Edge: edges join and connect here, and get the pods, configuration and devices meant for them.
+
+    Examples:
+      cloudcore
+          With its own Kubernetes API on 127.0.0.1:6443; use it with
+          kubectl --kubeconfig /var/lib/edge/cloudcore/admin.kubeconfig get nodes
+      cloudcore --config cloudcore.yaml --set kubeAPIConfig.kubeConfig=/root/.kube/config
+          Beside an existing cluster.
+      cloudcore --data-dir /tmp/edge --set modules.apiServer.port=0 --set modules.cloudHub.websocket.port=0
+          On free ports; /tmp/edge/cloudcore.ports.json tells which.
+      cloudcore --minconfig > cloudcore.yaml
+    """)
+{
+    config, set, dataDirectory, verbose, minimal, full,
+};
+root.SetAction(async (result, _) =>
+{
+    if (result.GetValue(minimal) || result.GetValue(full))
+    {
+        Console.Out.Write(result.GetValue(full) ? DefaultConfig.Full : DefaultConfig.Minimal);
+        return 0;
+    }
+
+    return await RunAsync(result.GetValue(config), result.GetValue(set) ?? [], result.GetValue(dataDirectory)!, result.GetValue(verbose));
+});
+// Signals are handled below; the parser's own handling would end the process before the parts are stopped.
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });
+
+static async Task<int> RunAsync(string? config, string[] set, string dataDirectory, bool isVerbose)
+{
+    using var loggers = LoggerFactory.Create(logging => logging
+        .SetMinimumLevel(isVerbose ? LogLevel.Debug : LogLevel.Information)
+        .AddFilter("Microsoft", LogLevel.Warning)
+        .AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.UseUtcTimestamp = true;
+            console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z' ";
+            console.ColorBehavior = Microsoft.Extensions.Logging.Console.LoggerColorBehavior.Disabled;
+        })
+        .Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace));
+    using var stop = new CancellationTokenSource();
+    void Stop(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        stop.Cancel();
+    }
+
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+    try
+    {
+        var options = CloudCoreProcess.ReadConfig(config, set);
+        Directory.CreateDirectory(dataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
+        using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));
+        var ports = process.Ports;
+        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig);
+        Console.Out.WriteLine(
+            $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}");
+        await Console.Out.FlushAsync();
+        await WaitAsync(stop.Token);
+        return 0;
+    }
+    catch (OperationCanceledException) when (stop.IsCancellationRequested)
+    {
+        return 0;
+    }
+    catch (ConfigException e)
+    {
+        foreach (var problem in e.Problems)
+            Console.Error.WriteLine($"cloudcore: {problem}");
+    }
+    catch (KubeException e)
+    {
+        Console.Error.WriteLine($"cloudcore: the Kubernetes API: {OneLine(e.Message)}");
+    }
+    catch (Exception e) when (e is CloudCoreException or ApiServerException or Edge.Common.Storage.StoreException or IOException or UnauthorizedAccessException)
+    {
+        Console.Error.WriteLine($"cloudcore: {OneLine(e.Message)}");
+    }
+
+    return 1;
+}
+
+static string OneLine(string text) => text.ReplaceLineEndings(" ");
+
+static async Task WaitAsync(CancellationToken stopping)
+{
+    var stopped = new TaskCompletionSource();
+    await using var registration = stopping.Register(stopped.SetResult);
+    await stopped.Task;
+}

@@ -1,0 +1,119 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Edge.Cloud.CloudHub.Certificates;
+
+/// <summary>KubeEdge's CA: ECDSA P-256, CN KubeEdge. Issues the hub's serving certificate and the nodes' certificates.</summary>
+/// <remarks>Safe for concurrent calls. The private key never leaves this class but as <see cref="KeyDer"/> for the Secret.</remarks>
+internal sealed class CertificateAuthority : IDisposable
+{
+    private const string ServerAuth = "1.3.6.1.5.5.7.3.1";
+    private const string ClientAuth = "1.3.6.1.5.5.7.3.2";
+
+    private readonly X509Certificate2 _certificate;
+    private readonly TimeProvider _time;
+
+    private CertificateAuthority(X509Certificate2 certificate, byte[] keyDer, TimeProvider time)
+    {
+        _certificate = certificate;
+        KeyDer = keyDer;
+        _time = time;
+        CertificateDer = certificate.RawData;
+    }
+
+    public byte[] CertificateDer { get; }
+
+    /// <summary>The private key as SEC 1 DER; secret. It also signs the join tokens.</summary>
+    public byte[] KeyDer { get; }
+
+    public X509Certificate2 Certificate => _certificate;
+
+    /// <summary>A new CA, valid about 100 years.</summary>
+    public static CertificateAuthority Create(TimeProvider time)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=KubeEdge", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
+        var now = time.GetUtcNow();
+        return new CertificateAuthority(request.CreateSelfSigned(now.AddHours(-1), now.AddYears(100)), key.ExportECPrivateKey(), time);
+    }
+
+    /// <summary>The CA whose certificate and key are given in DER.</summary>
+    /// <exception cref="CryptographicException">They are not DER, the key is no EC key, or it does not belong to the certificate.</exception>
+    public static CertificateAuthority Load(byte[] certificateDer, byte[] keyDer, TimeProvider time)
+    {
+        using var key = ECDsa.Create();
+        key.ImportECPrivateKey(keyDer, out _);
+        using var bare = X509CertificateLoader.LoadCertificate(certificateDer);
+        return new CertificateAuthority(bare.CopyWithPrivateKey(key), keyDer, time);
+    }
+
+    /// <summary>A serving certificate for the hub: CN and O KubeEdge, valid about 100 years. Returns it with its key as SEC 1 DER.</summary>
+    public (byte[] CertificateDer, byte[] KeyDer) IssueServer(IReadOnlyCollection<string> hosts)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("O=KubeEdge, CN=KubeEdge", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        foreach (var host in hosts)
+        {
+            if (IPAddress.TryParse(host, out var address))
+                names.AddIpAddress(address);
+            else
+                names.AddDnsName(host);
+        }
+
+        request.CertificateExtensions.Add(names.Build());
+        AddLeafExtensions(request, [ServerAuth]);
+        using var certificate = Sign(request, _certificate.NotAfter.ToUniversalTime());
+        return (certificate.RawData, key.ExportECPrivateKey());
+    }
+
+    /// <summary>A client certificate for the node of a checked request; the subject is the request's.</summary>
+    public X509Certificate2 IssueNode(CertificateRequest checkedRequest, TimeSpan lifetime, bool alsoServer)
+    {
+        var request = new CertificateRequest(checkedRequest.SubjectName, checkedRequest.PublicKey, HashAlgorithmName.SHA256);
+        AddLeafExtensions(request, alsoServer ? [ClientAuth, ServerAuth] : [ClientAuth]);
+        var until = _time.GetUtcNow() + lifetime;
+        return Sign(request, until < _certificate.NotAfter.ToUniversalTime() ? until : _certificate.NotAfter.ToUniversalTime());
+    }
+
+    /// <summary>Null when <paramref name="certificate"/> was issued here, is in its lifetime and may identify a client; else the reason.</summary>
+    public string? Refuse(X509Certificate2 certificate)
+    {
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.Add(_certificate);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.DisableCertificateDownloads = true;
+        chain.ChainPolicy.VerificationTimeIgnored = false;
+        chain.ChainPolicy.VerificationTime = _time.GetUtcNow().UtcDateTime;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuth));
+        return chain.Build(certificate) ? null
+            : string.Join(", ", chain.ChainStatus.Select(status => status.StatusInformation.Trim()).Distinct());
+    }
+
+    public void Dispose() => _certificate.Dispose();
+
+    private X509Certificate2 Sign(CertificateRequest request, DateTimeOffset until)
+    {
+        Span<byte> serial = stackalloc byte[16];
+        RandomNumberGenerator.Fill(serial);
+        // A serial number is a positive integer (RFC 5280 §4.1.2.2).
+        serial[0] &= 0x7f;
+        serial[0] |= 0x01;
+        return request.Create(_certificate, _time.GetUtcNow().AddHours(-1), until, serial);
+    }
+
+    private static void AddLeafExtensions(CertificateRequest request, string[] usages)
+    {
+        var oids = new OidCollection();
+        foreach (var usage in usages)
+            oids.Add(new Oid(usage));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: false, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, critical: true));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(oids, critical: false));
+    }
+}

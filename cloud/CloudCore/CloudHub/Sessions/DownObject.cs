@@ -1,0 +1,78 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.CloudHub.Sessions;
+
+/// <summary>One state of one object on its way to a node.</summary>
+/// <param name="Resource">The edge's path, <c>&lt;namespace&gt;/&lt;type&gt;/&lt;name&gt;</c> (kubeedge-wire §1.5).</param>
+/// <param name="Operation"><c>insert</c>, <c>update</c> or <c>delete</c>.</param>
+/// <param name="Uid">The object's uid; never empty.</param>
+/// <param name="Version">The resourceVersion as a number; a state with a lower one than a state before is stale.</param>
+/// <param name="Source">The controller that sends it, as the edge's routing wants it (kubeedge-wire §3.1, §4.2).</param>
+/// <param name="Content">The whole object with kind and apiVersion; shared, not to be changed.</param>
+/// <param name="IsFinal">For a delete: the object is gone for good, so its uid cannot come back. False when the node merely no longer
+/// needs it (no pod uses the ConfigMap any more, the device moved).</param>
+internal sealed record DownObject(
+    string Resource, string Operation, string Uid, long Version, string Source, JsonObject Content, bool IsFinal = false)
+{
+    public bool IsDelete => Operation == Operations.Delete;
+
+    /// <summary>The state of <paramref name="obj"/>; kind and apiVersion are added where a list left them out.</summary>
+    public static DownObject Of(ResourceKind kind, string type, string operation, string source, JsonObject obj, bool isFinal = false, long version = 0)
+    {
+        var path = new ResourcePath(kind.Namespaced ? obj.Namespace() : ResourcePath.ClusterScope, type, obj.Name());
+        return new DownObject(path.ToString(), operation, obj.Uid(), Math.Max(version, obj.Version()), source, WithKind(kind, obj), isFinal);
+    }
+
+    /// <summary>The delete of an object of which only the identity is known.</summary>
+    public static DownObject Gone(string resource, string uid, long version, string source)
+    {
+        if (!ResourcePath.TryParse(resource, out var path))
+            throw new ArgumentException($"'{resource}' is no resource path", nameof(resource));
+        var metadata = new JsonObject { ["name"] = path.Name, ["uid"] = uid };
+        if (path.Namespace != ResourcePath.ClusterScope)
+            metadata["namespace"] = path.Namespace;
+        if (version > 0)
+            metadata["resourceVersion"] = version.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        var content = new JsonObject { ["metadata"] = metadata };
+        if (ManagedTypes.KindOf(path.Type) is { } kind)
+        {
+            content["kind"] = kind.Kind;
+            content["apiVersion"] = kind.ApiVersion;
+        }
+
+        return new DownObject(resource, Operations.Delete, uid, version, source, content, IsFinal: true);
+    }
+
+    private static JsonObject WithKind(ResourceKind kind, JsonObject obj)
+    {
+        if (obj.Kind().Length > 0 && obj.ApiVersion().Length > 0)
+            return obj;
+        var whole = obj.DeepClone().AsObject();
+        whole["kind"] = kind.Kind;
+        whole["apiVersion"] = kind.ApiVersion;
+        return whole;
+    }
+}
+
+/// <summary>The types of object that cloud keeps in step at the edge: delivered until acked. Everything else is sent once.</summary>
+internal static class ManagedTypes
+{
+    /// <summary>The kind behind a resource type word, or null when the type is not kept in step. The whole word decides, never a part of
+    /// a path: a ConfigMap may be called <c>membership</c>.</summary>
+    public static ResourceKind? KindOf(string type) => type switch
+    {
+        ResourceTypes.Pod => ResourceKind.Pod,
+        ResourceTypes.ConfigMap => ResourceKind.ConfigMap,
+        ResourceTypes.Secret => ResourceKind.Secret,
+        ResourceTypes.Node => ResourceKind.Node,
+        ResourceTypes.Device => ResourceKind.Device,
+        ResourceTypes.DeviceModel => ResourceKind.DeviceModel,
+        _ => null,
+    };
+
+    /// <summary>The controller whose name goes in <c>route.source</c> for this type.</summary>
+    public static string SourceOf(string type)
+        => type is ResourceTypes.Device or ResourceTypes.DeviceModel ? Sources.DeviceController : Sources.EdgeController;
+}

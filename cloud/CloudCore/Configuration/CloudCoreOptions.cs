@@ -1,0 +1,156 @@
+using System.Globalization;
+using Edge.Common.Configuration;
+
+namespace Edge.Cloud.Configuration;
+
+/// <summary>Where a server listens. Port 0 chooses a free one.</summary>
+/// <param name="IsEnabled">False leaves the server out.</param>
+/// <param name="Address">An IP address; 0.0.0.0 for all.</param>
+/// <param name="PortKey">The config key that sets the port, for errors.</param>
+public sealed record ListenOn(bool IsEnabled, string Address, int Port, string PortKey);
+
+/// <summary>Settings of CloudCore, from <c>cloudcore.yaml</c> with KubeEdge's keys and defaults (kubeedge-wire §5.9).</summary>
+public sealed record CloudCoreOptions
+{
+    /// <summary>kubeAPIConfig.kubeConfig: the cluster to serve; empty for the embedded API.</summary>
+    public string Kubeconfig { get; init; } = "";
+
+    /// <summary>kubeAPIConfig.master: the API server's address; wins over the one in the kubeconfig.</summary>
+    public string Master { get; init; } = "";
+
+    public ListenOn WebSocket { get; init; } = new(true, "0.0.0.0", 10000, "modules.cloudHub.websocket.port");
+
+    public ListenOn Https { get; init; } = new(true, "0.0.0.0", 10002, "modules.cloudHub.https.port");
+
+    public ListenOn Monitor { get; init; } = new(true, "127.0.0.1", 9091, "commonConfig.monitorServer.bindAddress");
+
+    /// <summary>modules.apiServer: the embedded Kubernetes API.</summary>
+    public ListenOn ApiServer { get; init; } = new(true, "127.0.0.1", 6443, "modules.apiServer.port");
+
+    /// <summary>Addresses that edges dial; they go into the hub's certificate, and the first is written to each Node.</summary>
+    public IReadOnlyList<string> AdvertiseAddresses { get; init; } = [];
+
+    /// <summary>DNS names that edges dial; they go into the hub's certificate.</summary>
+    public IReadOnlyList<string> DnsNames { get; init; } = [];
+
+    /// <summary>A node that says nothing for so long is disconnected. Default 30 s; an edge speaks every 15 s.</summary>
+    public TimeSpan Keepalive { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Nodes that may be connected at once; further ones are refused with 503.</summary>
+    public int NodeLimit { get; init; } = 500;
+
+    /// <summary>A write to a node that does not finish in this time ends its connection.</summary>
+    public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Lifetime of a node's certificate.</summary>
+    public TimeSpan NodeCertificateLifetime { get; init; } = TimeSpan.FromDays(365);
+
+    /// <summary>The join token is renewed this often and is good for twice as long.</summary>
+    public TimeSpan TokenRefresh { get; init; } = TimeSpan.FromHours(12);
+
+    public string CaFile { get; init; } = "";
+
+    public string CaKeyFile { get; init; } = "";
+
+    /// <summary>How long a connecting node has to tell its inventory before it gets everything.</summary>
+    public TimeSpan InventoryWait { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Reads a loaded config; the caller then calls <see cref="ConfigFile.ThrowIfInvalid"/>.</summary>
+    public static CloudCoreOptions Read(ConfigFile file)
+    {
+        var root = file.Root;
+        root.ExpectText("apiVersion", "cloudcore.config.kubeedge.io/v1alpha1", "cloudcore.config.kubeedge.io/v1alpha2");
+        root.ExpectText("kind", "CloudCore");
+        // KubeEdge's own gates and its bookkeeping have nothing to switch here.
+        root.Ignore("featureGates", "leaderelection", "metadata");
+
+        var common = root.Section("commonConfig");
+        common.Ignore("tunnelPort");
+        var monitor = common.Section("monitorServer");
+        monitor.Ignore("enableProfiling");
+        var monitorAt = monitor.Text("bindAddress", "127.0.0.1:9091");
+        var api = root.Section("kubeAPIConfig");
+        api.Ignore("contentType", "qps", "burst");
+        var options = new CloudCoreOptions
+        {
+            Kubeconfig = api.Text("kubeConfig", ""),
+            Master = api.Text("master", ""),
+            Monitor = Monitoring(monitor, monitorAt),
+        };
+
+        var modules = root.Section("modules");
+        var hub = modules.Section("cloudHub");
+        hub.Ignore("enable", "unixsocket", "authorization", "tlsCertFile", "tlsPrivateKeyFile");
+        RefuseQuic(hub.Section("quic"));
+        options = options with
+        {
+            Keepalive = TimeSpan.FromSeconds(hub.Int("keepaliveInterval", 30, min: 1, max: 86_400)),
+            NodeLimit = hub.Int("nodeLimit", 500, min: 1, max: 1_000_000),
+            WriteTimeout = TimeSpan.FromSeconds(hub.Int("writeTimeout", 30, min: 1, max: 3_600)),
+            AdvertiseAddresses = Given(hub.Texts("advertiseAddress", [])),
+            DnsNames = Given(hub.Texts("dnsNames", [])),
+            NodeCertificateLifetime = TimeSpan.FromDays(hub.Int("edgeCertSigningDuration", 365, min: 1, max: 36_500)),
+            TokenRefresh = TimeSpan.FromHours(hub.Int("tokenRefreshDuration", 12, min: 1, max: 8_760)),
+            CaFile = hub.Text("tlsCAFile", ""),
+            CaKeyFile = hub.Text("tlsCAKeyFile", ""),
+            WebSocket = Listen(hub.Section("websocket"), options.WebSocket),
+            Https = Listen(hub.Section("https"), options.Https),
+        };
+        foreach (var address in options.AdvertiseAddresses.Where(address => !System.Net.IPAddress.TryParse(address, out _)))
+            hub.Problem("advertiseAddress", $"'{address}' is not an IP address; DNS names go to dnsNames");
+
+        modules.Section("edgeController").Ignore("enable", "nodeUpdateFrequency", "buffer", "load", "context");
+        modules.Section("deviceController").Ignore("enable", "buffer", "load", "context");
+        modules.Section("syncController").Ignore("enable");
+        foreach (var unused in (string[])["dynamicController", "taskManager", "nodeUpgradeJobController", "cloudStream", "router", "iptablesManager", "nodeTask"])
+            modules.Ignore(unused);
+
+        var server = modules.Section("apiServer");
+        var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;
+        var at = new ListenOn(
+            server.Bool("enable", isEmbedded), server.Text("bindAddress", options.ApiServer.Address), server.Int("port", 6443, min: 0, max: 65535), options.ApiServer.PortKey);
+        CheckAddress(server, "bindAddress", at.Address);
+        if (at.IsEnabled && !isEmbedded)
+            server.Problem("enable", "is true beside kubeAPIConfig.kubeConfig or master; leave one of them out");
+        if (!at.IsEnabled && isEmbedded)
+            server.Problem("enable", "is false and kubeAPIConfig.kubeConfig is empty: give the kubeconfig of the cluster to serve");
+        return options with { ApiServer = at };
+    }
+
+    private static ListenOn Listen(ConfigSection section, ListenOn absent)
+    {
+        var on = absent with
+        {
+            IsEnabled = section.Bool("enable", absent.IsEnabled),
+            Address = section.Text("address", absent.Address),
+            Port = section.Int("port", absent.Port, min: 0, max: 65535),
+        };
+        CheckAddress(section, "address", on.Address);
+        return on;
+    }
+
+    private static ListenOn Monitoring(ConfigSection section, string text)
+    {
+        var colon = text.LastIndexOf(':');
+        if (colon > 0 && int.TryParse(text[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port <= 65535
+            && System.Net.IPAddress.TryParse(text[..colon], out _))
+            return new ListenOn(true, text[..colon], port, "commonConfig.monitorServer.bindAddress");
+        section.Problem("bindAddress", $"'{text}' is not <IP address>:<port>, e.g. 127.0.0.1:9091");
+        return new ListenOn(true, "127.0.0.1", 9091, "commonConfig.monitorServer.bindAddress");
+    }
+
+    private static void CheckAddress(ConfigSection section, string key, string address)
+    {
+        if (!System.Net.IPAddress.TryParse(address, out _))
+            section.Problem(key, $"'{address}' is not an IP address, e.g. 0.0.0.0");
+    }
+
+    private static void RefuseQuic(ConfigSection quic)
+    {
+        quic.Ignore("address", "port", "maxIncomingStreams");
+        if (quic.Bool("enable", false))
+            quic.Problem("enable", "is true, but this cloudcore serves edges over WebSocket; set it to false");
+    }
+
+    private static IReadOnlyList<string> Given(IReadOnlyList<string> texts) => [.. texts.Where(text => text.Length > 0)];
+}

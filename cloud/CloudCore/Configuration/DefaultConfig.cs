@@ -1,0 +1,65 @@
+namespace Edge.Cloud.Configuration;
+
+/// <summary>The YAML that <c>cloudcore --minconfig</c> and <c>--defaultconfig</c> print.</summary>
+public static class DefaultConfig
+{
+    /// <summary>What one usually changes.</summary>
+    public const string Minimal = """
+        # With --minconfig one gets the settings that are usually changed; see --defaultconfig for all.
+        apiVersion: cloudcore.config.kubeedge.io/v1alpha1
+        kind: CloudCore
+        kubeAPIConfig:
+          kubeConfig: ""          # empty: cloudcore brings its own Kubernetes API
+        modules:
+          apiServer:
+            bindAddress: 127.0.0.1
+            port: 6443
+          cloudHub:
+            advertiseAddress: []  # IP addresses that edges dial; they go into the hub's certificate
+            dnsNames: []
+            nodeLimit: 500
+            websocket:
+              address: 0.0.0.0
+              port: 10000
+            https:
+              address: 0.0.0.0
+              port: 10002
+
+        """;
+
+    /// <summary>All settings with their defaults.</summary>
+    public const string Full = """
+        # All settings of cloudcore with their defaults.
+        apiVersion: cloudcore.config.kubeedge.io/v1alpha1
+        kind: CloudCore
+        commonConfig:
+          monitorServer:
+            bindAddress: 127.0.0.1:9091   # /healthz, /readyz, /metrics
+        kubeAPIConfig:
+          master: ""
+          kubeConfig: ""                  # empty: cloudcore brings its own Kubernetes API
+        modules:
+          apiServer:                      # the embedded Kubernetes API; left out when kubeConfig or master is given
+            bindAddress: 127.0.0.1
+            port: 6443
+          cloudHub:
+            advertiseAddress: []          # IP addresses that edges dial; they go into the hub's certificate
+            dnsNames: []                  # DNS names that edges dial
+            keepaliveInterval: 30         # seconds of silence after which a node is disconnected
+            nodeLimit: 500
+            writeTimeout: 30              # seconds
+            edgeCertSigningDuration: 365  # days
+            tokenRefreshDuration: 12      # hours; a token is good for twice as long
+            tlsCAFile: ""                 # PEM; empty: the Secret kubeedge/casecret
+            tlsCAKeyFile: ""
+            websocket:
+              enable: true
+              address: 0.0.0.0
+              port: 10000
+            https:
+              enable: true
+              address: 0.0.0.0
+              port: 10002
+
+        """;
+}

@@ -1,0 +1,217 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.DeviceController;
+
+/// <summary>Which node should have which Devices and DeviceModels; pure, one caller at a time.</summary>
+/// <remarks>
+/// <para>A device goes to the node of spec.nodeName, once its model exists, the model first (kubeedge-wire §4.2). A desired value that breaks
+/// the model stays here: the edge gets the last good one, or none.</para>
+/// <para>What the edge gets depends on device and model, so it carries the higher of both versions; a changed model thus is not
+/// taken for stale.</para>
+/// </remarks>
+internal sealed class DevicePlacement
+{
+    private readonly Dictionary<(string Namespace, string Name), DeviceRecord> _devices = [];
+    private readonly Dictionary<(string Namespace, string Name), JsonObject> _models = [];
+    private readonly Dictionary<string, Dictionary<(string, string), DeviceRecord>> _byNode = [];
+
+    /// <summary>The device as the API has it, or null.</summary>
+    public JsonObject? Device(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Device;
+
+    /// <summary>Everything the node should have, models before devices.</summary>
+    public IEnumerable<DownObject> All(string node)
+    {
+        if (!_byNode.TryGetValue(node, out var devices))
+            yield break;
+        foreach (var model in devices.Values.Where(record => record.Sent is not null).Select(record => record.Model!).DistinctBy(model => model.Uid()))
+            yield return OfModel(model, Operations.Insert);
+        foreach (var record in devices.Values.Where(record => record.Sent is not null))
+            yield return OfDevice(record, Operations.Insert);
+    }
+
+    /// <summary>The node's devices, for the membership message.</summary>
+    public IReadOnlyList<JsonObject> Members(string node)
+        => _byNode.TryGetValue(node, out var devices) ? [.. devices.Values.Where(record => record.Sent is not null).Select(record => record.Device)] : [];
+
+    public void ModelChanged(ObjectChange change, List<PlacementOutput> outputs)
+    {
+        var id = (change.Object.Namespace(), change.Object.Name());
+        var users = _devices.Values.Where(record => record.ModelId == id).ToList();
+        if (change.Type == ChangeType.Deleted)
+        {
+            // The devices keep running at the edge with the model they have; the user is told.
+            _models.Remove(id);
+            foreach (var record in users)
+                outputs.Add(Missing(record));
+            return;
+        }
+
+        var before = _models.GetValueOrDefault(id);
+        _models[id] = change.Object;
+        if (before is not null && before.ResourceVersion() == change.Object.ResourceVersion())
+            return;
+        foreach (var node in users.Where(record => record.Sent is not null).Select(record => record.Node).Distinct().ToList())
+        {
+            if (before is not null && before.Uid() != change.Object.Uid())
+                outputs.Add(new PlacementOutput.Deliver(node, OfModel(before, Operations.Delete, isFinal: true)));
+            outputs.Add(new PlacementOutput.Deliver(node, OfModel(change.Object, Operations.Update)));
+        }
+
+        foreach (var record in users)
+            Place(record, outputs);
+    }
+
+    public void DeviceChanged(ObjectChange change, List<PlacementOutput> outputs)
+    {
+        var device = change.Object;
+        var id = (device.Namespace(), device.Name());
+        var before = _devices.GetValueOrDefault(id);
+        if (before is not null && change.Type != ChangeType.Deleted && before.Device.ResourceVersion() == device.ResourceVersion())
+            return;
+        var isSame = before is not null && before.Device.Uid() == device.Uid();
+        if (before is not null && (change.Type == ChangeType.Deleted || !isSame || before.Node != device.Text("spec", "nodeName")))
+            Withdraw(before, change.Type == ChangeType.Deleted || !isSame, outputs);
+        if (change.Type == ChangeType.Deleted)
+        {
+            _devices.Remove(id);
+            return;
+        }
+
+        Replace(id, isSame ? before : null, device);
+        var record = _devices[id];
+        // A device whose status alone changed is the same to the edge.
+        if (isSame && record.Sent is not null && JsonNode.DeepEquals(before!.Device["spec"], device["spec"]) && before.Device.IsDeleting() == device.IsDeleting())
+            return;
+        var model = record.Model;
+        Place(record, outputs);
+        if (model is not null && record.Model != model)
+            DropModelIfUnused(record.Node, model, outputs);
+    }
+
+    private static (string, string) ModelIdOf(JsonObject device) => (device.Namespace(), device.Text("spec", "deviceModelRef", "name"));
+
+    private void Replace((string, string) id, DeviceRecord? before, JsonObject device)
+    {
+        var record = new DeviceRecord(device, device.Text("spec", "nodeName"), ModelIdOf(device));
+        if (before is not null)
+        {
+            foreach (var (property, value) in before.GoodDesired)
+                record.GoodDesired[property] = value;
+            if (before.Node == record.Node)
+                (record.Sent, record.Model, record.Version) = (before.Sent, before.Model, before.Version);
+        }
+
+        _devices[id] = record;
+        if (record.Node.Length == 0)
+            return;
+        if (!_byNode.TryGetValue(record.Node, out var devices))
+            _byNode[record.Node] = devices = [];
+        devices[id] = record;
+    }
+
+    // Sends the device as it should be at the edge, together with its model.
+    private void Place(DeviceRecord record, List<PlacementOutput> outputs)
+    {
+        if (record.Node.Length == 0)
+            return;
+        if (!_models.TryGetValue(record.ModelId, out var model))
+        {
+            outputs.Add(Missing(record));
+            return;
+        }
+
+        var problems = DeviceChecks.Check(record.Device, model);
+        foreach (var problem in problems)
+            outputs.Add(new PlacementOutput.Warn(record.Device, problem.Reason, problem.Text));
+        var isNew = record.Sent is null;
+        record.Model = model;
+        record.Sent = WithGoodDesired(record, problems);
+        record.Version = Math.Max(record.Device.Version(), model.Version());
+        if (record.Sent.At("metadata") is JsonObject metadata)
+            metadata["resourceVersion"] = record.Version.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        if (isNew)
+            outputs.Add(new PlacementOutput.Membership(record.Node, [record.Device], []));
+        outputs.Add(new PlacementOutput.Deliver(record.Node, OfModel(model, Operations.Insert)));
+        outputs.Add(new PlacementOutput.Deliver(record.Node, OfDevice(record, isNew ? Operations.Insert : Operations.Update)));
+    }
+
+    private static JsonObject WithGoodDesired(DeviceRecord record, List<DeviceProblem> problems)
+    {
+        var sent = record.Device.DeepClone().AsObject();
+        var bad = problems.Where(problem => problem.Property.Length > 0).Select(problem => problem.Property).ToHashSet();
+        foreach (var property in sent.Items("spec", "properties"))
+        {
+            var name = property.Text("name");
+            if (!bad.Contains(name))
+            {
+                if (property["desired"] is { } good)
+                    record.GoodDesired[name] = good.DeepClone();
+                else
+                    record.GoodDesired.Remove(name);
+            }
+            else if (record.GoodDesired.TryGetValue(name, out var last))
+            {
+                property["desired"] = last.DeepClone();
+            }
+            else
+            {
+                property.Remove("desired");
+            }
+        }
+
+        return sent;
+    }
+
+    private void Withdraw(DeviceRecord record, bool isFinal, List<PlacementOutput> outputs)
+    {
+        var id = (record.Device.Namespace(), record.Device.Name());
+        if (_byNode.TryGetValue(record.Node, out var devices) && devices.Remove(id) && devices.Count == 0)
+            _byNode.Remove(record.Node);
+        if (record.Sent is null)
+            return;
+        outputs.Add(new PlacementOutput.Membership(record.Node, [], [record.Device]));
+        outputs.Add(new PlacementOutput.Deliver(record.Node, OfDevice(record, Operations.Delete, isFinal)));
+        record.Sent = null;
+        DropModelIfUnused(record.Node, record.Model!, outputs);
+    }
+
+    private void DropModelIfUnused(string node, JsonObject model, List<PlacementOutput> outputs)
+    {
+        var isUsed = _byNode.TryGetValue(node, out var devices) && devices.Values.Any(record => record.Sent is not null && record.Model!.Uid() == model.Uid());
+        if (!isUsed)
+            outputs.Add(new PlacementOutput.Deliver(node, OfModel(model, Operations.Delete)));
+    }
+
+    private static PlacementOutput.Warn Missing(DeviceRecord record)
+        => new(record.Device, DeviceChecks.ModelNotFound,
+            $"DeviceModel '{record.ModelId.Name}' does not exist in namespace '{record.ModelId.Namespace}'; the device goes to node '{record.Node}' once it does");
+
+    private static DownObject OfModel(JsonObject model, string operation, bool isFinal = false)
+        => DownObject.Of(ResourceKind.DeviceModel, ResourceTypes.DeviceModel, operation, Sources.DeviceController, model, isFinal);
+
+    private static DownObject OfDevice(DeviceRecord record, string operation, bool isFinal = false)
+        => DownObject.Of(ResourceKind.Device, ResourceTypes.Device, operation, Sources.DeviceController, record.Sent!, isFinal, record.Version);
+
+    private sealed class DeviceRecord(JsonObject device, string node, (string Namespace, string Name) modelId)
+    {
+        public JsonObject Device { get; } = device;
+
+        public string Node { get; } = node;
+
+        public (string Namespace, string Name) ModelId { get; } = modelId;
+
+        /// <summary>The device as the edge should have it; null while it is not sent.</summary>
+        public JsonObject? Sent { get; set; }
+
+        /// <summary>The model that went with <see cref="Sent"/>; it stays what the edge has when the model is deleted here.</summary>
+        public JsonObject? Model { get; set; }
+
+        public long Version { get; set; }
+
+        public Dictionary<string, JsonNode> GoodDesired { get; } = [];
+    }
+}

@@ -1,0 +1,327 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub;
+using Edge.Cloud.CloudHub.Certificates;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Cloud.EdgeController;
+
+/// <summary>Serves what an edge asks of the cluster (kubeedge-wire §3.2), with the least rights: its own node and lease, its own pods, and
+/// the ConfigMaps, Secrets and ServiceAccounts that its own pods use.</summary>
+/// <remarks>Safe for concurrent calls. Every request is safe to repeat.</remarks>
+internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider time, string advertisedAddress, ILogger logger)
+{
+    private const string LeaseNamespace = "kube-node-lease";
+
+    private readonly Answers _answers = new(time);
+
+    /// <summary>The answer to <paramref name="request"/>, or null where none is due (events).</summary>
+    public async Task<Message?> AnswerAsync(string node, Message request, CancellationToken cancellationToken)
+    {
+        if (request.Resource == "k8s/ca.crt")
+            return await ClusterAuthorityAsync(request, cancellationToken);
+        if (!ResourcePath.TryParse(request.Resource, out var path))
+            return _answers.PlainError(request, Refusals.BadRequest($"resource '{request.Resource}' is not <namespace>/<type>/<name>"));
+        // Which of the two error shapes the caller reads follows from the request (§3.2, column "reply content").
+        var isObjectAnswer = (path.Type, request.Operation) is
+            (ResourceTypes.Node, Operations.Insert) or (ResourceTypes.NodePatch or ResourceTypes.PodPatch, Operations.Patch)
+            or (ResourceTypes.Pod, Operations.Insert) or (ResourceTypes.Lease, _);
+        try
+        {
+            return await ServeAsync(node, request, path, cancellationToken);
+        }
+        catch (KubeException e)
+        {
+            if (e.Code == 403)
+                HubLog.Forbidden(logger, node, request.Operation, request.Resource, e.Message);
+            else if (e.Code != 404 && !(e.Code == 409 && path.Type == ResourceTypes.Node))
+                HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
+            if (path.Type == ResourceTypes.Event)
+                return null;
+            return isObjectAnswer ? _answers.ObjectError(request, e) : _answers.PlainError(request, e);
+        }
+    }
+
+    private Task<Message?> ServeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+        => (path.Type, request.Operation) switch
+        {
+            (ResourceTypes.Node, Operations.Insert) => RegisterNodeAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Node, Operations.Update) => MergeNodeAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Node, Operations.Query) => QueryNodeAsync(node, request, path, cancellationToken),
+            (ResourceTypes.NodePatch, Operations.Patch) => PatchNodeAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Pod, Operations.Insert) => CreateMirrorPodAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Pod, Operations.Delete) => DeletePodAsync(node, request, path, cancellationToken),
+            (ResourceTypes.PodPatch, Operations.Patch) => PatchPodAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Lease, Operations.Query or Operations.Insert or Operations.Update) => LeaseAsync(node, request, path, cancellationToken),
+            (ResourceTypes.ConfigMap, Operations.Query) => QueryConfigAsync(node, ResourceKind.ConfigMap, request, path, cancellationToken),
+            (ResourceTypes.Secret, Operations.Query) => QueryConfigAsync(node, ResourceKind.Secret, request, path, cancellationToken),
+            (ResourceTypes.ServiceAccountToken, Operations.Query) => RequestTokenAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Event, Operations.Insert or Operations.Update or Operations.Patch) => WriteEventAsync(node, request, path, cancellationToken),
+            _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
+        };
+
+    private async Task<Message?> RegisterNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        RequireOwnNode(node, path.Name);
+        var content = Content(request);
+        if (content.Name() != node)
+            throw Refusals.Forbidden($"the certificate names node '{node}', the Node to register is '{content.Name()}'");
+        Typed(content, ResourceKind.Node).Child("metadata").Child("annotations")["cloudcore"] = advertisedAddress;
+        content["metadata"]!.AsObject().Remove("resourceVersion");
+        try
+        {
+            return _answers.Object(request, await kube.CreateAsync(ResourceKind.Node, null, content, cancellationToken));
+        }
+        catch (KubeException e) when (e.Code == 409)
+        {
+            // The node comes back with perhaps other labels; stock edges then go on with the error they know.
+            await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Merge, JsonBytes.Of(LabelsOf(content)), null, cancellationToken);
+            return _answers.ObjectError(request, e);
+        }
+    }
+
+    private async Task<Message?> MergeNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        RequireOwnNode(node, path.Name);
+        await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Merge, JsonBytes.Of(LabelsOf(Content(request))), null, cancellationToken);
+        return _answers.Ok(request);
+    }
+
+    private async Task<Message?> QueryNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        RequireOwnNode(node, path.Name);
+        return _answers.Plain(request, await kube.GetAsync(ResourceKind.Node, null, node, cancellationToken));
+    }
+
+    private async Task<Message?> PatchNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        RequireOwnNode(node, path.Name);
+        var patch = MessageCodec.Unwrap(request.Content);
+        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Strategic, Checked(patch), "status", cancellationToken));
+    }
+
+    private async Task<Message?> CreateMirrorPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var pod = Typed(Content(request), ResourceKind.Pod);
+        if (pod.Text("spec", "nodeName") != node || pod.Annotation("kubernetes.io/config.mirror") is null)
+            throw Refusals.Forbidden($"node '{node}' may only create mirror pods of its own");
+        if (PodReferences.Of(pod).Count > 0 || pod.Text("spec", "serviceAccountName").Length > 0)
+            throw Refusals.Forbidden("a mirror pod may not refer to ConfigMaps, Secrets or a ServiceAccount");
+        return _answers.Object(request, await kube.CreateAsync(ResourceKind.Pod, path.Namespace, pod, cancellationToken));
+    }
+
+    private async Task<Message?> DeletePodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var bytes = MessageCodec.Unwrap(request.Content);
+        var options = JsonBytes.TryObject(bytes, out _);
+        var uid = options is not null ? options.Text("preconditions", "uid") : System.Text.Encoding.UTF8.GetString(bytes.Span);
+        if (uid.Length == 0)
+            throw Refusals.BadRequest("the delete of a pod must carry its uid (preconditions.uid)");
+        var pod = await PodAsync(path, cancellationToken);
+        // Deleted already, or replaced by another of the same name: what the edge wants is true.
+        if (pod is null || pod.Uid() != uid)
+            return _answers.Ok(request);
+        RequireOwnPod(node, pod);
+        options ??= [];
+        options["apiVersion"] = "v1";
+        options["kind"] = "DeleteOptions";
+        options.Child("preconditions")["uid"] = uid;
+        options["gracePeriodSeconds"] ??= 0;
+        try
+        {
+            await kube.DeleteAsync(ResourceKind.Pod, path.Namespace, path.Name, options, cancellationToken);
+        }
+        catch (KubeException e) when (e.Code is 404 or 409)
+        {
+            // Gone between the look and the delete.
+        }
+
+        return _answers.Ok(request);
+    }
+
+    private async Task<Message?> PatchPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var patch = Checked(MessageCodec.Unwrap(request.Content));
+        var uid = JsonBytes.TryObject(patch, out _).Text("metadata", "uid");
+        var pod = await PodAsync(path, cancellationToken) ?? throw Refusals.NotFound(ResourceKind.Pod, path.Name);
+        if (uid.Length > 0 && uid != pod.Uid())
+        {
+            // The watch may lag behind: only the API decides that the pod is another one.
+            pod = await kube.GetAsync(ResourceKind.Pod, path.Namespace, path.Name, cancellationToken);
+            if (uid != pod.Uid())
+                throw Refusals.Conflict($"Operation cannot be fulfilled on pods \"{path.Name}\": the UID in the patch is {uid}, the pod's is {pod.Uid()}");
+        }
+
+        RequireOwnPod(node, pod);
+        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Pod, path.Namespace, path.Name, PatchKind.Strategic, patch, "status", cancellationToken));
+    }
+
+    private async Task<Message?> LeaseAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        if (path.Namespace != LeaseNamespace || path.Name != node)
+            throw Refusals.Forbidden($"node '{node}' may only use its own lease {LeaseNamespace}/{node}");
+        if (request.Operation == Operations.Query)
+            return _answers.Object(request, await kube.GetAsync(ResourceKind.Lease, LeaseNamespace, node, cancellationToken));
+        var lease = Typed(Content(request), ResourceKind.Lease);
+        if (lease.Name() != node)
+            throw Refusals.Forbidden($"the lease in the content is '{lease.Name()}', must be '{node}'");
+        lease.Child("metadata")["namespace"] = LeaseNamespace;
+        if (request.Operation == Operations.Update)
+            return _answers.Object(request, await kube.UpdateAsync(ResourceKind.Lease, LeaseNamespace, lease, null, cancellationToken));
+        lease.Child("metadata").Remove("resourceVersion");
+        try
+        {
+            return _answers.Object(request, await kube.CreateAsync(ResourceKind.Lease, LeaseNamespace, lease, cancellationToken));
+        }
+        catch (KubeException e) when (e.Code == 404)
+        {
+            await CertificateStore.EnsureNamespaceAsync(kube, LeaseNamespace, cancellationToken);
+            return _answers.Object(request, await kube.CreateAsync(ResourceKind.Lease, LeaseNamespace, lease, cancellationToken));
+        }
+    }
+
+    private async Task<Message?> QueryConfigAsync(string node, ResourceKind kind, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        if (!sync.Uses(node, new ConfigKey(path.Type, path.Namespace, path.Name)) && !await UsesLiveAsync(node, path, cancellationToken))
+            throw Refusals.Forbidden($"{kind.Plural} \"{path.Name}\" is forbidden: no pod of node '{node}' uses it");
+        return _answers.Plain(request, await kube.GetAsync(kind, path.Namespace, path.Name, cancellationToken));
+    }
+
+    // A pod may be so new that the watch has not shown it; then the API knows.
+    private async Task<bool> UsesLiveAsync(string node, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var pods = await kube.ListAsync(ResourceKind.Pod, path.Namespace, new ListOptions(FieldSelector: $"spec.nodeName={node}"), cancellationToken);
+        return pods.Items.Any(pod => pod.Text("spec", "nodeName") == node && PodReferences.Of(pod).Contains(new ConfigKey(path.Type, path.Namespace, path.Name)));
+    }
+
+    private async Task<Message?> RequestTokenAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var ask = Content(request);
+        var pod = ask.Text("spec", "boundObjectRef", "kind") == "Pod"
+            ? await PodAsync(path with { Name = ask.Text("spec", "boundObjectRef", "name") }, cancellationToken) : null;
+        if (pod is null || pod.Uid() != ask.Text("spec", "boundObjectRef", "uid") || pod.Text("spec", "nodeName") != node)
+            throw Refusals.Forbidden($"a token of ServiceAccount '{path.Name}' must be bound to a pod of node '{node}'");
+        var account = pod.Text("spec", "serviceAccountName") is { Length: > 0 } named ? named : "default";
+        if (account != path.Name)
+            throw Refusals.Forbidden($"pod '{pod.Name()}' runs as ServiceAccount '{account}', not '{path.Name}'");
+        ask["apiVersion"] = "authentication.k8s.io/v1";
+        ask["kind"] = "TokenRequest";
+        return _answers.Plain(request, await kube.CreateSubresourceAsync(ResourceKind.ServiceAccount, path.Namespace, path.Name, "token", ask, cancellationToken));
+    }
+
+    private async Task<Message?> WriteEventAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var content = Content(request);
+        var patch = request.Operation == Operations.Patch ? EventPatch(content) : default;
+        if (content.At("event") is JsonObject inner)
+            content = inner;
+        await RequireOwnSubjectAsync(node, content, cancellationToken);
+        Typed(content, ResourceKind.Event);
+        switch (request.Operation)
+        {
+            case Operations.Insert:
+                content.Child("metadata").Remove("resourceVersion");
+                try
+                {
+                    await kube.CreateAsync(ResourceKind.Event, path.Namespace, content, cancellationToken);
+                }
+                catch (KubeException e) when (e.Code == 409)
+                {
+                    // A repeat of one that was written.
+                }
+
+                break;
+            case Operations.Update:
+                content.Child("metadata").Remove("resourceVersion");
+                await kube.UpdateAsync(ResourceKind.Event, path.Namespace, content, null, cancellationToken);
+                break;
+            default:
+                await kube.PatchAsync(ResourceKind.Event, path.Namespace, path.Name, PatchKind.Strategic, Checked(patch), null, cancellationToken);
+                break;
+        }
+
+        return null;
+    }
+
+    private async Task<Message?> ClusterAuthorityAsync(Message request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var map = await kube.GetAsync(ResourceKind.ConfigMap, "default", "kube-root-ca.crt", cancellationToken);
+            return _answers.Text(request, map.Text("data", "ca.crt")) with { Source = Sources.CloudHub };
+        }
+        catch (KubeException e)
+        {
+            return _answers.PlainError(request, e) with { Source = Sources.CloudHub };
+        }
+    }
+
+    private async Task RequireOwnSubjectAsync(string node, JsonObject @event, CancellationToken cancellationToken)
+    {
+        var name = @event.Text("involvedObject", "name");
+        var ns = @event.Text("involvedObject", "namespace");
+        var isOwn = @event.Text("involvedObject", "kind") switch
+        {
+            "Node" => name == node,
+            "Pod" => (await PodAsync(new ResourcePath(ns, ResourceTypes.Pod, name), cancellationToken)).Text("spec", "nodeName") == node,
+            "Device" => sync.Device(ns, name).Text("spec", "nodeName") == node,
+            _ => false,
+        };
+        if (!isOwn)
+            throw Refusals.Forbidden($"node '{node}' may only write events about itself, its pods and its devices");
+    }
+
+    private async Task<JsonObject?> PodAsync(ResourcePath path, CancellationToken cancellationToken)
+        => sync.Pod(path.Namespace, path.Name) ?? await kube.TryGetAsync(ResourceKind.Pod, path.Namespace, path.Name, cancellationToken);
+
+    private static void RequireOwnNode(string node, string name)
+    {
+        if (name != node)
+            throw Refusals.Forbidden($"nodes \"{name}\" is forbidden: node '{node}' may only use its own Node object");
+    }
+
+    private static void RequireOwnPod(string node, JsonObject pod)
+    {
+        if (pod.Text("spec", "nodeName") != node)
+            throw Refusals.Forbidden($"pods \"{pod.Name()}\" is forbidden: the pod is not bound to node '{node}'");
+    }
+
+    private JsonObject LabelsOf(JsonObject node)
+    {
+        var metadata = new JsonObject();
+        foreach (var key in (ReadOnlySpan<string>)["labels", "annotations"])
+        {
+            if (node.At("metadata", key) is JsonObject map)
+                metadata[key] = map.DeepClone();
+        }
+
+        metadata.Child("annotations")["cloudcore"] = advertisedAddress;
+        return new JsonObject { ["metadata"] = metadata };
+    }
+
+    // The patch of an event travels as a JSON string, as base64 of Go's []byte, or as an object.
+    private static ReadOnlyMemory<byte> EventPatch(JsonObject content)
+    {
+        if (content.At("patchData") is JsonObject obj)
+            return JsonBytes.Of(obj);
+        var text = content.Text("patchData");
+        var bytes = new byte[text.Length];
+        return Convert.TryFromBase64String(text, bytes, out var length) ? bytes.AsMemory(0, length) : System.Text.Encoding.UTF8.GetBytes(text);
+    }
+
+    private static JsonObject Content(Message request)
+        => JsonBytes.TryObject(MessageCodec.Unwrap(request.Content), out var error) ?? throw Refusals.BadRequest($"the content of {request.Operation} {request.Resource} {error}");
+
+    private static ReadOnlyMemory<byte> Checked(ReadOnlyMemory<byte> patch)
+        => JsonBytes.TryObject(patch, out var error) is not null ? patch : throw Refusals.BadRequest($"the patch {error}");
+
+    // Go peers send objects without kind and apiVersion.
+    private static JsonObject Typed(JsonObject obj, ResourceKind kind)
+    {
+        obj["apiVersion"] = kind.ApiVersion;
+        obj["kind"] = kind.Kind;
+        return obj;
+    }
+}

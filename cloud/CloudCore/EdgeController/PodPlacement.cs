@@ -1,0 +1,178 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.EdgeController;
+
+/// <summary>Which node should have which node object, pods, ConfigMaps and Secrets; pure, one caller at a time.</summary>
+/// <remarks>ConfigMaps and Secrets go only where a pod uses them, before the pod; the last user's end takes them away again.</remarks>
+internal sealed class PodPlacement
+{
+    public const string EdgeRoleLabel = "node-role.kubernetes.io/edge";
+
+    private readonly Dictionary<string, JsonObject> _nodes = [];
+    private readonly Dictionary<(string Namespace, string Name), PodRecord> _pods = [];
+    private readonly Dictionary<ConfigKey, JsonObject> _configs = [];
+    private readonly Dictionary<string, Dictionary<(string, string), PodRecord>> _podsByNode = [];
+    private readonly Dictionary<ConfigKey, Dictionary<string, HashSet<(string, string)>>> _users = [];
+
+    public bool IsEdgeNode(string name) => _nodes.ContainsKey(name);
+
+    public JsonObject? Node(string name) => _nodes.GetValueOrDefault(name);
+
+    public JsonObject? Pod(string @namespace, string name) => _pods.GetValueOrDefault((@namespace, name))?.Pod;
+
+    /// <summary>True when a pod of the node uses the ConfigMap or Secret.</summary>
+    public bool Uses(string node, ConfigKey key) => _users.TryGetValue(key, out var nodes) && nodes.ContainsKey(node);
+
+    /// <summary>Everything the node should have, in the order in which the edge wants it.</summary>
+    public IEnumerable<DownObject> All(string node)
+    {
+        if (_nodes.TryGetValue(node, out var own))
+            yield return OfNode(own, Operations.Update);
+        if (!_podsByNode.TryGetValue(node, out var pods))
+            yield break;
+        foreach (var key in pods.Values.SelectMany(pod => pod.Uses).Distinct())
+        {
+            if (_configs.TryGetValue(key, out var config))
+                yield return OfConfig(key, config, Operations.Update);
+        }
+
+        foreach (var record in pods.Values)
+            yield return OfPod(record.Pod, Operations.Insert);
+    }
+
+    public void NodeChanged(ObjectChange change, List<PlacementOutput> outputs)
+    {
+        var name = change.Object.Name();
+        var isEdge = change.Type != ChangeType.Deleted && change.Object.Label(EdgeRoleLabel) is not null;
+        if (isEdge)
+        {
+            _nodes[name] = change.Object;
+            outputs.Add(new PlacementOutput.Deliver(name, OfNode(change.Object, Operations.Update)));
+        }
+        else if (_nodes.Remove(name))
+        {
+            outputs.Add(new PlacementOutput.Deliver(name, OfNode(change.Object, Operations.Delete, change.Type == ChangeType.Deleted)));
+            outputs.Add(new PlacementOutput.NodeGone(name));
+        }
+    }
+
+    public void PodChanged(ObjectChange change, List<PlacementOutput> outputs)
+    {
+        var pod = change.Object;
+        var id = (pod.Namespace(), pod.Name());
+        var node = pod.Text("spec", "nodeName");
+        var before = _pods.GetValueOrDefault(id);
+        // A watch that was interrupted may show a deleted and recreated pod as one change.
+        if (before is not null && (before.Node != node || before.Pod.Uid() != pod.Uid()))
+        {
+            Remove(id, before, before.Pod, outputs);
+            before = null;
+        }
+
+        if (change.Type == ChangeType.Deleted)
+        {
+            if (before is not null)
+                Remove(id, before, pod, outputs);
+            return;
+        }
+
+        if (node.Length == 0)
+            return;
+        var record = new PodRecord(pod, node, PodReferences.Of(pod));
+        _pods[id] = record;
+        ByNode(node)[id] = record;
+        foreach (var key in record.Uses)
+            AddUser(key, node, id, outputs);
+        if (before is null || HasChanged(before.Pod, pod))
+            outputs.Add(new PlacementOutput.Deliver(node, OfPod(pod, before is null ? Operations.Insert : Operations.Update)));
+        if (before is not null)
+        {
+            foreach (var key in before.Uses.Where(key => !record.Uses.Contains(key)))
+                RemoveUser(key, node, id, outputs);
+        }
+    }
+
+    public void ConfigChanged(string type, ObjectChange change, List<PlacementOutput> outputs)
+    {
+        var key = new ConfigKey(type, change.Object.Namespace(), change.Object.Name());
+        var isGone = change.Type == ChangeType.Deleted;
+        _configs.TryGetValue(key, out var before);
+        if (isGone)
+            _configs.Remove(key);
+        else
+            _configs[key] = change.Object;
+        if (!_users.TryGetValue(key, out var nodes))
+            return;
+        foreach (var node in nodes.Keys)
+        {
+            if (!isGone && before is not null && before.Uid() != change.Object.Uid())
+                outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, before, Operations.Delete, isFinal: true)));
+            outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, change.Object, isGone ? Operations.Delete : Operations.Update, isGone)));
+        }
+    }
+
+    // managedFields is bookkeeping of the API server; nothing at the edge reads it.
+    private static bool HasChanged(JsonObject before, JsonObject after)
+        => before.ResourceVersion() != after.ResourceVersion()
+            && !(Same(before, after, "spec") && Same(before, after, "status") && SameMetadata(before, after));
+
+    private static bool Same(JsonObject before, JsonObject after, string key) => JsonNode.DeepEquals(before[key], after[key]);
+
+    private static bool SameMetadata(JsonObject before, JsonObject after)
+        => before["metadata"] is JsonObject a && after["metadata"] is JsonObject b
+            && a.Select(pair => pair.Key).Union(b.Select(pair => pair.Key))
+                .All(key => key is "managedFields" or "resourceVersion" or "generation" || JsonNode.DeepEquals(a[key], b[key]));
+
+    private void Remove((string, string) id, PodRecord record, JsonObject last, List<PlacementOutput> outputs)
+    {
+        _pods.Remove(id);
+        if (_podsByNode.TryGetValue(record.Node, out var pods) && pods.Remove(id) && pods.Count == 0)
+            _podsByNode.Remove(record.Node);
+        outputs.Add(new PlacementOutput.Deliver(record.Node, OfPod(last, Operations.Delete)));
+        foreach (var key in record.Uses)
+            RemoveUser(key, record.Node, id, outputs);
+    }
+
+    private void AddUser(ConfigKey key, string node, (string, string) pod, List<PlacementOutput> outputs)
+    {
+        if (!_users.TryGetValue(key, out var nodes))
+            _users[key] = nodes = [];
+        if (!nodes.TryGetValue(node, out var pods))
+            nodes[node] = pods = [];
+        if (pods.Add(pod) && pods.Count == 1 && _configs.TryGetValue(key, out var config))
+            outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, Operations.Update)));
+    }
+
+    private void RemoveUser(ConfigKey key, string node, (string, string) pod, List<PlacementOutput> outputs)
+    {
+        if (!_users.TryGetValue(key, out var nodes) || !nodes.TryGetValue(node, out var pods) || !pods.Remove(pod) || pods.Count > 0)
+            return;
+        nodes.Remove(node);
+        if (nodes.Count == 0)
+            _users.Remove(key);
+        if (_configs.TryGetValue(key, out var config))
+            outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, Operations.Delete)));
+    }
+
+    private Dictionary<(string, string), PodRecord> ByNode(string node)
+    {
+        if (!_podsByNode.TryGetValue(node, out var pods))
+            _podsByNode[node] = pods = [];
+        return pods;
+    }
+
+    private static DownObject OfNode(JsonObject node, string operation, bool isFinal = false)
+        => DownObject.Of(ResourceKind.Node, ResourceTypes.Node, operation, Sources.EdgeController, node, isFinal);
+
+    private static DownObject OfPod(JsonObject pod, string operation)
+        => DownObject.Of(ResourceKind.Pod, ResourceTypes.Pod, operation, Sources.EdgeController, pod, isFinal: operation == Operations.Delete);
+
+    private static DownObject OfConfig(ConfigKey key, JsonObject config, string operation, bool isFinal = false)
+        => DownObject.Of(key.Type == ResourceTypes.Secret ? ResourceKind.Secret : ResourceKind.ConfigMap, key.Type, operation, Sources.EdgeController, config, isFinal);
+
+    private sealed record PodRecord(JsonObject Pod, string Node, HashSet<ConfigKey> Uses);
+}

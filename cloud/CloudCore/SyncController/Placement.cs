@@ -1,0 +1,20 @@
+using Edge.Cloud.CloudHub.Sessions;
+using System.Text.Json.Nodes;
+
+namespace Edge.Cloud.SyncController;
+
+/// <summary>What a change of the cluster means for nodes.</summary>
+internal abstract record PlacementOutput
+{
+    /// <summary>The node should now have (or no longer have) this object.</summary>
+    public sealed record Deliver(string Node, DownObject Object) : PlacementOutput;
+
+    /// <summary>The node's list of devices changed (kubeedge-wire §4.2, <c>membership</c>).</summary>
+    public sealed record Membership(string Node, IReadOnlyList<JsonObject> Added, IReadOnlyList<JsonObject> Removed) : PlacementOutput;
+
+    /// <summary>The user asked for something impossible; it goes into an Event on <paramref name="About"/>.</summary>
+    public sealed record Warn(JsonObject About, string Reason, string Text) : PlacementOutput;
+
+    /// <summary>The node is gone from the cluster.</summary>
+    public sealed record NodeGone(string Node) : PlacementOutput;
+}

@@ -1,0 +1,269 @@
+using System.Net.WebSockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub;
+using Edge.Cloud.Tests.Support;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.Tests;
+
+[Trait("Category", "Sync")]
+public sealed class HubTests : IAsyncLifetime
+{
+    private Support.Cloud _cloud = null!;
+
+    public async Task InitializeAsync() => _cloud = await Support.Cloud.StartAsync();
+
+    public async Task DisposeAsync() => await _cloud.DisposeAsync();
+
+    [Fact]
+    public async Task Node_id_other_than_the_certificates_is_refused_with_403()
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        var status = 0;
+        await Assert.ThrowsAsync<WebSocketException>(() => FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-2", certificate, code => status = code));
+        Assert.Equal(403, status);
+    }
+
+    [Fact]
+    public async Task Refused_upgrade_says_why_in_a_header()
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        var (status, reason) = (0, "");
+        await Assert.ThrowsAsync<WebSocketException>(
+            () => FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-2", certificate, refused: (code, text) => (status, reason) = (code, text)));
+        Assert.Equal((403, "node_id is 'edge-2', the client certificate is that of node 'edge-1'"), (status, reason));
+    }
+
+    [Fact]
+    public void Reason_in_a_header_is_short_and_plain()
+    {
+        Assert.Equal("node_id is 'n?d?e'", Respond.HeaderText("node_id is 'n\u00f6d\ne'"));
+        Assert.Equal(200, Respond.HeaderText(new string('x', 10_000)).Length);
+        Assert.Equal("", Respond.HeaderText(""));
+    }
+
+    [Fact]
+    public async Task Certificate_of_another_ca_is_refused()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var own = new CertificateRequest("O=system:nodes, CN=system:node:edge-1", key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        await Assert.ThrowsAnyAsync<Exception>(() => FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", own));
+    }
+
+    [Fact]
+    public async Task Node_over_the_limit_is_refused_with_503()
+    {
+        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { NodeLimit = 1 });
+        await using var first = await cloud.JoinAsync("edge-1");
+        using var certificate = await cloud.EnrolAsync("edge-2");
+        var status = 0;
+        await Assert.ThrowsAsync<WebSocketException>(() => FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-2", certificate, code => status = code));
+        Assert.Equal(503, status);
+    }
+
+    [Fact]
+    public async Task Second_connection_of_a_node_replaces_the_first_and_outlives_its_end()
+    {
+        await using var first = await _cloud.JoinAsync("edge-1");
+        await using var second = await _cloud.JoinAsync("edge-1");
+        Assert.Contains("again", await first.UntilClosedAsync(), StringComparison.Ordinal);
+        await first.DisposeAsync();
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
+        await second.UntilAsync(Operations.Insert, "default/pod/web");
+    }
+
+    [Fact]
+    public async Task Silent_node_is_disconnected_after_the_keepalive_interval()
+    {
+        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { Keepalive = TimeSpan.FromMilliseconds(700) });
+        await using var edge = await cloud.JoinAsync("edge-1");
+        edge.Acks = false;
+        Assert.Contains("keepaliveInterval", await edge.UntilClosedAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Ping_is_answered_with_ack()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var ping = await edge.SendAsync("websocket", "resource", "ping", "node");
+        var answer = await edge.UntilAsync(message => message.ParentId == ping.Id);
+        Assert.Equal("ack", FakeEdge.Content(answer)!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task Registered_node_carries_the_address_of_its_cloudcore()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var node = await _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None);
+        Assert.Equal("127.0.0.1", node.Annotation("cloudcore"));
+        await edge.UntilAsync(Operations.Update, "null/node/edge-1");
+    }
+
+    [Fact]
+    public async Task Node_that_exists_is_answered_with_already_exists_and_gets_its_new_labels()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var again = Support.Cloud.NodeOf("edge-1");
+        again["metadata"]!["labels"]!["zone"] = "b";
+        var answer = await edge.AskAsync("insert", "null/node/edge-1", again);
+        Assert.Null(answer!["Object"]);
+        Assert.Equal("AlreadyExists", answer.Text("Err", "ErrStatus", "reason"));
+        Assert.Equal("b", (await _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None)).Label("zone"));
+    }
+
+    [Fact]
+    public async Task Pod_goes_down_after_the_config_it_uses()
+    {
+        await _cloud.CreateAsync(ResourceKind.ConfigMap, Support.Cloud.Config("app"));
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1", Support.Cloud.UsingConfig("app")));
+        var pod = await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        var config = edge.Received.Single(message => message.Resource == "default/configmap/app");
+        Assert.True(edge.Received.IndexOf(config) < edge.Received.IndexOf(pod));
+        Assert.Equal((Sources.EdgeController, Groups.Resource), (pod.Source, pod.Group));
+        var content = FakeEdge.Content(pod)!.AsObject();
+        Assert.Equal(("Pod", "v1", pod.ResourceVersion), (content.Kind(), content.ApiVersion(), content.ResourceVersion()));
+    }
+
+    [Fact]
+    public async Task Unused_config_of_others_is_neither_sent_nor_readable()
+    {
+        await _cloud.CreateAsync(ResourceKind.Secret, Support.Cloud.Config("foreign"));
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var answer = await edge.AskAsync("query", "default/secret/foreign");
+        Assert.Equal("Forbidden", answer.Text("ErrStatus", "reason"));
+        Assert.DoesNotContain(edge.Received, message => message.Resource == "default/secret/foreign" && message.ParentId.Length == 0);
+    }
+
+    [Fact]
+    public async Task Config_of_the_last_user_goes_when_the_pod_goes()
+    {
+        await _cloud.CreateAsync(ResourceKind.ConfigMap, Support.Cloud.Config("app"));
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var pod = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1", Support.Cloud.UsingConfig("app")));
+        await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        await edge.SendAsync("edged", "meta", "delete", "default/pod/web", new JsonObject { ["preconditions"] = new JsonObject { ["uid"] = pod.Uid() } });
+        var gone = await edge.UntilAsync(Operations.Delete, "default/pod/web");
+        Assert.Equal(pod.Uid(), FakeEdge.Content(gone)!.AsObject().Uid());
+        await edge.UntilAsync(Operations.Delete, "default/configmap/app");
+    }
+
+    [Fact]
+    public async Task Unacked_object_is_sent_again_on_the_next_connection()
+    {
+        await using (var edge = await _cloud.JoinAsync("edge-1"))
+        {
+            edge.Acks = false;
+            await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
+            await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        }
+
+        await using var again = await _cloud.JoinAsync("edge-1");
+        await again.UntilAsync(Operations.Insert, "default/pod/web");
+    }
+
+    [Fact]
+    public async Task Pod_deleted_while_a_stock_edge_is_away_is_deleted_when_it_returns()
+    {
+        JsonObject pod;
+        await using (var edge = await _cloud.JoinAsync("edge-1"))
+        {
+            pod = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
+            await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        }
+
+        await _cloud.Kube.DeleteAsync(ResourceKind.Pod, "default", "web", null, CancellationToken.None);
+        await using var again = await _cloud.JoinAsync("edge-1");
+        var gone = await again.UntilAsync(Operations.Delete, "default/pod/web");
+        Assert.Equal(pod.Uid(), FakeEdge.Content(gone)!.AsObject().Uid());
+    }
+
+    [Fact]
+    public async Task Inventory_gets_only_the_difference()
+    {
+        await _cloud.CreateAsync(ResourceKind.Node, Support.Cloud.NodeOf("edge-1"));
+        var same = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("same", "edge-1"));
+        var older = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("older", "edge-1"));
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("missing", "edge-1"));
+        var recreated = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("recreated", "edge-1"));
+        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { InventoryWait = TimeSpan.FromMinutes(1) });
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate);
+        await edge.SendInventoryAsync(
+            ("default/pod/same", same.Uid(), same.ResourceVersion()),
+            ("default/pod/older", older.Uid(), "5"),
+            ("default/pod/recreated", "old-uid", "9"),
+            ("default/pod/gone", "gone-uid", "7"),
+            ("default/configmap/left", "left-uid", "3"),
+            ("default/podpatch/same", "row-of-its-own", "1"));
+
+        await edge.UntilAsync(Operations.Insert, "default/pod/recreated");
+        await edge.UntilAsync(Operations.Delete, "default/pod/gone");
+        await edge.UntilAsync(Operations.Delete, "default/configmap/left");
+        await edge.FlushAsync();
+        var told = edge.Received.Where(message => message.ParentId.Length == 0 && message.Resource.Contains("/pod", StringComparison.Ordinal))
+            .Select(message => $"{message.Operation} {message.Resource} {FakeEdge.Content(message)!.AsObject().Uid()}").Order();
+        Assert.Equal(
+            [
+                "delete default/pod/gone gone-uid",
+                "delete default/pod/recreated old-uid",
+                $"insert default/pod/missing {(await cloud.Kube.GetAsync(ResourceKind.Pod, "default", "missing", CancellationToken.None)).Uid()}",
+                $"insert default/pod/older {older.Uid()}",
+                $"insert default/pod/recreated {recreated.Uid()}",
+            ], told);
+        var answer = edge.Received.First(message => message.Resource == "node/inventory");
+        Assert.Equal(Operations.Response, answer.Operation);
+        var gone = FakeEdge.Content(edge.Received.First(message => message.Resource == "default/pod/gone"))!.AsObject();
+        Assert.Equal(("gone", "default", "gone-uid", "Pod"), (gone.Name(), gone.Namespace(), gone.Uid(), gone.Kind()));
+    }
+
+    [Fact]
+    public async Task Inventory_that_cannot_be_read_gets_everything()
+    {
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
+        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { InventoryWait = TimeSpan.FromMinutes(1) });
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate);
+        await edge.SendAsync(Sources.MetaManager, Groups.Resource, Operations.Get, "node/inventory", JsonValue.Create("no"));
+        await edge.UntilAsync(Operations.Insert, "default/pod/web");
+    }
+
+    [Fact]
+    public async Task Object_the_edge_refuses_does_not_hold_others_back()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        edge.Acks = false;
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("bad", "edge-1"));
+        var bad = await edge.UntilAsync(Operations.Insert, "default/pod/bad");
+        await edge.SendAsync(bad.Error(TimeProvider.System, "disk full") with { Source = Sources.MetaManager });
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("good", "edge-1"));
+        await edge.UntilAsync(Operations.Insert, "default/pod/good");
+    }
+
+    [Fact]
+    public async Task Metrics_tell_connected_nodes_and_acks()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        await edge.UntilAsync(Operations.Update, "null/node/edge-1");
+        await edge.FlushAsync();
+        using var http = new HttpClient();
+        var text = await http.GetStringAsync($"http://127.0.0.1:{_cloud.Host.MonitorPort}/metrics");
+        Assert.Contains("\nKubeEdge_CloudHub_connected_nodes 1\n", text, StringComparison.Ordinal);
+        Assert.Contains("edge_cloudhub_acks_total 1", text, StringComparison.Ordinal);
+        Assert.Equal("ok\n", await http.GetStringAsync($"http://127.0.0.1:{_cloud.Host.MonitorPort}/healthz"));
+    }
+
+    [Fact]
+    public async Task Port_in_use_is_an_error_that_names_port_and_key()
+    {
+        var port = _cloud.Host.WebSocketPort;
+        var error = await Assert.ThrowsAsync<CloudCoreException>(() => Support.Cloud.StartAsync(
+            _cloud.Kube, options => options with { WebSocket = options.WebSocket with { Port = port } }));
+        Assert.Contains($"port {port}", error.Message, StringComparison.Ordinal);
+        Assert.Contains("modules.cloudHub.websocket.port", error.Message, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,334 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.Tests;
+
+[Trait("Category", "Sync")]
+public sealed class NodeSessionTests
+{
+    private readonly SessionLimits _limits = new() { Window = 4, ResendMs = 5_000, ResendMsMax = 20_000, ObjectsMax = 10, MessagesMax = 3 };
+    private readonly List<SessionOutput> _outputs = [];
+    private int _ids;
+    private NodeSession? _session;
+
+    private NodeSession Session => _session ??= new NodeSession(_limits, () => $"m{++_ids}");
+
+    [Fact]
+    public void Objects_wait_until_the_session_is_opened()
+    {
+        Deliver("a", 1);
+        Assert.Empty(Tick(0));
+        Session.Step(new SessionInput.Open(), _outputs);
+        Assert.Equal("insert a 1", Assert.Single(Tick(0)));
+    }
+
+    [Fact]
+    public void Different_objects_are_in_flight_at_once_up_to_the_window()
+    {
+        Open();
+        foreach (var uid in (string[])["a", "b", "c", "d", "e"])
+            Deliver(uid, 1);
+        Assert.Equal(["insert a 1", "insert b 1", "insert c 1", "insert d 1"], Tick(0));
+        Ack("m2");
+        Assert.Equal(["insert e 1"], Tick(1));
+    }
+
+    [Fact]
+    public void Newest_state_replaces_a_waiting_one()
+    {
+        Open();
+        Deliver("a", 1);
+        Deliver("a", 3, Operations.Update);
+        Deliver("a", 2, Operations.Update);
+        Assert.Equal(["insert a 3"], Tick(0));
+    }
+
+    [Fact]
+    public void Newer_state_of_a_sent_object_follows_its_ack_under_a_new_id()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Deliver("a", 2, Operations.Update);
+        Assert.Empty(Tick(1));
+        Ack("m1");
+        Assert.Equal(["update a 2"], Tick(2));
+        // An old ack that comes twice must not confirm the newer state.
+        Ack("m1");
+        Assert.Equal(1, Session.ObjectDepth);
+        Ack("m2");
+        Assert.Equal(0, Session.ObjectDepth);
+    }
+
+    [Fact]
+    public void Final_delete_wins_over_what_comes_after()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Deliver("a", 5, Operations.Delete, isFinal: true);
+        Deliver("a", 6, Operations.Update);
+        Ack("m1");
+        Assert.Equal(["delete a 5"], Tick(1));
+        Ack("m2");
+        Assert.Equal(0, Session.ObjectDepth);
+    }
+
+    [Fact]
+    public void Withdrawn_object_comes_back_with_the_same_version()
+    {
+        Open();
+        Deliver("a", 4);
+        Tick(0);
+        Ack("m1");
+        Deliver("a", 4, Operations.Delete);
+        Assert.Equal(["delete a 4"], Tick(1));
+        Deliver("a", 4);
+        Ack("m2");
+        Assert.Equal(["insert a 4"], Tick(2));
+    }
+
+    [Fact]
+    public void Acked_version_is_not_sent_again()
+    {
+        Open();
+        Deliver("a", 4);
+        Tick(0);
+        Ack("m1");
+        Deliver("a", 4, Operations.Update);
+        Deliver("a", 3, Operations.Update);
+        Assert.Empty(Tick(1));
+    }
+
+    [Fact]
+    public void Known_version_is_not_sent_even_when_it_already_waits()
+    {
+        Deliver("a", 4);
+        Deliver("b", 4);
+        Session.Step(new SessionInput.Known("a", 4), _outputs);
+        Session.Step(new SessionInput.Known("b", 3), _outputs);
+        Open();
+        Assert.Equal(["insert b 4"], Tick(0));
+    }
+
+    [Fact]
+    public void Unanswered_object_is_sent_again_under_its_id_at_growing_times()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Assert.Empty(Tick(4_999));
+        Assert.Equal(5_000, Session.NextDueMs);
+        Assert.Equal("m1", SentId(5_000));
+        Assert.Equal(15_000, Session.NextDueMs);
+        Assert.Equal("m1", SentId(15_000));
+        Assert.Equal("m1", SentId(35_000));
+        Assert.Equal(55_000, Session.NextDueMs);
+    }
+
+    [Fact]
+    public void Newer_state_replaces_an_unanswered_one_when_it_falls_due()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Deliver("a", 2, Operations.Update);
+        Assert.Equal(["update a 2"], Tick(5_000));
+        Ack("m1");
+        Assert.Equal(1, Session.ObjectDepth);
+        Ack("m2");
+        Assert.Equal(0, Session.ObjectDepth);
+    }
+
+    [Fact]
+    public void Refused_objects_free_the_window_and_delay_only_themselves()
+    {
+        Open();
+        foreach (var uid in (string[])["a", "b", "c", "d", "e", "f"])
+            Deliver(uid, 1);
+        Tick(0);
+        foreach (var id in (string[])["m1", "m2", "m3", "m4"])
+            Session.Step(new SessionInput.Refused(id, "no room"), _outputs);
+        Assert.Equal(4, _outputs.OfType<SessionOutput.Delayed>().Count(delayed => delayed.Reason == "no room" && delayed.RetryAtMs == 5_000));
+        Assert.Equal(["insert e 1", "insert f 1"], Tick(1));
+        Assert.Equal(["insert a 1", "insert b 1", "insert c 1", "insert d 1"], Tick(5_000));
+    }
+
+    [Fact]
+    public void Refused_object_is_replaced_by_its_newer_state_at_once()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Deliver("a", 2, Operations.Update);
+        Session.Step(new SessionInput.Refused("m1", "bad"), _outputs);
+        Assert.Equal(["update a 2"], Tick(1));
+    }
+
+    [Fact]
+    public void Unanswered_objects_do_not_hold_the_window_after_their_first_wait()
+    {
+        Open();
+        foreach (var uid in (string[])["a", "b", "c", "d", "e"])
+            Deliver(uid, 1);
+        Tick(0);
+        Assert.Equal(["insert a 1", "insert b 1", "insert c 1", "insert d 1", "insert e 1"], Tick(5_000));
+    }
+
+    [Fact]
+    public void Recreated_object_of_the_same_name_waits_for_the_delete_of_the_old_one()
+    {
+        Open();
+        Deliver("old", 5, Operations.Delete, isFinal: true, name: "web");
+        Deliver("new", 6, Operations.Insert, name: "web");
+        Assert.Equal(["delete web 5"], Tick(0));
+        Assert.Empty(Tick(1));
+        Ack("m1");
+        Assert.Equal(["insert web 6"], Tick(2));
+    }
+
+    [Fact]
+    public void Recreated_object_goes_on_when_the_delete_of_the_old_one_stays_unanswered()
+    {
+        Open();
+        Deliver("old", 5, Operations.Delete, isFinal: true, name: "web");
+        Deliver("new", 6, Operations.Insert, name: "web");
+        Tick(0);
+        Assert.Equal(["delete web 5", "insert web 6"], Tick(5_000));
+    }
+
+    [Fact]
+    public void Urgent_answers_go_before_messages_and_messages_before_objects()
+    {
+        Open();
+        Deliver("a", 1);
+        Send("twin");
+        Send("lease", isUrgent: true);
+        Assert.Equal(["lease", "twin", "insert a 1"], Tick(0));
+    }
+
+    [Fact]
+    public void Answers_flow_before_the_session_is_opened()
+    {
+        Send("lease", isUrgent: true);
+        Assert.Equal(["lease"], Tick(0));
+    }
+
+    [Fact]
+    public void Oldest_message_is_dropped_when_too_many_wait_and_that_is_told()
+    {
+        foreach (var text in (string[])["1", "2", "3", "4"])
+            Send(text);
+        Assert.Equal(new SessionOutput.Drop("1", DropReason.MessageQueueFull), Assert.Single(_outputs));
+        Assert.Equal(["2", "3", "4"], Tick(0));
+    }
+
+    [Fact]
+    public void Too_many_objects_are_told_once()
+    {
+        for (var i = 0; i < 13; i++)
+            Deliver($"u{i}", 1);
+        Assert.Equal(new SessionOutput.Drop("default/configmap/u10", DropReason.ObjectQueueFull), Assert.Single(_outputs));
+    }
+
+    [Fact]
+    public void A_tick_sends_no_more_than_the_link_takes()
+    {
+        Open();
+        Deliver("a", 1);
+        Deliver("b", 1);
+        Session.Step(new SessionInput.Tick(0, 1), _outputs);
+        Assert.Single(_outputs);
+    }
+
+    [Fact]
+    public void Unanswered_deletes_are_known_at_the_end()
+    {
+        Open();
+        Deliver("a", 1, Operations.Delete, isFinal: true);
+        Deliver("b", 1);
+        Tick(0);
+        Assert.Equal("a", Assert.Single(Session.UnansweredDeletes).Uid);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Under_loss_and_refusal_every_object_ends_at_its_newest_state(int seed)
+    {
+        // Invariant after every step: the edge's version of an object never goes back.
+        var random = new Random(seed);
+        var session = new NodeSession(new SessionLimits { Window = 3 }, () => $"m{++_ids}");
+        session.Step(new SessionInput.Open(), []);
+        var truth = new Dictionary<string, long>();
+        var edge = new Dictionary<string, long>();
+        var now = 0L;
+        var version = 0L;
+        for (var step = 0; step < 3_000; step++)
+        {
+            var outputs = new List<SessionOutput>();
+            var isQuiet = step >= 2_000;
+            now += isQuiet ? 6_000 : random.Next(400);
+            if (!isQuiet && random.Next(3) == 0)
+            {
+                var uid = $"u{random.Next(8)}";
+                truth[uid] = ++version;
+                session.Step(new SessionInput.Deliver(Object(uid, version, truth.ContainsKey(uid) ? Operations.Update : Operations.Insert, false, uid)), outputs);
+            }
+
+            session.Step(new SessionInput.Tick(now, 8), outputs);
+            foreach (var send in outputs.OfType<SessionOutput.SendObject>().ToList())
+            {
+                var fate = isQuiet ? 9 : random.Next(10);
+                if (fate < 3)
+                    continue;
+                if (fate == 3)
+                {
+                    session.Step(new SessionInput.Refused(send.MessageId, "no"), outputs);
+                    continue;
+                }
+
+                Assert.True(send.Object.Version >= edge.GetValueOrDefault(send.Object.Uid), $"seed {seed} step {step}: {send.Object.Uid} went back");
+                edge[send.Object.Uid] = send.Object.Version;
+                if (fate > 4)
+                    session.Step(new SessionInput.Ack(send.MessageId), outputs);
+            }
+        }
+
+        Assert.Equal(truth.OrderBy(pair => pair.Key), edge.OrderBy(pair => pair.Key));
+        Assert.Equal(0, session.ObjectDepth);
+    }
+
+    private static DownObject Object(string uid, long version, string operation, bool isFinal, string name)
+        => new($"default/configmap/{name}", operation, uid, version, Sources.EdgeController, new JsonObject(), isFinal);
+
+    private void Open() => Session.Step(new SessionInput.Open(), _outputs);
+
+    private void Deliver(string uid, long version, string operation = Operations.Insert, bool isFinal = false, string? name = null)
+        => Session.Step(new SessionInput.Deliver(Object(uid, version, operation, isFinal, name ?? uid)), _outputs);
+
+    private void Send(string resource, bool isUrgent = false)
+        => Session.Step(new SessionInput.Send(new Message { Id = resource, Resource = resource, Operation = Operations.Response }, isUrgent), _outputs);
+
+    private void Ack(string id) => Session.Step(new SessionInput.Ack(id), _outputs);
+
+    private List<string> Tick(long nowMs)
+    {
+        _outputs.Clear();
+        Session.Step(new SessionInput.Tick(nowMs, 100), _outputs);
+        return [.. _outputs.Select(output => output switch
+        {
+            SessionOutput.SendObject send => $"{send.Object.Operation} {send.Object.Resource.Split('/')[2]} {send.Object.Version}",
+            SessionOutput.SendMessage send => send.Message.Resource,
+            _ => output.ToString(),
+        })];
+    }
+
+    private string SentId(long nowMs)
+    {
+        Tick(nowMs);
+        return Assert.IsType<SessionOutput.SendObject>(Assert.Single(_outputs)).MessageId;
+    }
+}

@@ -1,0 +1,172 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.DeviceController;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+
+namespace Edge.Cloud.Tests;
+
+[Trait("Category", "Devices")]
+public sealed class DevicePlacementTests
+{
+    private readonly DevicePlacement _placement = new();
+    private readonly List<PlacementOutput> _outputs = [];
+
+    [Fact]
+    public void Membership_and_model_go_before_the_device()
+    {
+        Model(1, Property("temperature", "INT"));
+        Assert.Equal(["member+ n1 thermo", "insert n1 default/devicemodel/m 1", "insert n1 default/device/thermo 2"], Device(2, "n1"));
+    }
+
+    [Fact]
+    public void Device_without_its_model_waits_with_an_event()
+    {
+        Assert.Equal(["warn DeviceModelNotFound"], Device(2, "n1"));
+        Assert.Empty(_placement.All("n1"));
+        Assert.Equal(
+            ["member+ n1 thermo", "insert n1 default/devicemodel/m 3", "insert n1 default/device/thermo 3"], Model(3, Property("temperature", "INT")));
+    }
+
+    [Fact]
+    public void Device_that_moves_leaves_the_old_node_with_its_model()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        Assert.Equal(
+            [
+                "member- n1 thermo", "delete n1 default/device/thermo 2", "delete n1 default/devicemodel/m 1",
+                "member+ n2 thermo", "insert n2 default/devicemodel/m 1", "insert n2 default/device/thermo 5",
+            ], Device(5, "n2"));
+    }
+
+    [Fact]
+    public void Model_stays_while_another_device_of_the_node_uses_it()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        Device(3, "n1", name: "other");
+        Assert.Equal(["member- n1 thermo", "delete n1 default/device/thermo 2"], Delete("thermo"));
+    }
+
+    [Theory]
+    [InlineData("11", "DesiredValueOutOfRange")]
+    [InlineData("-1", "DesiredValueOutOfRange")]
+    [InlineData("warm", "DesiredValueWrongType")]
+    [InlineData("1.5", "DesiredValueWrongType")]
+    public void Bad_desired_value_stays_here_and_the_last_good_one_goes_down(string bad, string reason)
+    {
+        Model(1, Property("temperature", "INT", "0", "10"));
+        Device(2, "n1", "7");
+        Assert.Equal([$"warn {reason}", "insert n1 default/devicemodel/m 1", "update n1 default/device/thermo 3"], Device(3, "n1", bad));
+        Assert.Equal("7", SentDesired());
+        Device(4, "n1", "9");
+        Assert.Equal("9", SentDesired());
+    }
+
+    [Fact]
+    public void Bad_first_desired_value_is_left_out()
+    {
+        Model(1, Property("temperature", "INT", "0", "10"));
+        Device(2, "n1", "99");
+        Assert.Equal("", SentDesired());
+    }
+
+    [Fact]
+    public void Desired_value_of_a_read_only_property_is_left_out()
+    {
+        Model(1, Property("temperature", "FLOAT", accessMode: "ReadOnly"));
+        Assert.Contains("warn DesiredValueReadOnly", Device(2, "n1", "1.5"));
+        Assert.Equal("", SentDesired());
+    }
+
+    [Fact]
+    public void Model_that_now_allows_a_value_sends_the_device_under_a_higher_version()
+    {
+        Model(1, Property("temperature", "INT", "0", "10"));
+        Device(2, "n1", "99");
+        Assert.Equal(
+            ["update n1 default/devicemodel/m 8", "insert n1 default/devicemodel/m 8", "update n1 default/device/thermo 8"],
+            Model(8, Property("temperature", "INT", "0", "100")));
+        Assert.Equal("99", SentDesired());
+    }
+
+    [Fact]
+    public void Impossible_modbus_register_is_told_and_other_properties_go_on()
+    {
+        Model(1, Property("temperature", "INT"));
+        var visitors = new JsonObject { ["protocolName"] = "modbus", ["configData"] = new JsonObject { ["register"] = "HoldingRegister", ["offset"] = 70_000, ["limit"] = 1 } };
+        Assert.Equal("warn VisitorInvalid", Device(2, "n1", "3", visitors: visitors)[0]);
+        Assert.Equal("3", SentDesired());
+    }
+
+    [Fact]
+    public void Status_alone_changes_nothing_at_the_edge()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1", "7");
+        Assert.Empty(Device(3, "n1", "7"));
+    }
+
+    [Fact]
+    public void Deleted_model_leaves_running_devices_alone_but_tells()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        _outputs.Clear();
+        _placement.ModelChanged(new ObjectChange(ChangeType.Deleted, ModelOf(2, Property("temperature", "INT")), null), _outputs);
+        Assert.Equal(["warn DeviceModelNotFound"], Told());
+        Assert.Equal(2, _placement.All("n1").Count());
+    }
+
+    private static JsonObject Property(string name, string type, string minimum = "", string maximum = "", string accessMode = "ReadWrite")
+        => new() { ["name"] = name, ["type"] = type, ["minimum"] = minimum, ["maximum"] = maximum, ["accessMode"] = accessMode };
+
+    private static JsonObject ModelOf(long version, JsonObject property) => new()
+    {
+        ["metadata"] = new JsonObject { ["name"] = "m", ["namespace"] = "default", ["uid"] = "model-uid", ["resourceVersion"] = $"{version}" },
+        ["spec"] = new JsonObject { ["properties"] = new JsonArray(property) },
+    };
+
+    private List<string> Model(long version, JsonObject property)
+    {
+        _outputs.Clear();
+        _placement.ModelChanged(new ObjectChange(ChangeType.Added, ModelOf(version, property), null), _outputs);
+        return Told();
+    }
+
+    private List<string> Device(long version, string node, string? desired = null, string name = "thermo", JsonObject? visitors = null)
+    {
+        var property = new JsonObject { ["name"] = "temperature" };
+        if (desired is not null)
+            property["desired"] = new JsonObject { ["value"] = desired };
+        if (visitors is not null)
+            property["visitors"] = visitors;
+        var device = new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = $"{name}-uid", ["resourceVersion"] = $"{version}" },
+            ["spec"] = new JsonObject { ["nodeName"] = node, ["deviceModelRef"] = new JsonObject { ["name"] = "m" }, ["properties"] = new JsonArray(property) },
+        };
+        _outputs.Clear();
+        _placement.DeviceChanged(new ObjectChange(ChangeType.Updated, device, null), _outputs);
+        return Told();
+    }
+
+    private List<string> Delete(string name)
+    {
+        _outputs.Clear();
+        _placement.DeviceChanged(new ObjectChange(ChangeType.Deleted, _placement.Device("default", name)!, null), _outputs);
+        return Told();
+    }
+
+    private string SentDesired()
+        => _placement.All("n1").Single(obj => obj.Resource == "default/device/thermo").Content.Items("spec", "properties").Single().Text("desired", "value");
+
+    private List<string> Told() => [.. _outputs.Select(output => output switch
+    {
+        PlacementOutput.Deliver deliver => $"{deliver.Object.Operation} {deliver.Node} {deliver.Object.Resource} {deliver.Object.Version}",
+        PlacementOutput.Membership { Added.Count: > 0 } member => $"member+ {member.Node} {member.Added[0].Name()}",
+        PlacementOutput.Membership member => $"member- {member.Node} {member.Removed[0].Name()}",
+        PlacementOutput.Warn warn => $"warn {warn.Reason}",
+        _ => output.ToString(),
+    })];
+}

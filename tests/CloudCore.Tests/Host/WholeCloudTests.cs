@@ -1,0 +1,185 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.Tests.Support;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Edge.Testing;
+
+namespace Edge.Cloud.Tests;
+
+/// <summary>CloudCore over its own embedded API: nothing in between is replaced.</summary>
+[Trait("Category", "Sync")]
+public sealed class WholeCloudTests : IDisposable
+{
+    private const string Pod = """
+        {
+          "metadata": {"name": "web"},
+          "spec": {
+            "nodeName": "edge-1",
+            "containers": [{"name": "main", "image": "busybox", "envFrom": [{"secretRef": {"name": "cred"}}], "volumeMounts": [{"name": "cfg", "mountPath": "/etc/app"}]}],
+            "volumes": [{"name": "cfg", "configMap": {"name": "app"}}]
+          }
+        }
+        """;
+
+    private const string Model = """
+        {"metadata": {"name": "m"}, "spec": {"properties": [{"name": "temperature", "type": "INT", "accessMode": "ReadWrite", "minimum": "0", "maximum": "100"}]}}
+        """;
+
+    private const string Device = """
+        {
+          "metadata": {"name": "thermo"},
+          "spec": {"nodeName": "edge-1", "deviceModelRef": {"name": "m"}, "properties": [{"name": "temperature", "desired": {"value": "30"}}]}
+        }
+        """;
+
+    private readonly TempDirectory _data = new();
+
+    public void Dispose() => _data.Dispose();
+
+    [Fact]
+    public async Task Start_installs_the_crds_and_makes_a_token_and_an_administrators_kubeconfig()
+    {
+        await using var cloud = await WholeCloud.StartAsync(_data.Path);
+        var crds = await cloud.Kube.ListAsync(ResourceKind.CustomResourceDefinition, null, new ListOptions(), CancellationToken.None);
+        Assert.Equal(
+            [
+                "clusterobjectsyncs.reliablesyncs.kubeedge.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
+                "devicestatuses.devices.kubeedge.io", "objectsyncs.reliablesyncs.kubeedge.io",
+            ],
+            crds.Items.Select(crd => crd.Name()).Order(StringComparer.Ordinal));
+        Assert.All(crds.Items, crd => Assert.Contains(crd.Items("status", "conditions"), one => one.Text("type") == "Established" && one.Text("status") == "True"));
+        Assert.Equal(4, (await cloud.TokenAsync()).Split('.').Length);
+        Assert.Equal(_data.File("admin.kubeconfig"), cloud.Ports.Kubeconfig);
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(cloud.Ports.Kubeconfig));
+        using var http = new HttpClient();
+        Assert.Equal("ok\n", await http.GetStringAsync($"http://127.0.0.1:{cloud.Ports.Metrics}/readyz"));
+    }
+
+    [Fact]
+    public async Task Node_that_joins_gets_its_pod_with_config_and_its_device_and_its_reports_are_stored()
+    {
+        await using var cloud = await WholeCloud.StartAsync(_data.Path);
+        await using var edge = await JoinAsync(cloud);
+        await CreateWorkAsync(cloud);
+        var pod = FakeEdge.Content(await edge.UntilAsync(Operations.Insert, "default/pod/web"))!.AsObject();
+        Assert.Equal("1", FakeEdge.Content(await edge.UntilAsync(Operations.Update, "default/configmap/app")).Text("data", "key"));
+        Assert.Equal("MQ==", FakeEdge.Content(await edge.UntilAsync(Operations.Update, "default/secret/cred")).Text("data", "key"));
+        Assert.Equal("m", FakeEdge.Content(await edge.UntilAsync(Operations.Insert, "default/devicemodel/m"))!.AsObject().Name());
+        var device = FakeEdge.Content(await edge.UntilAsync(Operations.Insert, "default/device/thermo"));
+        Assert.Equal("30", device.Items("spec", "properties").Single().Text("desired", "value"));
+
+        var answer = await edge.AskAsync("patch", "default/podpatch/web", RunningPatch(pod));
+        Assert.Equal("Running", answer.Text("Object", "status", "phase"));
+        var stored = await cloud.GetAsync(ResourceKind.Pod, "web");
+        Assert.Equal(("Running", "True"), (stored.Text("status", "phase"), Condition(stored, "Ready")));
+
+        await edge.SendAsync(Sources.Twin, Groups.Resource, Operations.Update, "device/default/thermo/twin/edge_updated", JsonNode.Parse(
+            """{"event_id":"1","timestamp":2,"twin":{"temperature":{"actual":{"value":"","metadata":{"timestamp":2,"error":"no answer"}},"metadata":{"type":"int"}}}}"""));
+        var twin = (await cloud.UntilAsync(ResourceKind.DeviceStatus, "the report of thermo", one => one.Name() == "thermo" && one.Items("status", "twins").Any()))
+            .Items("status", "twins").Single();
+        Assert.Equal(("temperature", "no answer", "2"), (twin.Text("propertyName"), twin.Text("reported", "metadata", "error"), twin.Text("reported", "metadata", "timestamp")));
+    }
+
+    [Fact]
+    public async Task Restart_on_the_same_data_keeps_everything_and_an_edge_that_has_it_all_gets_nothing()
+    {
+        string token;
+        (string Key, string Uid, string Version)[] held;
+        await using (var cloud = await WholeCloud.StartAsync(_data.Path))
+        {
+            token = await cloud.TokenAsync();
+            await using var edge = await JoinAsync(cloud);
+            await CreateWorkAsync(cloud);
+            var pod = FakeEdge.Content(await edge.UntilAsync(Operations.Insert, "default/pod/web"))!.AsObject();
+            await edge.UntilAsync(Operations.Insert, "default/device/thermo");
+            var patched = await edge.AskAsync("patch", "default/podpatch/web", RunningPatch(pod));
+            var version = patched.Text("Object", "metadata", "resourceVersion");
+            await edge.UntilAsync(message => message.Resource == "default/pod/web" && message.ParentId.Length == 0 && message.ResourceVersion == version);
+            held = Held(edge);
+            Assert.Equal(
+                ["default/configmap/app", "default/device/thermo", "default/devicemodel/m", "default/pod/web", "default/secret/cred"],
+                held.Select(one => one.Key).Where(key => !key.StartsWith("null/node/", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+        }
+
+        await using var again = await WholeCloud.StartAsync(_data.Path);
+        Assert.Equal(token, await again.TokenAsync());
+        Assert.Equal("Running", (await again.GetAsync(ResourceKind.Pod, "web")).Text("status", "phase"));
+        Assert.Equal("30", (await again.GetAsync(ResourceKind.Device, "thermo")).Items("spec", "properties").Single().Text("desired", "value"));
+        // The node is told on its own account: conditions and taints change by themselves.
+        using var certificate = await again.EnrolAsync("edge-1");
+        await using var back = await FakeEdge.ConnectAsync(again.Ports.WebSocket, "edge-1", certificate);
+        var objects = held.Where(one => !one.Key.StartsWith("null/node/", StringComparison.Ordinal)).ToArray();
+        var node = await again.GetAsync(ResourceKind.Node, "edge-1");
+        await back.SendInventoryAsync([.. objects, ("null/node/edge-1", node.Uid(), long.MaxValue.ToString())]);
+        Assert.Contains("inventory of 6 objects, 0 to send, 0 to delete", await again.Log.UntilAsync("inventory of"), StringComparison.Ordinal);
+        await back.FlushAsync();
+        Assert.DoesNotContain(back.Received, message => objects.Any(one => one.Key == message.Resource));
+    }
+
+    [Fact]
+    public async Task What_changed_while_cloudcore_was_down_is_all_that_a_returning_edge_gets()
+    {
+        (string Key, string Uid, string Version)[] held;
+        await using (var cloud = await WholeCloud.StartAsync(_data.Path))
+        {
+            await using (var edge = await JoinAsync(cloud))
+            {
+                await CreateWorkAsync(cloud);
+                await edge.UntilAsync(Operations.Insert, "default/pod/web");
+                await edge.UntilAsync(Operations.Insert, "default/device/thermo");
+                held = Held(edge);
+            }
+
+            await cloud.MergeAsync(ResourceKind.ConfigMap, "app", """{"data":{"key":"2"}}""");
+            await cloud.Kube.DeleteAsync(ResourceKind.Device, "default", "thermo", null, CancellationToken.None);
+        }
+
+        await using var again = await WholeCloud.StartAsync(_data.Path);
+        using var certificate = await again.EnrolAsync("edge-1");
+        await using var back = await FakeEdge.ConnectAsync(again.Ports.WebSocket, "edge-1", certificate);
+        await back.SendInventoryAsync(held);
+        var config = await back.UntilAsync(message => message.Resource == "default/configmap/app");
+        Assert.Equal("2", FakeEdge.Content(config).Text("data", "key"));
+        await back.UntilAsync(Operations.Delete, "default/device/thermo");
+        await back.UntilAsync(Operations.Delete, "default/devicemodel/m");
+        await back.FlushAsync();
+        Assert.DoesNotContain(back.Received, message => message.Resource is "default/pod/web" or "default/secret/cred");
+    }
+
+    private static async Task<FakeEdge> JoinAsync(WholeCloud cloud)
+    {
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        var edge = await FakeEdge.ConnectAsync(cloud.Ports.WebSocket, "edge-1", certificate);
+        var answer = await edge.AskAsync("insert", "null/node/edge-1", Support.Cloud.NodeOf("edge-1"));
+        Assert.Equal("edge-1", answer.Text("Object", "metadata", "name"));
+        Assert.Equal("127.0.0.1", (await cloud.GetAsync(ResourceKind.Node, "edge-1")).Annotation("cloudcore"));
+        return edge;
+    }
+
+    private static async Task CreateWorkAsync(WholeCloud cloud)
+    {
+        await cloud.CreateAsync(ResourceKind.ConfigMap, """{"metadata":{"name":"app"},"data":{"key":"1"}}""");
+        await cloud.CreateAsync(ResourceKind.Secret, """{"metadata":{"name":"cred"},"stringData":{"key":"1"}}""");
+        await cloud.CreateAsync(ResourceKind.Pod, Pod);
+        await cloud.CreateAsync(ResourceKind.DeviceModel, Model);
+        await cloud.CreateAsync(ResourceKind.Device, Device);
+    }
+
+    private static JsonNode RunningPatch(JsonObject pod) => JsonValue.Create(new JsonObject
+    {
+        ["metadata"] = new JsonObject { ["uid"] = pod.Uid() },
+        ["status"] = new JsonObject
+        {
+            ["phase"] = "Running",
+            ["conditions"] = new JsonArray(new JsonObject { ["type"] = "Ready", ["status"] = "True" }),
+        },
+    }.ToJsonString());
+
+    private static string Condition(JsonObject obj, string type) => obj.Items("status", "conditions").Single(one => one.Text("type") == type).Text("status");
+
+    // What the edge would have stored: the newest of each object that was pushed to it.
+    private static (string Key, string Uid, string Version)[] Held(FakeEdge edge)
+        => [.. edge.Received.Where(message => message is { Group: Groups.Resource, ParentId.Length: 0, Operation: Operations.Insert or Operations.Update })
+            .GroupBy(message => message.Resource)
+            .Select(group => (group.Key, FakeEdge.Content(group.Last())!.AsObject().Uid(), group.Last().ResourceVersion))];
+}
