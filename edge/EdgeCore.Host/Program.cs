@@ -1,0 +1,75 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Edge.Common.Configuration;
+using Edge.Common.Storage;
+using Edge.Core;
+using Edge.Core.Configuration;
+using Edge.Core.DeviceTwin;
+using Edge.Core.Edged;
+using Edge.Core.Host;
+using Microsoft.Extensions.Logging;
+
+var config = new Option<string>("--config") { Description = "The config file.", DefaultValueFactory = _ => "/etc/kubeedge/config/edgecore.yaml" };
+var set = new Option<string[]>("--set") { Description = "Sets one key over the file, e.g. modules.edgeHub.heartbeat=10; may be given many times.", AllowMultipleArgumentsPerToken = false };
+var dataDir = new Option<string?>("--data-dir") { Description = "Puts every default path (store, certificates, DMI socket, pods) below this directory." };
+var minConfig = new Option<bool>("--minconfig") { Description = "Prints the shortest useful config and exits." };
+var defaultConfig = new Option<bool>("--defaultconfig") { Description = "Prints a config with every key's default and exits." };
+var debug = new Option<bool>("--debug") { Description = "Logs every message (never contents)." };
+var root = new RootCommand("""
+    edgecore runs a node at the edge: it keeps what the cloud sends in its own store, runs pods, serves devices, and goes on without the cloud.
+
+    Examples:
+      edgecore --minconfig > edgecore.yaml                    a config to start from ('edgectl join' writes a complete one)
+      edgecore --config edgecore.yaml                         paths below /etc/kubeedge and /var/lib/kubeedge
+      edgecore --config edgecore.yaml --data-dir ./edge1      everything below ./edge1; several can run side by side
+      edgecore --config edgecore.yaml --set modules.edged.enable=false --set commonConfig.monitorServer.bindAddress=127.0.0.1:0
+    """)
+{
+    config, set, dataDir, minConfig, defaultConfig, debug,
+};
+root.SetAction(async (parse, cancellationToken) =>
+{
+    if (parse.GetValue(minConfig) || parse.GetValue(defaultConfig))
+    {
+        Console.Write(parse.GetValue(minConfig) ? SampleConfigs.Minimal : SampleConfigs.Default);
+        return 0;
+    }
+
+    using var loggers = LoggerFactory.Create(builder => builder
+        .SetMinimumLevel(parse.GetValue(debug) ? LogLevel.Debug : LogLevel.Information)
+        .AddFilter("Microsoft", LogLevel.Warning)
+        .AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.UseUtcTimestamp = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+        })
+        .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace));
+    using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+    void Stop(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        stop.Cancel();
+    }
+
+    using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+    try
+    {
+        var options = EdgeCoreConfig.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], parse.GetValue(dataDir), Environment.MachineName);
+        await using var edge = new EdgeCoreHost(options, TimeProvider.System, new Random(), loggers);
+        if (options.Edged.Enable)
+            edge.AddPods(services => new PodManager(services));
+        if (options.DeviceTwin.Enable)
+            edge.AddModule(services => new TwinService(services));
+        edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
+        await edge.RunAsync(stop.Token);
+        return 0;
+    }
+    catch (Exception e) when (e is ConfigException or StoreException)
+    {
+        Console.Error.WriteLine($"edgecore: {e.Message.Replace("\n", "\nedgecore: ", StringComparison.Ordinal)}");
+        return 1;
+    }
+});
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });

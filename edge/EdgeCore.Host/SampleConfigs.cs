@@ -1,0 +1,78 @@
+namespace Edge.Core.Host;
+
+/// <summary>What <c>--minconfig</c> and <c>--defaultconfig</c> print.</summary>
+internal static class SampleConfigs
+{
+    public const string Minimal = """
+        apiVersion: edgecore.config.kubeedge.io/v1alpha2
+        kind: EdgeCore
+        modules:
+          edgeHub:
+            httpServer: https://127.0.0.1:10002   # CloudCore's enrolment server
+            token: ""                             # what 'edgectl gettoken' prints; needed once
+            websocket:
+              server: 127.0.0.1:10000             # CloudCore's hub
+          edged:
+            hostnameOverride: ""                  # the node's name; empty: this machine's host name
+
+        """;
+
+    public const string Default = """
+        apiVersion: edgecore.config.kubeedge.io/v1alpha2
+        kind: EdgeCore
+        commonConfig:
+          monitorServer:
+            enable: true
+            bindAddress: 127.0.0.1:9092           # /metrics and /healthz; port 0 takes a free one
+        database:
+          driverName: sqlite3
+          aliasName: default
+          dataSource: /var/lib/kubeedge/edgecore.db
+        modules:
+          edgeHub:
+            enable: true
+            heartbeat: 15                         # seconds between keepalives
+            httpServer: https://127.0.0.1:10002
+            token: ""
+            projectID: e632aba927ea4ac2b575ec1603d56f10
+            messageQPS: 30                        # messages a second from the queue; leases are exempt
+            messageBurst: 60
+            rotateCertificates: true
+            tlsCaFile: /etc/kubeedge/ca/rootCA.crt
+            tlsCertFile: /etc/kubeedge/certs/server.crt
+            tlsPrivateKeyFile: /etc/kubeedge/certs/server.key
+            websocket:
+              enable: true
+              server: 127.0.0.1:10000
+              handshakeTimeout: 30
+              writeDeadline: 15
+            quic:
+              enable: false
+          edged:
+            enable: true                          # false: no pods; the node still serves devices
+            hostnameOverride: ""
+            nodeIP: ""                            # empty: the address of the default route
+            customInterfaceName: ""
+            registerSchedulable: true
+            nodeLabels: {}
+            podSandboxImage: kubeedge/pause:3.6
+            rootDirectory: /var/lib/kubelet
+            reportEvent: false
+            tailoredKubeletConfig:
+              containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+              cgroupDriver: cgroupfs
+              maxPods: 110
+              nodeStatusUpdateFrequency: 10s
+              nodeStatusReportFrequency: 5m0s
+              nodeLeaseDurationSeconds: 40
+              registerWithTaints: []
+              staticPodPath: /etc/kubeedge/manifests
+          metaManager:
+            enable: true
+            remoteQueryTimeout: 60
+          deviceTwin:
+            enable: true
+            dmiSockPath: /etc/kubeedge/dmi.sock
+
+        """;
+}

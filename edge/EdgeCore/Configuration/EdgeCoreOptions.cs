@@ -1,0 +1,165 @@
+namespace Edge.Core.Configuration;
+
+/// <summary>Everything edgecore.yaml says, with KubeEdge's defaults in place. Made by <see cref="EdgeCoreConfig"/>.</summary>
+public sealed record EdgeCoreOptions
+{
+    /// <summary>The node's name: modules.edged.hostnameOverride, else the machine's host name in lower case.</summary>
+    public required string NodeName { get; init; }
+
+    /// <summary>Where edgecore.ports.json is written and where default paths lie when <c>--data-dir</c> was given.</summary>
+    public string DataDirectory { get; init; } = "/var/lib/kubeedge";
+
+    public EdgeHubOptions EdgeHub { get; init; } = new();
+
+    public MetaManagerOptions MetaManager { get; init; } = new();
+
+    public EdgedOptions Edged { get; init; } = new();
+
+    public DeviceTwinOptions DeviceTwin { get; init; } = new();
+
+    public MonitorOptions Monitor { get; init; } = new();
+
+    /// <summary>Keys that were set, are KubeEdge's, and have no effect here; one sentence each, for the log.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}
+
+/// <summary>Section <c>modules.edgeHub</c>: the link to CloudCore, its identity and its queue.</summary>
+public sealed record EdgeHubOptions
+{
+    public bool Enable { get; init; } = true;
+
+    /// <summary>Host and port of CloudCore's hub, e.g. <c>192.0.2.1:10000</c> (key websocket.server).</summary>
+    public string Server { get; init; } = "127.0.0.1:10000";
+
+    /// <summary>Base URL of CloudCore's enrolment server, e.g. <c>https://192.0.2.1:10002</c> (key httpServer).</summary>
+    public string HttpServer { get; init; } = "https://127.0.0.1:10002";
+
+    /// <summary>The join token, needed once; empty when a certificate is there. A secret: never logged.</summary>
+    public string Token { get; init; } = "";
+
+    public string ProjectId { get; init; } = "e632aba927ea4ac2b575ec1603d56f10";
+
+    /// <summary>Seconds between keepalive messages. CloudCore ends a session after 30 s of silence, so at most about 15.</summary>
+    public int HeartbeatSeconds { get; init; } = 15;
+
+    /// <summary>Messages a second from the queue to the cloud; leases are exempt.</summary>
+    public int MessageQps { get; init; } = 30;
+
+    /// <summary>Messages that may go at once after a pause.</summary>
+    public int MessageBurst { get; init; } = 60;
+
+    public bool RotateCertificates { get; init; } = true;
+
+    public string CaFile { get; init; } = "/etc/kubeedge/ca/rootCA.crt";
+
+    public string CertificateFile { get; init; } = "/etc/kubeedge/certs/server.crt";
+
+    public string KeyFile { get; init; } = "/etc/kubeedge/certs/server.key";
+
+    /// <summary>Seconds for TCP, TLS and the WebSocket upgrade together.</summary>
+    public int HandshakeTimeoutSeconds { get; init; } = 30;
+
+    /// <summary>Seconds after which a write that makes no progress ends the link.</summary>
+    public int WriteDeadlineSeconds { get; init; } = 15;
+
+    /// <summary>Seconds of silence from the peer after which a WebSocket ping goes out; without a pong in as many again and 5 more the link is dead.</summary>
+    public int PingSeconds { get; init; } = 5;
+
+    /// <summary>Entries of one priority that the queue keeps; the oldest goes first, with a counter.</summary>
+    public int QueueEntriesMax { get; init; } = 10_000;
+
+    /// <summary>Bytes of content of one priority that the queue keeps on disk.</summary>
+    public long QueueBytesMax { get; init; } = 256L * 1024 * 1024;
+
+    /// <summary>Leaves the token out.</summary>
+    public override string ToString() => $"EdgeHubOptions {{ Server = {Server}, HttpServer = {HttpServer} }}";
+}
+
+/// <summary>Sections <c>database</c> and <c>modules.metaManager</c>.</summary>
+public sealed record MetaManagerOptions
+{
+    /// <summary>The SQLite file (key database.dataSource).</summary>
+    public string DatabasePath { get; init; } = "/var/lib/kubeedge/edgecore.db";
+
+    /// <summary>Seconds a query to the cloud may take; a local reader waits no longer than 10 s whatever this says.</summary>
+    public int RemoteQueryTimeoutSeconds { get; init; } = 60;
+}
+
+/// <summary>Section <c>modules.edged</c>: pods through CRI, and what the Node says about itself.</summary>
+public sealed record EdgedOptions
+{
+    /// <summary>False runs no pods; the node still registers and serves devices.</summary>
+    public bool Enable { get; init; } = true;
+
+    /// <summary>CRI endpoint, <c>unix:///path</c> (key tailoredKubeletConfig.containerRuntimeEndpoint).</summary>
+    public string RuntimeEndpoint { get; init; } = "unix:///run/containerd/containerd.sock";
+
+    /// <summary>The socket's path without the scheme.</summary>
+    public string RuntimeSocketPath => RuntimeEndpoint.StartsWith("unix://", StringComparison.Ordinal) ? RuntimeEndpoint["unix://".Length..] : RuntimeEndpoint;
+
+    public string PodSandboxImage { get; init; } = "kubeedge/pause:3.6";
+
+    /// <summary>Where pod volumes and logs' parents lie (kubelet's root).</summary>
+    public string RootDirectory { get; init; } = "/var/lib/kubelet";
+
+    /// <summary>Where container logs are written, <c>&lt;dir&gt;/&lt;ns&gt;_&lt;pod&gt;_&lt;uid&gt;/&lt;container&gt;/&lt;n&gt;.log</c>.</summary>
+    public string PodLogsDirectory { get; init; } = "/var/log/pods";
+
+    public string StaticPodPath { get; init; } = "/etc/kubeedge/manifests";
+
+    /// <summary><c>cgroupfs</c> or <c>systemd</c>; must be what the runtime uses.</summary>
+    public string CgroupDriver { get; init; } = "cgroupfs";
+
+    public string HostnameOverride { get; init; } = "";
+
+    /// <summary>The node's address, or empty for the one of the default route.</summary>
+    public string NodeIp { get; init; } = "";
+
+    /// <summary>The interface whose address is the node's when <see cref="NodeIp"/> is empty.</summary>
+    public string CustomInterfaceName { get; init; } = "";
+
+    public int MaxPods { get; init; } = 110;
+
+    /// <summary>False registers the node with <c>spec.unschedulable</c>.</summary>
+    public bool RegisterSchedulable { get; init; } = true;
+
+    /// <summary>Labels beside the usual ones.</summary>
+    public IReadOnlyDictionary<string, string> NodeLabels { get; init; } = new Dictionary<string, string>();
+
+    public IReadOnlyList<NodeTaint> Taints { get; init; } = [];
+
+    public int NodeStatusUpdateFrequencySeconds { get; init; } = 10;
+
+    /// <summary>How often the whole status goes up when nothing changed.</summary>
+    public int NodeStatusReportFrequencySeconds { get; init; } = 300;
+
+    public int NodeLeaseDurationSeconds { get; init; } = 40;
+
+    /// <summary>Whether Kubernetes events of pods go to the cloud.</summary>
+    public bool ReportEvent { get; init; }
+
+    public string ClusterDns { get; init; } = "";
+
+    public string ClusterDomain { get; init; } = "";
+}
+
+/// <summary>A taint of <c>registerWithTaints</c>.</summary>
+public sealed record NodeTaint(string Key, string Value, string Effect);
+
+/// <summary>Section <c>modules.deviceTwin</c>.</summary>
+public sealed record DeviceTwinOptions
+{
+    public bool Enable { get; init; } = true;
+
+    /// <summary>Path of the DMI unix socket.</summary>
+    public string DmiSockPath { get; init; } = "/etc/kubeedge/dmi.sock";
+}
+
+/// <summary>Section <c>commonConfig.monitorServer</c>: metrics and health over HTTP on loopback.</summary>
+public sealed record MonitorOptions
+{
+    public bool Enable { get; init; } = true;
+
+    /// <summary>IP address and port; port 0 takes a free one, which edgecore.ports.json names.</summary>
+    public string BindAddress { get; init; } = "127.0.0.1:9092";
+}

@@ -1,0 +1,215 @@
+using System.Text.Json.Nodes;
+using Edge.Common.Configuration;
+using Edge.Common.Storage;
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Core.NodeStatus;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core;
+
+/// <summary>One whole EdgeCore: store, link, node, and the modules that were added. Several can live in one process.</summary>
+/// <example><code>
+/// await using var edge = new EdgeCoreHost(options, TimeProvider.System, new Random(), loggers);
+/// edge.AddPods(services => new EdgedModule(services)); edge.AddModule(services => new TwinModule(services));
+/// await edge.RunAsync(stop.Token);
+/// </code></example>
+public sealed class EdgeCoreHost : IAsyncDisposable
+{
+    private static readonly TimeSpan s_stopDeadline = TimeSpan.FromSeconds(4);
+    private readonly EdgeCoreOptions _options;
+    private readonly TimeProvider _time;
+    private readonly Random _random;
+    private readonly ILoggerFactory _loggers;
+    private readonly ILogger _log;
+    private readonly SqliteDatabase _database;
+    private readonly HubService _hub;
+    private readonly MetaService _meta;
+    private readonly EdgeServices _services;
+    private readonly List<IEdgeModule> _modules = [];
+    private readonly Func<NodeFacts> _readFacts;
+    private IPodModule? _pods;
+    private ITwinMessages? _twin;
+
+    /// <summary>Opens the store.</summary>
+    /// <exception cref="StoreException">The database cannot be opened.</exception>
+    public EdgeCoreHost(EdgeCoreOptions options, TimeProvider time, Random random, ILoggerFactory loggers)
+        : this(options, time, random, loggers, () => NodeFacts.Read(options.Edged))
+    {
+    }
+
+    internal EdgeCoreHost(EdgeCoreOptions options, TimeProvider time, Random random, ILoggerFactory loggers, Func<NodeFacts> readFacts)
+    {
+        _options = options;
+        _time = time;
+        _random = random;
+        _loggers = loggers;
+        _readFacts = readFacts;
+        _log = loggers.CreateLogger("EdgeCore");
+        _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
+        _hub = new HubService(options, _database, time, random, loggers);
+        _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
+        _services = new EdgeServices(options, _meta, _hub, time, random, loggers);
+    }
+
+    /// <summary>Raised once, when the first connection to CloudCore stands; the texts are the node's name and the server.</summary>
+    public event Action<string, string>? Ready;
+
+    public IMetaStore Meta => _meta;
+
+    public IUplink Uplink => _hub;
+
+    /// <summary>Port of /metrics and /healthz; 0 while not served.</summary>
+    public int MetricsPort { get; private set; }
+
+    /// <summary>Adds Edged. Call before <see cref="RunAsync"/>, and only when modules.edged.enable is true.</summary>
+    public void AddPods(Func<EdgeServices, IPodModule> make)
+    {
+        _pods = make(_services);
+        _modules.Add(_pods);
+    }
+
+    /// <summary>Adds another module; one that implements <see cref="ITwinMessages"/> also gets the messages of group twin.</summary>
+    public void AddModule(Func<EdgeServices, IEdgeModule> make)
+    {
+        var module = make(_services);
+        _modules.Add(module);
+        _twin = module as ITwinMessages ?? _twin;
+    }
+
+    /// <summary>Runs until cancelled, then stops everything within 5 s; running containers stay.</summary>
+    /// <exception cref="ConfigException">Something only another configuration can mend, e.g. no certificate and no token.</exception>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        EdgeCoreLog.Starting(_log, _options.NodeName, _options.MetaManager.DatabasePath, _options.EdgeHub.Server);
+        foreach (var note in _options.Notes)
+            EdgeCoreLog.Note(_log, note);
+        if (_options.Edged.Enable && !File.Exists(_options.Edged.RuntimeSocketPath))
+            EdgeCoreLog.NoRuntime(_log, _options.Edged.RuntimeSocketPath);
+
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var metrics = await StartMetricsAsync(cancellationToken);
+        WritePorts();
+        IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
+        var node = new NodeService(_options, _meta, _hub, runtime, _readFacts, _time, _loggers);
+        var running = new List<(string Name, Task Task)>();
+        foreach (var module in _modules)
+            running.Add((module.Name, KeepRunningAsync(module.Name, module.RunAsync, stop.Token)));
+        running.Add(("nodestatus", KeepRunningAsync("nodestatus", node.RunAsync, stop.Token)));
+        if (_options.EdgeHub.Enable)
+            running.Add(("edgehub", KeepRunningAsync("edgehub", token => _hub.RunAsync(_meta, _twin, token), stop.Token)));
+        running.Add(("ready", AnnounceAsync(stop.Token)));
+        try
+        {
+            // Only cancellation ends these in order; a ConfigException ends one early, and then all.
+            var waiting = running.Where(one => one.Name != "ready").Select(one => one.Task).ToArray();
+            await await Task.WhenAny(waiting);
+        }
+        finally
+        {
+            EdgeCoreLog.Stopping(_log);
+            await stop.CancelAsync();
+            await Task.WhenAll(running.Select(one => AwaitStopAsync(one.Name, one.Task)));
+            if (metrics is not null)
+                await metrics.DisposeAsync();
+        }
+    }
+
+    public ValueTask DisposeAsync() => _database.DisposeAsync();
+
+    private async Task AwaitStopAsync(string name, Task task)
+    {
+        try
+        {
+            await task.WaitAsync(s_stopDeadline, TimeProvider.System);
+        }
+        catch (TimeoutException)
+        {
+            EdgeCoreLog.SlowStop(_log, name, s_stopDeadline.TotalSeconds);
+        }
+        catch (Exception e) when (e is OperationCanceledException or ConfigException)
+        {
+            // Cancelled as asked; a ConfigException goes to the caller from RunAsync itself.
+        }
+    }
+
+    // Runs a module again after a growing delay when it fails; a module that fails does not take the others with it.
+    private async Task KeepRunningAsync(string name, Func<CancellationToken, Task> run, CancellationToken cancellationToken)
+    {
+        var backoff = new Backoff(_random, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(60));
+        while (true)
+        {
+            var since = _time.GetTimestamp();
+            Exception? error = null;
+            try
+            {
+                await run(cancellationToken);
+            }
+            catch (ConfigException)
+            {
+                throw;
+            }
+            catch (Exception e) // the outermost frame of a module: logged here and nowhere else
+            {
+                error = e;
+            }
+
+            if (cancellationToken.IsCancellationRequested)
+                return;
+            if (_time.GetElapsedTime(since) > TimeSpan.FromMinutes(2))
+                backoff.Reset();
+            var delay = backoff.Next();
+            EdgeCoreLog.ModuleFailed(_log, name, (long)delay.TotalMilliseconds, error);
+            try
+            {
+                await Task.Delay(delay, _time, cancellationToken);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task AnnounceAsync(CancellationToken cancellationToken)
+    {
+        await _hub.ConnectedAfterAsync(0, cancellationToken);
+        Ready?.Invoke(_options.NodeName, _options.EdgeHub.Server);
+    }
+
+    private async Task<MetricsServer?> StartMetricsAsync(CancellationToken cancellationToken)
+    {
+        if (!_options.Monitor.Enable)
+            return null;
+        try
+        {
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth), cancellationToken);
+            MetricsPort = server.Port;
+            return server;
+        }
+        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
+        {
+            EdgeCoreLog.MetricsFailed(_log, _options.Monitor.BindAddress, e.Message);
+            return null;
+        }
+    }
+
+    // Tells scripts and tests which ports were taken.
+    private void WritePorts()
+    {
+        var path = Path.Combine(_options.DataDirectory, "edgecore.ports.json");
+        var ports = new JsonObject { ["metrics"] = MetricsPort, ["dmi"] = _options.DeviceTwin.DmiSockPath };
+        try
+        {
+            Directory.CreateDirectory(_options.DataDirectory);
+            File.WriteAllText(path + ".tmp", ports.ToJsonString());
+            File.Move(path + ".tmp", path, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            EdgeCoreLog.PortsFileFailed(_log, path, e.Message);
+        }
+    }
+}

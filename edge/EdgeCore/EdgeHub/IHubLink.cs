@@ -1,0 +1,33 @@
+using Edge.Protocol.Messages;
+
+namespace Edge.Core.EdgeHub;
+
+/// <summary>What rooms of this folder's neighbourhood (MetaManager, NodeStatus) need of the hub beyond <see cref="IUplink"/>.</summary>
+internal interface IHubLink : IUplink
+{
+    /// <summary>Raised when the cloud refused a queued entry for good.</summary>
+    event Action<UplinkRejection>? EntryRejected;
+
+    /// <summary>The number of the present connection (the first is 1), or 0 while there is none.</summary>
+    long Generation { get; }
+
+    /// <summary>Completes when a connection newer than <paramref name="generation"/> stands; returns its number (the first is 1).</summary>
+    Task<long> ConnectedAfterAsync(long generation, CancellationToken cancellationToken);
+
+    /// <summary>As <see cref="IUplink.RequestAsync"/>, but the answer is not acknowledged: the caller does that with
+    /// <see cref="AcknowledgeAsync"/> once it has stored it.</summary>
+    Task<Message> RequestUnacknowledgedAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken);
+
+    /// <summary>Sends "OK" for an answer. Does nothing when the link is down: the cloud then sends the object again.</summary>
+    ValueTask AcknowledgeAsync(Message answer, CancellationToken cancellationToken);
+}
+
+/// <summary>Takes the messages of group <c>resource</c>; implemented by MetaManager.</summary>
+internal interface IMetaMessages
+{
+    /// <summary>Applies one message and returns the answer to send, after the commit. Calls may overlap: commits happen in call order.</summary>
+    Task<Message?> HandleAsync(Message message);
+
+    /// <summary>The content of the inventory message: every object held, <c>{"objects":[{"key","uid","rv"}…]}</c>.</summary>
+    ReadOnlyMemory<byte> Inventory();
+}

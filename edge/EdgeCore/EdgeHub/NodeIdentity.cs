@@ -1,0 +1,256 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Edge.Common.Configuration;
+using Edge.Common.Security;
+using Edge.Core.Configuration;
+
+namespace Edge.Core.EdgeHub;
+
+/// <summary>Enrolment or renewal did not work; waiting and trying again may.</summary>
+public sealed class EnrolmentException : Exception
+{
+    public EnrolmentException(string message)
+        : base(message)
+    {
+    }
+
+    public EnrolmentException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}
+
+/// <summary>The node's certificate with its key, and the CA that both sides trust.</summary>
+internal sealed record Credentials(X509Certificate2 Certificate, X509Certificate2 Ca)
+{
+    /// <summary>Checks a server's chain against this CA only; the name or address dialled must be in its SAN (kubeedge-wire §1.9).</summary>
+    public bool IsTrusted(X509Certificate? certificate, SslPolicyErrors errors) => NodeIdentity.IsTrusted(Ca, certificate, errors);
+}
+
+/// <summary>The node's key, certificate and CA on disk, and how they are got and renewed (kubeedge-wire §2.7).</summary>
+internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, TimeProvider time)
+{
+    private const int BodyMax = 1024 * 1024;
+    private static readonly TimeSpan s_requestTimeout = TimeSpan.FromSeconds(30);
+
+    public string CommonName => $"system:node:{nodeName}";
+
+    /// <summary>What lies on disk, or null when there is nothing usable; <paramref name="problem"/> then says why, empty when nothing is there.</summary>
+    public Credentials? Load(out string problem)
+    {
+        problem = "";
+        FinishRenewal();
+        if (!File.Exists(options.CertificateFile) && !File.Exists(options.KeyFile))
+            return null;
+        try
+        {
+            var ca = LoadCa();
+            using var bare = X509Certificate2.CreateFromPemFile(options.CertificateFile, options.KeyFile);
+            if (bare.GetNameInfo(X509NameType.SimpleName, forIssuer: false) is var name && name != CommonName)
+                problem = $"the certificate {options.CertificateFile} is for '{name}', and this node is '{CommonName}'";
+            else if (JoinToken.TryParse(options.Token, out var token, out _) && !token!.IsFor(ca.RawData))
+                problem = $"the token is for another cloud than {options.CaFile}";
+            else
+                return new Credentials(X509CertificateLoader.LoadPkcs12(bare.Export(X509ContentType.Pkcs12), null), ca);
+            ca.Dispose();
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            problem = $"the identity in {options.CertificateFile}, {options.KeyFile} and {options.CaFile} cannot be read: {e.Message}";
+        }
+
+        return null;
+    }
+
+    /// <summary>Gets CA and certificate with the token and stores them.</summary>
+    /// <exception cref="EnrolmentException">The server cannot be reached, is not the token's cloud, or refused.</exception>
+    /// <exception cref="ConfigException">There is no token.</exception>
+    public async Task<Credentials> EnrolAsync(string because, CancellationToken cancellationToken)
+    {
+        if (options.Token.Length == 0)
+        {
+            throw new ConfigException([$"modules.edgeHub.token: is empty, and {(because.Length > 0 ? because : $"there is no certificate in {options.CertificateFile}")}; "
+                + "put the token there that 'edgectl gettoken' prints on the cloud's machine"]);
+        }
+
+        if (!JoinToken.TryParse(options.Token, out var token, out var error))
+            throw new ConfigException([$"modules.edgeHub.token: is malformed: {error}"]);
+        var caDer = await FetchCaAsync(cancellationToken);
+        if (!token!.IsFor(caDer))
+        {
+            throw new EnrolmentException($"the CA certificate served at {Url("/ca.crt")} is not the one the token names: either the token is of another cloud "
+                + "(print a new one with 'edgectl gettoken'), or something between here and there answers in CloudCore's place");
+        }
+
+        using var ca = X509CertificateLoader.LoadCertificate(caDer);
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var certificate = await RequestAsync(ca, null, token.Bearer, key, cancellationToken);
+        WriteAtomic(options.CaFile, ca.ExportCertificatePem(), secret: false);
+        Store(key, certificate);
+        return Load(out var problem) ?? throw new EnrolmentException($"the new identity cannot be used: {problem}");
+    }
+
+    /// <summary>Gets a new key and certificate with the present one as credential, and stores them.</summary>
+    public async Task<Credentials> RenewAsync(Credentials present, CancellationToken cancellationToken)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var certificate = await RequestAsync(present.Ca, present.Certificate, null, key, cancellationToken);
+        Store(key, certificate);
+        return Load(out var problem) ?? throw new EnrolmentException($"the new identity cannot be used: {problem}");
+    }
+
+    /// <summary>When to renew: at <paramref name="share"/> (0..1) of the stretch from 70 % to 90 % of the certificate's life.</summary>
+    public static DateTimeOffset RenewalTime(X509Certificate2 certificate, double share)
+    {
+        var from = new DateTimeOffset(certificate.NotBefore.ToUniversalTime());
+        var life = new DateTimeOffset(certificate.NotAfter.ToUniversalTime()) - from;
+        return from + (life * (0.7 + (0.2 * share)));
+    }
+
+    public static bool IsTrusted(X509Certificate2 ca, X509Certificate? certificate, SslPolicyErrors errors)
+    {
+        if (certificate is null || (errors & (SslPolicyErrors.RemoteCertificateNameMismatch | SslPolicyErrors.RemoteCertificateNotAvailable)) != 0)
+            return false;
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.Add(ca);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.DisableCertificateDownloads = true;
+        using var copy = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
+        return chain.Build(copy);
+    }
+
+    private async Task<byte[]> FetchCaAsync(CancellationToken cancellationToken)
+    {
+        // Not verified: the token's hash decides whether this is the right CA.
+        using var handler = new SocketsHttpHandler { SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, server, _, _) => server is not null }, UseProxy = false };
+        using var request = new HttpRequestMessage(HttpMethod.Get, Url("/ca.crt"));
+        var (status, body) = await SendAsync(handler, request, cancellationToken);
+        if (status != HttpStatusCode.OK)
+            throw new EnrolmentException($"{Url("/ca.crt")} answered {(int)status}");
+        return body;
+    }
+
+    private async Task<X509Certificate2> RequestAsync(X509Certificate2 ca, X509Certificate2? credential, string? bearer, ECDsa key, CancellationToken cancellationToken)
+    {
+        var tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, server, _, errors) => IsTrusted(ca, server, errors) };
+        if (credential is not null)
+            tls.ClientCertificates = [credential];
+        using var handler = new SocketsHttpHandler { SslOptions = tls, UseProxy = false };
+        using var request = new HttpRequestMessage(HttpMethod.Get, Url("/edge.crt")) { Content = new ByteArrayContent(SigningRequest(key)) };
+        request.Headers.Add("NodeName", nodeName);
+        if (bearer is not null)
+            request.Headers.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", bearer);
+        var (status, body) = await SendAsync(handler, request, cancellationToken);
+        switch (status)
+        {
+            case HttpStatusCode.OK:
+                break;
+            case HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden when bearer is not null:
+                throw new EnrolmentException($"CloudCore refused the token ({(int)status}: {Excerpt(body)}): it is wrong, expired, or for another node; print a new one with 'edgectl gettoken'");
+            default:
+                throw new EnrolmentException($"{Url("/edge.crt")} answered {(int)status}: {Excerpt(body)}");
+        }
+
+        try
+        {
+            var certificate = X509CertificateLoader.LoadCertificate(body);
+            using var publicKey = certificate.GetECDsaPublicKey();
+            if (publicKey is null || !publicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(key.ExportSubjectPublicKeyInfo()))
+                throw new EnrolmentException($"{Url("/edge.crt")} answered with a certificate for another key");
+            return certificate;
+        }
+        catch (CryptographicException e)
+        {
+            throw new EnrolmentException($"{Url("/edge.crt")} answered with something that is not a certificate: {e.Message}", e);
+        }
+    }
+
+    private async Task<(HttpStatusCode Status, byte[] Body)> SendAsync(SocketsHttpHandler handler, HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        using var client = new HttpClient(handler, disposeHandler: false) { MaxResponseContentBufferSize = BodyMax, Timeout = Timeout.InfiniteTimeSpan };
+        using var deadline = new CancellationTokenSource(s_requestTimeout, time);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        try
+        {
+            using var response = await client.SendAsync(request, both.Token);
+            return (response.StatusCode, await response.Content.ReadAsByteArrayAsync(both.Token));
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new EnrolmentException($"{request.RequestUri} did not answer within {s_requestTimeout.TotalSeconds:0} s");
+        }
+        catch (HttpRequestException e)
+        {
+            throw new EnrolmentException($"{request.RequestUri} cannot be reached: {Innermost(e)}", e);
+        }
+    }
+
+    private byte[] SigningRequest(ECDsa key)
+    {
+        var subject = new X500DistinguishedNameBuilder();
+        subject.AddCommonName(CommonName);
+        subject.AddStateOrProvinceName("Zhejiang");
+        subject.AddLocalityName("Hangzhou");
+        subject.AddOrganizationName("system:nodes");
+        subject.AddCountryOrRegion("CN");
+        return new CertificateRequest(subject.Build(), key, HashAlgorithmName.SHA256).CreateSigningRequest();
+    }
+
+    private void Store(ECDsa key, X509Certificate2 certificate)
+    {
+        // Two files cannot be replaced in one step: both are written aside first, and FinishRenewal repairs a stop between the renames.
+        WriteAtomic(options.KeyFile + ".new", key.ExportECPrivateKeyPem(), secret: true);
+        WriteAtomic(options.CertificateFile + ".new", certificate.ExportCertificatePem(), secret: false);
+        File.Move(options.KeyFile + ".new", options.KeyFile, overwrite: true);
+        File.Move(options.CertificateFile + ".new", options.CertificateFile, overwrite: true);
+    }
+
+    private void FinishRenewal()
+    {
+        var newKey = options.KeyFile + ".new";
+        var newCertificate = options.CertificateFile + ".new";
+        if (!File.Exists(newKey) && File.Exists(newCertificate))
+            File.Move(newCertificate, options.CertificateFile, overwrite: true);
+        foreach (var rest in (string[])[newKey, newCertificate])
+        {
+            if (File.Exists(rest))
+                File.Delete(rest);
+        }
+    }
+
+    private X509Certificate2 LoadCa() => X509CertificateLoader.LoadCertificate(File.ReadAllBytes(options.CaFile));
+
+    private string Url(string path) => options.HttpServer.TrimEnd('/') + path;
+
+    private static void WriteAtomic(string path, string text, bool secret)
+    {
+        var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var aside = path + ".tmp";
+        File.Delete(aside);
+        var mode = UnixFileMode.UserRead | UnixFileMode.UserWrite | (secret ? 0 : UnixFileMode.GroupRead | UnixFileMode.OtherRead);
+        using (var file = new FileStream(aside, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = mode }))
+        {
+            file.Write(System.Text.Encoding.ASCII.GetBytes(text + "\n"));
+            file.Flush(flushToDisk: true);
+        }
+
+        File.Move(aside, path, overwrite: true);
+    }
+
+    private static string Excerpt(byte[] body)
+    {
+        var text = System.Text.Encoding.UTF8.GetString(body.AsSpan(0, Math.Min(body.Length, 300))).Trim();
+        return text.Length == 0 ? "no reason given" : new string([.. text.Where(c => !char.IsControl(c))]);
+    }
+
+    internal static string Innermost(Exception e)
+    {
+        while (e.InnerException is { } inner)
+            e = inner;
+        return e.Message;
+    }
+}

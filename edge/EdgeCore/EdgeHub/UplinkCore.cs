@@ -1,0 +1,368 @@
+namespace Edge.Core.EdgeHub;
+
+/// <summary>What the core knows of a stored entry; the content stays on disk until it is sent.</summary>
+/// <param name="Id">Row id; lower is older. A newer value of a <see cref="UplinkRule.Newest"/> key keeps the row and its place.</param>
+/// <param name="Version">Grows with every write of the row; tells which value an answer is for.</param>
+/// <param name="Answered">False for what the cloud never answers (events, user data).</param>
+internal sealed record UplinkSlot(long Id, long Version, string Key, UplinkPriority Priority, bool Answered, int Size);
+
+/// <summary>A row that is done with; it is deleted only where it still has this version.</summary>
+internal readonly record struct UplinkRow(long Id, long Version);
+
+/// <summary>The next entry to send.</summary>
+internal sealed record UplinkSend(UplinkSlot Slot, string MessageId);
+
+/// <summary>How the cloud answered an entry.</summary>
+internal enum UplinkOutcome
+{
+    /// <summary>Taken.</summary>
+    Accepted,
+
+    /// <summary>Refused for good: the same entry would be refused again.</summary>
+    Rejected,
+
+    /// <summary>Could not be taken now.</summary>
+    Failed,
+}
+
+/// <summary>Bounds and pace of the queue.</summary>
+internal sealed record UplinkLimits(int EntriesMax = 10_000, long BytesMax = 256L * 1024 * 1024, int Qps = 30, int Burst = 60)
+{
+    /// <summary>First wait for an answer; doubles with each resend on the same link, up to <see cref="ResendMsMax"/>.</summary>
+    public long ResendMs { get; init; } = 10_000;
+
+    public long ResendMsMax { get; init; } = 300_000;
+
+    /// <summary>First pause after a failed answer; doubles up to <see cref="RetryMsMax"/>.</summary>
+    public long RetryMs { get; init; } = 1_000;
+
+    public long RetryMsMax { get; init; } = 30_000;
+}
+
+/// <summary>The decisions of the uplink queue: order, newest-wins, what is in flight, pace, bounds. Pure: no clock, no disk, no socket.</summary>
+/// <remarks>
+/// <para>Told only of rows that are committed. An entry that is answered leaves when its answer comes. An entry that nobody answers leaves
+/// when anything sent after it was answered, because then the peer has read past it; until then a broken link brings it back.</para>
+/// <para>At most one value of a key is in flight. A newer value waits for the answer to the older one, so the cloud sees values of a key
+/// in order, and an old answer never removes a newer value (the versions differ).</para>
+/// <para>Not thread-safe; times are milliseconds of any steady clock.</para>
+/// </remarks>
+internal sealed class UplinkCore(UplinkLimits limits)
+{
+    public const int PriorityCount = 6;
+    private readonly Dictionary<long, Entry> _entries = [];
+    private readonly SortedSet<long>[] _all = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<long>())];
+    private readonly SortedSet<long>[] _ready = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<long>())];
+    private readonly long[] _bytes = new long[PriorityCount];
+    private readonly Dictionary<string, Entry> _inFlight = [];
+    private readonly Queue<(Entry Entry, long Version, long Sequence)> _unproven = new();
+    private readonly PriorityQueue<(Entry Entry, long Stamp), long> _timers = new();
+    private readonly long[] _dropped = new long[PriorityCount];
+    private double _tokens = limits.Burst;
+    private long _tokensAtMs = long.MinValue;
+    private long _sequence;
+    private long _stamp;
+    private bool _up;
+
+    private enum State
+    {
+        Ready,
+        InFlight,
+        Unproven,
+        Paused,
+    }
+
+    /// <summary>Entries of each priority.</summary>
+    public int Depth(UplinkPriority priority) => _all[(int)priority].Count;
+
+    public long Bytes(UplinkPriority priority) => _bytes[(int)priority];
+
+    /// <summary>Entries lost to the bounds since the start.</summary>
+    public long Overflowed(UplinkPriority priority) => _dropped[(int)priority];
+
+    /// <summary>Entries the cloud refused for good.</summary>
+    public long Rejected { get; private set; }
+
+    /// <summary>Messages sent again because no answer came or it was a failure.</summary>
+    public long Resent { get; private set; }
+
+    /// <summary>Takes a committed row: new, or a newer version of a known one. Returns the rows that the bounds push out, oldest first.</summary>
+    public IReadOnlyList<UplinkRow> Apply(UplinkSlot slot)
+    {
+        var priority = (int)slot.Priority;
+        if (_entries.TryGetValue(slot.Id, out var entry))
+        {
+            if (slot.Version <= entry.Slot.Version)
+                return [];
+            _bytes[priority] += slot.Size - entry.Slot.Size;
+            entry.Slot = slot;
+            if (entry.State == State.Paused)
+                MakeReady(entry); // a new value has a new chance at once
+        }
+        else
+        {
+            entry = new Entry(slot);
+            _entries.Add(slot.Id, entry);
+            _all[priority].Add(slot.Id);
+            _bytes[priority] += slot.Size;
+            MakeReady(entry);
+        }
+
+        return Trim(priority);
+    }
+
+    public void LinkUp(long nowMs)
+    {
+        _up = true;
+        Refill(nowMs);
+    }
+
+    /// <summary>The link is gone: what was sent and not answered is to be sent again, with the same message ids.</summary>
+    public void LinkDown()
+    {
+        _up = false;
+        _inFlight.Clear();
+        _unproven.Clear();
+        foreach (var entry in _entries.Values)
+        {
+            if (entry.State is State.InFlight or State.Unproven)
+                MakeReady(entry);
+            entry.Resends = 0;
+        }
+    }
+
+    /// <summary>A number for a message that is about to be sent beside the queue (a request); see <see cref="Proved"/>.</summary>
+    public long NextSequence() => ++_sequence;
+
+    /// <summary>Chooses the next entry and marks it in flight; false when there is none to send now.</summary>
+    /// <param name="newMessageId">Used unless this very value was sent before under another id.</param>
+    public bool TryNext(long nowMs, string newMessageId, out UplinkSend send)
+    {
+        send = null!;
+        if (!_up)
+            return false;
+        Tick(nowMs);
+        Refill(nowMs);
+        for (var priority = 0; priority < PriorityCount; priority++)
+        {
+            if (_ready[priority].Count == 0)
+                continue;
+            if (priority != (int)UplinkPriority.Lease)
+            {
+                if (_tokens < 1)
+                    return false;
+                _tokens--;
+            }
+
+            var entry = _entries[_ready[priority].Min];
+            _ready[priority].Remove(entry.Slot.Id);
+            var sameValue = entry.MessageId is not null && entry.SentVersion == entry.Slot.Version;
+            if (sameValue)
+                Resent++;
+            else
+            {
+                // From here on an answer to the older value must not count for this one.
+                if (entry.MessageId is { } older)
+                    _inFlight.Remove(older);
+                entry.MessageId = newMessageId;
+            }
+
+            entry.SentVersion = entry.Slot.Version;
+            entry.State = State.InFlight;
+            if (entry.Slot.Answered)
+            {
+                entry.Sequence = NextSequence();
+                _inFlight[entry.MessageId!] = entry;
+                Arm(entry, nowMs + Doubled(limits.ResendMs, entry.Resends++, limits.ResendMsMax));
+            }
+
+            send = new UplinkSend(entry.Slot, entry.MessageId!);
+            return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The entry was handed to the socket. For one that is never answered, it now waits for proof.</summary>
+    public void Sent(UplinkSend send)
+    {
+        if (_up && !send.Slot.Answered && _entries.TryGetValue(send.Slot.Id, out var entry) && entry.State == State.InFlight)
+        {
+            // Numbered after the write: whatever has a higher number was written later.
+            entry.State = State.Unproven;
+            _unproven.Enqueue((entry, send.Slot.Version, NextSequence()));
+        }
+    }
+
+    /// <summary>The row of a chosen entry is not on disk (a write that failed as a whole); forgets it.</summary>
+    public void Missing(UplinkSend send)
+    {
+        if (_entries.TryGetValue(send.Slot.Id, out var entry))
+            Remove(entry);
+    }
+
+    /// <summary>An answer with a parent id came. Returns the entry it settled, or null when the id is not one of the queue's.</summary>
+    /// <param name="done">Gets the rows to delete.</param>
+    public UplinkSlot? Answer(string parentId, UplinkOutcome outcome, long nowMs, List<UplinkRow> done)
+    {
+        if (!_inFlight.Remove(parentId, out var entry))
+            return null;
+        Proved(entry.Sequence, done);
+        var slot = entry.Slot;
+        if (outcome == UplinkOutcome.Failed)
+        {
+            Resent++;
+            entry.MessageId = null;
+            entry.State = State.Paused;
+            Arm(entry, nowMs + Doubled(limits.RetryMs, entry.Failures++, limits.RetryMsMax));
+            return slot;
+        }
+
+        if (outcome == UplinkOutcome.Rejected)
+            Rejected++;
+        entry.Failures = 0;
+        entry.Resends = 0;
+        if (entry.SentVersion == slot.Version)
+        {
+            Remove(entry);
+            done.Add(new UplinkRow(slot.Id, slot.Version));
+        }
+        else
+            MakeReady(entry);
+        return slot;
+    }
+
+    /// <summary>The peer answered the message with this number, so it has read everything sent before.</summary>
+    public void Proved(long sequence, List<UplinkRow> done)
+    {
+        while (_unproven.TryPeek(out var first) && first.Sequence < sequence)
+        {
+            _unproven.Dequeue();
+            var entry = first.Entry;
+            if (entry.State != State.Unproven)
+                continue;
+            if (entry.Slot.Version == first.Version)
+            {
+                Remove(entry);
+                done.Add(new UplinkRow(entry.Slot.Id, first.Version));
+            }
+            else
+                MakeReady(entry);
+        }
+    }
+
+    /// <summary>When <see cref="TryNext"/> may next succeed; null when only a new entry, an answer or the link can change that.</summary>
+    public long? NextDueMs(long nowMs)
+    {
+        if (!_up)
+            return null;
+        Refill(nowMs);
+        long? due = null;
+        for (var priority = 0; priority < PriorityCount && due is null; priority++)
+        {
+            if (_ready[priority].Count > 0)
+                due = priority == (int)UplinkPriority.Lease || _tokens >= 1 ? nowMs : nowMs + (long)Math.Ceiling((1 - _tokens) * 1000 / limits.Qps);
+        }
+
+        while (_timers.TryPeek(out var timer, out var at))
+        {
+            if (timer.Entry.Stamp != timer.Stamp)
+            {
+                _timers.Dequeue();
+                continue;
+            }
+
+            return due is null || at < due ? Math.Max(at, nowMs) : due;
+        }
+
+        return due;
+    }
+
+    // Timers that fell due: no answer came, or a pause is over.
+    private void Tick(long nowMs)
+    {
+        while (_timers.TryPeek(out var timer, out var at) && (at <= nowMs || timer.Entry.Stamp != timer.Stamp))
+        {
+            _timers.Dequeue();
+            var entry = timer.Entry;
+            if (entry.Stamp != timer.Stamp)
+                continue;
+            if (entry.State == State.InFlight)
+            {
+                // The id stays known: an answer that is only late still counts, unless a newer value takes its place.
+                if (entry.SentVersion != entry.Slot.Version)
+                    _inFlight.Remove(entry.MessageId!);
+            }
+
+            MakeReady(entry);
+        }
+    }
+
+    private void Refill(long nowMs)
+    {
+        if (_tokensAtMs != long.MinValue)
+            _tokens = Math.Min(limits.Burst, _tokens + (Math.Max(0, nowMs - _tokensAtMs) * limits.Qps / 1000.0));
+        _tokensAtMs = nowMs;
+    }
+
+    private List<UplinkRow> Trim(int priority)
+    {
+        var pushedOut = new List<UplinkRow>();
+        while (_all[priority].Count > limits.EntriesMax || (_bytes[priority] > limits.BytesMax && _all[priority].Count > 1))
+        {
+            var oldest = _entries[_all[priority].Min];
+            Remove(oldest);
+            _dropped[priority]++;
+            pushedOut.Add(new UplinkRow(oldest.Slot.Id, oldest.Slot.Version));
+        }
+
+        return pushedOut;
+    }
+
+    private void MakeReady(Entry entry)
+    {
+        entry.State = State.Ready;
+        entry.Stamp = 0;
+        _ready[(int)entry.Slot.Priority].Add(entry.Slot.Id);
+    }
+
+    private void Remove(Entry entry)
+    {
+        var priority = (int)entry.Slot.Priority;
+        _entries.Remove(entry.Slot.Id);
+        _all[priority].Remove(entry.Slot.Id);
+        _ready[priority].Remove(entry.Slot.Id);
+        _bytes[priority] -= entry.Slot.Size;
+        entry.Stamp = 0;
+        entry.State = State.Ready;
+        if (entry.MessageId is { } id && _inFlight.TryGetValue(id, out var holder) && holder == entry)
+            _inFlight.Remove(id);
+    }
+
+    private void Arm(Entry entry, long atMs)
+    {
+        entry.Stamp = ++_stamp;
+        _timers.Enqueue((entry, entry.Stamp), atMs);
+    }
+
+    private static long Doubled(long first, int times, long max) => Math.Min(max, first << Math.Min(times, 20));
+
+    private sealed class Entry(UplinkSlot slot)
+    {
+        public UplinkSlot Slot { get; set; } = slot;
+
+        public State State { get; set; }
+
+        public string? MessageId { get; set; }
+
+        public long SentVersion { get; set; }
+
+        public long Sequence { get; set; }
+
+        public long Stamp { get; set; }
+
+        public int Resends { get; set; }
+
+        public int Failures { get; set; }
+    }
+}

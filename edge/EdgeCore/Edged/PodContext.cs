@@ -1,0 +1,50 @@
+using Edge.Core.Configuration;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Protocol.Cri;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.Edged;
+
+/// <summary>What every pod's worker shares.</summary>
+internal sealed class PodContext : IDisposable
+{
+    /// <summary>Sandboxes and containers that are being made at once on this node.</summary>
+    private const int CreatesMax = 8;
+
+    /// <summary>Images that are being pulled at once.</summary>
+    private const int PullsMax = 4;
+
+    public required EdgedOptions Options { get; init; }
+
+    public required string NodeName { get; init; }
+
+    public required string HostIp { get; init; }
+
+    public required long MachineMemory { get; init; }
+
+    /// <summary>Whether OOM scores below zero can be set (CAP_SYS_RESOURCE).</summary>
+    public required bool NegativeOomScore { get; init; }
+
+    public required CriClient Cri { get; init; }
+
+    public required IMetaStore Meta { get; init; }
+
+    public required IUplink Uplink { get; init; }
+
+    public required TimeProvider Time { get; init; }
+
+    public required PodEvents Events { get; init; }
+
+    public required ILogger Log { get; init; }
+
+    public SemaphoreSlim Creates { get; } = new(CreatesMax);
+
+    public SemaphoreSlim Pulls { get; } = new(PullsMax);
+
+    public void Dispose()
+    {
+        Creates.Dispose();
+        Pulls.Dispose();
+    }
+}

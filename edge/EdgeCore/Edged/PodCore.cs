@@ -1,0 +1,325 @@
+namespace Edge.Core.Edged;
+
+/// <summary>Decides what to do for one pod. Pure: the wanted pod, the runtime's state, results and the time come in, actions go out.</summary>
+/// <remarks>
+/// <code>
+/// wanted            runtime                                   actions
+/// deleted/deleting  containers run                            StopContainer each
+/// deleted/deleting  sandboxes or containers left              StopSandbox, RemoveContainer, RemoveSandbox
+/// deleted/deleting  nothing left                              Finish
+/// ended             sandbox ready                             StopSandbox
+/// run               no ready sandbox                          StopSandbox old ones, RunSandbox
+/// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
+/// run               init done                                 StartContainer each that is missing or due for a restart
+/// </code>
+/// After each batch the shell calls the Note methods for what happened, reads the runtime again and calls <see cref="Decide"/> again.
+/// </remarks>
+internal sealed class PodCore
+{
+    /// <summary>First and longest delay before a container that ended is started again, and the time of running well that resets it.</summary>
+    public static readonly TimeSpan BackOffFirst = TimeSpan.FromSeconds(10);
+    public static readonly TimeSpan BackOffMost = TimeSpan.FromMinutes(5);
+    public static readonly TimeSpan BackOffReset = TimeSpan.FromMinutes(10);
+
+    private static readonly TimeSpan s_configRetry = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_stopRetry = TimeSpan.FromSeconds(2);
+
+    private readonly Dictionary<string, RestartState> _restarts = new(StringComparer.Ordinal);
+    private int _sandboxFailures;
+    private DateTimeOffset _sandboxRetry;
+    private DateTimeOffset _stopRetry;
+
+    /// <summary>Why containers are not running, by name; for the status.</summary>
+    public Dictionary<string, StartFailure> Waiting { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>True once the core has decided that the pod's sandbox is to go because all its containers ended for good.</summary>
+    public bool HasEnded { get; private set; }
+
+    /// <summary>The actions to do now, in order; empty or a single WaitUntil when there is nothing to do.</summary>
+    /// <param name="pod">The newest known object.</param>
+    /// <param name="removed">True when the pod must go: deleted from the store, replaced, or being deleted.</param>
+    public List<PodAction> Decide(PodDescription pod, bool removed, PodSnapshot snapshot, DateTimeOffset now)
+    {
+        if (removed || pod.IsDeleting)
+            return Remove(pod, snapshot, now);
+        if (HasEnded || IsEnded(pod, snapshot))
+        {
+            HasEnded = true;
+            Waiting.Clear();
+            return now < _stopRetry
+                ? [new PodAction.WaitUntil(_stopRetry)]
+                : [.. Running(snapshot).Select(container => (PodAction)new PodAction.StopContainer(container, pod.Grace)),
+                   .. snapshot.Sandboxes.Where(sandbox => sandbox.Ready).Select(sandbox => new PodAction.StopSandbox(sandbox.Id))];
+        }
+
+        if (snapshot.Ready is not { } sandbox)
+            return Sandbox(snapshot, now);
+        var actions = new List<PodAction>();
+        Tidy(pod, snapshot, sandbox, actions);
+        var until = DateTimeOffset.MaxValue;
+        if (InitDone(pod, snapshot, sandbox, now, actions, ref until))
+        {
+            foreach (var container in pod.Containers)
+                Consider(pod, container, snapshot, sandbox, now, actions, ref until);
+        }
+
+        if (until < DateTimeOffset.MaxValue)
+            actions.Add(new PodAction.WaitUntil(until));
+        return actions;
+    }
+
+    /// <summary>A sandbox could not be run.</summary>
+    public void NoteSandboxFailed(StartFailure failure, PodDescription pod, DateTimeOffset now)
+    {
+        _sandboxRetry = now + Exponential(TimeSpan.FromSeconds(1), _sandboxFailures++, TimeSpan.FromSeconds(60));
+        foreach (var container in pod.InitContainers.Concat(pod.Containers))
+            Waiting[container.Name] = new StartFailure("ContainerCreating", failure.Message);
+    }
+
+    public void NoteSandboxStarted()
+    {
+        _sandboxFailures = 0;
+        Waiting.Clear();
+    }
+
+    /// <summary>A container was started.</summary>
+    public void NoteStarted(string name)
+    {
+        Waiting.Remove(name);
+        if (_restarts.TryGetValue(name, out var state))
+            state.PullFailures = 0;
+    }
+
+    /// <summary>A container could not be started. Pulls back off exponentially; missing configuration is tried again in 3 s or on change.</summary>
+    public void NoteStartFailed(string name, StartFailure failure, DateTimeOffset now)
+    {
+        var state = State(name);
+        state.Attempted = now;
+        if (failure.Reason is "ErrImagePull")
+        {
+            state.Retry = now + Exponential(BackOffFirst, state.PullFailures++, BackOffMost);
+        }
+        else
+        {
+            state.Retry = now + s_configRetry;
+        }
+
+        Waiting[name] = failure;
+    }
+
+    /// <summary>Stopping failed; it is tried again in 2 s.</summary>
+    public void NoteStopFailed(DateTimeOffset now) => _stopRetry = now + s_stopRetry;
+
+    /// <summary>Something the pod reads has changed: what failed for missing configuration is tried at once.</summary>
+    public void NoteReferencesChanged()
+    {
+        _sandboxRetry = DateTimeOffset.MinValue;
+        foreach (var (name, failure) in Waiting)
+        {
+            if (failure.Reason is "CreateContainerConfigError" or "CreateContainerError")
+                State(name).Retry = DateTimeOffset.MinValue;
+        }
+    }
+
+    /// <summary>Whether a container of this policy that ended with this code is to run again.</summary>
+    public static bool ShouldRestart(string policy, int exitCode) => policy switch
+    {
+        "Never" => false,
+        "OnFailure" => exitCode != 0,
+        _ => true,
+    };
+
+    private static IEnumerable<ContainerView> Running(PodSnapshot snapshot)
+        => snapshot.Containers.Where(container => container.Phase is ContainerPhase.Running or ContainerPhase.Unknown);
+
+    private static TimeSpan Exponential(TimeSpan first, int failures, TimeSpan most)
+        => TimeSpan.FromTicks(Math.Min(most.Ticks, first.Ticks << Math.Min(failures, 20)));
+
+    private List<PodAction> Remove(PodDescription pod, PodSnapshot snapshot, DateTimeOffset now)
+    {
+        if (now < _stopRetry)
+            return [new PodAction.WaitUntil(_stopRetry)];
+        var running = Running(snapshot).ToList();
+        if (running.Count > 0)
+            return [.. running.Select(container => new PodAction.StopContainer(container, pod.Grace))];
+        if (snapshot.Sandboxes.Count == 0 && snapshot.Containers.Count == 0)
+            return [new PodAction.Finish()];
+        return
+        [
+            .. snapshot.Sandboxes.Select(sandbox => new PodAction.StopSandbox(sandbox.Id)),
+            .. snapshot.Containers.Select(container => new PodAction.RemoveContainer(container.Id)),
+            .. snapshot.Sandboxes.Select(sandbox => new PodAction.RemoveSandbox(sandbox.Id)),
+        ];
+    }
+
+    private List<PodAction> Sandbox(PodSnapshot snapshot, DateTimeOffset now)
+    {
+        if (now < _sandboxRetry)
+            return [new PodAction.WaitUntil(_sandboxRetry)];
+        var attempt = snapshot.Sandboxes.Count == 0 ? 0 : snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1;
+        return [.. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(attempt)];
+    }
+
+    private static bool IsEnded(PodDescription pod, PodSnapshot snapshot)
+    {
+        if (pod.EndedPhase.Length > 0)
+            return true;
+        foreach (var init in pod.InitContainers)
+        {
+            if (!init.IsSidecar && pod.RestartPolicy == "Never" && snapshot.Newest(init.Name) is { Phase: ContainerPhase.Exited, ExitCode: not 0 }
+                && pod.Containers.All(container => snapshot.Newest(container.Name) is null))
+                return true;
+        }
+
+        return pod.Containers.All(container =>
+            snapshot.Newest(container.Name) is { Phase: ContainerPhase.Exited } newest && !ShouldRestart(pod.RestartPolicy, newest.ExitCode));
+    }
+
+    private bool InitDone(
+        PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
+    {
+        var anyMain = pod.Containers.Any(container => snapshot.Containers.Any(view => view.Name == container.Name && view.SandboxId == sandbox.Id));
+        foreach (var init in pod.InitContainers)
+        {
+            var newest = snapshot.Newest(init.Name) is { } view && view.SandboxId == sandbox.Id ? view : null;
+            if (init.IsSidecar)
+            {
+                Consider(pod, init, snapshot, sandbox, now, actions, ref until);
+                if (newest?.Phase is not ContainerPhase.Running && !anyMain)
+                    return false;
+                continue;
+            }
+
+            if (anyMain || newest is { Phase: ContainerPhase.Exited, ExitCode: 0 })
+                continue;
+            Consider(pod, init, snapshot, sandbox, now, actions, ref until);
+            return false;
+        }
+
+        return true;
+    }
+
+    private void Consider(
+        PodDescription pod, ContainerDescription container, PodSnapshot snapshot, SandboxView sandbox, DateTimeOffset now,
+        List<PodAction> actions, ref DateTimeOffset until)
+    {
+        var newest = snapshot.Newest(container.Name);
+        var here = newest is not null && newest.SandboxId == sandbox.Id;
+        var state = State(container.Name);
+        if (here && newest!.Phase == ContainerPhase.Running)
+        {
+            Waiting.Remove(container.Name);
+            return;
+        }
+
+        if (here && newest!.Phase == ContainerPhase.Unknown)
+        {
+            actions.Add(new PodAction.StopContainer(newest, TimeSpan.Zero));
+            return;
+        }
+
+        if (now < state.Retry)
+        {
+            if (Waiting.TryGetValue(container.Name, out var failed) && failed.Reason == "ErrImagePull" && now > state.Attempted)
+                Waiting[container.Name] = new StartFailure("ImagePullBackOff", $"Back-off pulling image \"{container.Image}\": {failed.Reason}: {failed.Message}");
+            until = Min(until, state.Retry);
+            return;
+        }
+
+        if (here && newest!.Phase == ContainerPhase.Created)
+        {
+            // Left by a start that did not come to its end: make it again, as the same attempt.
+            actions.Add(new PodAction.RemoveContainer(newest.Id));
+            actions.Add(new PodAction.StartContainer(container, sandbox.Id, newest.Attempt));
+            return;
+        }
+
+        if (here)
+        {
+            var policy = container.IsSidecar ? "Always" : container.IsInit && pod.RestartPolicy == "Always" ? "OnFailure" : pod.RestartPolicy;
+            if (!ShouldRestart(policy, newest!.ExitCode))
+                return;
+            if (!MayRestart(state, newest, now, out var due))
+            {
+                Waiting[container.Name] = new StartFailure(
+                    "CrashLoopBackOff",
+                    $"back-off {Duration(state.Delay)} restarting failed container={container.Name} pod={pod.Name}_{pod.Namespace}({pod.Uid})");
+                until = Min(until, due);
+                return;
+            }
+        }
+        else if (newest is not null && !container.IsInit && newest.Phase == ContainerPhase.Exited && !ShouldRestart(pod.RestartPolicy, newest.ExitCode))
+        {
+            // It ended for good in an earlier sandbox.
+            return;
+        }
+
+        actions.Add(new PodAction.StartContainer(container, sandbox.Id, newest is null ? 0 : newest.Attempt + 1));
+    }
+
+    // As a kubelet: the first restart is at once, then 10 s, 20 s … 5 min after the container's end.
+    private static bool MayRestart(RestartState state, ContainerView ended, DateTimeOffset now, out DateTimeOffset due)
+    {
+        if (state.DecidedFor != ended.Id)
+        {
+            var ranLong = ended.Finished - ended.Started >= BackOffReset;
+            if (ranLong)
+                state.Delay = TimeSpan.Zero;
+            else if (state.DecidedFor.Length > 0)
+                state.Delay = state.Delay == TimeSpan.Zero ? BackOffFirst : Min(state.Delay * 2, BackOffMost);
+            else if (ended.Attempt > 0)
+                state.Delay = Exponential(BackOffFirst, (int)Math.Min(ended.Attempt - 1, 10), BackOffMost);
+            state.DecidedFor = ended.Id;
+        }
+
+        due = ended.Finished + state.Delay;
+        return now >= due;
+    }
+
+    // Of each container the newest and the one before it are kept, for its log and last state.
+    private static void Tidy(PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, List<PodAction> actions)
+    {
+        foreach (var container in pod.InitContainers.Concat(pod.Containers))
+        {
+            foreach (var old in snapshot.Containers.Where(view => view.Name == container.Name).OrderByDescending(view => view.Attempt).Skip(2))
+            {
+                if (old.Phase == ContainerPhase.Exited)
+                    actions.Add(new PodAction.RemoveContainer(old.Id));
+            }
+        }
+
+        foreach (var old in snapshot.Sandboxes)
+        {
+            if (old.Id != sandbox.Id && !snapshot.Containers.Any(container => container.SandboxId == old.Id))
+                actions.AddRange([new PodAction.StopSandbox(old.Id), new PodAction.RemoveSandbox(old.Id)]);
+        }
+    }
+
+    private static string Duration(TimeSpan delay)
+        => delay < TimeSpan.FromMinutes(1) ? $"{(int)delay.TotalSeconds}s" : $"{(int)delay.TotalMinutes}m{delay.Seconds}s";
+
+    private static DateTimeOffset Min(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
+
+    private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
+
+    private RestartState State(string name)
+    {
+        if (!_restarts.TryGetValue(name, out var state))
+            _restarts.Add(name, state = new RestartState());
+        return state;
+    }
+
+    private sealed class RestartState
+    {
+        /// <summary>Delay after the end of the container in <see cref="DecidedFor"/>.</summary>
+        public TimeSpan Delay { get; set; }
+
+        public string DecidedFor { get; set; } = "";
+
+        public int PullFailures { get; set; }
+
+        public DateTimeOffset Retry { get; set; }
+
+        public DateTimeOffset Attempted { get; set; }
+    }
+}

@@ -1,0 +1,222 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+
+namespace Edge.Core.Edged;
+
+/// <summary>A pod as it is wanted: the object's JSON with the parts that decisions need read out. Immutable; the JSON is never changed.</summary>
+internal sealed record PodDescription
+{
+    public required JsonObject Json { get; init; }
+
+    public required string Namespace { get; init; }
+
+    public required string Name { get; init; }
+
+    public required string Uid { get; init; }
+
+    public required IReadOnlyList<ContainerDescription> InitContainers { get; init; }
+
+    public required IReadOnlyList<ContainerDescription> Containers { get; init; }
+
+    /// <summary><c>Always</c>, <c>OnFailure</c> or <c>Never</c>.</summary>
+    public required string RestartPolicy { get; init; }
+
+    public bool IsDeleting { get; init; }
+
+    /// <summary>Time between SIGTERM and SIGKILL: the deletion's own, else the pod's, else 30 s.</summary>
+    public TimeSpan Grace { get; init; }
+
+    public bool HostNetwork => Json.Flag(false, "spec", "hostNetwork");
+
+    public string QosClass { get; init; } = "BestEffort";
+
+    /// <summary><c>Succeeded</c> or <c>Failed</c> when the stored status already says that the pod has ended.</summary>
+    public string EndedPhase { get; init; } = "";
+
+    /// <summary>Reads a stored pod; false with the reason when it cannot be run at all.</summary>
+    public static bool TryRead(JsonObject json, out PodDescription pod, out string error)
+    {
+        pod = null!;
+        if (json.Uid().Length == 0 || json.Name().Length == 0 || json.Namespace().Length == 0)
+        {
+            error = "the pod has no metadata.uid, name or namespace";
+            return false;
+        }
+
+        var containers = json.Items("spec", "containers").Select(item => new ContainerDescription(item, false)).ToList();
+        if (containers.Count == 0 || containers.Exists(container => container.Name.Length == 0))
+        {
+            error = "spec.containers is empty or has a container without a name";
+            return false;
+        }
+
+        var grace = json.Number(json.Number(30, "spec", "terminationGracePeriodSeconds"), "metadata", "deletionGracePeriodSeconds");
+        pod = new PodDescription
+        {
+            Json = json,
+            Namespace = json.Namespace(),
+            Name = json.Name(),
+            Uid = json.Uid(),
+            InitContainers = [.. json.Items("spec", "initContainers").Select(item => new ContainerDescription(item, true))],
+            Containers = containers,
+            RestartPolicy = json.Text("spec", "restartPolicy") is { Length: > 0 } policy ? policy : "Always",
+            IsDeleting = json.IsDeleting(),
+            Grace = TimeSpan.FromSeconds(Math.Clamp(grace, 0, 24 * 3600)),
+            QosClass = Resources.QosClass(json),
+            EndedPhase = json.Text("status", "phase") is "Succeeded" or "Failed" ? json.Text("status", "phase") : "",
+        };
+        error = "";
+        return true;
+    }
+
+    /// <summary>Names of the ConfigMaps (first) and Secrets that the pod's environment and volumes read.</summary>
+    public IEnumerable<(string Type, string Name)> References()
+    {
+        foreach (var container in InitContainers.Concat(Containers))
+        {
+            foreach (var env in container.Json.Items("env"))
+            {
+                if (env.Text("valueFrom", "configMapKeyRef", "name") is { Length: > 0 } map)
+                    yield return ("configmap", map);
+                if (env.Text("valueFrom", "secretKeyRef", "name") is { Length: > 0 } secret)
+                    yield return ("secret", secret);
+            }
+
+            foreach (var from in container.Json.Items("envFrom"))
+            {
+                if (from.Text("configMapRef", "name") is { Length: > 0 } map)
+                    yield return ("configmap", map);
+                if (from.Text("secretRef", "name") is { Length: > 0 } secret)
+                    yield return ("secret", secret);
+            }
+        }
+
+        foreach (var volume in Json.Items("spec", "volumes"))
+        {
+            if (volume.Text("configMap", "name") is { Length: > 0 } map)
+                yield return ("configmap", map);
+            if (volume.Text("secret", "secretName") is { Length: > 0 } secret)
+                yield return ("secret", secret);
+            foreach (var source in volume.Items("projected", "sources"))
+            {
+                if (source.Text("configMap", "name") is { Length: > 0 } projectedMap)
+                    yield return ("configmap", projectedMap);
+                if (source.Text("secret", "name") is { Length: > 0 } projectedSecret)
+                    yield return ("secret", projectedSecret);
+            }
+        }
+    }
+}
+
+/// <summary>A container as it is wanted.</summary>
+internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
+{
+    public string Name { get; } = Json.Text("name");
+
+    public string Image { get; } = Json.Text("image");
+
+    /// <summary>An init container that keeps running beside the others (restartPolicy Always).</summary>
+    public bool IsSidecar => IsInit && Json.Text("restartPolicy") == "Always";
+
+    /// <summary>The field as events name it.</summary>
+    public string FieldPath => IsInit ? $"spec.initContainers{{{Name}}}" : $"spec.containers{{{Name}}}";
+
+    /// <summary><c>Always</c>, <c>IfNotPresent</c> or <c>Never</c>; the API server's default when absent.</summary>
+    public string PullPolicy
+    {
+        get
+        {
+            if (Json.Text("imagePullPolicy") is { Length: > 0 } policy)
+                return policy;
+            var colon = Image.LastIndexOf(':');
+            var tagged = colon > Image.LastIndexOf('/') || Image.Contains('@', StringComparison.Ordinal);
+            return !tagged || Image.EndsWith(":latest", StringComparison.Ordinal) ? "Always" : "IfNotPresent";
+        }
+    }
+
+    public bool HasProbes => Json["livenessProbe"] is JsonObject || Json["readinessProbe"] is JsonObject || Json["startupProbe"] is JsonObject;
+}
+
+/// <summary>Requests and limits as the runtime wants them (kubelet's arithmetic).</summary>
+internal static class Resources
+{
+    private const long CpuPeriodUs = 100_000;
+
+    /// <summary>Reads a quantity (<c>250m</c>, <c>1.5</c>, <c>64Mi</c>, <c>1e3</c>) in thousandths; null when absent or malformed.</summary>
+    public static long? Milli(JsonNode? node)
+    {
+        var text = node is JsonValue value ? value.TryGetValue<string>(out var read) ? read : value.ToJsonString() : "";
+        var end = text.Length;
+        while (end > 0 && !char.IsAsciiDigit(text[end - 1]) && text[end - 1] != '.')
+            end--;
+        decimal? factor = text[end..] switch
+        {
+            "" => 1000m,
+            "n" => 0.000001m,
+            "u" => 0.001m,
+            "m" => 1m,
+            "k" => 1e6m,
+            "M" => 1e9m,
+            "G" => 1e12m,
+            "T" => 1e15m,
+            "P" => 1e18m,
+            "Ki" => 1000m * (1L << 10),
+            "Mi" => 1000m * (1L << 20),
+            "Gi" => 1000m * (1L << 30),
+            "Ti" => 1000m * (1L << 40),
+            "Pi" => 1000m * (1L << 50),
+            _ => null,
+        };
+        if (factor is null || !decimal.TryParse(text.AsSpan(0, end), NumberStyles.Float, CultureInfo.InvariantCulture, out var number))
+            return null;
+        var milli = decimal.Ceiling(number * factor.Value);
+        return milli is < 0 or > long.MaxValue ? null : (long)milli;
+    }
+
+    /// <summary>The pod's quality of service class.</summary>
+    public static string QosClass(JsonObject pod)
+    {
+        var all = pod.Items("spec", "initContainers").Concat(pod.Items("spec", "containers")).ToList();
+        var any = false;
+        var guaranteed = true;
+        foreach (var container in all)
+        {
+            foreach (var resource in (string[])["cpu", "memory"])
+            {
+                var limit = Milli(container.At("resources", "limits", resource)) ?? 0;
+                var request = Milli(container.At("resources", "requests", resource)) ?? limit;
+                any |= limit > 0 || request > 0;
+                guaranteed &= limit > 0 && request == limit;
+            }
+        }
+
+        return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+    }
+
+    /// <summary>The container's limits.</summary>
+    /// <param name="negativeAllowed">Whether an OOM score below zero can be set here (CAP_SYS_RESOURCE).</param>
+    public static Protocol.Cri.V1.LinuxContainerResources Of(PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed)
+    {
+        var limits = container.Json.At("resources", "limits");
+        var requests = container.Json.At("resources", "requests");
+        var cpuLimit = Milli(limits.At("cpu")) ?? 0;
+        var cpuRequest = Milli(requests.At("cpu")) ?? cpuLimit;
+        var memoryLimit = (Milli(limits.At("memory")) ?? 0) / 1000;
+        var memoryRequest = Milli(requests.At("memory")) is { } request ? request / 1000 : memoryLimit;
+        var score = pod.QosClass switch
+        {
+            "Guaranteed" => negativeAllowed ? -997 : 0,
+            "BestEffort" => 1000,
+            _ => Math.Clamp(1000 - 1000 * memoryRequest / Math.Max(1, machineMemory), 3, 999),
+        };
+        return new Protocol.Cri.V1.LinuxContainerResources
+        {
+            CpuPeriod = CpuPeriodUs,
+            CpuQuota = cpuLimit > 0 ? Math.Max(1000, cpuLimit * CpuPeriodUs / 1000) : 0,
+            CpuShares = Math.Clamp(cpuRequest * 1024 / 1000, 2, 262_144),
+            MemoryLimitInBytes = memoryLimit,
+            OomScoreAdj = score,
+        };
+    }
+}

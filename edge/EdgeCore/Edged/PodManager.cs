@@ -1,0 +1,295 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Core.MetaManager;
+using Edge.Core.NodeStatus;
+using Edge.Protocol.Cri;
+using Edge.Protocol.Cri.V1;
+using Edge.Protocol.Grpc;
+
+namespace Edge.Core.Edged;
+
+/// <summary>Edged: runs the pods of the store through CRI. One loop owns the pods; each pod has a worker of its own.</summary>
+public sealed class PodManager : IPodModule, IDisposable
+{
+    private static readonly TimeSpan s_relist = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_callTimeout = TimeSpan.FromMinutes(2);
+
+    private readonly PodContext _context;
+    private readonly CriRuntimeState _state;
+    private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
+
+    public PodManager(EdgeServices services)
+    {
+        var log = services.Loggers.CreateLogger("edged");
+        var options = services.Options.Edged;
+        var facts = NodeFacts.Read(options);
+        var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
+        _context = new PodContext
+        {
+            Options = options,
+            NodeName = services.Options.NodeName,
+            HostIp = facts.InternalIp,
+            MachineMemory = facts.MemoryBytes,
+            NegativeOomScore = HasSysResource(),
+            Cri = cri,
+            Meta = services.Meta,
+            Uplink = services.Uplink,
+            Time = services.Time,
+            Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
+            Log = log,
+        };
+        _state = new CriRuntimeState(cri, services.Time, log);
+    }
+
+    public string Name => "edged";
+
+    public IRuntimeState Runtime => _state;
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var running = new List<Task>();
+        try
+        {
+            var state = _state.RunAsync(stop.Token);
+            running.Add(state);
+            var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
+            await LoopAsync(changes, state, stop.Token);
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            running.AddRange(_pods.Values.Select(entry => entry.Task));
+            foreach (var task in running)
+                await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            foreach (var entry in _pods.Values)
+                entry.Worker.Dispose();
+            _pods.Clear();
+        }
+    }
+
+    public void Dispose()
+    {
+        _context.Cri.Dispose();
+        _context.Dispose();
+    }
+
+    // CAP_SYS_RESOURCE is bit 24.
+    private static bool HasSysResource()
+    {
+        var line = File.Exists("/proc/self/status") ? File.ReadLines("/proc/self/status").FirstOrDefault(text => text.StartsWith("CapEff:", StringComparison.Ordinal)) : null;
+        return line is not null && ulong.TryParse(line.AsSpan(7).Trim(), System.Globalization.NumberStyles.HexNumber, null, out var bits) && (bits & (1UL << 24)) != 0;
+    }
+
+    private async Task LoopAsync(ChannelReader<MetaChange> changes, Task state, CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(s_relist, _context.Time);
+        var tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
+        var readable = changes.WaitToReadAsync(cancellationToken).AsTask();
+        var fingerprints = new Dictionary<string, string>(StringComparer.Ordinal);
+        Task<Dictionary<string, Seen>>? relist = null;
+        var never = new TaskCompletionSource().Task;
+        while (true)
+        {
+            while (changes.TryRead(out var change))
+                Apply(change, cancellationToken);
+            if (readable.IsCompleted)
+            {
+                if (!await readable)
+                    return;
+                readable = changes.WaitToReadAsync(cancellationToken).AsTask();
+            }
+
+            if (relist is { IsCompleted: true })
+            {
+                if (await RelistedAsync(relist) is { } seen)
+                    Compare(seen, fingerprints, cancellationToken);
+                relist = null;
+            }
+
+            if (tick.IsCompleted)
+            {
+                await tick;
+                tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
+                relist ??= ListAsync(cancellationToken);
+            }
+
+            // A module that ends takes this one with it, so that its fault is seen.
+            if (state.IsCompleted)
+                await state;
+            await Task.WhenAny(readable, tick, relist ?? never, state);
+        }
+    }
+
+    private async Task<Dictionary<string, Seen>?> RelistedAsync(Task<Dictionary<string, Seen>> relist)
+    {
+        try
+        {
+            return await relist;
+        }
+        catch (GrpcException e)
+        {
+            // The state's own question logs it once; here only that nothing is known now.
+            if (e.Code != GrpcStatusCode.Unavailable)
+                EdgedLog.RuntimeMissing(_context.Log, _context.Cri.SocketPath, e.Detail);
+            return null;
+        }
+    }
+
+    // Every pod of this node at the runtime, with a text that changes whenever a sandbox or container changes its state.
+    private async Task<Dictionary<string, Seen>> ListAsync(CancellationToken cancellationToken)
+    {
+        var podFilter = new PodSandboxFilter();
+        podFilter.LabelSelector[CriConfigs.NodeLabel] = _context.NodeName;
+        var filter = new ContainerFilter();
+        filter.LabelSelector[CriConfigs.NodeLabel] = _context.NodeName;
+        var sandboxes = await _context.Cri.ListPodSandboxAsync(podFilter, cancellationToken);
+        var containers = await _context.Cri.ListContainersAsync(filter, cancellationToken);
+        var parts = sandboxes.Select(item => (item.Labels, Text: $"{item.Id}{item.State}"))
+            .Concat(containers.Select(item => (item.Labels, Text: $"{item.Id}{item.State}")));
+        var seen = new Dictionary<string, Seen>(StringComparer.Ordinal);
+        foreach (var (labels, text) in parts.OrderBy(part => part.Text, StringComparer.Ordinal))
+        {
+            if (!labels.TryGetValue(CriConfigs.UidLabel, out var uid))
+                continue;
+            var old = seen.GetValueOrDefault(uid);
+            seen[uid] = new Seen(labels.GetValueOrDefault(CriConfigs.NamespaceLabel) ?? "", labels.GetValueOrDefault(CriConfigs.NameLabel) ?? "", (old?.Fingerprint ?? "") + text);
+        }
+
+        return seen;
+    }
+
+    private void Compare(Dictionary<string, Seen> seen, Dictionary<string, string> fingerprints, CancellationToken cancellationToken)
+    {
+        foreach (var (uid, entry) in _pods)
+        {
+            var fingerprint = seen.GetValueOrDefault(uid)?.Fingerprint ?? "";
+            if (fingerprints.TryGetValue(uid, out var old) && old == fingerprint)
+                continue;
+            fingerprints[uid] = fingerprint;
+            entry.Worker.Wake();
+        }
+
+        foreach (var uid in fingerprints.Keys.Where(uid => !_pods.ContainsKey(uid)).ToList())
+            fingerprints.Remove(uid);
+        foreach (var (uid, found) in seen)
+        {
+            if (_pods.ContainsKey(uid) || found.Name.Length == 0)
+                continue;
+            var json = new JsonObject
+            {
+                ["metadata"] = new JsonObject { ["namespace"] = found.Namespace, ["name"] = found.Name, ["uid"] = uid },
+                ["spec"] = new JsonObject { ["containers"] = new JsonArray(new JsonObject { ["name"] = "unknown" }) },
+            };
+            if (!PodDescription.TryRead(json, out var pod, out _))
+                continue;
+            EdgedLog.Orphan(_context.Log, $"{found.Namespace}/{found.Name}", uid);
+            Start(pod, removed: true, cancellationToken);
+        }
+
+        foreach (var (uid, entry) in _pods.ToList())
+        {
+            if (entry.Worker.IsFinished && entry.Removed)
+                Forget(uid, entry);
+        }
+    }
+
+    private void Apply(MetaChange change, CancellationToken cancellationToken)
+    {
+        var obj = change.Object;
+        if (obj.Type != "pod")
+        {
+            foreach (var entry in _pods.Values)
+            {
+                var pod = entry.Worker.Pod;
+                if (pod.Namespace == obj.Namespace && pod.References().Contains((obj.Type, obj.Name)))
+                    entry.Worker.ReferencesChanged();
+            }
+
+            return;
+        }
+
+        if (change.Deleted)
+        {
+            _invalid.Remove(obj.Key);
+            foreach (var (uid, entry) in _pods.Where(pair => Matches(pair.Value, obj)).ToList())
+            {
+                entry.Removed = true;
+                entry.Worker.Remove();
+                if (entry.Worker.IsFinished)
+                    Forget(uid, entry);
+            }
+
+            return;
+        }
+
+        if (!TryRead(obj, out var wanted, out var error))
+        {
+            if (_invalid.Add(obj.Key))
+                EdgedLog.PodInvalid(_context.Log, obj.Key, error);
+            return;
+        }
+
+        if (_pods.TryGetValue(wanted.Uid, out var known))
+        {
+            known.Worker.Update(wanted, removed: false);
+            return;
+        }
+
+        // Same name, other uid: the old pod goes first.
+        foreach (var entry in _pods.Values.Where(entry => Matches(entry, obj)))
+        {
+            entry.Removed = true;
+            entry.Worker.Remove();
+        }
+
+        EdgedLog.PodWanted(_context.Log, $"{wanted.Namespace}/{wanted.Name}", wanted.Uid);
+        Start(wanted, removed: false, cancellationToken);
+    }
+
+    private static bool Matches(Entry entry, MetaObject obj) => entry.Worker.Pod.Namespace == obj.Namespace && entry.Worker.Pod.Name == obj.Name;
+
+    private static bool TryRead(MetaObject obj, out PodDescription pod, out string error)
+    {
+        pod = null!;
+        try
+        {
+            if (JsonNode.Parse(obj.Json.Span) is JsonObject json)
+                return PodDescription.TryRead(json, out pod, out error);
+            error = "it is not a JSON object";
+        }
+        catch (JsonException e)
+        {
+            error = e.Message;
+        }
+
+        return false;
+    }
+
+    private void Start(PodDescription pod, bool removed, CancellationToken cancellationToken)
+    {
+        var before = _pods.Values.Where(entry => entry.Worker.Pod.Namespace == pod.Namespace && entry.Worker.Pod.Name == pod.Name).Select(entry => entry.Task).ToList();
+        var worker = new PodWorker(_context, pod, removed);
+        _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
+    }
+
+    private void Forget(string uid, Entry entry)
+    {
+        _pods.Remove(uid);
+        entry.Worker.Dispose();
+    }
+
+    private sealed class Entry(PodWorker worker, Task task)
+    {
+        public PodWorker Worker { get; } = worker;
+
+        public Task Task { get; } = task;
+
+        /// <summary>True when the object is gone from the store.</summary>
+        public bool Removed { get; set; }
+    }
+
+    private sealed record Seen(string Namespace, string Name, string Fingerprint);
+}

@@ -1,0 +1,88 @@
+using Edge.Protocol.Cri;
+using Edge.Protocol.Cri.V1;
+using Edge.Protocol.Grpc;
+
+namespace Edge.Core.Edged;
+
+/// <summary>Reads what the runtime has of one pod. Answers that cannot change any more are kept.</summary>
+internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, PodVolumes volumes)
+{
+    private readonly Dictionary<string, ContainerView> _exited = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, IReadOnlyList<string>> _ips = new(StringComparer.Ordinal);
+
+    /// <summary>The pod's sandboxes and containers now.</summary>
+    public async Task<PodSnapshot> ReadAsync(bool hostNetwork, CancellationToken cancellationToken)
+    {
+        var podFilter = new PodSandboxFilter();
+        podFilter.LabelSelector[CriConfigs.UidLabel] = uid;
+        podFilter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
+        var sandboxes = new List<SandboxView>();
+        foreach (var item in await cri.ListPodSandboxAsync(podFilter, cancellationToken))
+        {
+            var ready = item.State == PodSandboxState.SandboxReady;
+            if (ready && !hostNetwork && !_ips.ContainsKey(item.Id))
+            {
+                try
+                {
+                    var network = (await cri.PodSandboxStatusAsync(item.Id, cancellationToken)).Network;
+                    _ips[item.Id] = network is null || network.Ip.Length == 0 ? [] : [network.Ip, .. network.AdditionalIps.Select(ip => ip.Ip)];
+                }
+                catch (GrpcException e) when (e.Code == GrpcStatusCode.NotFound)
+                {
+                    continue;
+                }
+            }
+
+            sandboxes.Add(new SandboxView(item.Id, item.Metadata.Attempt, ready, Time(item.CreatedAt), ready ? _ips.GetValueOrDefault(item.Id) ?? [] : []));
+        }
+
+        var filter = new ContainerFilter();
+        filter.LabelSelector[CriConfigs.UidLabel] = uid;
+        filter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
+        var containers = new List<ContainerView>();
+        foreach (var item in await cri.ListContainersAsync(filter, cancellationToken))
+        {
+            if (_exited.TryGetValue(item.Id, out var known))
+            {
+                containers.Add(known);
+                continue;
+            }
+
+            try
+            {
+                var view = View(item.PodSandboxId, await cri.ContainerStatusAsync(item.Id, cancellationToken));
+                if (view.Phase == ContainerPhase.Exited)
+                    _exited[item.Id] = view;
+                containers.Add(view);
+            }
+            catch (GrpcException e) when (e.Code == GrpcStatusCode.NotFound)
+            {
+                // Removed between the list and the question.
+            }
+        }
+
+        foreach (var id in _exited.Keys.Where(id => !containers.Exists(container => container.Id == id)).ToList())
+            _exited.Remove(id);
+        return new PodSnapshot(sandboxes, containers);
+    }
+
+    private static DateTimeOffset Time(long nanoseconds) => DateTimeOffset.UnixEpoch.AddTicks(nanoseconds / TimeSpan.NanosecondsPerTick);
+
+    private ContainerView View(string sandboxId, ContainerStatus status)
+    {
+        var phase = status.State switch
+        {
+            ContainerState.ContainerCreated => ContainerPhase.Created,
+            ContainerState.ContainerRunning => ContainerPhase.Running,
+            ContainerState.ContainerExited => ContainerPhase.Exited,
+            _ => ContainerPhase.Unknown,
+        };
+        var message = status.Message;
+        if (phase == ContainerPhase.Exited && volumes.TerminationMessage(status.Metadata.Name, status.Metadata.Attempt) is { Length: > 0 } written)
+            message = written;
+        return new ContainerView(
+            status.Id, sandboxId, status.Metadata.Name, status.Metadata.Attempt, phase, Time(status.CreatedAt), Time(status.StartedAt),
+            Time(status.FinishedAt), status.ExitCode, status.Reason, message, status.Image?.UserSpecifiedImage is { Length: > 0 } asked ? asked : status.Image?.Image ?? "",
+            status.ImageRef);
+    }
+}

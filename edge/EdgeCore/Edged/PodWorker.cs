@@ -1,0 +1,315 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Core.EdgeHub;
+using Edge.Protocol.Grpc;
+using Edge.Protocol.Messages;
+
+namespace Edge.Core.Edged;
+
+/// <summary>The shell around one pod's <see cref="PodCore"/>: reads the runtime, does what the core decides, reports the status.
+/// <see cref="Update"/> and <see cref="Wake"/> may be called from any thread; all else happens in <see cref="RunAsync"/>.</summary>
+internal sealed class PodWorker : IDisposable
+{
+    private static readonly TimeSpan s_failureRetry = TimeSpan.FromSeconds(2);
+
+    private readonly PodContext _context;
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly PodCore _core = new();
+    private readonly PodStatusBuilder _status;
+    private readonly PodVolumes _volumes;
+    private readonly PodRuntime _runtime;
+    private readonly ContainerStarter _starter;
+    private readonly Dictionary<string, DateTimeOffset> _recentEvents = new(StringComparer.Ordinal);
+    private readonly Lock _gate = new();
+    private Wanted _wanted;
+    private CancellationTokenSource _interrupt = new();
+    private bool _referencesChanged;
+    private JsonObject? _sentStatus;
+    private string _sentText = "";
+
+    public PodWorker(PodContext context, PodDescription pod, bool removed)
+    {
+        _context = context;
+        _wanted = new Wanted(pod, removed);
+        _status = new PodStatusBuilder(pod.Json, context.Time.GetUtcNow());
+        _sentStatus = pod.Json["status"] as JsonObject;
+        _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
+        _runtime = new PodRuntime(context.Cri, pod.Uid, context.NodeName, _volumes);
+        _starter = new ContainerStarter(context, _volumes, ReportAsync);
+    }
+
+    /// <summary>The pod as it is wanted now.</summary>
+    public PodDescription Pod => _wanted.Pod;
+
+    /// <summary>True once nothing is left of the pod on this node.</summary>
+    public bool IsFinished { get; private set; }
+
+    /// <summary>A newer object, or its removal. Work that the removal makes pointless is cancelled.</summary>
+    public void Update(PodDescription pod, bool removed)
+    {
+        lock (_gate)
+        {
+            var old = _wanted;
+            _wanted = new Wanted(pod, removed || old.Removed);
+            if ((removed && !old.Removed) || pod.IsDeleting != old.Pod.IsDeleting || pod.IsDeleting && pod.Grace < old.Pod.Grace)
+                _interrupt.Cancel();
+        }
+
+        Wake();
+    }
+
+    /// <summary>The object is gone; what is known of it stays.</summary>
+    public void Remove() => Update(Pod, removed: true);
+
+    /// <summary>Looks again soon.</summary>
+    public void Wake() => _wake.Writer.TryWrite(true);
+
+    /// <summary>A ConfigMap or Secret that the pod reads has changed.</summary>
+    public void ReferencesChanged()
+    {
+        Volatile.Write(ref _referencesChanged, true);
+        Wake();
+    }
+
+    /// <summary>Runs until the pod is gone or the token is cancelled; containers stay when it is cancelled.</summary>
+    /// <param name="predecessor">The worker of an older pod of the same name, which must be gone first; else a finished task.</param>
+    public async Task RunAsync(Task predecessor, CancellationToken cancellationToken)
+    {
+        await predecessor.WaitAsync(cancellationToken);
+        await WarnOfProbesAsync(cancellationToken);
+        while (!IsFinished)
+        {
+            var next = DateTimeOffset.MaxValue;
+            CancellationTokenSource interrupt;
+            lock (_gate)
+            {
+                if (_interrupt.IsCancellationRequested)
+                {
+                    _interrupt.Dispose();
+                    _interrupt = new CancellationTokenSource();
+                }
+
+                interrupt = _interrupt;
+            }
+
+            try
+            {
+                using var batch = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, interrupt.Token);
+                next = await SyncAsync(batch.Token);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                continue;
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+            {
+                // The outermost frame of the pod: whatever its sync throws is logged and tried again, and no other pod notices.
+                if (e is not GrpcException { Code: GrpcStatusCode.Unavailable })
+                    EdgedLog.SyncFailed(_context.Log, $"{Pod.Namespace}/{Pod.Name}", e);
+                next = _context.Time.GetUtcNow() + s_failureRetry;
+            }
+
+            if (!IsFinished)
+                await WaitAsync(next, cancellationToken);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+            _interrupt.Dispose();
+    }
+
+    // Batches until there is nothing to do; returns when to look again.
+    private async Task<DateTimeOffset> SyncAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var (pod, removed) = _wanted;
+            var snapshot = await _runtime.ReadAsync(pod.HostNetwork, cancellationToken);
+            if (Volatile.Read(ref _referencesChanged))
+            {
+                Volatile.Write(ref _referencesChanged, false);
+                _core.NoteReferencesChanged();
+                if (snapshot.Ready is { } ready && !removed && !pod.IsDeleting)
+                    await RefreshAsync(pod, ready, cancellationToken);
+            }
+
+            var actions = _core.Decide(pod, removed, snapshot, _context.Time.GetUtcNow());
+            await PublishAsync(pod, removed, snapshot, cancellationToken);
+            var next = DateTimeOffset.MaxValue;
+            var did = false;
+            var stops = new List<Task>();
+            foreach (var action in actions)
+            {
+                if (action is PodAction.WaitUntil wait)
+                {
+                    next = wait.Time;
+                    continue;
+                }
+
+                did = true;
+                if (action is PodAction.StopContainer stop)
+                    stops.Add(StopAsync(pod, stop, cancellationToken));
+                else if (!await DoAsync(pod, removed, action, snapshot, cancellationToken))
+                    break;
+            }
+
+            await Task.WhenAll(stops);
+            if (!did || IsFinished)
+                return next;
+        }
+    }
+
+    // False ends the batch: what follows would build on what did not happen.
+    private async Task<bool> DoAsync(PodDescription pod, bool removed, PodAction action, PodSnapshot snapshot, CancellationToken cancellationToken)
+    {
+        switch (action)
+        {
+            case PodAction.RunSandbox run:
+                var failed = await _starter.RunSandboxAsync(pod, run.Attempt, cancellationToken);
+                if (failed is null)
+                    _core.NoteSandboxStarted();
+                else
+                    _core.NoteSandboxFailed(failed, pod, _context.Time.GetUtcNow());
+                return failed is null;
+            case PodAction.StartContainer start:
+                var failure = await _starter.StartAsync(pod, start, snapshot.Ready!, cancellationToken);
+                if (failure is null)
+                    _core.NoteStarted(start.Container.Name);
+                else if (failure.Reason != "RunContainerError")
+                    _core.NoteStartFailed(start.Container.Name, failure, _context.Time.GetUtcNow());
+                return true;
+            case PodAction.StopSandbox stop:
+                return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, cancellationToken));
+            case PodAction.RemoveContainer remove:
+                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, cancellationToken));
+            case PodAction.RemoveSandbox remove:
+                return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, cancellationToken));
+            case PodAction.Finish:
+                await FinishAsync(pod, removed, cancellationToken);
+                return false;
+            default:
+                throw new System.Diagnostics.UnreachableException(action.ToString());
+        }
+    }
+
+    private async Task<bool> TryAsync(Func<Task> call)
+    {
+        try
+        {
+            await call();
+            return true;
+        }
+        catch (GrpcException e) when (e.Code == GrpcStatusCode.NotFound)
+        {
+            return true;
+        }
+        catch (GrpcException)
+        {
+            _core.NoteStopFailed(_context.Time.GetUtcNow());
+            throw;
+        }
+    }
+
+    private async Task StopAsync(PodDescription pod, PodAction.StopContainer stop, CancellationToken cancellationToken)
+        => await TryAsync(() => _starter.StopAsync(pod, stop.Container, stop.Grace, cancellationToken));
+
+    private async Task RefreshAsync(PodDescription pod, SandboxView sandbox, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _starter.PrepareAsync(pod, sandbox.Ips, cancellationToken);
+        }
+        catch (PodConfigException e)
+        {
+            await ReportAsync(true, "FailedMount", e.Message, "", cancellationToken);
+        }
+    }
+
+    private async Task FinishAsync(PodDescription pod, bool removed, CancellationToken cancellationToken)
+    {
+        _volumes.Remove();
+        var logs = CriConfigs.LogDirectory(_context.Options, pod);
+        if (Directory.Exists(logs))
+            Directory.Delete(logs, recursive: true);
+        PodCgroup.Remove(CriConfigs.CgroupParent(_context.Options, pod));
+        if (!removed)
+        {
+            var content = new JsonObject { ["gracePeriodSeconds"] = 0, ["preconditions"] = new JsonObject { ["uid"] = pod.Uid } };
+            await _context.Uplink.PostAsync(
+                new UplinkEntry(
+                    $"poddelete/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Every, Sources.Edged, Groups.Meta, Operations.Delete,
+                    $"{pod.Namespace}/{ResourceTypes.Pod}/{pod.Name}", Encoding.UTF8.GetBytes(content.ToJsonString())),
+                cancellationToken);
+        }
+
+        IsFinished = true;
+        EdgedLog.PodGone(_context.Log, $"{pod.Namespace}/{pod.Name}", pod.Uid);
+    }
+
+    private async Task PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
+    {
+        // Without containers a pod that goes, or went before, would look as if it had never run.
+        if (removed || snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
+            return;
+        var status = _status.Build(pod, snapshot, _core, _context.HostIp, _context.Time.GetUtcNow());
+        var text = status.ToJsonString();
+        if (text == _sentText)
+            return;
+        var patch = PodStatusBuilder.Patch(pod.Uid, _sentStatus, status);
+        await _context.Uplink.PostAsync(
+            new UplinkEntry(
+                $"podstatus/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch,
+                $"{pod.Namespace}/{ResourceTypes.PodPatch}/{pod.Name}", MessageCodec.JsonString(patch.ToJsonString())),
+            cancellationToken);
+        _sentText = text;
+        _sentStatus = status;
+    }
+
+    private ValueTask ReportAsync(bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken)
+        => _context.Events.RecordAsync(Pod, _recentEvents, warning, reason, message, fieldPath, cancellationToken);
+
+    private async Task WarnOfProbesAsync(CancellationToken cancellationToken)
+    {
+        var (pod, removed) = _wanted;
+        if (removed || pod.IsDeleting)
+            return;
+        foreach (var container in pod.InitContainers.Concat(pod.Containers).Where(container => container.HasProbes))
+            await ReportAsync(true, "ProbesNotSupported", $"probes of container {container.Name} are not run; it counts as ready while it runs", container.FieldPath, cancellationToken);
+    }
+
+    private async Task WaitAsync(DateTimeOffset until, CancellationToken cancellationToken)
+    {
+        var now = _context.Time.GetUtcNow();
+        if (until <= now)
+            return;
+        using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var alarm = until == DateTimeOffset.MaxValue
+            ? null
+            : _context.Time.CreateTimer(_ => Wake(), null, until - now, Timeout.InfiniteTimeSpan);
+        await _wake.Reader.ReadAsync(timer.Token);
+    }
+
+    private sealed record Wanted(PodDescription Pod, bool Removed);
+}
+
+/// <summary>The cgroups of pods.</summary>
+internal static class PodCgroup
+{
+    private const string Root = "/sys/fs/cgroup";
+
+    /// <summary>Removes a pod's empty cgroup, in every hierarchy of v1 or in the one of v2. One that is still in use stays.</summary>
+    public static void Remove(string parent)
+    {
+        if (!parent.StartsWith('/') || !Directory.Exists(Root))
+            return; // a systemd slice is systemd's
+        foreach (var hierarchy in Directory.EnumerateDirectories(Root).Append(Root))
+        {
+            var path = hierarchy + parent;
+            if (Directory.Exists(path))
+                Native.RemoveDirectory(path);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core;
+
+/// <summary>A room of EdgeCore that the host runs: Edged, DeviceTwin.</summary>
+public interface IEdgeModule
+{
+    /// <summary>One word for logs and metrics, e.g. <c>edged</c>.</summary>
+    string Name { get; }
+
+    /// <summary>Runs until the token is cancelled, then stops within 4 s and returns. What it throws is logged and the module is run again
+    /// after a growing delay; a <see cref="Common.Configuration.ConfigException"/> stops the whole program, since waiting cannot mend it.</summary>
+    Task RunAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>A module that also gives the state of the container runtime.</summary>
+public interface IPodModule : IEdgeModule
+{
+    IRuntimeState Runtime { get; }
+}
+
+/// <summary>What a module may use; handed to the function that makes it.</summary>
+public sealed record EdgeServices(
+    EdgeCoreOptions Options, IMetaStore Meta, IUplink Uplink, TimeProvider Time, Random Random, ILoggerFactory Loggers);

@@ -1,0 +1,255 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Threading.Channels;
+using Edge.Common.Storage;
+using Edge.Core.Configuration;
+using Edge.Core.EdgeHub;
+using Edge.Protocol.Messages;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.MetaManager;
+
+/// <summary>MetaManager: stores what the cloud sends before it is acknowledged, and serves it to the other rooms, with or without a link.</summary>
+internal sealed class MetaService : IMetaStore, IMetaMessages
+{
+    private static readonly TimeSpan s_queryTimeoutMax = TimeSpan.FromSeconds(10);
+    private readonly SqliteDatabase _database;
+    private readonly MetaTable _table;
+    private readonly IHubLink _hub;
+    private readonly TimeProvider _time;
+    private readonly TimeSpan _queryTimeout;
+    private readonly ILogger _log;
+    private readonly CommitOrder _order;
+    private readonly List<MetaSubscription> _subscriptions = []; // changed and read only inside _order's lock
+    private long _sequence; // touched only on the database's writer thread
+
+    public MetaService(MetaManagerOptions options, SqliteDatabase database, IHubLink hub, TimeProvider time, ILoggerFactory loggers)
+    {
+        _database = database;
+        _table = new MetaTable(database);
+        _hub = hub;
+        _time = time;
+        _log = loggers.CreateLogger("MetaManager");
+        var remote = TimeSpan.FromSeconds(options.RemoteQueryTimeoutSeconds);
+        _queryTimeout = remote < s_queryTimeoutMax ? remote : s_queryTimeoutMax;
+        _sequence = _table.LastSequence();
+        _order = new CommitOrder(_sequence + 1, Publish);
+        if (database.CorruptBackup is { } backup)
+            MetaLog.Corrupt(_log, database.Path, backup);
+    }
+
+    public MetaObject? Get(string type, string @namespace, string name) => _table.Get(Key(type, @namespace, name));
+
+    public IReadOnlyList<MetaObject> List(string type) => [.. _table.List([type]).Select(row => row.Object)];
+
+    public ChannelReader<MetaChange> Subscribe(params string[] types) => _order.Between(() =>
+    {
+        var subscription = new MetaSubscription(types, _table.List(types));
+        _subscriptions.Add(subscription);
+        return subscription;
+    });
+
+    public async Task<MetaObject?> GetOrQueryAsync(string type, string @namespace, string name, CancellationToken cancellationToken)
+    {
+        if (Get(type, @namespace, name) is { } held)
+            return held;
+        if (!_hub.IsConnected)
+            return null;
+        var key = Key(type, @namespace, name);
+        try
+        {
+            var query = Message.Create(_time, Sources.Edged, Groups.Meta, Operations.Query, key);
+            var answer = await _hub.RequestUnacknowledgedAsync(query, _queryTimeout, cancellationToken);
+            var read = CloudAnswer.Read(answer);
+            if (read.Outcome != UplinkOutcome.Accepted || read.Object is null)
+            {
+                if (read.Outcome != UplinkOutcome.Accepted)
+                    MetaLog.QueryFailed(_log, key, read.Text);
+                await _hub.AcknowledgeAsync(answer, cancellationToken);
+                return null;
+            }
+
+            await ApplyAsync(Operations.Update, ToObject(key, type, @namespace, name, JsonBytes(read), answer.ResourceVersion));
+            await _hub.AcknowledgeAsync(answer, cancellationToken);
+        }
+        catch (Exception e) when (e is UplinkException or StoreException)
+        {
+            MetaLog.QueryFailed(_log, key, e.Message);
+        }
+
+        return Get(type, @namespace, name);
+    }
+
+    public ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken)
+        => _database.WriteAsync(connection => MetaTable.PutLocal(connection, room, key, json), cancellationToken);
+
+    public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
+        => _database.WriteAsync(connection => MetaTable.DeleteLocal(connection, room, key), cancellationToken);
+
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room) => _table.ListLocal(room);
+
+    public async Task<Message?> HandleAsync(Message message)
+    {
+        if (message.Operation == Operations.Error)
+        {
+            MetaLog.BadMessage(_log, message.Operation, message.Resource, CloudAnswer.Read(message).Text);
+            return null;
+        }
+
+        if (!TryRead(message, out var incoming, out var why))
+        {
+            // An answer without an object ("OK", an ObjectResp) that came too late has nothing to keep.
+            if (message.Operation == Operations.Response)
+                return Ok(message);
+            MetaLog.BadMessage(_log, message.Operation, message.Resource, why);
+            return message.Error(_time, $"{message.Operation} {message.Resource}: {why}") with { Source = Sources.MetaManager };
+        }
+
+        try
+        {
+            // An object that is written down carries its deletion itself (deletionTimestamp); only "delete" removes it.
+            await ApplyAsync(message.Operation == Operations.Delete ? Operations.Delete : Operations.Update, incoming);
+            return Ok(message);
+        }
+        catch (Exception e) when (e is StoreException or Microsoft.Data.Sqlite.SqliteException or ChannelClosedException)
+        {
+            MetaLog.StoreFailed(_log, message.Operation, message.Resource, e.Message);
+            return message.Error(_time, $"{message.Operation} {message.Resource} could not be stored: {e.Message}") with { Source = Sources.MetaManager };
+        }
+    }
+
+    public ReadOnlyMemory<byte> Inventory()
+    {
+        var buffer = new System.Buffers.ArrayBufferWriter<byte>(4096);
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("objects"u8);
+            foreach (var (key, uid, version) in _table.Inventory())
+            {
+                json.WriteStartObject();
+                json.WriteString("key"u8, key);
+                json.WriteString("uid"u8, uid);
+                json.WriteString("rv"u8, version.ToString(CultureInfo.InvariantCulture));
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        return buffer.WrittenMemory;
+    }
+
+    private Message Ok(Message message) => message.Response(_time, MessageCodec.Ok);
+
+    private async Task ApplyAsync(string operation, MetaObject incoming)
+    {
+        long? sequence = null;
+        MetaChange? change = null;
+        try
+        {
+            change = await _database.WriteAsync(connection =>
+            {
+                sequence = ++_sequence;
+                if (operation == Operations.Delete)
+                {
+                    return MetaTable.Remove(connection, incoming.Key, incoming.Uid, sequence.Value, out var removed) == MetaDecision.Removed
+                        ? new MetaChange(removed!, Deleted: true)
+                        : null;
+                }
+
+                return MetaTable.Store(connection, incoming, sequence.Value) == MetaDecision.Stored ? new MetaChange(incoming, Deleted: false) : null;
+            });
+        }
+        finally
+        {
+            // Failed jobs too: the order waits for every number.
+            if (sequence is { } number)
+                _order.Complete(number, change);
+        }
+
+        if (change is null)
+            MetaLog.Ignored(_log, operation, incoming.Key, incoming.ResourceVersion);
+        else if (change.Deleted)
+            MetaLog.Removed(_log, incoming.Key);
+        else
+            MetaLog.Stored(_log, incoming.Key, incoming.ResourceVersion);
+    }
+
+    private void Publish(long sequence, MetaChange change)
+    {
+        foreach (var subscription in _subscriptions)
+            subscription.Publish(sequence, change);
+    }
+
+    private static bool TryRead(Message message, out MetaObject incoming, out string why)
+    {
+        incoming = null!;
+        why = "";
+        if (!ResourcePath.TryParse(message.Resource, out var path) || path.Name.Length == 0)
+            why = "the resource must be NAMESPACE/TYPE/NAME";
+        else if (message.Operation is not (Operations.Insert or Operations.Update or Operations.Delete or Operations.Response))
+            why = $"the operation '{message.Operation}' is not known here";
+        else if (message.Operation != Operations.Delete && (message.Content.IsEmpty || message.Content.Span[0] != (byte)'{'))
+            why = "the content must be an object";
+        if (why.Length > 0)
+            return false;
+        incoming = ToObject(path.ToString(), path.Type, path.Namespace, path.Name, message.Content, message.ResourceVersion);
+        // The answer to a request that has timed out; {"Object","Err"} has no metadata of its own.
+        if (message.Operation == Operations.Response && incoming.Uid.Length == 0)
+            why = "the answer carries no object";
+        return why.Length == 0;
+    }
+
+    private static MetaObject ToObject(string key, string type, string @namespace, string name, ReadOnlyMemory<byte> json, string headerVersion)
+    {
+        var (uid, version) = ReadMetadata(json);
+        if (!long.TryParse(headerVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            _ = long.TryParse(version, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+        return new MetaObject(key, type, Scope(@namespace), name, uid, number, json);
+    }
+
+    // metadata.uid and metadata.resourceVersion, without building a document. Content that is not an object has neither.
+    private static (string Uid, string Version) ReadMetadata(ReadOnlyMemory<byte> json)
+    {
+        var uid = "";
+        var version = "";
+        if (json.IsEmpty)
+            return (uid, version);
+        var reader = new Utf8JsonReader(json.Span);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+            return (uid, version);
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isMetadata = reader.ValueTextEquals("metadata"u8);
+            reader.Read();
+            if (!isMetadata || reader.TokenType != JsonTokenType.StartObject)
+            {
+                reader.Skip();
+                continue;
+            }
+
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                var isUid = reader.ValueTextEquals("uid"u8);
+                var isVersion = reader.ValueTextEquals("resourceVersion"u8);
+                reader.Read();
+                if (isUid && reader.TokenType == JsonTokenType.String)
+                    uid = reader.GetString()!;
+                else if (isVersion && reader.TokenType == JsonTokenType.String)
+                    version = reader.GetString()!;
+                else
+                    reader.Skip();
+            }
+        }
+
+        return (uid, version);
+    }
+
+    private static byte[] JsonBytes(CloudAnswer answer) => System.Text.Encoding.UTF8.GetBytes(answer.Object!.ToJsonString());
+
+    private static string Scope(string @namespace) => @namespace.Length == 0 ? ResourcePath.ClusterScope : @namespace;
+
+    private static string Key(string type, string @namespace, string name) => new ResourcePath(Scope(@namespace), type, name).ToString();
+}

@@ -1,0 +1,272 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Common.Storage;
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.NodeStatus;
+
+/// <summary>Registers the node, keeps its lease, reports its status.</summary>
+/// <param name="runtime">The container runtime; null when this node runs no pods.</param>
+internal sealed class NodeService(
+    EdgeCoreOptions options, IMetaStore meta, IHubLink hub, IRuntimeState? runtime, Func<NodeFacts> readFacts, TimeProvider time, ILoggerFactory loggers)
+{
+    private static readonly TimeSpan s_requestTimeout = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan s_tick = TimeSpan.FromSeconds(1);
+    private readonly ILogger _log = loggers.CreateLogger("NodeStatus");
+    private readonly string _name = options.NodeName;
+    private readonly Channel<string> _gone = Channel.CreateBounded<string>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }); // one reason is enough
+    private JsonObject? _reported;
+    private string _nodeUid = "";
+    private volatile bool _registered;
+    private long _registrations;
+
+    private string NodeResource => $"{ResourcePath.ClusterScope}/{ResourceTypes.Node}/{_name}";
+
+    private string PatchKey => $"{ResourceTypes.NodePatch}/{_name}";
+
+    /// <summary>Runs until cancelled.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        hub.EntryRejected += OnRejected;
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            Task[] loops = [RegisterLoopAsync(stop.Token), LeaseLoopAsync(stop.Token), StatusLoopAsync(stop.Token), WatchNodeAsync(stop.Token)];
+            var first = await Task.WhenAny(loops);
+            await stop.CancelAsync();
+            foreach (var loop in loops)
+            {
+                try
+                {
+                    await loop;
+                }
+                catch (OperationCanceledException) when (loop != first || cancellationToken.IsCancellationRequested)
+                {
+                    // Stopped because another loop ended or the program stops.
+                }
+            }
+        }
+        finally
+        {
+            hub.EntryRejected -= OnRejected;
+        }
+    }
+
+    private void OnRejected(UplinkRejection rejection)
+    {
+        if (rejection.Key == PatchKey && rejection.Reason == "NotFound")
+            _gone.Writer.TryWrite("its status was refused with NotFound");
+    }
+
+    // The cloud pushes a delete of the node's own object.
+    private async Task WatchNodeAsync(CancellationToken cancellationToken)
+    {
+        var changes = meta.Subscribe(ResourceTypes.Node);
+        while (await changes.WaitToReadAsync(cancellationToken))
+        {
+            while (changes.TryRead(out var change))
+            {
+                if (change.Deleted && change.Object.Name == _name)
+                    _gone.Writer.TryWrite("it was deleted");
+            }
+        }
+    }
+
+    private async Task RegisterLoopAsync(CancellationToken cancellationToken)
+    {
+        var backoffMs = 500;
+        while (true)
+        {
+            await hub.ConnectedAfterAsync(0, cancellationToken);
+            if (await RegisterAsync(cancellationToken) is { } failure)
+            {
+                NodeLog.RegisterFailed(_log, _name, failure);
+                await Task.Delay(TimeSpan.FromMilliseconds(backoffMs), time, cancellationToken);
+                backoffMs = Math.Min(backoffMs * 2, 15_000);
+                continue;
+            }
+
+            backoffMs = 500;
+            NodeLog.Registered(_log, _name, _nodeUid);
+            Interlocked.Increment(ref _registrations);
+            _registered = true;
+            var why = await _gone.Reader.ReadAsync(cancellationToken);
+            _registered = false;
+            NodeLog.NodeGone(_log, _name, why);
+        }
+    }
+
+    // Null when registered, else why not.
+    private async Task<string?> RegisterAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var facts = readFacts();
+            var status = NodeObject.Status(_name, options.Edged, facts, runtime?.Current, [], time.GetUtcNow());
+            var node = NodeObject.Node(_name, options.Edged, facts, status);
+            var answer = await AskAsync(Operations.Insert, NodeResource, node, cancellationToken);
+            if (answer.Outcome == UplinkOutcome.Accepted)
+            {
+                _nodeUid = answer.Object?.Uid() ?? "";
+                return null;
+            }
+
+            if (answer.Reason != "AlreadyExists")
+                return answer.Text;
+            var present = await AskAsync(Operations.Query, NodeResource, null, cancellationToken);
+            if (present.Outcome != UplinkOutcome.Accepted || present.Object is null)
+                return present.Text.Length > 0 ? present.Text : "the cloud says that the node exists, and does not show it";
+            _nodeUid = present.Object.Uid();
+            var wanted = NodeObject.Labels(_name, options.Edged, facts);
+            if (wanted.All(label => present.Object.Label(label.Key) == label.Value!.GetValue<string>()))
+                return null;
+            var merged = new JsonObject { ["metadata"] = new JsonObject { ["name"] = _name, ["labels"] = wanted, ["annotations"] = node["metadata"]!["annotations"]!.DeepClone() } };
+            var update = await AskAsync(Operations.Update, NodeResource, merged, cancellationToken);
+            return update.Outcome == UplinkOutcome.Accepted ? null : update.Text;
+        }
+        catch (UplinkException e)
+        {
+            return e.Message;
+        }
+    }
+
+    private async Task LeaseLoopAsync(CancellationToken cancellationToken)
+    {
+        JsonObject? lease = null;
+        long generation = 0;
+        long registration = 0;
+        var every = TimeSpan.FromSeconds(options.Edged.NodeLeaseDurationSeconds / 4.0);
+        var last = time.GetTimestamp() - (long)(every.TotalSeconds * time.TimestampFrequency);
+        while (true)
+        {
+            var now = await hub.ConnectedAfterAsync(0, cancellationToken);
+            var fresh = now != generation || registration != Interlocked.Read(ref _registrations);
+            if (_registered && (fresh || time.GetElapsedTime(last) >= every))
+            {
+                if (fresh)
+                    lease = null; // the cloud may have changed it while we did not look
+                generation = now;
+                registration = Interlocked.Read(ref _registrations);
+                last = time.GetTimestamp();
+                lease = await RenewLeaseAsync(lease, cancellationToken);
+            }
+
+            await Task.Delay(s_tick, time, cancellationToken);
+        }
+    }
+
+    // The lease as the cloud holds it now, or null when it has to be asked for again.
+    private async Task<JsonObject?> RenewLeaseAsync(JsonObject? lease, CancellationToken cancellationToken)
+    {
+        var resource = $"kube-node-lease/{ResourceTypes.Lease}/{_name}";
+        var duration = options.Edged.NodeLeaseDurationSeconds;
+        try
+        {
+            for (var attempt = 0; ; attempt++)
+            {
+                if (lease is null)
+                {
+                    var query = await AskAsync(Operations.Query, resource, null, cancellationToken);
+                    if (query.Outcome == UplinkOutcome.Failed)
+                        throw new UplinkException(query.Text);
+                    lease = query.Object;
+                }
+
+                var answer = lease is null
+                    ? await AskAsync(Operations.Insert, resource, NodeObject.NewLease(_name, _nodeUid, duration, time.GetUtcNow()), cancellationToken)
+                    : await AskAsync(Operations.Update, resource, NodeObject.Renewed(lease, _name, duration, time.GetUtcNow()), cancellationToken);
+                if (answer.Outcome == UplinkOutcome.Accepted)
+                    return answer.Object;
+                // Someone else made, changed or removed it: look again, once.
+                if (attempt > 0 || answer.Reason is not ("AlreadyExists" or "Conflict" or "NotFound"))
+                    throw new UplinkException(answer.Text);
+                lease = null;
+            }
+        }
+        catch (UplinkException e)
+        {
+            NodeLog.LeaseFailed(_log, _name, e.Message);
+            return null;
+        }
+    }
+
+    private async Task StatusLoopAsync(CancellationToken cancellationToken)
+    {
+        var update = TimeSpan.FromSeconds(options.Edged.NodeStatusUpdateFrequencySeconds);
+        var report = TimeSpan.FromSeconds(options.Edged.NodeStatusReportFrequencySeconds);
+        long generation = 0;
+        long registration = 0;
+        RuntimeState? seen = null;
+        var computedAt = time.GetTimestamp();
+        var reportedAt = time.GetTimestamp();
+        var ready = "";
+        while (true)
+        {
+            await Task.Delay(_registered ? s_tick : TimeSpan.FromMilliseconds(100), time, cancellationToken);
+            if (!_registered)
+                continue;
+            var current = runtime?.Current;
+            var connection = hub.Generation is > 0 and var up ? up : generation;
+            var fresh = connection != generation || registration != Interlocked.Read(ref _registrations);
+            var runtimeChanged = current?.Ready != seen?.Ready || current?.Message != seen?.Message || current?.Version != seen?.Version;
+            if (!fresh && !runtimeChanged && time.GetElapsedTime(computedAt) < update)
+                continue;
+            (generation, registration, seen, computedAt) = (connection, Interlocked.Read(ref _registrations), current, time.GetTimestamp());
+            var previous = _reported ?? StoredStatus();
+            var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow());
+            if (!fresh && NodeObject.Same(_reported, status) && time.GetElapsedTime(reportedAt) < report)
+                continue;
+            reportedAt = computedAt;
+            var condition = status.Items("conditions").Last();
+            if (condition.Text("status") + condition.Text("message") is var text && text != ready)
+                NodeLog.ReadyChanged(_log, _name, condition.Text("status"), condition.Text("message"));
+            ready = text;
+            await PostAsync(status, cancellationToken);
+        }
+    }
+
+    private async Task PostAsync(JsonObject status, CancellationToken cancellationToken)
+    {
+        // The whole status every time: as the newest value replaces older ones in the queue, it must not build on them.
+        var patch = new JsonObject { ["status"] = status.DeepClone() };
+        var entry = new UplinkEntry(
+            PatchKey, UplinkPriority.NodeStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch, $"{ResourcePath.ClusterScope}/{ResourceTypes.NodePatch}/{_name}",
+            MessageCodec.JsonString(patch.ToJsonString()));
+        try
+        {
+            await hub.PostAsync(entry, cancellationToken);
+            _reported = status;
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            NodeLog.PostFailed(_log, e.Message);
+        }
+    }
+
+    private JsonObject? StoredStatus()
+    {
+        try
+        {
+            return meta.Get(ResourceTypes.Node, ResourcePath.ClusterScope, _name) is { } stored ? JsonNode.Parse(stored.Json.Span)?["status"] as JsonObject : null;
+        }
+        catch (JsonException)
+        {
+            return null; // only keeps transition times across restarts
+        }
+    }
+
+    private async Task<CloudAnswer> AskAsync(string operation, string resource, JsonObject? content, CancellationToken cancellationToken)
+    {
+        var bytes = content is null ? default : Encoding.UTF8.GetBytes(content.ToJsonString());
+        var request = Message.Create(time, Sources.Edged, Groups.Meta, operation, resource, bytes);
+        return CloudAnswer.Read(await hub.RequestAsync(request, s_requestTimeout, cancellationToken));
+    }
+}

@@ -1,0 +1,122 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Local.Containerd;
+using Edge.Local.Images;
+using Edge.Protocol.Cri;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Edge.Core.Tests;
+
+/// <summary>One containerd for all tests of the collection, with a pause and a busybox image; gone afterwards.</summary>
+public sealed class ContainerdFixture : IAsyncLifetime
+{
+    public const string Busybox = "docker.io/edge/busybox:1.0";
+
+    private ContainerdInstance? _containerd;
+
+    public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("edged").FullName;
+
+    /// <summary>Why tests on it must be skipped; empty when it runs.</summary>
+    public string Missing { get; private set; } = "";
+
+    public string Socket => _containerd!.Socket;
+
+    public async Task InitializeAsync()
+    {
+        if (!Environment.IsPrivilegedProcess)
+            Missing = "needs root";
+        else if (!File.Exists("/usr/bin/containerd"))
+            Missing = "containerd is not installed";
+        else if (!File.Exists("/usr/lib/cni/bridge"))
+            Missing = "containernetworking-plugins is not installed";
+        else if (!File.Exists("/bin/busybox"))
+            Missing = "busybox-static is not installed";
+        if (Missing.Length > 0)
+            return;
+        _containerd = await ContainerdInstance.StartAsync(Path.Combine(Directory, "c"), "test", NullLogger.Instance, CancellationToken.None);
+        await ImportAsync(Local.Images.Busybox.PauseImage(ContainerdInstance.SandboxImage));
+        await ImportAsync(OciImage.Create(Busybox).AddBusybox(Local.Images.Busybox.Find(), Local.Images.Busybox.Applets()));
+    }
+
+    public async Task DisposeAsync()
+    {
+        if (_containerd is not null)
+            await _containerd.DisposeAsync();
+        System.IO.Directory.Delete(Directory, recursive: true);
+    }
+
+    internal CriClient Client() => new(Socket, TimeProvider.System, TimeSpan.FromSeconds(30));
+
+    internal RunningEdged Run(string node, FakeMetaStore? meta = null) => new(this, node, meta ?? new FakeMetaStore());
+
+    private async Task ImportAsync(OciImage image)
+    {
+        var file = Path.Combine(Directory, "image.tar");
+        await using (var stream = File.Create(file))
+            image.Write(stream);
+        using var process = Process.Start(new ProcessStartInfo("ctr", ["-a", Socket, "-n", "k8s.io", "images", "import", file]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var error = await process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, error);
+    }
+}
+
+[CollectionDefinition("containerd")]
+public sealed class ContainerdCollection : ICollectionFixture<ContainerdFixture>;
+
+/// <summary>A pod manager that runs until disposed.</summary>
+internal sealed class RunningEdged : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly PodManager _manager;
+    private readonly Task _run;
+
+    public RunningEdged(ContainerdFixture fixture, string node, FakeMetaStore meta)
+    {
+        Meta = meta;
+        Root = Path.Combine(fixture.Directory, node);
+        Logs = Path.Combine(Root, "logs");
+        var options = new EdgeCoreOptions
+        {
+            NodeName = node,
+            DataDirectory = Root,
+            Edged = new EdgedOptions { RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7" },
+        };
+        _manager = new PodManager(new EdgeServices(options, meta, Uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance));
+        _run = _manager.RunAsync(_stop.Token);
+    }
+
+    public FakeMetaStore Meta { get; }
+
+    public FakeUplink Uplink { get; } = new();
+
+    public string Root { get; }
+
+    public string Logs { get; }
+
+    public IRuntimeState Runtime => _manager.Runtime;
+
+    /// <summary>Waits for a status of the pod that satisfies the condition.</summary>
+    public async Task<JsonObject> StatusAsync(JsonObject pod, string what, Func<JsonObject, bool> match)
+        => (JsonObject)FakeUplink.Content(await Uplink.WaitAsync(what, entry => entry.Resource == $"{pod["metadata"]!["namespace"]}/podpatch/{pod["metadata"]!["name"]}"
+            && match((JsonObject)FakeUplink.Content(entry)["status"]!)))["status"]!;
+
+    public Task<EdgeHub.UplinkEntry> EventAsync(string reason, string message = "")
+        => Uplink.WaitAsync($"event {reason} {message}", entry => entry.Resource.Contains("/event/", StringComparison.Ordinal)
+            && FakeUplink.Content(entry)["reason"]!.GetValue<string>() == reason
+            && FakeUplink.Content(entry)["message"]!.GetValue<string>().Contains(message, StringComparison.Ordinal));
+
+    public string Log(JsonObject pod, string container, int attempt)
+        => File.ReadAllText(Path.Combine(Logs, $"{pod["metadata"]!["namespace"]}_{pod["metadata"]!["name"]}_{pod["metadata"]!["uid"]}", container, $"{attempt}.log"));
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _run.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _manager.Dispose();
+        _stop.Dispose();
+    }
+}

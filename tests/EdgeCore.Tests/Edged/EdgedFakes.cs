@@ -1,0 +1,133 @@
+using System.Collections.Concurrent;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Core.Tests;
+
+/// <summary>A store in memory whose objects a test sets.</summary>
+internal sealed class FakeMetaStore : IMetaStore
+{
+    private readonly ConcurrentDictionary<string, MetaObject> _objects = new();
+    private readonly List<(string[] Types, Channel<MetaChange> Channel)> _readers = [];
+
+    public void Put(string type, JsonObject json)
+    {
+        var obj = Of(type, json);
+        lock (_readers)
+        {
+            _objects[obj.Key] = obj;
+            Tell(new MetaChange(obj, false));
+        }
+    }
+
+    public void Delete(string type, JsonObject json)
+    {
+        lock (_readers)
+        {
+            if (_objects.TryRemove(Of(type, json).Key, out var old))
+                Tell(new MetaChange(old, true));
+        }
+    }
+
+    public MetaObject? Get(string type, string @namespace, string name) => _objects.GetValueOrDefault($"{@namespace}/{type}/{name}");
+
+    public IReadOnlyList<MetaObject> List(string type) => [.. _objects.Values.Where(obj => obj.Type == type)];
+
+    public ChannelReader<MetaChange> Subscribe(params string[] types)
+    {
+        var channel = Channel.CreateUnbounded<MetaChange>();
+        lock (_readers)
+        {
+            foreach (var obj in _objects.Values.Where(obj => types.Contains(obj.Type)))
+                channel.Writer.TryWrite(new MetaChange(obj, false));
+            _readers.Add((types, channel));
+        }
+
+        return channel.Reader;
+    }
+
+    public Task<MetaObject?> GetOrQueryAsync(string type, string @namespace, string name, CancellationToken cancellationToken) => Task.FromResult(Get(type, @namespace, name));
+
+    public ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room) => new Dictionary<string, ReadOnlyMemory<byte>>();
+
+    private static MetaObject Of(string type, JsonObject json)
+        => new($"{json.Namespace()}/{type}/{json.Name()}", type, json.Namespace(), json.Name(), json.Uid(), json.Version(), Encoding.UTF8.GetBytes(json.ToJsonString()));
+
+    private void Tell(MetaChange change)
+    {
+        foreach (var (types, channel) in _readers)
+        {
+            if (types.Contains(change.Object.Type))
+                channel.Writer.TryWrite(change);
+        }
+    }
+}
+
+/// <summary>Keeps what is sent up; a test waits for an entry that satisfies it.</summary>
+internal sealed class FakeUplink : IUplink
+{
+    private readonly List<UplinkEntry> _entries = [];
+    private readonly List<(Func<UplinkEntry, bool> Match, TaskCompletionSource<UplinkEntry> Found)> _waiting = [];
+
+    public bool IsConnected => true;
+
+    public IReadOnlyList<UplinkEntry> Entries
+    {
+        get
+        {
+            lock (_entries)
+                return [.. _entries];
+        }
+    }
+
+    public static JsonObject Content(UplinkEntry entry) => (JsonObject)JsonNode.Parse(MessageCodec.Unwrap(entry.Content).Span)!;
+
+    public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
+    {
+        lock (_entries)
+        {
+            _entries.Add(entry);
+            foreach (var (match, found) in _waiting)
+            {
+                if (match(entry))
+                    found.TrySetResult(entry);
+            }
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");
+
+    /// <summary>The first entry, earlier or to come, that satisfies the condition; fails after 60 s naming what was missing.</summary>
+    public async Task<UplinkEntry> WaitAsync(string what, Func<UplinkEntry, bool> match, int from = 0)
+    {
+        Task<UplinkEntry> found;
+        lock (_entries)
+        {
+            if (_entries.Skip(from).FirstOrDefault(match) is { } entry)
+                return entry;
+            var source = new TaskCompletionSource<UplinkEntry>(TaskCreationOptions.RunContinuationsAsynchronously);
+            _waiting.Add((match, source));
+            found = source.Task;
+        }
+
+        try
+        {
+            return await found.WaitAsync(TimeSpan.FromSeconds(60));
+        }
+        catch (TimeoutException)
+        {
+            throw new TimeoutException($"not seen: {what}. Sent:\n{string.Join('\n', Entries.TakeLast(12).Select(entry => $"{entry.Operation} {entry.Resource} {Encoding.UTF8.GetString(entry.Content.Span)}"))}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Edge.Protocol.Cri;
+using Edge.Protocol.Cri.V1;
+using Xunit;
+
+namespace Edge.Core.Tests;
+
+[Collection("containerd")]
+[Trait("Category", "Pods")]
+public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
+{
+    [SkippableFact]
+    public async Task A_pod_runs_with_environment_and_volumes_and_is_gone_after_its_deletion()
+    {
+        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
+        await using var edged = containerd.Run("node-a");
+        edged.Meta.Put("configmap", Object("app", """{"data":{"greeting":"hello","file.txt":"from a map"}}"""));
+        edged.Meta.Put("secret", Object("cred", """{"data":{"password":"c2VjcmV0"}}"""));
+        var pod = Pod("web", """
+            {"terminationGracePeriodSeconds":5,
+             "volumes":[{"name":"cfg","configMap":{"name":"app"}},{"name":"tmp","emptyDir":{}},{"name":"info","downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}}],
+             "initContainers":[{"name":"prepare","image":"docker.io/edge/busybox:1.0","command":["sh","-c","echo prepared > /tmp/shared/done"],"volumeMounts":[{"name":"tmp","mountPath":"/tmp/shared"}]}],
+             "containers":[{"name":"main","image":"docker.io/edge/busybox:1.0",
+               "command":["sh","-c"],"args":["echo $(GREETING) $PASSWORD $NODE; cat /etc/app/file.txt /tmp/shared/done /info/labels; hostname; trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"],
+               "env":[{"name":"GREETING","valueFrom":{"configMapKeyRef":{"name":"app","key":"greeting"}}},{"name":"PASSWORD","valueFrom":{"secretKeyRef":{"name":"cred","key":"password"}}},{"name":"NODE","valueFrom":{"fieldRef":{"fieldPath":"status.hostIP"}}}],
+               "volumeMounts":[{"name":"cfg","mountPath":"/etc/app"},{"name":"tmp","mountPath":"/tmp/shared"},{"name":"info","mountPath":"/info"}]}]}
+            """);
+        pod["metadata"]!["labels"] = new JsonObject { ["app"] = "web" };
+        edged.Meta.Put("pod", pod);
+        var status = await edged.StatusAsync(pod, "running", IsReady);
+
+        Assert.Equal("Running", status.Text("phase"));
+        Assert.StartsWith("10.201.", status.Text("podIP"), StringComparison.Ordinal);
+        Assert.Equal("192.0.2.7", status.Text("hostIP"));
+        Assert.Equal("Completed", status.Items("initContainerStatuses").Single().Text("state", "terminated", "reason"));
+        await edged.EventAsync("Started", "Started container main");
+        using var client = containerd.Client();
+        var id = status.Items("containerStatuses").Single().Text("containerID")["containerd://".Length..];
+        var echo = await client.ExecSyncAsync(id, ["sh", "-c", "cat /proc/1/environ | tr '\\0' '\\n'; cat /etc/app/file.txt /tmp/shared/done /info/labels; hostname; grep web /etc/hosts"], TimeSpan.FromSeconds(10), default);
+        var text = echo.Stdout.ToStringUtf8();
+        foreach (var expected in (string[])["GREETING=hello", "PASSWORD=secret", "NODE=192.0.2.7", "from a map", "prepared", "app=\"web\"", "web\n", status.Text("podIP")])
+            Assert.Contains(expected, text, StringComparison.Ordinal);
+
+        // A changed ConfigMap reaches the running container's file.
+        edged.Meta.Put("configmap", Object("app", """{"data":{"greeting":"hello","file.txt":"changed"}}"""));
+        var volume = Path.Combine(edged.Root, "pods", pod.Uid(), "volumes", "kubernetes.io~configmap", "cfg", "file.txt");
+        await UntilAsync("the volume changes", () => Task.FromResult(File.ReadAllText(volume) == "changed"));
+        Assert.Equal("changed", (await client.ExecSyncAsync(id, ["cat", "/etc/app/file.txt"], TimeSpan.FromSeconds(10), default)).Stdout.ToStringUtf8());
+
+        var deleting = (JsonObject)pod.DeepClone();
+        deleting["metadata"]!["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+        deleting["metadata"]!["deletionGracePeriodSeconds"] = 5;
+        edged.Meta.Put("pod", deleting);
+        var deleted = await edged.Uplink.WaitAsync("pod delete", entry => entry.Operation == "delete" && entry.Resource == "default/pod/web");
+        Assert.Equal(pod.Uid(), FakeUplink.Content(deleted).Text("preconditions", "uid"));
+        var last = await edged.StatusAsync(pod, "terminated", state => state.Items("containerStatuses").Single().At("state", "terminated") is not null);
+        Assert.Equal(0, last.Items("containerStatuses").Single().Number(-1, "state", "terminated", "exitCode"));
+        edged.Meta.Delete("pod", deleting);
+        Assert.False(Directory.Exists(Path.Combine(edged.Root, "pods", pod.Uid())));
+        Assert.Empty(await SandboxesAsync(client, pod.Uid()));
+    }
+
+    [SkippableFact]
+    public async Task A_restarted_EdgeCore_adopts_running_containers_and_removes_what_nobody_wants()
+    {
+        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
+        var meta = new FakeMetaStore();
+        var keep = Pod("keep", Sleeper());
+        var drop = Pod("drop", Sleeper());
+        string before;
+        using var client = containerd.Client();
+        await using (var first = containerd.Run("node-b", meta))
+        {
+            meta.Put("pod", keep);
+            meta.Put("pod", drop);
+            before = (await first.StatusAsync(keep, "running", IsReady)).Items("containerStatuses").Single().Text("containerID");
+            await first.StatusAsync(drop, "running", IsReady);
+        }
+
+        meta.Delete("pod", drop);
+        await using var second = containerd.Run("node-b", meta);
+        var status = await second.StatusAsync(keep, "running", IsReady);
+        Assert.Equal(before, status.Items("containerStatuses").Single().Text("containerID"));
+        Assert.Equal(0, status.Items("containerStatuses").Single().Number(-1, "restartCount"));
+        await UntilAsync("the orphan is gone", async () => (await SandboxesAsync(client, drop.Uid())).Count == 0);
+        meta.Delete("pod", keep);
+        await UntilAsync("the pod is gone", async () => (await SandboxesAsync(client, keep.Uid())).Count == 0);
+    }
+
+    [SkippableFact]
+    public async Task Failures_have_a_kubelets_reasons_and_other_pods_run_on()
+    {
+        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
+        await using var edged = containerd.Run("node-c");
+        var crash = Pod("crash", """{"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sh","-c","echo bad > /dev/termination-log; exit 3"]}]}""");
+        var never = Pod("never", """{"containers":[{"name":"main","image":"docker.io/edge/absent:1","imagePullPolicy":"Never"}]}""");
+        var config = Pod("config", """{"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"],"envFrom":[{"configMapRef":{"name":"late"}}]}]}""");
+        var job = Pod("job", """{"restartPolicy":"Never","containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["true"]}]}""");
+        foreach (var pod in (JsonObject[])[crash, never, config, job])
+            edged.Meta.Put("pod", pod);
+
+        var loop = await edged.StatusAsync(crash, "CrashLoopBackOff", status => Reason(status) == "CrashLoopBackOff");
+        Assert.Equal(1, loop.Items("containerStatuses").Single().Number(0, "restartCount"));
+        Assert.Equal(3, loop.Items("containerStatuses").Single().Number(0, "lastState", "terminated", "exitCode"));
+        Assert.Equal("bad\n", loop.Items("containerStatuses").Single().Text("lastState", "terminated", "message"));
+        await edged.StatusAsync(never, "ErrImageNeverPull", status => Reason(status) == "ErrImageNeverPull");
+        await edged.StatusAsync(config, "CreateContainerConfigError", status => Reason(status) == "CreateContainerConfigError");
+        var done = await edged.StatusAsync(job, "Succeeded", status => status.Text("phase") == "Succeeded");
+        Assert.Equal("PodCompleted", done.Items("conditions").Single(condition => condition.Text("type") == "Ready").Text("reason"));
+
+        edged.Meta.Put("configmap", Object("late", """{"data":{"A":"1"}}"""));
+        await edged.StatusAsync(config, "running once the map is there", IsReady);
+        using var client = containerd.Client();
+        foreach (var pod in (JsonObject[])[crash, never, config, job])
+            edged.Meta.Delete("pod", pod);
+        foreach (var pod in (JsonObject[])[crash, never, config, job])
+            await UntilAsync($"{pod.Name()} is gone", async () => (await SandboxesAsync(client, pod.Uid())).Count == 0);
+    }
+
+    [SkippableFact]
+    public async Task A_pod_of_the_same_name_with_a_new_uid_starts_after_the_old_one_is_gone()
+    {
+        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
+        await using var edged = containerd.Run("node-d");
+        using var client = containerd.Client();
+        var old = Pod("same", Sleeper());
+        edged.Meta.Put("pod", old);
+        await edged.StatusAsync(old, "running", IsReady);
+        var next = Pod("same", Sleeper());
+        edged.Meta.Put("pod", next);
+        await edged.Uplink.WaitAsync("the new pod runs", entry => entry.Key == $"podstatus/default/same/{next.Uid()}" && IsReady((JsonObject)FakeUplink.Content(entry)["status"]!));
+        Assert.Empty(await SandboxesAsync(client, old.Uid()));
+        Assert.Single(await SandboxesAsync(client, next.Uid()));
+        edged.Meta.Delete("pod", next);
+        await UntilAsync("it is gone", async () => (await SandboxesAsync(client, next.Uid())).Count == 0);
+    }
+
+    private static string Sleeper()
+        => """{"terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"]}]}""";
+
+    private static bool IsReady(JsonObject status)
+        => status.Items("conditions").Any(condition => condition.Text("type") == "Ready" && condition.Text("status") == "True");
+
+    private static string Reason(JsonObject status) => status.Items("containerStatuses").First().Text("state", "waiting", "reason");
+
+    private static JsonObject Pod(string name, string spec)
+    {
+        var pod = Object(name, "{\"spec\":" + spec + "}");
+        pod["apiVersion"] = "v1";
+        pod["kind"] = "Pod";
+        return pod;
+    }
+
+    private static JsonObject Object(string name, string rest)
+    {
+        var obj = (JsonObject)JsonNode.Parse(rest)!;
+        obj["metadata"] = new JsonObject { ["namespace"] = "default", ["name"] = name, ["uid"] = Guid.NewGuid().ToString(), ["resourceVersion"] = "1" };
+        return obj;
+    }
+
+    private static Task<IReadOnlyList<PodSandbox>> SandboxesAsync(CriClient client, string uid)
+    {
+        var filter = new PodSandboxFilter();
+        filter.LabelSelector["io.kubernetes.pod.uid"] = uid;
+        return client.ListPodSandboxAsync(filter, default);
+    }
+
+    private static async Task UntilAsync(string what, Func<Task<bool>> condition)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(40));
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
+        while (!await condition())
+        {
+            try
+            {
+                await timer.WaitForNextTickAsync(limit.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                throw new TimeoutException(what);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+using Edge.Common.Configuration;
+using Edge.Core.Configuration;
+using Edge.Core.Host;
+using Xunit;
+
+namespace Edge.Core.Tests;
+
+[Trait("Category", "Unit")]
+public sealed class EdgeCoreConfigTests
+{
+    private static EdgeCoreOptions Parse(string yaml, string? data = null, params string[] set) => EdgeCoreConfig.Parse("edgecore.yaml", yaml, set, data, "Host-1");
+
+    private static string Error(string yaml, params string[] set) => Assert.Throws<ConfigException>(() => Parse(yaml, null, set)).Message;
+
+    [Fact]
+    public void An_empty_config_has_KubeEdges_defaults()
+    {
+        var options = Parse("kind: EdgeCore\napiVersion: edgecore.config.kubeedge.io/v1alpha1\n");
+        Assert.Equal("host-1", options.NodeName);
+        Assert.Equal("/var/lib/kubeedge/edgecore.db", options.MetaManager.DatabasePath);
+        Assert.Equal(("/etc/kubeedge/ca/rootCA.crt", "/etc/kubeedge/certs/server.crt", "/etc/kubeedge/certs/server.key"), (options.EdgeHub.CaFile, options.EdgeHub.CertificateFile, options.EdgeHub.KeyFile));
+        Assert.Equal((15, 30, 60), (options.EdgeHub.HeartbeatSeconds, options.EdgeHub.MessageQps, options.EdgeHub.MessageBurst));
+        Assert.Equal(("/etc/kubeedge/dmi.sock", "unix:///run/containerd/containerd.sock", 110), (options.DeviceTwin.DmiSockPath, options.Edged.RuntimeEndpoint, options.Edged.MaxPods));
+    }
+
+    [Fact]
+    public void A_data_directory_moves_every_default_path_and_no_named_one()
+    {
+        var options = Parse("kind: EdgeCore\nmodules:\n  deviceTwin:\n    dmiSockPath: /run/my/dmi.sock\n", "/data/e1");
+        Assert.All([options.MetaManager.DatabasePath, options.EdgeHub.CaFile, options.EdgeHub.CertificateFile, options.EdgeHub.KeyFile, options.Edged.RootDirectory, options.Edged.PodLogsDirectory, options.Edged.StaticPodPath],
+            path => Assert.StartsWith("/data/e1/", path, StringComparison.Ordinal));
+        Assert.Equal("/run/my/dmi.sock", options.DeviceTwin.DmiSockPath);
+    }
+
+    [Fact]
+    public void The_printed_configs_are_valid_and_the_default_one_changes_nothing()
+    {
+        var printed = Parse(SampleConfigs.Default);
+        var empty = Parse("kind: EdgeCore\n");
+        Assert.Equal(empty.EdgeHub, printed.EdgeHub);
+        Assert.Equal(empty.DeviceTwin, printed.DeviceTwin);
+        Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels }, printed.Edged);
+        Parse(SampleConfigs.Minimal);
+    }
+
+    [Fact]
+    public void An_unknown_or_mistyped_key_is_named_with_its_line()
+    {
+        var error = Error("kind: EdgeCore\nmodules:\n  edgeHub:\n    hartbeat: 5\n    messageQPS: many\n");
+        Assert.Contains("edgecore.yaml:4: modules.edgeHub.hartbeat: is not a known key; did you mean 'heartbeat'?", error, StringComparison.Ordinal);
+        Assert.Contains("edgecore.yaml:5: modules.edgeHub.messageQPS: is 'many', must be a whole number", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("modules.edgeHub.websocket.server=nohost", "modules.edgeHub.websocket.server")]
+    [InlineData("modules.edgeHub.httpServer=http://x", "must be an https URL")]
+    [InlineData("modules.edgeHub.token=abc", "modules.edgeHub.token: is malformed: it has 1 part(s)")]
+    [InlineData("modules.edgeHub.quic.enable=true", "QUIC is not served")]
+    [InlineData("modules.edged.hostnameOverride=Bad_Name", "DNS-1123")]
+    [InlineData("modules.edged.cgroupDriver=x", "must be 'cgroupfs' or 'systemd'")]
+    [InlineData("modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint=tcp://x", "containerRuntimeEndpoint")]
+    [InlineData("modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency=soon", "must be a duration")]
+    [InlineData("modules.edged.tailoredKubeletConfig.registerWithTaints=[{key: a, effect: Never}]", "must be NoSchedule")]
+    [InlineData("commonConfig.monitorServer.bindAddress=9092", "must be an IP address and a port")]
+    [InlineData("kind=CloudCore", "must be 'EdgeCore'")]
+    public void A_value_that_cannot_work_is_named_with_what_it_must_be(string set, string says)
+        => Assert.Contains(says, Error("kind: EdgeCore\n", set), StringComparison.Ordinal);
+
+    [Fact]
+    public void A_malformed_token_is_not_repeated_in_the_error()
+        => Assert.DoesNotContain("topsecret", Error("kind: EdgeCore\n", "modules.edgeHub.token=topsecret"), StringComparison.Ordinal);
+
+    [Fact]
+    public void Node_settings_are_read()
+    {
+        var edged = Parse("""
+            kind: EdgeCore
+            modules:
+              edged:
+                nodeLabels: {line: "2"}
+                tailoredKubeletConfig:
+                  evictionHard: {memory.available: 100Mi}
+                  nodeStatusUpdateFrequency: 1m30s
+                  registerWithTaints:
+                    - {key: edge, value: "1", effect: NoExecute}
+                  containerRuntimeEndpoint: /run/x.sock
+            """).Edged;
+        Assert.Equal("2", edged.NodeLabels["line"]);
+        Assert.Equal(new NodeTaint("edge", "1", "NoExecute"), Assert.Single(edged.Taints));
+        Assert.Equal((90, "/run/x.sock"), (edged.NodeStatusUpdateFrequencySeconds, edged.RuntimeSocketPath));
+    }
+
+    [Fact]
+    public void A_setting_that_changes_nothing_is_said_to()
+    {
+        Assert.Equal(
+            ["modules.edged.podSandboxImage has no effect: the container runtime chooses its pause image",
+             "modules.edged.tailoredKubeletConfig.staticPodPath has no effect: static pods are not run in this version"],
+            Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.podSandboxImage=pause:1",
+                "modules.edged.tailoredKubeletConfig.staticPodPath=/srv/pods").Notes);
+        Assert.Empty(Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.podSandboxImage=kubeedge/pause:3.6").Notes);
+    }
+}
