@@ -1,0 +1,386 @@
+using System.Threading.Channels;
+using Edge.Protocol.Dmi;
+using Edge.Protocol.Dmi.V1Beta1;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Devices;
+
+/// <summary>The way of reports to EdgeCore. False when it did not take the report; it is then made again with newer values.</summary>
+internal interface IDeviceReporter
+{
+    Task<bool> ReportStatusAsync(ReportDeviceStatusRequest request, CancellationToken cancellationToken);
+
+    Task<bool> ReportStateAsync(ReportDeviceStatesRequest request, CancellationToken cancellationToken);
+}
+
+/// <summary>Serves one device: polls each property at its collectCycle, reports at its reportCycle in one batch, writes desired values
+/// and reads them back, and reconnects with growing delays. One task; nothing here is shared.</summary>
+internal sealed class DeviceWorker : IAsyncDisposable
+{
+    private const long HeartbeatMs = 10_000;
+    private const long WriteRetryMs = 10_000;
+    private const long ConnectDelayMsFirst = 200;
+    private const long ConnectDelayMsMax = 15_000;
+    private const long ReportDelayMsMax = 5_000;
+    private readonly IDeviceDriver _driver;
+    private readonly IDeviceReporter _reporter;
+    private readonly TimeProvider _time;
+    private readonly Random _random;
+    private readonly ILogger _log;
+    private readonly string _id;
+    private readonly Lock _gate = new();
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _loop;
+    private (Device Device, DeviceModel? Model) _wanted;
+    private (Device Device, DeviceModel? Model)? _applied;
+    private IReadOnlyDictionary<string, PropertyState> _properties = new Dictionary<string, PropertyState>();
+    private IDeviceConnection? _connection;
+    private string _configError = "";
+    private bool _connected;
+    private string _offlineReason = "";
+    private int _connectFailures;
+    private long _nextConnectMs;
+    private int _reportFailures;
+    private long _nextReportMs;
+    private string _state = "";
+    private long _nextStateMs;
+
+    public DeviceWorker(
+        Device device, DeviceModel? model, IDeviceDriver driver, IDeviceReporter reporter, TimeProvider time, Random random, ILogger log)
+    {
+        _wanted = (device, model);
+        _id = $"{device.Namespace}/{device.Name}";
+        _driver = driver;
+        _reporter = reporter;
+        _time = time;
+        _random = random;
+        _log = log;
+        _loop = Task.Run(RunAsync);
+    }
+
+    /// <summary>The manifest that is served, or is about to be.</summary>
+    public Device Device
+    {
+        get
+        {
+            lock (_gate)
+                return _wanted.Device;
+        }
+    }
+
+    /// <summary>The values as they stand; a snapshot.</summary>
+    public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs()))];
+
+    /// <summary>Serves a newer manifest. The same one changes nothing.</summary>
+    public void Update(Device device, DeviceModel? model)
+    {
+        lock (_gate)
+            _wanted = (device, model);
+        _wake.Writer.TryWrite(true);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _loop;
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                try
+                {
+                    await WorkAsync(_stop.Token);
+                }
+                catch (Exception e) when (e is not OperationCanceledException || !_stop.IsCancellationRequested)
+                {
+                    // A fault of the program, not of the device: this device restarts, the others go on.
+                    DeviceLog.WorkerFailed(_log, _id, e);
+                    _applied = null;
+                    await Task.Delay(TimeSpan.FromSeconds(5), _time, _stop.Token);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            // Disposed.
+        }
+        finally
+        {
+            if (_connection is not null)
+                await _connection.DisposeAsync();
+        }
+    }
+
+    private async Task WorkAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await ApplyAsync();
+            if (_connection is not null)
+                await TouchDeviceAsync(_connection, cancellationToken);
+            await ReportAsync(cancellationToken);
+            await WaitAsync(cancellationToken);
+        }
+    }
+
+    // Takes over the newest manifest: a new connection only when the protocol's config changed.
+    private async Task ApplyAsync()
+    {
+        (Device Device, DeviceModel? Model) wanted;
+        lock (_gate)
+            wanted = _wanted;
+        if (_applied is { } applied && applied.Device.Equals(wanted.Device) && Equals(applied.Model, wanted.Model))
+            return;
+        if (_applied is null || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
+        {
+            if (_connection is not null)
+                await _connection.DisposeAsync();
+            (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
+            var problems = new List<string>();
+            var config = DmiConvert.ToJson(wanted.Device.Spec?.Protocol?.ConfigData, problems);
+            try
+            {
+                if (problems.Count > 0)
+                    throw new DeviceConfigException($"protocol {string.Join("; ", problems)}");
+                _connection = _driver.Create(config);
+            }
+            catch (DeviceConfigException e)
+            {
+                _configError = e.Message;
+            }
+        }
+
+        var now = NowMs();
+        var properties = new Dictionary<string, PropertyState>(StringComparer.Ordinal);
+        foreach (var property in wanted.Device.Spec?.Properties ?? [])
+        {
+            var model = wanted.Model?.Spec?.Properties.FirstOrDefault(one => one.Name == property.Name);
+            var state = properties[property.Name] = new PropertyState(property, model, now);
+            _properties.TryGetValue(property.Name, out var old);
+            Bind(state);
+            if (old is not null)
+                state.Inherit(old);
+            state.WritePending = state.Desired is not null && state.Access is not null && (old is null || old.WritePending || old.Desired != state.Desired);
+        }
+
+        _properties = properties;
+        _applied = wanted;
+    }
+
+    private void Bind(PropertyState state)
+    {
+        try
+        {
+            if (_connection is null)
+                throw new DeviceConfigException(_configError);
+            if (state.Refusal.Length > 0)
+                throw new DeviceConfigException(state.Refusal);
+            state.Access = _connection.Bind(state.Info);
+        }
+        catch (DeviceConfigException e)
+        {
+            state.Refusal = e.Message;
+            state.Dirty = true;
+            DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
+        }
+    }
+
+    private async Task TouchDeviceAsync(IDeviceConnection connection, CancellationToken cancellationToken)
+    {
+        if (!_connected && NowMs() < _nextConnectMs)
+            return;
+        try
+        {
+            if (!_connected)
+            {
+                await connection.ConnectAsync(cancellationToken);
+                (_connected, _connectFailures) = (true, 0);
+
+                // A device that was away may have lost what was written to it.
+                foreach (var property in _properties.Values)
+                    property.WritePending |= property.Desired is not null && property.Access is not null;
+            }
+
+            foreach (var property in _properties.Values)
+            {
+                if (property.Access is not { } access)
+                    continue;
+                if (property.WritePending && property.NextWriteMs <= NowMs())
+                    await WriteAsync(property, access, cancellationToken);
+                if (property.NextCollectMs <= NowMs())
+                    await CollectAsync(property, access, cancellationToken);
+            }
+        }
+        catch (DeviceUnreachableException e)
+        {
+            _connected = false;
+            _offlineReason = e.Message;
+            _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
+        }
+    }
+
+    private async Task WriteAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
+    {
+        var desired = property.Desired!;
+        var refusal = property.DesiredRefusal(desired);
+        try
+        {
+            if (refusal is null)
+            {
+                await access.WriteAsync(desired, cancellationToken);
+                DeviceLog.Wrote(_log, _id, property.Info.Name, desired);
+                (property.Observed, property.ObservedMs) = (desired, NowMs());
+                property.WriteError = "";
+            }
+
+            property.WritePending = false;
+        }
+        catch (DeviceRefusedException e)
+        {
+            refusal = $"desired value {desired} is not written: {e.Message}";
+            property.NextWriteMs = NowMs() + WriteRetryMs;
+        }
+
+        if (refusal is not null)
+        {
+            if (refusal != property.WriteError)
+                DeviceLog.PropertyRefused(_log, _id, property.Info.Name, refusal);
+            property.WriteError = refusal;
+        }
+
+        // Read back at once, and say so at once: somebody waits for this value.
+        property.Dirty = true;
+        property.NextCollectMs = 0;
+        property.NextReportMs = 0;
+    }
+
+    private async Task CollectAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
+    {
+        try
+        {
+            property.Value = await access.ReadAsync(cancellationToken);
+            property.ValueMs = NowMs();
+            property.Error = "";
+            property.Dirty |= property.Property.ReportToCloud;
+        }
+        catch (DeviceRefusedException e)
+        {
+            if (property.Error != e.Message)
+                DeviceLog.PropertyRefused(_log, _id, property.Info.Name, e.Message);
+            property.Dirty |= property.Error != e.Message;
+            property.Error = e.Message;
+        }
+
+        // A cycle that was missed is not made up for: no burst after a pause.
+        property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > NowMs() ? next : NowMs() + property.CollectCycleMs;
+    }
+
+    private async Task ReportAsync(CancellationToken cancellationToken)
+    {
+        var now = NowMs();
+        if (now < _nextReportMs)
+            return;
+        var (state, reason) = State();
+        if (state != _state)
+        {
+            _state = state;
+            _nextStateMs = 0;
+            DeviceLog.State(_log, _id, state, reason.Length == 0 ? "" : $": {reason}");
+        }
+
+        if (state.Length > 0 && _nextStateMs <= now)
+        {
+            var (space, name) = Key();
+            var request = new ReportDeviceStatesRequest { DeviceName = name, DeviceNamespace = space, State = state };
+            if (!Taken(await _reporter.ReportStateAsync(request, cancellationToken)))
+                return;
+            // With the heartbeat, what is refused is said again, for an EdgeCore that has started anew.
+            foreach (var property in _properties.Values)
+                property.Dirty |= property.Refusal.Length > 0;
+            _nextStateMs = now + HeartbeatMs;
+        }
+
+        var due = _properties.Values.Where(property => property.Dirty && property.NextReportMs <= now).ToList();
+        if (due.Count == 0)
+            return;
+        var (deviceSpace, deviceName) = Key();
+        var report = new ReportDeviceStatusRequest { DeviceName = deviceName, DeviceNamespace = deviceSpace, ReportedDevice = new DeviceStatus() };
+        foreach (var property in due)
+            report.ReportedDevice.Twins.Add(property.ToTwin(now));
+        if (!Taken(await _reporter.ReportStatusAsync(report, cancellationToken)))
+            return;
+        foreach (var property in due)
+        {
+            property.Dirty = false;
+            property.NextReportMs = now + property.ReportCycleMs;
+        }
+    }
+
+    private bool Taken(bool taken)
+    {
+        _reportFailures = taken ? 0 : _reportFailures + 1;
+        _nextReportMs = taken ? 0 : NowMs() + Delay(ConnectDelayMsFirst, ReportDelayMsMax, _reportFailures - 1);
+        return taken;
+    }
+
+    private (string State, string Reason) State()
+    {
+        if (_configError.Length > 0)
+            return ("unhealthy", _configError);
+        if (!_connected)
+            return _connectFailures == 0 ? ("", "") : ("offline", _offlineReason);
+        var refused = _properties.Values.FirstOrDefault(property => property.Refusal.Length > 0);
+        return refused is null ? ("online", "") : ("unhealthy", $"{refused.Info.Name}: {refused.Refusal}");
+    }
+
+    private async Task WaitAsync(CancellationToken cancellationToken)
+    {
+        var now = NowMs();
+        var next = _state.Length > 0 ? _nextStateMs : now + HeartbeatMs;
+        foreach (var property in _properties.Values)
+        {
+            if (property.Dirty)
+                next = Math.Min(next, property.NextReportMs);
+        }
+
+        next = Math.Max(next, _nextReportMs);
+        if (_connection is not null && !_connected)
+            next = Math.Min(next, _nextConnectMs);
+        if (_connected)
+        {
+            foreach (var property in _properties.Values.Where(property => property.Access is not null))
+                next = Math.Min(next, property.WritePending ? Math.Min(property.NextWriteMs, property.NextCollectMs) : property.NextCollectMs);
+        }
+
+        if (next <= now)
+            return;
+        using var timer = new CancellationTokenSource(TimeSpan.FromMilliseconds(next - now), _time);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
+        try
+        {
+            await _wake.Reader.ReadAsync(limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // Something is due.
+        }
+    }
+
+    private (string Namespace, string Name) Key() => (_wanted.Device.Namespace, _wanted.Device.Name);
+
+    // Exponential with full jitter, never below a tenth of the first step.
+    private long Delay(long first, long max, int failures)
+    {
+        var step = Math.Min(max, first * Math.Pow(2, Math.Min(failures, 20)));
+        lock (_random)
+            return (long)Math.Max(first / 10.0, step * _random.NextDouble());
+    }
+
+    private long NowMs() => _time.GetUtcNow().ToUnixTimeMilliseconds();
+}

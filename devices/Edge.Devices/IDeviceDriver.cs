@@ -1,0 +1,55 @@
+using System.Text.Json.Nodes;
+
+namespace Edge.Devices;
+
+/// <summary>What a protocol brings to the framework.</summary>
+public interface IDeviceDriver
+{
+    /// <summary>The protocol's name in manifests, e.g. <c>modbus</c>.</summary>
+    string Protocol { get; }
+
+    /// <summary>Reads a device's protocol config. Opens nothing yet.</summary>
+    /// <exception cref="DeviceConfigException">The config cannot be used.</exception>
+    IDeviceConnection Create(JsonObject protocolConfig);
+}
+
+/// <summary>One device. All calls come from one task, one after another.</summary>
+public interface IDeviceConnection : IAsyncDisposable
+{
+    /// <summary>Checks a property's visitor and gives the way to it. Opens nothing.</summary>
+    /// <exception cref="DeviceConfigException">The visitor is impossible; the message says what and how to fix it.</exception>
+    IPropertyAccess Bind(PropertyInfo property);
+
+    /// <summary>Connects, or does nothing when connected.</summary>
+    /// <exception cref="DeviceUnreachableException">The device cannot be reached.</exception>
+    Task ConnectAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>One property of a device.</summary>
+public interface IPropertyAccess
+{
+    /// <summary>Reads the value as text, invariant culture.</summary>
+    /// <exception cref="DeviceUnreachableException">The connection broke.</exception>
+    /// <exception cref="DeviceRefusedException">The device is there and refused.</exception>
+    Task<string> ReadAsync(CancellationToken cancellationToken);
+
+    /// <summary>Writes a value.</summary>
+    /// <exception cref="DeviceUnreachableException">The connection broke.</exception>
+    /// <exception cref="DeviceRefusedException">The device refused, or the value does not fit.</exception>
+    Task WriteAsync(string value, CancellationToken cancellationToken);
+}
+
+/// <summary>A property as the manifests describe it.</summary>
+/// <param name="Type">The model's type in lower case: int, float, double, boolean, string …</param>
+/// <param name="Writable">The model's accessMode is ReadWrite.</param>
+public sealed record PropertyInfo(
+    string Name, string Type, bool Writable, string Minimum, string Maximum, string VisitorProtocol, JsonObject Visitor);
+
+/// <summary>A manifest asks for something impossible; only another manifest mends it.</summary>
+public sealed class DeviceConfigException(string message) : Exception(message);
+
+/// <summary>The device does not answer; it is tried again.</summary>
+public sealed class DeviceUnreachableException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>The device answered with a refusal, or the value does not fit.</summary>
+public sealed class DeviceRefusedException(string message, Exception? inner = null) : Exception(message, inner);
