@@ -1,0 +1,145 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Local.Containerd;
+
+/// <summary>containerd could not be started, or does not answer.</summary>
+public sealed class ContainerdException(string message) : Exception(message);
+
+/// <summary>A containerd of its own: root, state, socket and CNI configuration under one directory, a bridge and a subnet of its own.</summary>
+/// <remarks>Images stay in the directory from one start to the next. Works on cgroup v1 and v2 and without CAP_SYS_RESOURCE
+/// (<c>restrict_oom_score_adj</c>). Needs root, containerd, runc and the CNI plugins.</remarks>
+public sealed partial class ContainerdInstance : IAsyncDisposable
+{
+    /// <summary>The pause image a sandbox runs; whoever starts pods imports an image of this name first.</summary>
+    public const string SandboxImage = "docker.io/edge/pause:1.0";
+
+    private static readonly TimeSpan s_startDeadline = TimeSpan.FromSeconds(30);
+    private readonly string _directory;
+    private readonly Process _process;
+
+    private ContainerdInstance(string directory, Process process)
+    {
+        _directory = directory;
+        _process = process;
+    }
+
+    /// <summary>The path of the CRI socket (no <c>unix://</c> before it).</summary>
+    public string Socket => ContainerdFiles.Socket(_directory);
+
+    public int ProcessId => _process.Id;
+
+    /// <summary>Starts containerd and waits until it answers. What an earlier, killed instance left in the directory is removed first.</summary>
+    /// <param name="directory">Its home; made when missing.</param>
+    /// <param name="name">Shows in the log only.</param>
+    /// <exception cref="ContainerdException">Not installed, not root, or no answer within 30 s; with the last lines of its log.</exception>
+    public static async Task<ContainerdInstance> StartAsync(string directory, string name, ILogger logger, CancellationToken cancellationToken)
+    {
+        directory = Path.GetFullPath(directory);
+        if (!Environment.IsPrivilegedProcess)
+            throw new ContainerdException("containerd needs root; start as root, or leave pods out with --no-pods");
+        var program = FindOnPath("containerd") ?? throw new ContainerdException("containerd is not installed; on Debian: apt-get install containerd runc containernetworking-plugins");
+        await CleanUpAsync(directory);
+        Directory.CreateDirectory(directory);
+        var network = PodNetwork.Claim(directory);
+        ContainerdFiles.Write(directory, network);
+
+        // A shell only to send the output to a file; exec keeps the process id. A session of its own: Ctrl-C in the terminal is not for containerd.
+        var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = directory };
+        foreach (var argument in (string[])["-c", "exec setsid \"$0\" --config \"$1\" >>\"$2\" 2>&1", program, ContainerdFiles.Config(directory), ContainerdFiles.Log(directory)])
+            start.ArgumentList.Add(argument);
+        var process = Process.Start(start) ?? throw new ContainerdException($"{program} did not start");
+        var instance = new ContainerdInstance(directory, process);
+        try
+        {
+            await instance.WaitUntilReadyAsync(cancellationToken);
+        }
+        catch
+        {
+            await instance.DisposeAsync();
+            throw;
+        }
+
+        ContainerdLog.Started(logger, name, instance.Socket, network.Bridge, network.Subnet);
+        return instance;
+    }
+
+    /// <summary>Stops every container (SIGTERM, after 3 s SIGKILL), the shims and containerd; removes mounts, network namespaces, the bridge and cgroups.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await ContainerdRemains.StopContainersAsync(_directory, TimeSpan.FromSeconds(3));
+        if (!_process.HasExited)
+        {
+            _ = ContainerdNative.Kill(_process.Id, ContainerdNative.SigTerm);
+            using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+            try
+            {
+                await _process.WaitForExitAsync(deadline.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                _process.Kill();
+                await _process.WaitForExitAsync(CancellationToken.None);
+            }
+        }
+
+        _process.Dispose();
+        await CleanUpAsync(_directory);
+    }
+
+    /// <summary>Removes what an instance of this directory left running, however it ended; its files stay. Does nothing when there is nothing.</summary>
+    public static async Task CleanUpAsync(string directory)
+    {
+        directory = Path.GetFullPath(directory);
+        if (!Directory.Exists(directory))
+            return;
+        await ContainerdRemains.RemoveAsync(directory);
+        await PodNetwork.ReleaseAsync(directory);
+    }
+
+    private static string? FindOnPath(string program)
+        => ((string[])[.. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'), "/usr/sbin", "/usr/bin"])
+            .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
+
+    private async Task WaitUntilReadyAsync(CancellationToken cancellationToken)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            if (_process.HasExited)
+                throw new ContainerdException($"containerd ended with code {_process.ExitCode}: {LogTail()}");
+            using (var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+            {
+                try
+                {
+                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
+
+                    // The socket is there before the plugins are; `ctr version` is answered only when they serve.
+                    if (await ContainerdRemains.RunAsync("ctr", "-a", Socket, "version") == 0)
+                        return;
+                }
+                catch (SocketException)
+                {
+                    // Not listening so far.
+                }
+            }
+
+            if (TimeProvider.System.GetElapsedTime(started) > s_startDeadline)
+                throw new ContainerdException($"containerd does not answer on {Socket} after {s_startDeadline.TotalSeconds} s: {LogTail()}");
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, cancellationToken);
+        }
+    }
+
+    private string LogTail()
+    {
+        var log = ContainerdFiles.Log(_directory);
+        return File.Exists(log) ? string.Join(" | ", File.ReadLines(log).TakeLast(5)) : "no log";
+    }
+}
+
+internal static partial class ContainerdLog
+{
+    [LoggerMessage(8000, LogLevel.Information, "containerd {Name} serves on {Socket}; pods are on bridge {Bridge}, {Subnet}.")]
+    public static partial void Started(ILogger logger, string name, string socket, string bridge, string subnet);
+}

@@ -1,0 +1,23 @@
+using System.CommandLine;
+using Edge.Ctl.Commands;
+
+var root = new RootCommand("""
+    edgectl sets up and looks after Edge: it starts a whole Edge on this machine, joins nodes, handles tokens and images.
+
+    Examples:
+      edgectl up                                             a whole Edge on this machine, with a live table, until Ctrl-C
+      edgectl up --check                                     proves the main job and exits
+      edgectl gettoken --kubeconfig admin.kubeconfig         a token with which a node may join
+      edgectl join -e CLOUD:10000 --token TOKEN -i edge-1    writes edgecore.yaml for this node
+      edgectl image import busybox.tar                       an image for pods on this node, without a registry
+    """)
+{
+    UpCommand.Create(),
+    UpCommand.CreateJanitor(),
+    JoinCommand.Create(),
+    GetTokenCommand.Create(),
+    ImageCommand.Create(),
+};
+
+// A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(2) });

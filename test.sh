@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# ./test.sh [FILTER]: installs what the tests need, builds, runs the tests. FILTER is an expression of dotnet test --filter, e.g. Category=Sync.
+# The last line is "N passed, N failed, N skipped"; exits 1 when a test failed, when the build failed, or when no test ran.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./.ci/common.sh
+
+case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "$0"; exit 0 ;; esac
+filter=${1:-}
+
+packages=(containerd runc containernetworking-plugins busybox-static iproute2 mbpoll mosquitto-clients)
+command -v kubectl >/dev/null || packages+=(kubernetes-client)
+install_packages "${packages[@]}"
+
+need_dotnet
+results=artifacts/test-results
+rm -rf "$results" artifacts/test-logs
+mkdir -p "$results"
+
+started=$SECONDS
+if ! dotnet build Edge.sln -v q -nologo >artifacts/build.log 2>&1; then
+  grep -E 'error|warning' artifacts/build.log | sort -u | head -n 40
+  echo "the build failed; the whole output is in artifacts/build.log" >&2
+  exit 1
+fi
+say "built in $((SECONDS - started)) s"
+
+# The mapper runs in a container in some tests, which takes a self-contained build.
+publish_named modbus-mapper
+
+# One test project after another: several start a whole Edge each, and two cores are soon full.
+passed=0 failed=0 skipped=0
+for project in tests/*.Tests/*.csproj; do
+  name=$(basename "$project" .csproj)
+  log=$results/$name.log
+  started=$SECONDS
+  arguments=(--no-build --nologo --results-directory "$results" --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" --blame-hang-timeout 5m)
+  [ -z "$filter" ] || arguments+=(--filter "$filter")
+  ok=yes
+  dotnet test "$project" "${arguments[@]}" >"$log" 2>&1 || ok=no
+
+  # <Counters total="9" executed="8" passed="8" failed="0" ...>: what was not executed was skipped.
+  counters=$(grep -o '<Counters [^>]*>' "$results/$name.trx" 2>/dev/null || true)
+  read -r total executed good bad < <(sed -E 's/.*total="([0-9]+)" executed="([0-9]+)" passed="([0-9]+)" failed="([0-9]+)".*/\1 \2 \3 \4/' <<<"${counters:-total=\"0\" executed=\"0\" passed=\"0\" failed=\"0\"}")
+  if [ $ok = no ] && [ "$bad" -eq 0 ]; then
+    # The test host crashed or hung: no test says so, but one of them did it.
+    echo "FAILED $name: the test run broke off"
+    tail -n 30 "$log"
+    bad=1
+  fi
+  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + total - executed))
+
+  # What failed, with its message, up to the stack; what was skipped, with the reason.
+  awk '/^ +Failed /{show=1} /^ +(Passed|Skipped) |^Failed! /{show=0} show; /Stack Trace:/{show=2; left=6} show==2 && --left<=0 {show=0}' "$log"
+  [ "$total" -eq 0 ] || say "$name: $good passed, $bad failed, $((total - executed)) skipped in $((SECONDS - started)) s"
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
