@@ -3,7 +3,8 @@ using Edge.Local.Processes;
 namespace Edge.Local;
 
 /// <summary>The stock kubectl, where the machine has it.</summary>
-public sealed class Kubectl(string kubeconfig, TimeProvider time)
+/// <param name="options">How it is run; a local Edge marks it as its own, so that a kubectl whose starter was killed is found and ended.</param>
+public sealed class Kubectl(string kubeconfig, ToolOptions options)
 {
     public static string? Executable { get; } = Tool.OnPath("kubectl");
 
@@ -17,5 +18,5 @@ public sealed class Kubectl(string kubeconfig, TimeProvider time)
 
     private static string Required() => Executable ?? throw new ToolException("kubectl is not on PATH");
 
-    private ToolOptions Options(string input) => new(time) { Input = input };
+    private ToolOptions Options(string input) => options with { Input = input };
 }

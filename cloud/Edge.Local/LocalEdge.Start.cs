@@ -261,7 +261,7 @@ public sealed partial class LocalEdge
         => Tool.RunAsync(
             Executables.Find("edgectl"),
             arguments,
-            new ToolOptions(_options.Time) { Environment = new Dictionary<string, string> { [ProcessTable.Marker] = _directory } },
+            ToolOptions,
             cancellationToken);
 
     private static IEnumerable<string> Sets(IEnumerable<string> settings) => settings.SelectMany(setting => (string[])["--set", setting]);

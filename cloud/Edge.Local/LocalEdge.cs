@@ -46,7 +46,10 @@ public sealed partial class LocalEdge : IAsyncDisposable
     /// <summary>The API as the administrator.</summary>
     public KubeClient Client => _client ?? throw new InvalidOperationException("cloudcore is not ready");
 
-    public Kubectl Kubectl => new(Kubeconfig, _options.Time);
+    public Kubectl Kubectl => new(Kubeconfig, ToolOptions);
+
+    /// <summary>How tools are run for this Edge: marked as its own, so that the janitor ends them too.</summary>
+    public ToolOptions ToolOptions => new(_options.Time) { Environment = new Dictionary<string, string> { [ProcessTable.Marker] = _directory } };
 
     public ChildProcess? CloudCore { get; private set; }
 

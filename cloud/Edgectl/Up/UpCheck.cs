@@ -217,8 +217,8 @@ internal sealed class UpCheck(LocalEdgeOptions options)
         return double.TryParse(twin.Text("reported", "value"), CultureInfo.InvariantCulture, out var value) ? value : null;
     }
 
-    private Task<string> CtrAsync(LocalEdge edge, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
-        => Tool.RunAsync("ctr", ["--address", edge.Nodes[0].Containerd!.Socket, "--namespace", "k8s.io", .. arguments], new ToolOptions(_time), cancellationToken);
+    private static Task<string> CtrAsync(LocalEdge edge, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
+        => Tool.RunAsync("ctr", ["--address", edge.Nodes[0].Containerd!.Socket, "--namespace", "k8s.io", .. arguments], edge.ToolOptions, cancellationToken);
 
     private static string ContainerId(JsonObject pod)
         => pod.Items("status", "containerStatuses").First().Text("containerID").Replace("containerd://", "", StringComparison.Ordinal);
