@@ -132,14 +132,14 @@ internal sealed class UpCheck(LocalEdgeOptions options)
         return pod;
     }
 
-    private async Task ExpectInPodAsync(LocalEdge edge, JsonObject pod, string[] command, string expected, CancellationToken cancellationToken)
+    private static async Task ExpectInPodAsync(LocalEdge edge, JsonObject pod, string[] command, string expected, CancellationToken cancellationToken)
     {
         var output = (await CtrAsync(edge, CtrExec.Arguments($"check-{command[0]}", ContainerId(pod), command), cancellationToken)).TrimEnd('\n');
         if (output != expected)
             throw new LocalEdgeException($"'{string.Join(' ', command)}' in pod {PodName} wrote '{output}', must be '{expected}'");
     }
 
-    private async Task<string> DeletePodAsync(LocalEdge edge, JsonObject pod, CancellationToken cancellationToken)
+    private static async Task<string> DeletePodAsync(LocalEdge edge, JsonObject pod, CancellationToken cancellationToken)
     {
         if (Kubectl.Executable is null)
             await edge.Client.DeleteAsync(ResourceKind.Pod, Namespace, PodName, null, cancellationToken);
