@@ -6,17 +6,27 @@ namespace Edge.Transport;
 /// <remarks>One reader and any number of writers at a time. Once any call has thrown <see cref="LinkException"/> the link is dead.</remarks>
 public interface ILink : IAsyncDisposable
 {
+    /// <summary>True between two Edge peers (<see cref="EdgeWire"/>); false when the other side is a stock KubeEdge.</summary>
+    bool IsEdgeWire { get; }
+
     /// <summary>Sends one message; completes when the bytes were handed to the socket.</summary>
     /// <exception cref="LinkException">The link is down, or the write did not finish in time.</exception>
     ValueTask SendAsync(Message message, CancellationToken cancellationToken);
 
+    /// <summary>Sends messages in order; between Edge peers several go in one frame.</summary>
+    /// <exception cref="LinkException">As above; some of them may have gone out.</exception>
+    ValueTask SendAsync(IReadOnlyList<Message> messages, CancellationToken cancellationToken);
+
     /// <summary>The next message, or null when the peer closed the link in order. Malformed frames are reported through
-    /// <paramref name="onMalformed"/> and skipped.</summary>
+    /// <paramref name="onMalformed"/> and skipped. Holds no buffer while nothing comes.</summary>
     /// <exception cref="LinkException">The link broke, or a frame was over the size limit.</exception>
     ValueTask<Message?> ReceiveAsync(Action<string> onMalformed, CancellationToken cancellationToken);
 
     /// <summary>Tells the peer why and closes; never throws.</summary>
     ValueTask CloseAsync(string reason);
+
+    /// <summary>Cuts the connection at once, from any thread: what sends or receives fails with <see cref="LinkException"/>. Never throws.</summary>
+    void Abort();
 }
 
 /// <summary>The link failed; the message says what was being done.</summary>

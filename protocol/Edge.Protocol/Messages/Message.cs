@@ -34,6 +34,9 @@ public sealed record Message
     /// <summary>Raw UTF-8 JSON of the content; empty means null.</summary>
     public ReadOnlyMemory<byte> Content { get; init; }
 
+    /// <summary>Set by a sender whose <see cref="Content"/> goes to many links: its compressed form is then made once. Null otherwise.</summary>
+    public SharedContent? Shared { get; init; }
+
     /// <summary>Makes a new message with a fresh id.</summary>
     public static Message Create(
         TimeProvider time, string source, string group, string operation, string resource, ReadOnlyMemory<byte> content = default,

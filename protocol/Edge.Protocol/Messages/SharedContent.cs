@@ -1,0 +1,28 @@
+using System.IO.Compression;
+
+namespace Edge.Protocol.Messages;
+
+/// <summary>A content that goes to many links or is sent again: its bytes, and their compressed form, made once when first asked for. Safe for concurrent calls.</summary>
+public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
+{
+    /// <summary>Below this many bytes compression costs more than it saves.</summary>
+    public const int CompressFrom = 512;
+
+    private byte[]? _compressed;
+
+    /// <summary>The JSON value in UTF-8.</summary>
+    public ReadOnlyMemory<byte> Utf8 { get; } = utf8;
+
+    /// <summary>The zlib form (RFC 1950), or empty when it would not be smaller by an eighth.</summary>
+    public ReadOnlyMemory<byte> Compressed => _compressed ??= Compress(Utf8);
+
+    internal static byte[] Compress(ReadOnlyMemory<byte> utf8)
+    {
+        if (utf8.Length < CompressFrom)
+            return [];
+        using var output = new MemoryStream(utf8.Length / 2);
+        using (var zlib = new ZLibStream(output, CompressionLevel.Fastest, leaveOpen: true))
+            zlib.Write(utf8.Span);
+        return output.Length < utf8.Length - (utf8.Length / 8) ? output.ToArray() : [];
+    }
+}

@@ -1,0 +1,104 @@
+using System.Buffers;
+using System.Text.Json;
+
+namespace Edge.Protocol.Sync;
+
+/// <summary>What of a Kubernetes object matters to an edge, in 64 bits: two states with the same fingerprint need not be sent one after the other.</summary>
+/// <remarks>
+/// <para>Left out are <c>status</c>, <c>kind</c>, <c>apiVersion</c> and, in <c>metadata</c>, <c>resourceVersion</c>, <c>generation</c>, <c>managedFields</c> and
+/// <c>selfLink</c>: an edge writes the status itself, and the bookkeeping changes with it. A resourceVersion alone would make a node that reconnects get
+/// every pod again whose status it has reported.</para>
+/// <para>The order of keys and the escaping of strings do not count; the order of list items does.</para>
+/// </remarks>
+public static class ObjectFingerprint
+{
+    private const int DepthMax = 64;
+    private static readonly JsonReaderOptions s_reader = new() { MaxDepth = DepthMax };
+
+    private enum Level
+    {
+        Top,
+        Metadata,
+        Inner,
+    }
+
+    /// <summary>The fingerprint of one JSON object in UTF-8. False when <paramref name="utf8"/> is not one whole JSON object; never throws for bad input.</summary>
+    public static bool TryOf(ReadOnlySpan<byte> utf8, out ulong fingerprint)
+    {
+        fingerprint = 0;
+        try
+        {
+            var reader = new Utf8JsonReader(utf8, s_reader);
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+                return false;
+            fingerprint = ObjectAt(ref reader, Level.Top);
+            return !reader.Read();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    private static ulong ObjectAt(ref Utf8JsonReader reader, Level level)
+    {
+        // A sum, since the order of keys must not count; each member is mixed with its name first.
+        ulong sum = 0;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (IsLeftOut(ref reader, level))
+            {
+                reader.Skip();
+                continue;
+            }
+
+            var inner = level == Level.Top && reader.ValueTextEquals("metadata"u8) ? Level.Metadata : Level.Inner;
+            var name = Text(ref reader, 'k');
+            reader.Read();
+            sum += StableHash.Mix(name + (3 * Value(ref reader, inner)));
+        }
+
+        return StableHash.Mix(sum + 'o');
+    }
+
+    private static bool IsLeftOut(ref Utf8JsonReader reader, Level level) => level switch
+    {
+        Level.Top => reader.ValueTextEquals("status"u8) || reader.ValueTextEquals("kind"u8) || reader.ValueTextEquals("apiVersion"u8),
+        Level.Metadata => reader.ValueTextEquals("resourceVersion"u8) || reader.ValueTextEquals("generation"u8)
+            || reader.ValueTextEquals("managedFields"u8) || reader.ValueTextEquals("selfLink"u8),
+        _ => false,
+    };
+
+    private static ulong Value(ref Utf8JsonReader reader, Level level)
+    {
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.StartObject:
+                return ObjectAt(ref reader, level);
+            case JsonTokenType.StartArray:
+                ulong hash = 'a';
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                    hash = StableHash.Mix((hash * 31) + Value(ref reader, Level.Inner));
+                return hash;
+            case JsonTokenType.String:
+                return Text(ref reader, 's');
+            default:
+                return StableHash.Of(reader.ValueSpan, 'n');
+        }
+    }
+
+    private static ulong Text(ref Utf8JsonReader reader, char seed)
+    {
+        if (!reader.ValueIsEscaped)
+            return StableHash.Of(reader.ValueSpan, seed);
+        var rented = ArrayPool<byte>.Shared.Rent(reader.ValueSpan.Length);
+        try
+        {
+            return StableHash.Of(rented.AsSpan(0, reader.CopyString(rented)), seed);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(rented, clearArray: true); // it may have been part of a Secret
+        }
+    }
+}
