@@ -16,7 +16,7 @@ namespace Edge.Cloud.DeviceController;
 internal sealed class DevicePlacement
 {
     private readonly Dictionary<(string Namespace, string Name), DeviceRecord> _devices = [];
-    private readonly Dictionary<(string Namespace, string Name), JsonObject> _models = [];
+    private readonly Dictionary<(string Namespace, string Name), ObjectBody> _models = [];
     private readonly Dictionary<string, Dictionary<(string, string), DeviceRecord>> _byNode = [];
 
     /// <summary>The device as the API has it, or null.</summary>
@@ -27,7 +27,7 @@ internal sealed class DevicePlacement
     {
         if (!_byNode.TryGetValue(node, out var devices))
             yield break;
-        foreach (var model in devices.Values.Where(record => record.Sent is not null).Select(record => record.Model!).DistinctBy(model => model.Uid()))
+        foreach (var model in devices.Values.Where(record => record.Sent is not null).Select(record => record.Model!).DistinctBy(model => model.Uid))
             yield return OfModel(model, Operations.Insert);
         foreach (var record in devices.Values.Where(record => record.Sent is not null))
             yield return OfDevice(record, Operations.Insert);
@@ -51,14 +51,15 @@ internal sealed class DevicePlacement
         }
 
         var before = _models.GetValueOrDefault(id);
-        _models[id] = change.Object;
-        if (before is not null && before.ResourceVersion() == change.Object.ResourceVersion())
+        var model = new ObjectBody(change.Object);
+        _models[id] = model;
+        if (before is not null && before.Version == model.Version)
             return;
         foreach (var node in users.Where(record => record.Sent is not null).Select(record => record.Node).Distinct().ToList())
         {
-            if (before is not null && before.Uid() != change.Object.Uid())
+            if (before is not null && before.Uid != model.Uid)
                 outputs.Add(new PlacementOutput.Deliver(node, OfModel(before, Operations.Delete, isFinal: true)));
-            outputs.Add(new PlacementOutput.Deliver(node, OfModel(change.Object, Operations.Update)));
+            outputs.Add(new PlacementOutput.Deliver(node, OfModel(model, Operations.Update)));
         }
 
         foreach (var record in users)
@@ -124,15 +125,16 @@ internal sealed class DevicePlacement
             return;
         }
 
-        var problems = DeviceChecks.Check(record.Device, model);
+        var problems = DeviceChecks.Check(record.Device, model.Json);
         foreach (var problem in problems)
             outputs.Add(new PlacementOutput.Warn(record.Device, problem.Reason, problem.Text));
         var isNew = record.Sent is null;
         record.Model = model;
-        record.Sent = WithGoodDesired(record, problems);
-        record.Version = Math.Max(record.Device.Version(), model.Version());
-        if (record.Sent.At("metadata") is JsonObject metadata)
+        var sent = WithGoodDesired(record, problems);
+        record.Version = Math.Max(record.Device.Version(), model.Version);
+        if (sent.At("metadata") is JsonObject metadata)
             metadata["resourceVersion"] = record.Version.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        record.Sent = new ObjectBody(sent);
         if (isNew)
             outputs.Add(new PlacementOutput.Membership(record.Node, [record.Device], []));
         outputs.Add(new PlacementOutput.Deliver(record.Node, OfModel(model, Operations.Insert)));
@@ -179,9 +181,9 @@ internal sealed class DevicePlacement
         DropModelIfUnused(record.Node, record.Model!, outputs);
     }
 
-    private void DropModelIfUnused(string node, JsonObject model, List<PlacementOutput> outputs)
+    private void DropModelIfUnused(string node, ObjectBody model, List<PlacementOutput> outputs)
     {
-        var isUsed = _byNode.TryGetValue(node, out var devices) && devices.Values.Any(record => record.Sent is not null && record.Model!.Uid() == model.Uid());
+        var isUsed = _byNode.TryGetValue(node, out var devices) && devices.Values.Any(record => record.Sent is not null && record.Model!.Uid == model.Uid);
         if (!isUsed)
             outputs.Add(new PlacementOutput.Deliver(node, OfModel(model, Operations.Delete)));
     }
@@ -190,7 +192,7 @@ internal sealed class DevicePlacement
         => new(record.Device, DeviceChecks.ModelNotFound,
             $"DeviceModel '{record.ModelId.Name}' does not exist in namespace '{record.ModelId.Namespace}'; the device goes to node '{record.Node}' once it does");
 
-    private static DownObject OfModel(JsonObject model, string operation, bool isFinal = false)
+    private static DownObject OfModel(ObjectBody model, string operation, bool isFinal = false)
         => DownObject.Of(ResourceKind.DeviceModel, ResourceTypes.DeviceModel, operation, Sources.DeviceController, model, isFinal);
 
     private static DownObject OfDevice(DeviceRecord record, string operation, bool isFinal = false)
@@ -205,10 +207,10 @@ internal sealed class DevicePlacement
         public (string Namespace, string Name) ModelId { get; } = modelId;
 
         /// <summary>The device as the edge should have it; null while it is not sent.</summary>
-        public JsonObject? Sent { get; set; }
+        public ObjectBody? Sent { get; set; }
 
         /// <summary>The model that went with <see cref="Sent"/>; it stays what the edge has when the model is deleted here.</summary>
-        public JsonObject? Model { get; set; }
+        public ObjectBody? Model { get; set; }
 
         public long Version { get; set; }
 

@@ -12,17 +12,17 @@ internal sealed class PodPlacement
 {
     public const string EdgeRoleLabel = "node-role.kubernetes.io/edge";
 
-    private readonly Dictionary<string, JsonObject> _nodes = [];
+    private readonly Dictionary<string, ObjectBody> _nodes = [];
     private readonly Dictionary<(string Namespace, string Name), PodRecord> _pods = [];
-    private readonly Dictionary<ConfigKey, JsonObject> _configs = [];
+    private readonly Dictionary<ConfigKey, ObjectBody> _configs = [];
     private readonly Dictionary<string, Dictionary<(string, string), PodRecord>> _podsByNode = [];
     private readonly Dictionary<ConfigKey, Dictionary<string, HashSet<(string, string)>>> _users = [];
 
     public bool IsEdgeNode(string name) => _nodes.ContainsKey(name);
 
-    public JsonObject? Node(string name) => _nodes.GetValueOrDefault(name);
+    public JsonObject? Node(string name) => _nodes.GetValueOrDefault(name)?.Json;
 
-    public JsonObject? Pod(string @namespace, string name) => _pods.GetValueOrDefault((@namespace, name))?.Pod;
+    public JsonObject? Pod(string @namespace, string name) => _pods.GetValueOrDefault((@namespace, name))?.Pod.Json;
 
     /// <summary>True when a pod of the node uses the ConfigMap or Secret.</summary>
     public bool Uses(string node, ConfigKey key) => _users.TryGetValue(key, out var nodes) && nodes.ContainsKey(node);
@@ -50,12 +50,15 @@ internal sealed class PodPlacement
         var isEdge = change.Type != ChangeType.Deleted && change.Object.Label(EdgeRoleLabel) is not null;
         if (isEdge)
         {
-            _nodes[name] = change.Object;
-            outputs.Add(new PlacementOutput.Deliver(name, OfNode(change.Object, Operations.Update)));
+            var before = _nodes.GetValueOrDefault(name);
+            var node = new ObjectBody(change.Object);
+            _nodes[name] = node;
+            if (HasChanged(before, node))
+                outputs.Add(new PlacementOutput.Deliver(name, OfNode(node, Operations.Update)));
         }
         else if (_nodes.Remove(name))
         {
-            outputs.Add(new PlacementOutput.Deliver(name, OfNode(change.Object, Operations.Delete, change.Type == ChangeType.Deleted)));
+            outputs.Add(new PlacementOutput.Deliver(name, OfNode(new ObjectBody(change.Object), Operations.Delete, change.Type == ChangeType.Deleted)));
             outputs.Add(new PlacementOutput.NodeGone(name));
         }
     }
@@ -67,7 +70,7 @@ internal sealed class PodPlacement
         var node = pod.Text("spec", "nodeName");
         var before = _pods.GetValueOrDefault(id);
         // A watch that was interrupted may show a deleted and recreated pod as one change.
-        if (before is not null && (before.Node != node || before.Pod.Uid() != pod.Uid()))
+        if (before is not null && (before.Node != node || before.Pod.Uid != pod.Uid()))
         {
             Remove(id, before, before.Pod, outputs);
             before = null;
@@ -76,19 +79,19 @@ internal sealed class PodPlacement
         if (change.Type == ChangeType.Deleted)
         {
             if (before is not null)
-                Remove(id, before, pod, outputs);
+                Remove(id, before, new ObjectBody(pod), outputs);
             return;
         }
 
         if (node.Length == 0)
             return;
-        var record = new PodRecord(pod, node, PodReferences.Of(pod));
+        var record = new PodRecord(new ObjectBody(pod), node, PodReferences.Of(pod));
         _pods[id] = record;
         ByNode(node)[id] = record;
         foreach (var key in record.Uses)
             AddUser(key, node, id, outputs);
-        if (before is null || HasChanged(before.Pod, pod))
-            outputs.Add(new PlacementOutput.Deliver(node, OfPod(pod, before is null ? Operations.Insert : Operations.Update)));
+        if (HasChanged(before?.Pod, record.Pod))
+            outputs.Add(new PlacementOutput.Deliver(node, OfPod(record.Pod, before is null ? Operations.Insert : Operations.Update)));
         if (before is not null)
         {
             foreach (var key in before.Uses.Where(key => !record.Uses.Contains(key)))
@@ -101,33 +104,26 @@ internal sealed class PodPlacement
         var key = new ConfigKey(type, change.Object.Namespace(), change.Object.Name());
         var isGone = change.Type == ChangeType.Deleted;
         _configs.TryGetValue(key, out var before);
+        var config = new ObjectBody(change.Object);
         if (isGone)
             _configs.Remove(key);
         else
-            _configs[key] = change.Object;
-        if (!_users.TryGetValue(key, out var nodes))
+            _configs[key] = config;
+        if (!_users.TryGetValue(key, out var nodes) || (!isGone && !HasChanged(before, config)))
             return;
         foreach (var node in nodes.Keys)
         {
-            if (!isGone && before is not null && before.Uid() != change.Object.Uid())
+            if (!isGone && before is not null && before.Uid != config.Uid)
                 outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, before, Operations.Delete, isFinal: true)));
-            outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, change.Object, isGone ? Operations.Delete : Operations.Update, isGone)));
+            outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, isGone ? Operations.Delete : Operations.Update, isGone)));
         }
     }
 
-    // managedFields is bookkeeping of the API server; nothing at the edge reads it.
-    private static bool HasChanged(JsonObject before, JsonObject after)
-        => before.ResourceVersion() != after.ResourceVersion()
-            && !(Same(before, after, "spec") && Same(before, after, "status") && SameMetadata(before, after));
+    // A change of the status alone is the edge's own report coming back.
+    private static bool HasChanged(ObjectBody? before, ObjectBody after)
+        => before is null || before.Uid != after.Uid || (before.Version != after.Version && before.Fingerprint != after.Fingerprint);
 
-    private static bool Same(JsonObject before, JsonObject after, string key) => JsonNode.DeepEquals(before[key], after[key]);
-
-    private static bool SameMetadata(JsonObject before, JsonObject after)
-        => before["metadata"] is JsonObject a && after["metadata"] is JsonObject b
-            && a.Select(pair => pair.Key).Union(b.Select(pair => pair.Key))
-                .All(key => key is "managedFields" or "resourceVersion" or "generation" || JsonNode.DeepEquals(a[key], b[key]));
-
-    private void Remove((string, string) id, PodRecord record, JsonObject last, List<PlacementOutput> outputs)
+    private void Remove((string, string) id, PodRecord record, ObjectBody last, List<PlacementOutput> outputs)
     {
         _pods.Remove(id);
         if (_podsByNode.TryGetValue(record.Node, out var pods) && pods.Remove(id) && pods.Count == 0)
@@ -165,14 +161,14 @@ internal sealed class PodPlacement
         return pods;
     }
 
-    private static DownObject OfNode(JsonObject node, string operation, bool isFinal = false)
+    private static DownObject OfNode(ObjectBody node, string operation, bool isFinal = false)
         => DownObject.Of(ResourceKind.Node, ResourceTypes.Node, operation, Sources.EdgeController, node, isFinal);
 
-    private static DownObject OfPod(JsonObject pod, string operation)
+    private static DownObject OfPod(ObjectBody pod, string operation)
         => DownObject.Of(ResourceKind.Pod, ResourceTypes.Pod, operation, Sources.EdgeController, pod, isFinal: operation == Operations.Delete);
 
-    private static DownObject OfConfig(ConfigKey key, JsonObject config, string operation, bool isFinal = false)
+    private static DownObject OfConfig(ConfigKey key, ObjectBody config, string operation, bool isFinal = false)
         => DownObject.Of(key.Type == ResourceTypes.Secret ? ResourceKind.Secret : ResourceKind.ConfigMap, key.Type, operation, Sources.EdgeController, config, isFinal);
 
-    private sealed record PodRecord(JsonObject Pod, string Node, HashSet<ConfigKey> Uses);
+    private sealed record PodRecord(ObjectBody Pod, string Node, HashSet<ConfigKey> Uses);
 }

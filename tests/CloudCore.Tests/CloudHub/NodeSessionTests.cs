@@ -302,7 +302,7 @@ public sealed class NodeSessionTests
     }
 
     private static DownObject Object(string uid, long version, string operation, bool isFinal, string name)
-        => new($"default/configmap/{name}", operation, uid, version, Sources.EdgeController, new JsonObject(), isFinal);
+        => new($"default/configmap/{name}", operation, uid, version, Sources.EdgeController, new ObjectBody(new JsonObject()), isFinal);
 
     private void Open() => Session.Step(new SessionInput.Open(), _outputs);
 

@@ -10,19 +10,20 @@ namespace Edge.Cloud.CloudHub.Sessions;
 /// <param name="Uid">The object's uid; never empty.</param>
 /// <param name="Version">The resourceVersion as a number; a state with a lower one than a state before is stale.</param>
 /// <param name="Source">The controller that sends it, as the edge's routing wants it (kubeedge-wire §3.1, §4.2).</param>
-/// <param name="Content">The whole object with kind and apiVersion; shared, not to be changed.</param>
+/// <param name="Body">The whole object.</param>
 /// <param name="IsFinal">For a delete: the object is gone for good, so its uid cannot come back. False when the node merely no longer
 /// needs it (no pod uses the ConfigMap any more, the device moved).</param>
 internal sealed record DownObject(
-    string Resource, string Operation, string Uid, long Version, string Source, JsonObject Content, bool IsFinal = false)
+    string Resource, string Operation, string Uid, long Version, string Source, ObjectBody Body, bool IsFinal = false)
 {
     public bool IsDelete => Operation == Operations.Delete;
 
-    /// <summary>The state of <paramref name="obj"/>; kind and apiVersion are added where a list left them out.</summary>
-    public static DownObject Of(ResourceKind kind, string type, string operation, string source, JsonObject obj, bool isFinal = false, long version = 0)
+    /// <summary>The state in <paramref name="body"/>.</summary>
+    /// <param name="version">Taken where it is higher than the object's own.</param>
+    public static DownObject Of(ResourceKind kind, string type, string operation, string source, ObjectBody body, bool isFinal = false, long version = 0)
     {
-        var path = new ResourcePath(kind.Namespaced ? obj.Namespace() : ResourcePath.ClusterScope, type, obj.Name());
-        return new DownObject(path.ToString(), operation, obj.Uid(), Math.Max(version, obj.Version()), source, WithKind(kind, obj), isFinal);
+        var path = new ResourcePath(kind.Namespaced ? body.Json.Namespace() : ResourcePath.ClusterScope, type, body.Json.Name());
+        return new DownObject(path.ToString(), operation, body.Uid, Math.Max(version, body.Version), source, body, isFinal);
     }
 
     /// <summary>The delete of an object of which only the identity is known.</summary>
@@ -42,17 +43,7 @@ internal sealed record DownObject(
             content["apiVersion"] = kind.ApiVersion;
         }
 
-        return new DownObject(resource, Operations.Delete, uid, version, source, content, IsFinal: true);
-    }
-
-    private static JsonObject WithKind(ResourceKind kind, JsonObject obj)
-    {
-        if (obj.Kind().Length > 0 && obj.ApiVersion().Length > 0)
-            return obj;
-        var whole = obj.DeepClone().AsObject();
-        whole["kind"] = kind.Kind;
-        whole["apiVersion"] = kind.ApiVersion;
-        return whole;
+        return new DownObject(resource, Operations.Delete, uid, version, source, new ObjectBody(content), IsFinal: true);
     }
 }
 

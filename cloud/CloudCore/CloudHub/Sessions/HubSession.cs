@@ -309,10 +309,13 @@ internal sealed class HubSession : IDisposable
     }
 
     private Message MessageOf(SessionOutput.SendObject send)
-        => Message.Create(
-            _time, send.Object.Source, Groups.Resource, send.Object.Operation, send.Object.Resource, JsonBytes.Of(send.Object.Content),
+    {
+        var content = send.Object.Body.Content;
+        return Message.Create(
+            _time, send.Object.Source, Groups.Resource, send.Object.Operation, send.Object.Resource, content.Utf8,
             send.Object.Version > 0 ? send.Object.Version.ToString(System.Globalization.CultureInfo.InvariantCulture) : "")
-            with { Id = send.MessageId };
+            with { Id = send.MessageId, Shared = content };
+    }
 
     private static string Shorten(ReadOnlyMemory<byte> content)
     {
