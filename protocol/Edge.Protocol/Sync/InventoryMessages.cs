@@ -32,6 +32,10 @@ public static class InventoryMessages
     public const string DigestResource = "node/inventory";
     public const string PartResource = "node/inventory/objects";
 
+    /// <summary>In <see cref="Message.Destination"/> of an object sent because its fingerprint differs although the edge's version is not lower: the edge takes it whatever
+    /// its version is. It happens after the cluster was restored from an older backup.</summary>
+    public const string RepairDestination = "repair";
+
     /// <summary>Largest content of a part, bytes: about 100,000 objects.</summary>
     public const int PartSizeMax = 12 * 1024 * 1024;
 

@@ -16,6 +16,9 @@ namespace Edge.Cloud.CloudHub.Sessions;
 internal sealed record DownObject(
     string Resource, string Operation, string Uid, long Version, string Source, ObjectBody Body, bool IsFinal = false)
 {
+    /// <summary>True when the edge must take this state although the version that it has is not lower (the cluster was restored from an older backup).</summary>
+    public bool IsRepair { get; init; }
+
     public bool IsDelete => Operation == Operations.Delete;
 
     /// <summary>The state in <paramref name="body"/>.</summary>

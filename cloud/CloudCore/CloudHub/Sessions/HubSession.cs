@@ -17,6 +17,9 @@ internal enum SessionEndReason
     QueueFull,
     Stopping,
     Failed,
+
+    /// <summary>The node connected to another CloudCore.</summary>
+    Moved,
 }
 
 /// <summary>Times of a session.</summary>
@@ -79,6 +82,9 @@ internal sealed class HubSession : IDisposable
     }
 
     public string Node { get; }
+
+    /// <summary>False for a stock KubeEdge edge.</summary>
+    public bool IsEdgeWire => _link.IsEdgeWire;
 
     public SessionEndReason EndReason => (SessionEndReason)Volatile.Read(ref _endReason);
 
@@ -159,6 +165,7 @@ internal sealed class HubSession : IDisposable
         SessionEndReason.Replaced => "the node connected again",
         SessionEndReason.QueueFull => "too many objects wait for this node",
         SessionEndReason.Failed => "cloudcore met a defect",
+        SessionEndReason.Moved => "the node connected to another cloudcore",
         SessionEndReason.Stopping => "cloudcore is stopping",
         _ => "closed",
     };
