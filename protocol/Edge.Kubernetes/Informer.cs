@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
+using Edge.Common;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Kubernetes;
@@ -50,6 +51,19 @@ public sealed partial class Informer : IAsyncDisposable
     /// <summary>What to keep of each object, to save memory; applied before caching and delivery. Metadata's name, namespace, uid and
     /// resourceVersion must survive. Null keeps all.</summary>
     public Func<JsonObject, JsonObject>? Transform { get; init; }
+
+    /// <summary>What to cache of each object where the handler keeps what it needs itself; the handler still gets the whole. Metadata's name, namespace, uid and resourceVersion must survive.
+    /// <see cref="Get"/>, <see cref="List"/>, <see cref="ObjectChange.Old"/> and an object that went unseen then have only that. Null caches all.</summary>
+    public Func<JsonObject, JsonObject>? Cached { get; init; }
+
+    /// <summary>For <see cref="Cached"/>: the identity of an object and nothing else.</summary>
+    public static JsonObject Identity(JsonObject obj)
+    {
+        var metadata = new JsonObject { ["name"] = obj.Name(), ["uid"] = obj.Uid(), ["resourceVersion"] = obj.ResourceVersion() };
+        if (obj.Namespace() is { Length: > 0 } @namespace)
+            metadata["namespace"] = @namespace;
+        return new JsonObject { ["apiVersion"] = obj.ApiVersion(), ["kind"] = obj.Kind(), ["metadata"] = metadata };
+    }
 
     public ResourceKind Kind => _kind;
 
@@ -131,9 +145,8 @@ public sealed partial class Informer : IAsyncDisposable
             await PutAsync(item, token);
         }
 
-        // The last state known is all there is of what went while nobody watched.
         foreach (var key in gone)
-            await RemoveAsync(key, null, token);
+            await RemoveAsync(key, null, list.ResourceVersion, token);
         _resourceVersion = list.ResourceVersion;
         _synced.TrySetResult();
     }
@@ -153,7 +166,7 @@ public sealed partial class Informer : IAsyncDisposable
                     await PutAsync(obj, token);
                     break;
                 case WatchEventType.Deleted:
-                    await RemoveAsync((obj.Namespace(), obj.Name()), obj, token);
+                    await RemoveAsync((obj.Namespace(), obj.Name()), obj, "", token);
                     break;
             }
 
@@ -176,21 +189,36 @@ public sealed partial class Informer : IAsyncDisposable
         if (old is not null && old.Uid() != obj.Uid())
         {
             // Deleted and made anew while nobody watched: two objects, so two changes.
-            await RemoveAsync(key, null, token);
+            await RemoveAsync(key, null, obj.ResourceVersion(), token);
             old = null;
         }
 
         if (old is not null && old.ResourceVersion() == obj.ResourceVersion() && obj.ResourceVersion().Length > 0)
             return;
-        _cache[key] = obj;
+        _cache[key] = Cached?.Invoke(obj) ?? obj;
         await DeliverAsync(new ObjectChange(old is null ? ChangeType.Added : ChangeType.Updated, obj, old), token);
     }
 
-    private async ValueTask RemoveAsync((string Namespace, string Name) key, JsonObject? last, CancellationToken token)
+    // Of what went while nobody watched (no last state) the state known before is all there is. It is deleted as of the version at which that was seen, as a watch
+    // would have told it: whoever orders by versions must not take a later state, read from the API meanwhile, for newer than the delete.
+    private async ValueTask RemoveAsync((string Namespace, string Name) key, JsonObject? last, string asOf, CancellationToken token)
     {
         if (!_cache.TryRemove(key, out var old))
             return;
-        last = last is null ? old : Transform?.Invoke(last) ?? last;
+        if (last is not null)
+        {
+            last = Transform?.Invoke(last) ?? last;
+        }
+        else
+        {
+            last = old;
+            if (asOf.Length > 0)
+            {
+                last = old.DeepClone().AsObject();
+                last.Child("metadata")["resourceVersion"] = asOf;
+            }
+        }
+
         await DeliverAsync(new ObjectChange(ChangeType.Deleted, last, old), token);
     }
 
@@ -209,11 +237,7 @@ public sealed partial class Informer : IAsyncDisposable
     private async Task BackOffAsync(CancellationToken token)
     {
         _failures++;
-        TimeSpan wait;
-        lock (_random)
-        {
-            wait = Backoff.FullJitter(_failures, s_backoffMin, s_backoffMax, _random);
-        }
+        var wait = Backoff.FullJitter(_failures, s_backoffMin, s_backoffMax, _random);
 
         await Task.Delay(wait, _time, token);
     }

@@ -17,6 +17,8 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     public static readonly ResourceKind Device = new("devices.kubeedge.io", "v1beta1", "devices", "Device", true);
     public static readonly ResourceKind DeviceModel = new("devices.kubeedge.io", "v1beta1", "devicemodels", "DeviceModel", true);
     public static readonly ResourceKind DeviceStatus = new("devices.kubeedge.io", "v1beta1", "devicestatuses", "DeviceStatus", true);
+    public static readonly ResourceKind ObjectSync = new("reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs", "ObjectSync", true);
+    public static readonly ResourceKind ClusterObjectSync = new("reliablesyncs.kubeedge.io", "v1alpha1", "clusterobjectsyncs", "ClusterObjectSync", false);
 
     /// <summary><c>v1</c>, or <c>group/version</c>.</summary>
     public string ApiVersion => Group.Length == 0 ? Version : $"{Group}/{Version}";

@@ -9,6 +9,9 @@ public interface ILink : IAsyncDisposable
     /// <summary>True between two Edge peers (<see cref="EdgeWire"/>); false when the other side is a stock KubeEdge.</summary>
     bool IsEdgeWire { get; }
 
+    /// <summary>When bytes last came, in the middle of a message too: <see cref="TimeProvider.GetTimestamp"/> of the link's clock. Before the first: when the link was made.</summary>
+    long HeardAt { get; }
+
     /// <summary>Sends one message; completes when the bytes were handed to the socket.</summary>
     /// <exception cref="LinkException">The link is down, or the write did not finish in time.</exception>
     ValueTask SendAsync(Message message, CancellationToken cancellationToken);

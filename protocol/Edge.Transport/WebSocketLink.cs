@@ -19,10 +19,15 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
 
     private readonly SemaphoreSlim _writing = new(1, 1);
 
-    // Messages of a frame that were not asked for yet; null while there are none.
-    private Queue<Message>? _received;
+    // A frame whose records were not all asked for yet, and where the next one begins; null while there is none. Records are read one at a time, so that a frame
+    // of small records that inflate to large ones never takes more than one of those in memory.
+    private PooledBuffer? _frame;
+    private int _next;
+    private long _heardAt = time.GetTimestamp();
 
     public bool IsEdgeWire => isEdgeWire;
+
+    public long HeardAt => Volatile.Read(ref _heardAt);
 
     public async ValueTask SendAsync(Message message, CancellationToken cancellationToken)
     {
@@ -53,15 +58,12 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
         {
             while (true)
             {
-                if (_received is not null)
-                {
-                    if (_received.TryDequeue(out var next))
-                        return next;
-                    _received = null;
-                }
+                if (_frame is not null && NextRecord(onMalformed) is { } next)
+                    return next;
 
                 // Waits without a buffer; only when something is there is one rented.
                 var waited = await socket.ReceiveAsync(Memory<byte>.Empty, cancellationToken);
+                Heard();
                 if (waited.MessageType == WebSocketMessageType.Close)
                     return null;
                 if (waited.EndOfMessage)
@@ -70,27 +72,22 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
                     continue;
                 }
 
-                using var buffer = new PooledBuffer(4096);
-                ValueWebSocketReceiveResult result;
-                do
+                if (await ReadFrameAsync(cancellationToken) is not { } frame)
+                    return null;
+                if (frame.IsCompact)
                 {
-                    result = await socket.ReceiveAsync(buffer.GetMemory(2048), cancellationToken);
-                    if (result.MessageType == WebSocketMessageType.Close)
-                        return null;
-                    buffer.Advance(result.Count);
-                    if (buffer.Count > FrameMax)
-                        throw new LinkException($"the peer sent a frame over the limit of {FrameMax} bytes");
+                    (_frame, _next) = (frame.Bytes, 0);
+                    continue;
                 }
-                while (!result.EndOfMessage);
 
-                var isCompact = isEdgeWire && result.MessageType == WebSocketMessageType.Binary;
-                if ((isCompact ? ReadFrame(buffer.Written.Span, onMalformed) : ReadText(buffer.Written, onMalformed)) is { } message)
+                using var text = frame.Bytes;
+                if (ReadText(text.Written, onMalformed) is { } message)
                     return message;
             }
         }
-        catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception e) when (IsBroken(e, cancellationToken))
         {
-            throw new LinkException($"the link broke while receiving: {e.Message}", e);
+            throw new LinkException($"the link broke while receiving: {Explain(e)}", e);
         }
     }
 
@@ -146,11 +143,19 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
         {
             throw new LinkException($"a write of {frame.Length} bytes did not finish within {writeDeadline.TotalSeconds:0.#} s");
         }
-        catch (Exception e) when (e is WebSocketException or IOException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception e) when (IsBroken(e, until))
         {
-            throw new LinkException($"the link broke while sending: {e.Message}", e);
+            throw new LinkException($"the link broke while sending: {Explain(e)}", e);
         }
     }
+
+    // A socket that is aborted ends its calls as cancelled, although nobody cancelled them.
+    private static bool IsBroken(Exception e, CancellationToken cancellationToken)
+        => e is WebSocketException or IOException or ObjectDisposedException or InvalidOperationException
+            || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
+
+    // Outermost says "Aborted" or "an exception occurred"; innermost, which errno. Both are short.
+    private static string Explain(Exception e) => e.InnerException is null ? e.Message : $"{e.Message}: {e.GetBaseException().Message}";
 
     private static Message? ReadText(ReadOnlyMemory<byte> frame, Action<string> onMalformed)
     {
@@ -161,23 +166,54 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
         return null;
     }
 
-    private Message? ReadFrame(ReadOnlySpan<byte> frame, Action<string> onMalformed)
+    // Null when the peer closes.
+    private async ValueTask<(PooledBuffer Bytes, bool IsCompact)?> ReadFrameAsync(CancellationToken cancellationToken)
     {
-        Message? first = null;
-        while (!frame.IsEmpty)
+        var buffer = new PooledBuffer(4096);
+        try
         {
-            if (!CompactCodec.TryRead(ref frame, out var message, out var error))
+            while (true)
             {
-                onMalformed(error);
-                break;
+                var result = await socket.ReceiveAsync(buffer.GetMemory(2048), cancellationToken);
+                Heard();
+                if (result.MessageType == WebSocketMessageType.Close)
+                    break;
+                buffer.Advance(result.Count);
+                if (buffer.Count > FrameMax)
+                    throw new LinkException($"the peer sent a frame over the limit of {FrameMax} bytes");
+                if (result.EndOfMessage)
+                    return (buffer, isEdgeWire && result.MessageType == WebSocketMessageType.Binary);
             }
-
-            if (first is null)
-                first = message;
-            else
-                (_received ??= new Queue<Message>()).Enqueue(message);
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
         }
 
-        return first;
+        buffer.Dispose();
+        return null;
     }
+
+    // Null, with the frame given back, when it has no more.
+    private Message? NextRecord(Action<string> onMalformed)
+    {
+        var rest = _frame!.Written.Span[_next..];
+        if (!rest.IsEmpty)
+        {
+            if (CompactCodec.TryRead(ref rest, out var message, out var error))
+            {
+                _next = _frame.Count - rest.Length;
+                return message;
+            }
+
+            onMalformed(error);
+        }
+
+        _frame.Dispose();
+        _frame = null;
+        return null;
+    }
+
+    private void Heard() => Volatile.Write(ref _heardAt, time.GetTimestamp());
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Threading.Channels;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Edge.Common.Storage;
 
@@ -35,6 +36,11 @@ public sealed class SqliteDatabase : IAsyncDisposable
     private readonly string _connectionText;
     private readonly System.Collections.Concurrent.ConcurrentBag<SqliteConnection> _readers = [];
     private readonly Task _loop;
+    private readonly RawStatement _begin;
+    private readonly RawStatement _commit;
+    private readonly RawStatement _savepoint;
+    private readonly RawStatement _rollbackTo;
+    private readonly RawStatement _release;
     private bool _disposed;
 
     private SqliteDatabase(string path, SqliteConnection writer, string connectionText, string? corruptBackup)
@@ -43,6 +49,11 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _writer = writer;
         _connectionText = connectionText;
         CorruptBackup = corruptBackup;
+        _begin = new RawStatement(writer, "BEGIN IMMEDIATE");
+        _commit = new RawStatement(writer, "COMMIT");
+        _savepoint = new RawStatement(writer, "SAVEPOINT job");
+        _rollbackTo = new RawStatement(writer, "ROLLBACK TO job");
+        _release = new RawStatement(writer, "RELEASE job");
         _loop = Task.Factory.StartNew(RunAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }
 
@@ -102,6 +113,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
     /// <summary>Runs <paramref name="work"/> on the writer connection and completes after its commit. Waits while the queue is full.</summary>
     /// <remarks>The work runs on the writer's thread: it must not block or wait. What it throws is thrown here, and its changes are undone.</remarks>
+    /// <exception cref="StoreException">SQLite refused it: the disk is full or read-only, or the SQL is wrong.</exception>
     public async ValueTask<T> WriteAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken = default)
     {
         var job = new Job<T>(work);
@@ -153,6 +165,8 @@ public sealed class SqliteDatabase : IAsyncDisposable
         await _loop;
         while (_readers.TryTake(out var reader))
             await reader.DisposeAsync();
+        foreach (var statement in (RawStatement[])[_begin, _commit, _savepoint, _rollbackTo, _release])
+            statement.Dispose();
         await _writer.DisposeAsync();
     }
 
@@ -166,14 +180,16 @@ public sealed class SqliteDatabase : IAsyncDisposable
                 batch.Add(job);
             try
             {
-                Execute(_writer, "BEGIN IMMEDIATE");
+                _begin.Run();
                 foreach (var job in batch)
                 {
-                    Execute(_writer, "SAVEPOINT job");
-                    Execute(_writer, job.Run(_writer) ? "RELEASE job" : "ROLLBACK TO job; RELEASE job");
+                    _savepoint.Run();
+                    if (!job.Run(_writer))
+                        _rollbackTo.Run();
+                    _release.Run();
                 }
 
-                Execute(_writer, "COMMIT");
+                _commit.Run();
             }
             catch (SqliteException e)
             {
@@ -195,9 +211,10 @@ public sealed class SqliteDatabase : IAsyncDisposable
         {
             Execute(_writer, "ROLLBACK");
         }
-        catch (SqliteException e) when (e.SqliteErrorCode == 1)
+        catch (SqliteException)
         {
-            // "no transaction is active": SQLite has rolled back by itself.
+            // Mostly "no transaction is active": SQLite has rolled back by itself. If the disk fails even for this, the next batch fails and tries again; the writer
+            // must not end over it, since every later write would wait for ever.
         }
     }
 
@@ -224,6 +241,40 @@ public sealed class SqliteDatabase : IAsyncDisposable
         return command.ExecuteScalar();
     }
 
+    // Two of these run round each write, so they go past ADO.NET to the statement itself.
+    private sealed class RawStatement : IDisposable
+    {
+        private readonly sqlite3 _connection;
+        private readonly sqlite3_stmt _statement;
+
+        public RawStatement(SqliteConnection connection, string sql)
+        {
+            _connection = connection.Handle!;
+            SqliteException.ThrowExceptionForRC(raw.sqlite3_prepare_v2(_connection, sql, out _statement), _connection);
+        }
+
+        public void Run()
+        {
+            var code = raw.sqlite3_step(_statement);
+            // The text of the error is the connection's until the next call.
+            if (code != raw.SQLITE_DONE)
+            {
+                try
+                {
+                    SqliteException.ThrowExceptionForRC(code, _connection);
+                }
+                finally
+                {
+                    _ = raw.sqlite3_reset(_statement);
+                }
+            }
+
+            _ = raw.sqlite3_reset(_statement);
+        }
+
+        public void Dispose() => _statement.Dispose();
+    }
+
     private abstract class Job
     {
         public abstract bool Run(SqliteConnection connection);
@@ -247,6 +298,11 @@ public sealed class SqliteDatabase : IAsyncDisposable
             {
                 _result = work(connection);
                 return true;
+            }
+            catch (SqliteException e)
+            {
+                _error = new StoreException($"writing to {connection.DataSource} failed: {e.Message}", e);
+                return false;
             }
             catch (Exception e) when (e is not UnreachableException)
             {

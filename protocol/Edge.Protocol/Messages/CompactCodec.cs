@@ -39,7 +39,8 @@ public static class CompactCodec
         Operations.Response, Operations.Error, Operations.Keepalive, Operations.Get,
     ];
 
-    private static readonly Dictionary<string, byte> s_codes = s_words.Select((word, i) => (word, i)).Where(one => one.i > 0).ToDictionary(one => one.word, one => (byte)one.i);
+    // "meta" and "twin" are words of sources and of groups: the first place is written, both are read.
+    private static readonly Dictionary<string, byte> s_codes = s_words.Select((word, i) => (word, i)).Where(one => one.i > 0).DistinctBy(one => one.word).ToDictionary(one => one.word, one => (byte)one.i);
 
     /// <summary>Appends one message to <paramref name="output"/>. Contents of <see cref="SharedContent.CompressFrom"/> bytes and more are compressed where that helps.</summary>
     public static void Write(Message message, IBufferWriter<byte> output)
@@ -77,17 +78,17 @@ public static class CompactCodec
         head[0] = MessageKind;
         head[1] = (byte)flags;
         output.Advance(2);
-        WriteId(output, message.Id, id, flags.HasFlag(Has.UuidId));
-        if (flags.HasFlag(Has.Parent))
-            WriteId(output, message.ParentId, parent, flags.HasFlag(Has.UuidParent));
+        WriteId(output, message.Id, id, (flags & Has.UuidId) != 0);
+        if ((flags & Has.Parent) != 0)
+            WriteId(output, message.ParentId, parent, (flags & Has.UuidParent) != 0);
         WriteNumber(output, (ulong)((message.TimestampMs << 1) ^ (message.TimestampMs >> 63)));
-        if (flags.HasFlag(Has.Version))
+        if ((flags & Has.Version) != 0)
             WriteText(output, message.ResourceVersion);
         WriteWord(output, message.Source);
         WriteWord(output, message.Group);
         WriteWord(output, message.Operation);
         WriteText(output, message.Resource);
-        if (flags.HasFlag(Has.Rare))
+        if ((flags & Has.Rare) != 0)
         {
             WriteText(output, message.Destination);
             WriteNumber(output, message.Sync ? 1UL : 0);
@@ -95,9 +96,9 @@ public static class CompactCodec
 
         if ((flags & (Has.NoContent | Has.OkContent)) != 0)
             return;
-        if (flags.HasFlag(Has.Compressed))
+        if ((flags & Has.Compressed) != 0)
             WriteNumber(output, (ulong)message.Content.Length);
-        var content = flags.HasFlag(Has.Compressed) ? compressed : message.Content;
+        var content = (flags & Has.Compressed) != 0 ? compressed : message.Content;
         WriteNumber(output, (ulong)content.Length);
         output.Write(content.Span);
     }
@@ -124,17 +125,17 @@ public static class CompactCodec
         }
 
         var flags = (Has)reader.Byte();
-        var id = reader.Id(flags.HasFlag(Has.UuidId));
-        var parent = flags.HasFlag(Has.Parent) ? reader.Id(flags.HasFlag(Has.UuidParent)) : "";
+        var id = reader.Id((flags & Has.UuidId) != 0);
+        var parent = (flags & Has.Parent) != 0 ? reader.Id((flags & Has.UuidParent) != 0) : "";
         var zigzag = reader.Number();
-        var version = flags.HasFlag(Has.Version) ? reader.Text() : "";
+        var version = (flags & Has.Version) != 0 ? reader.Text() : "";
         var source = reader.Word();
         var group = reader.Word();
         var operation = reader.Word();
         var resource = reader.Text();
         var destination = "";
         var sync = false;
-        if (flags.HasFlag(Has.Rare))
+        if ((flags & Has.Rare) != 0)
         {
             destination = reader.Text();
             sync = reader.Number() == 1;
@@ -142,16 +143,16 @@ public static class CompactCodec
 
         ReadOnlyMemory<byte> content = default;
         var problem = "";
-        if (flags.HasFlag(Has.OkContent))
+        if ((flags & Has.OkContent) != 0)
             content = MessageCodec.Ok;
-        else if (!flags.HasFlag(Has.NoContent))
+        else if ((flags & Has.NoContent) == 0)
         {
-            var whole = flags.HasFlag(Has.Compressed) ? reader.Number() : 0;
+            var whole = (flags & Has.Compressed) != 0 ? reader.Number() : 0;
             var bytes = reader.Bytes();
             if (whole > MessageLimits.MessageSizeMax)
                 problem = $"a content of {whole} bytes is over the limit of {MessageLimits.MessageSizeMax}";
             else if (!reader.Failed)
-                content = flags.HasFlag(Has.Compressed) ? Inflate(bytes, (int)whole, ref problem) : bytes.ToArray();
+                content = (flags & Has.Compressed) != 0 ? Inflate(bytes, (int)whole, ref problem) : bytes.ToArray();
         }
 
         error = reader.Failed ? $"the record ends early, or a length in it is over what is there ({frame.Length} bytes)"
@@ -196,7 +197,7 @@ public static class CompactCodec
             if (zlib.ReadAtLeast(content, whole, throwOnEndOfStream: false) != whole || zlib.ReadByte() >= 0)
                 problem = $"the compressed content does not have the {whole} bytes it names";
         }
-        catch (InvalidDataException e)
+        catch (Exception e) when (e is InvalidDataException or IOException) // the latter where it asks for a preset dictionary
         {
             problem = $"the compressed content is malformed: {e.Message}";
         }

@@ -60,6 +60,13 @@ public static class MessageCodec
             return false;
         }
 
+        // RFC 6455 §8.1 asks for UTF-8 in text frames; and what reads the content must not meet a broken string then.
+        if (!JsonText.IsUnicode(utf8.Span))
+        {
+            error = "malformed message: it is not valid Unicode";
+            return false;
+        }
+
         try
         {
             var reader = new Utf8JsonReader(utf8.Span, s_reader);
@@ -127,14 +134,21 @@ public static class MessageCodec
     }
 
     /// <summary>The document in <paramref name="content"/>: a JSON string is unwrapped to the bytes of its text, as Go readers do,
-    /// anything else is returned as it stands. Patches and device states travel as JSON inside a string (kubeedge-wire §1.3).</summary>
+    /// anything else, and what is no whole string, is returned as it stands. Patches and device states travel as JSON inside a string (kubeedge-wire §1.3).</summary>
     public static ReadOnlyMemory<byte> Unwrap(ReadOnlyMemory<byte> content)
     {
         if (content.IsEmpty || content.Span[0] != (byte)'"')
             return content;
-        var reader = new Utf8JsonReader(content.Span);
-        reader.Read();
-        return Encoding.UTF8.GetBytes(reader.GetString()!);
+        try
+        {
+            var reader = new Utf8JsonReader(content.Span);
+            reader.Read();
+            return Encoding.UTF8.GetBytes(reader.GetString()!);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return content;
+        }
     }
 
     private static Message ReadHeader(ref Utf8JsonReader reader, Message message)

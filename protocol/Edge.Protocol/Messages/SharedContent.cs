@@ -8,13 +8,24 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
     /// <summary>Below this many bytes compression costs more than it saves.</summary>
     public const int CompressFrom = 512;
 
-    private byte[]? _compressed;
+    // Weak: it is there while nodes are being sent it, and not for as long as the object lives.
+    private WeakReference<byte[]>? _compressed;
 
     /// <summary>The JSON value in UTF-8.</summary>
     public ReadOnlyMemory<byte> Utf8 { get; } = utf8;
 
     /// <summary>The zlib form (RFC 1950), or empty when it would not be smaller by an eighth.</summary>
-    public ReadOnlyMemory<byte> Compressed => _compressed ??= Compress(Utf8);
+    public ReadOnlyMemory<byte> Compressed
+    {
+        get
+        {
+            if (_compressed is not null && _compressed.TryGetTarget(out var made))
+                return made;
+            made = Compress(Utf8);
+            _compressed = new WeakReference<byte[]>(made);
+            return made;
+        }
+    }
 
     internal static byte[] Compress(ReadOnlyMemory<byte> utf8)
     {
