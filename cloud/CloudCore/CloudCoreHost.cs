@@ -1,12 +1,12 @@
 using System.Net;
 using System.Net.NetworkInformation;
 using System.Net.Sockets;
-using System.Security.Cryptography.X509Certificates;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
+using Edge.Cloud.Leadership;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
@@ -23,34 +23,37 @@ public sealed class CloudCoreHost : IAsyncDisposable
     private static readonly TimeSpan s_cachesWithin = TimeSpan.FromSeconds(30);
 
     private readonly TimeProvider _time;
-    private readonly CertificateAuthority _authority;
-    private readonly X509Certificate2 _serverCertificate;
+    private readonly HubCertificates _certificates;
+    private readonly LeaderLease _lease;
     private readonly List<Informer> _informers;
     private readonly EventRecorder _events;
     private readonly DeviceStatusWriter _statuses;
+    private readonly NodeSync _sync;
     private readonly Hub _hub;
+    private readonly HubListener? _listener;
     private readonly HubServer _server;
-    private readonly CancellationTokenSource _stop = new();
-    private readonly Task _tokens;
+    private readonly Task _duties;
 
     private CloudCoreHost(
-        TimeProvider time, CertificateAuthority authority, X509Certificate2 serverCertificate, List<Informer> informers, EventRecorder events,
-        DeviceStatusWriter statuses, Hub hub, HubServer server, HubMetrics metrics, Func<CancellationToken, Task> keepToken)
+        TimeProvider time, HubCertificates certificates, LeaderLease lease, Task duties, List<Informer> informers, EventRecorder events,
+        DeviceStatusWriter statuses, NodeSync sync, Hub hub, HubListener? listener, HubServer server, HubMetrics metrics)
     {
         _time = time;
-        _authority = authority;
-        _serverCertificate = serverCertificate;
+        _certificates = certificates;
+        _lease = lease;
+        _duties = duties;
         _informers = informers;
         _events = events;
         _statuses = statuses;
+        _sync = sync;
         _hub = hub;
+        _listener = listener;
         _server = server;
         Metrics = metrics;
-        _tokens = keepToken(_stop.Token);
     }
 
     /// <summary>The port edges connect to (WebSocket); 0 when switched off.</summary>
-    public int WebSocketPort => _server.WebSocketPort;
+    public int WebSocketPort => _listener?.Port ?? 0;
 
     /// <summary>The port nodes enrol at (HTTPS); 0 when switched off.</summary>
     public int HttpsPort => _server.HttpsPort;
@@ -69,44 +72,59 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var logger = loggers.CreateLogger("Edge.Cloud.CloudHub");
         var advertised = options.AdvertiseAddresses.Count > 0 ? options.AdvertiseAddresses : [.. OwnAddresses()];
         var store = new CertificateStore(kube, time);
-        var authority = await store.LoadAuthorityAsync(options.CaFile, options.CaKeyFile, cancellationToken);
-        var serverCertificate = await store.LoadServerAsync(authority, CertificateStore.Hosts(advertised, options.DnsNames), cancellationToken);
-        await store.RefreshTokenAsync(authority, options.TokenRefresh * 2, cancellationToken);
+        var certificates = await HubCertificates.StartAsync(
+            store, options.CaFile, options.CaKeyFile, CertificateStore.Hosts(advertised, options.DnsNames), time, new Random(random.Next()), logger, cancellationToken);
+        // Before anything else may need it; from then on the leader keeps it.
+        await store.RefreshTokenAsync(certificates.Authorities, options.TokenRefresh * 2, cancellationToken);
         await CertificateStore.EnsureNamespaceAsync(kube, "kube-node-lease", cancellationToken);
 
-        var metrics = new HubMetrics();
+        var metrics = new HubMetrics { FormerCaClients = () => certificates.AcceptedByFormer };
         var events = new EventRecorder(kube, time, metrics, loggers.CreateLogger("Edge.Cloud.Events"));
-        var sync = new NodeSync(kube, time, events, loggers.CreateLogger("Edge.Cloud.SyncController"));
+        var sync = new NodeSync(kube, time, new Random(random.Next()), events, metrics, loggers.CreateLogger("Edge.Cloud.SyncController"));
         var deviceLogger = loggers.CreateLogger("Edge.Cloud.DeviceController");
         var statuses = new DeviceStatusWriter(kube, time, new Random(random.Next()), metrics, deviceLogger);
         var informers = new List<Informer>();
+        HubListener? listener = null;
         HubServer? server = null;
-        var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", loggers.CreateLogger("Edge.Cloud.EdgeController"));
-        var hub = new Hub(options, sync, requests, new DeviceReports(sync, statuses, time, deviceLogger), time, metrics, logger);
+        var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
+        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger));
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
-            StartInformers(informers, kube, sync, statuses, time, random, loggers);
+            StartInformers(informers, kube, sync, statuses, certificates, time, random, loggers);
             await WaitForCachesAsync(informers, time, cancellationToken);
-            metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting);
-            var enrolment = new Enrolment(authority, kube, options.NodeCertificateLifetime, time, logger);
-            server = await HubServer.StartAsync(
-                options, authority, serverCertificate, hub.ServeAsync, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
-            return new CloudCoreHost(
-                time, authority, serverCertificate, informers, events, statuses, hub, server, metrics,
-                token => KeepTokenAsync(store, authority, options.TokenRefresh, time, logger, token));
+            sync.CachesFilled();
+            if (options.WebSocket.IsEnabled)
+                listener = HubListener.Open(
+                    options.WebSocket, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits { PerSecond = options.ConnectionsPerSecond }, time, metrics, logger);
+            var admissions = listener;
+            metrics.WaitingSyncRecords = () => sync.WaitingRecords;
+            metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
+            var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
+            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
+            var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
+            sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}"));
+            listener?.Serve();
+            var lease = new LeaderLease(
+                kube, $"{Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"));
+            var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
+            var running = Task.WhenAll(
+                lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync));
+            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, server, metrics);
         }
         catch
         {
             if (server is not null)
                 await server.DisposeAsync();
+            if (listener is not null)
+                await listener.DisposeAsync();
             foreach (var informer in informers)
                 await informer.DisposeAsync();
             await statuses.DisposeAsync();
+            await sync.DisposeAsync();
             await events.DisposeAsync();
             hub.Dispose();
-            serverCertificate.Dispose();
-            authority.Dispose();
+            await certificates.DisposeAsync();
             throw;
         }
     }
@@ -114,32 +132,42 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>Stops: ends the sessions, closes the ports, then the controllers. Done within about 4 s.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _stop.CancelAsync();
-        await _tokens;
+        await _lease.DisposeAsync();
+        await _duties;
+        if (_listener is not null)
+            await _listener.StopAsync();
         await _hub.StopAsync();
+        if (_listener is not null)
+        {
+            await _listener.StopAsync(s_stopWithin);
+            await _listener.DisposeAsync();
+        }
+
         await _server.StopAsync(s_stopWithin, _time);
         await _server.DisposeAsync();
         foreach (var informer in _informers)
             await informer.DisposeAsync();
         await _statuses.DisposeAsync();
+        await _sync.DisposeAsync();
         await _events.DisposeAsync();
         _hub.Dispose();
-        _serverCertificate.Dispose();
-        _authority.Dispose();
-        _stop.Dispose();
+        await _certificates.DisposeAsync();
     }
 
     private static void StartInformers(
-        List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, TimeProvider time, Random random, ILoggerFactory loggers)
+        List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, HubCertificates certificates, TimeProvider time, Random random,
+        ILoggerFactory loggers)
     {
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
         void Watch(ResourceKind kind, ListOptions options)
         {
-            var informer = new Informer(kube, kind, null, options, time, new Random(random.Next()), logger) { Transform = WithoutManagedFields };
+            var informer = new Informer(kube, kind, null, options, time, new Random(random.Next()), logger) { Transform = WithoutManagedFields, Cached = Informer.Identity };
             informers.Add(informer);
             informer.Start((change, _) =>
             {
                 sync.Changed(kind, change);
+                if (kind == ResourceKind.Secret && change.Object.Name() == CertificateStore.AuthoritySecret && change.Object.Namespace() == CertificateStore.Namespace)
+                    certificates.Poke();
                 if (kind == ResourceKind.Device && change.Type == ChangeType.Deleted)
                     statuses.Forget(change.Object.Namespace(), change.Object.Name(), change.Object.Uid());
                 return ValueTask.CompletedTask;
@@ -152,6 +180,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Watch(ResourceKind.Pod, new ListOptions(FieldSelector: "spec.nodeName!="));
         Watch(ResourceKind.DeviceModel, new ListOptions());
         Watch(ResourceKind.Device, new ListOptions());
+        Watch(ResourceKind.ObjectSync, new ListOptions());
+        Watch(ResourceKind.ClusterObjectSync, new ListOptions());
     }
 
     private static async Task WaitForCachesAsync(List<Informer> informers, TimeProvider time, CancellationToken cancellationToken)
@@ -164,7 +194,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         {
             var missing = string.Join(", ", informers.Where(informer => !informer.Synced.IsCompleted).Select(informer => informer.Kind.Plural));
             throw new CloudCoreException(
-                $"the Kubernetes API did not list {missing} within {s_cachesWithin.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io installed, and may cloudcore list these?", e);
+                $"the Kubernetes API did not list {missing} within {s_cachesWithin.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io and reliablesyncs.kubeedge.io installed, and may cloudcore list these?", e);
         }
     }
 
@@ -174,34 +204,6 @@ public sealed class CloudCoreHost : IAsyncDisposable
         if (obj["metadata"] is System.Text.Json.Nodes.JsonObject metadata)
             metadata.Remove("managedFields");
         return obj;
-    }
-
-    private static async Task KeepTokenAsync(
-        CertificateStore store, CertificateAuthority authority, TimeSpan refresh, TimeProvider time, ILogger logger, CancellationToken cancellationToken)
-    {
-        const int RetrySeconds = 60;
-        var pause = refresh;
-        try
-        {
-            while (true)
-            {
-                await Task.Delay(pause, time, cancellationToken);
-                try
-                {
-                    HubLog.TokenRenewed(logger, await store.RefreshTokenAsync(authority, refresh * 2, cancellationToken));
-                    pause = refresh;
-                }
-                catch (KubeException e)
-                {
-                    HubLog.TokenNotRenewed(logger, e.Message, RetrySeconds);
-                    pause = TimeSpan.FromSeconds(RetrySeconds);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            // Stopping.
-        }
     }
 
     private static Task MonitorAsync(HttpContext context, HubMetrics metrics)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Protocol.Messages;
 
 namespace Edge.Cloud;
 
@@ -30,6 +31,12 @@ internal static class JsonBytes
             if (utf8.IsEmpty)
             {
                 error = "is empty, must be a JSON object";
+                return null;
+            }
+
+            if (!JsonText.IsUnicode(utf8.Span))
+            {
+                error = "is not valid Unicode";
                 return null;
             }
 

@@ -61,4 +61,16 @@ internal static partial class HubLog
 
     [LoggerMessage(1018, LogLevel.Error, "a request of node {Node} met a defect; its connection is closed")]
     public static partial void LaneBroke(ILogger logger, string node, Exception error);
+
+    [LoggerMessage(1019, LogLevel.Debug, "a connection from {Address} did not get through its handshake: {Error}")]
+    public static partial void HandshakeFailed(ILogger logger, string address, string error);
+
+    [LoggerMessage(1020, LogLevel.Error, "serving a connection from {Address} met a defect; it is closed")]
+    public static partial void ConnectionBroke(ILogger logger, string address, Exception error);
+
+    [LoggerMessage(1021, LogLevel.Warning, "a connection could not be accepted: {Error}")]
+    public static partial void AcceptFailed(ILogger logger, string error);
+
+    [LoggerMessage(1022, LogLevel.Warning, "{Count} connections were still open when the hub stopped")]
+    public static partial void SlowStop(ILogger logger, int count);
 }

@@ -33,11 +33,18 @@ public sealed record CloudCoreOptions
     /// <summary>DNS names that edges dial; they go into the hub's certificate.</summary>
     public IReadOnlyList<string> DnsNames { get; init; } = [];
 
+    /// <summary>Tells CloudCores of one cluster apart; the same after a restart. Empty: the first address that edges dial and the hub's port, which do not when the
+    /// CloudCores share an address behind a load balancer.</summary>
+    public string InstanceId { get; init; } = "";
+
     /// <summary>A node that says nothing for so long is disconnected. Default 30 s; an edge speaks every 15 s.</summary>
     public TimeSpan Keepalive { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>Nodes that may be connected at once; further ones are refused with 503.</summary>
     public int NodeLimit { get; init; } = 500;
+
+    /// <summary>Connections of nodes that begin in a second, on average; a storm of reconnects waits its turn. Too many at once and all of them time out.</summary>
+    public int ConnectionsPerSecond { get; init; } = 1000;
 
     /// <summary>A write to a node that does not finish in this time ends its connection.</summary>
     public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
@@ -52,8 +59,8 @@ public sealed record CloudCoreOptions
 
     public string CaKeyFile { get; init; } = "";
 
-    /// <summary>How long a connecting node has to tell its inventory before it gets everything.</summary>
-    public TimeSpan InventoryWait { get; init; } = TimeSpan.FromSeconds(2);
+    /// <summary>How long a connecting Edge peer has to tell its inventory before it gets everything.</summary>
+    public TimeSpan InventoryWait { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Reads a loaded config; the caller then calls <see cref="ConfigFile.ThrowIfInvalid"/>.</summary>
     public static CloudCoreOptions Read(ConfigFile file)
@@ -86,8 +93,10 @@ public sealed record CloudCoreOptions
         {
             Keepalive = TimeSpan.FromSeconds(hub.Int("keepaliveInterval", 30, min: 1, max: 86_400)),
             NodeLimit = hub.Int("nodeLimit", 500, min: 1, max: 1_000_000),
+            ConnectionsPerSecond = hub.Int("connectionsPerSecond", 1000, min: 1, max: 100_000),
             WriteTimeout = TimeSpan.FromSeconds(hub.Int("writeTimeout", 30, min: 1, max: 3_600)),
             AdvertiseAddresses = Given(hub.Texts("advertiseAddress", [])),
+            InstanceId = hub.Text("instanceId", ""),
             DnsNames = Given(hub.Texts("dnsNames", [])),
             NodeCertificateLifetime = TimeSpan.FromDays(hub.Int("edgeCertSigningDuration", 365, min: 1, max: 36_500)),
             TokenRefresh = TimeSpan.FromHours(hub.Int("tokenRefreshDuration", 12, min: 1, max: 8_760)),

@@ -45,6 +45,7 @@ public static class DefaultConfig
           cloudHub:
             advertiseAddress: []          # IP addresses that edges dial; they go into the hub's certificate
             dnsNames: []                  # DNS names that edges dial
+            instanceId: ""                # tells cloudcores of one cluster apart; empty: the first address that edges dial and the port
             keepaliveInterval: 30         # seconds of silence after which a node is disconnected
             nodeLimit: 500
             writeTimeout: 30              # seconds

@@ -10,14 +10,15 @@ namespace Edge.Cloud.DeviceController;
 /// <remarks>
 /// <para>A device goes to the node of spec.nodeName, once its model exists, the model first (kubeedge-wire §4.2). A desired value that breaks
 /// the model stays here: the edge gets the last good one, or none.</para>
-/// <para>What the edge gets depends on device and model, so it carries the higher of both versions; a changed model thus is not
-/// taken for stale.</para>
+/// <para>What the edge gets depends on device and model, so it carries the higher of both versions, or the next one where that says something else already; a changed
+/// model thus is not taken for stale.</para>
 /// </remarks>
 internal sealed class DevicePlacement
 {
     private readonly Dictionary<(string Namespace, string Name), DeviceRecord> _devices = [];
     private readonly Dictionary<(string Namespace, string Name), ObjectBody> _models = [];
     private readonly Dictionary<string, Dictionary<(string, string), DeviceRecord>> _byNode = [];
+    private readonly Dictionary<(string Namespace, string Name), Dictionary<(string, string), DeviceRecord>> _byModel = [];
 
     /// <summary>The device as the API has it, or null.</summary>
     public JsonObject? Device(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Device;
@@ -33,6 +34,22 @@ internal sealed class DevicePlacement
             yield return OfDevice(record, Operations.Insert);
     }
 
+    /// <summary>The device or model as the node should have it, or null.</summary>
+    public DownObject? Find(string node, ResourcePath path)
+    {
+        if (!_byNode.TryGetValue(node, out var devices))
+            return null;
+        if (path.Type == ResourceTypes.Device)
+            return devices.TryGetValue((path.Namespace, path.Name), out var found) && found.Sent is not null ? OfDevice(found, Operations.Insert) : null;
+        if (path.Type != ResourceTypes.DeviceModel || !_byModel.TryGetValue((path.Namespace, path.Name), out var users))
+            return null;
+        // Whichever is fewer: a node has some devices, a model may have those of a whole fleet.
+        var user = users.Count < devices.Count
+            ? users.Values.FirstOrDefault(record => record.Node == node && record.Sent is not null)
+            : devices.Values.FirstOrDefault(record => record.ModelId == (path.Namespace, path.Name) && record.Sent is not null);
+        return user is null ? null : OfModel(user.Model!, Operations.Insert);
+    }
+
     /// <summary>The node's devices, for the membership message.</summary>
     public IReadOnlyList<JsonObject> Members(string node)
         => _byNode.TryGetValue(node, out var devices) ? [.. devices.Values.Where(record => record.Sent is not null).Select(record => record.Device)] : [];
@@ -40,7 +57,7 @@ internal sealed class DevicePlacement
     public void ModelChanged(ObjectChange change, List<PlacementOutput> outputs)
     {
         var id = (change.Object.Namespace(), change.Object.Name());
-        var users = _devices.Values.Where(record => record.ModelId == id).ToList();
+        List<DeviceRecord> users = _byModel.TryGetValue(id, out var found) ? [.. found.Values] : [];
         if (change.Type == ChangeType.Deleted)
         {
             // The devices keep running at the edge with the model they have; the user is told.
@@ -63,7 +80,12 @@ internal sealed class DevicePlacement
         }
 
         foreach (var record in users)
+        {
+            // Their nodes just got it.
+            if (record.Sent is not null)
+                record.Model = model;
             Place(record, outputs);
+        }
     }
 
     public void DeviceChanged(ObjectChange change, List<PlacementOutput> outputs)
@@ -78,7 +100,7 @@ internal sealed class DevicePlacement
             Withdraw(before, change.Type == ChangeType.Deleted || !isSame, outputs);
         if (change.Type == ChangeType.Deleted)
         {
-            _devices.Remove(id);
+            Forget(id, before);
             return;
         }
 
@@ -106,7 +128,11 @@ internal sealed class DevicePlacement
                 (record.Sent, record.Model, record.Version) = (before.Sent, before.Model, before.Version);
         }
 
+        Forget(id, _devices.GetValueOrDefault(id));
         _devices[id] = record;
+        if (!_byModel.TryGetValue(record.ModelId, out var users))
+            _byModel[record.ModelId] = users = [];
+        users[id] = record;
         if (record.Node.Length == 0)
             return;
         if (!_byNode.TryGetValue(record.Node, out var devices))
@@ -114,7 +140,14 @@ internal sealed class DevicePlacement
         devices[id] = record;
     }
 
-    // Sends the device as it should be at the edge, together with its model.
+    private void Forget((string, string) id, DeviceRecord? record)
+    {
+        _devices.Remove(id);
+        if (record is not null && _byModel.TryGetValue(record.ModelId, out var users) && users.Remove(id) && users.Count == 0)
+            _byModel.Remove(record.ModelId);
+    }
+
+    // Sends the device as it should be at the edge, after its model where the node has not got that yet.
     private void Place(DeviceRecord record, List<PlacementOutput> outputs)
     {
         if (record.Node.Length == 0)
@@ -129,16 +162,31 @@ internal sealed class DevicePlacement
         foreach (var problem in problems)
             outputs.Add(new PlacementOutput.Warn(record.Device, problem.Reason, problem.Text));
         var isNew = record.Sent is null;
+        var hasModel = HasModel(record.Node, model);
         record.Model = model;
         var sent = WithGoodDesired(record, problems);
-        record.Version = Math.Max(record.Device.Version(), model.Version);
+        record.Version = NextVersion(record, model, sent);
         if (sent.At("metadata") is JsonObject metadata)
             metadata["resourceVersion"] = record.Version.ToString(System.Globalization.CultureInfo.InvariantCulture);
         record.Sent = new ObjectBody(sent);
         if (isNew)
             outputs.Add(new PlacementOutput.Membership(record.Node, [record.Device], []));
-        outputs.Add(new PlacementOutput.Deliver(record.Node, OfModel(model, Operations.Insert)));
+        if (!hasModel)
+            outputs.Add(new PlacementOutput.Deliver(record.Node, OfModel(model, Operations.Insert)));
         outputs.Add(new PlacementOutput.Deliver(record.Node, OfDevice(record, isNew ? Operations.Insert : Operations.Update)));
+    }
+
+    private bool HasModel(string node, ObjectBody model)
+        => _byNode.TryGetValue(node, out var devices) && devices.Values.Any(record => record.Sent is not null && record.Model == model);
+
+    // The two watches are not in step: a change of the device that is older than the model's may show after it. It then says something new under the version
+    // that the edge has already, so it gets one of its own.
+    private static long NextVersion(DeviceRecord record, ObjectBody model, JsonObject sent)
+    {
+        var version = Math.Max(record.Device.Version(), model.Version);
+        if (version > record.Version || record.Sent is null)
+            return version;
+        return new ObjectBody(sent).Fingerprint == record.Sent.Fingerprint ? record.Version : record.Version + 1;
     }
 
     private static JsonObject WithGoodDesired(DeviceRecord record, List<DeviceProblem> problems)

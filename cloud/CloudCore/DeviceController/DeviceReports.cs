@@ -1,4 +1,6 @@
+using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -6,14 +8,19 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.DeviceController;
 
-/// <summary>Takes what an edge's twin module says and answers "OK" when it is written (kubeedge-wire §4.3).</summary>
-internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, TimeProvider time, ILogger logger)
+/// <summary>Takes what an edge's twin module says and answers "OK" when it is written (kubeedge-wire §4.3), or 403 when the device is another node's.</summary>
+internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, TimeProvider time, HubMetrics metrics, ILogger logger)
 {
     public void Receive(HubSession session, Message message)
     {
         // The edge asks for its devices after connecting; the membership it gets anyway is the answer.
         if (message.Resource == "membership/detail")
+        {
+            if (session.IsEdgeWire)
+                Confirm(session, message);
             return;
+        }
+
         if (DeviceReport.TryRead(message, out var error) is not { } report)
         {
             // Answered all the same: it would not read better the next time.
@@ -22,17 +29,34 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        var device = sync.Device(report.Namespace, report.Name);
-        if (device is null || device.Text("spec", "nodeName") != session.Node)
+        // Deleted, or so new that the watch has not shown it: nothing to write, and nothing to keep the edge asking for.
+        if (sync.Device(report.Namespace, report.Name) is not { } device)
         {
-            DeviceLog.NotOwn(logger, session.Node, report.Namespace, report.Name);
+            DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
             Confirm(session, message);
+            return;
+        }
+
+        if (device.Text("spec", "nodeName") != session.Node)
+        {
+            metrics.Forbidden();
+            DeviceLog.NotOwn(logger, session.Node, report.Namespace, report.Name);
+            Refuse(session, message, $"device {report.Namespace}/{report.Name} is forbidden: it is not bound to node '{session.Node}'");
             return;
         }
 
         writer.Report(device, report, () => Confirm(session, message));
     }
 
-    private void Confirm(HubSession session, Message message)
-        => session.Send(Message.Create(time, Sources.DeviceController, Groups.Twin, Operations.Response, "twin", MessageCodec.Ok) with { ParentId = message.Id });
+    private void Confirm(HubSession session, Message message) => Answer(session, message, MessageCodec.Ok);
+
+    // Stock edges look at the parent id alone; ours drops the report.
+    private void Refuse(HubSession session, Message message, string reason)
+        => Answer(session, message, JsonBytes.Of(new JsonObject
+        {
+            ["ErrStatus"] = new JsonObject { ["metadata"] = new JsonObject(), ["status"] = "Failure", ["message"] = reason, ["reason"] = "Forbidden", ["code"] = 403 },
+        }));
+
+    private void Answer(HubSession session, Message message, ReadOnlyMemory<byte> content)
+        => session.Send(Message.Create(time, Sources.DeviceController, Groups.Twin, Operations.Response, "twin", content) with { ParentId = message.Id });
 }

@@ -325,9 +325,12 @@ internal static partial class DeviceLog
     [LoggerMessage(1102, LogLevel.Warning, "device {Namespace}/{Name} reports more than {Max} properties; the rest is dropped")]
     public static partial void TooManyTwins(ILogger logger, string @namespace, string name, int max);
 
-    [LoggerMessage(1103, LogLevel.Debug, "node {Node} reported on device {Namespace}/{Name}, which is unknown or not its own; ignored")]
+    [LoggerMessage(1103, LogLevel.Warning, "node {Node} reported on device {Namespace}/{Name}, which is not its own; refused")]
     public static partial void NotOwn(ILogger logger, string node, string @namespace, string name);
 
     [LoggerMessage(1104, LogLevel.Warning, "node {Node} sent a device report that cannot be used: {Error}")]
     public static partial void BadReport(ILogger logger, string node, string error);
+
+    [LoggerMessage(1105, LogLevel.Debug, "node {Node} reported on device {Namespace}/{Name}, which is unknown; ignored")]
+    public static partial void Unknown(ILogger logger, string node, string @namespace, string name);
 }

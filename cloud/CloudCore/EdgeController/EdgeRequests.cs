@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
+using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -8,41 +9,60 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.EdgeController;
 
+/// <summary>The answer to a request.</summary>
+/// <param name="Message">Null where none is due (events of a stock edge).</param>
+/// <param name="IsSettled">True when the request took effect, or was refused for good; false when it failed and may work later.</param>
+internal readonly record struct EdgeAnswer(Message? Message, bool IsSettled);
+
 /// <summary>Serves what an edge asks of the cluster (kubeedge-wire §3.2), with the least rights: its own node and lease, its own pods, and
 /// the ConfigMaps, Secrets and ServiceAccounts that its own pods use.</summary>
 /// <remarks>Safe for concurrent calls. Every request is safe to repeat.</remarks>
-internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider time, string advertisedAddress, ILogger logger)
+internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider time, string advertisedAddress, HubMetrics metrics, ILogger logger)
 {
     private const string LeaseNamespace = "kube-node-lease";
 
     private readonly Answers _answers = new(time);
 
-    /// <summary>The answer to <paramref name="request"/>, or null where none is due (events).</summary>
-    public async Task<Message?> AnswerAsync(string node, Message request, CancellationToken cancellationToken)
+    /// <summary>Serves <paramref name="request"/>.</summary>
+    /// <param name="isEdgeWire">An Edge peer gets an answer to everything, and "OK" where a stock edge gets the patched object, which nobody there reads.</param>
+    public async Task<EdgeAnswer> AnswerAsync(string node, Message request, bool isEdgeWire, CancellationToken cancellationToken)
     {
         if (request.Resource == "k8s/ca.crt")
-            return await ClusterAuthorityAsync(request, cancellationToken);
+            return new EdgeAnswer(await ClusterAuthorityAsync(request, cancellationToken), true);
         if (!ResourcePath.TryParse(request.Resource, out var path))
-            return _answers.PlainError(request, Refusals.BadRequest($"resource '{request.Resource}' is not <namespace>/<type>/<name>"));
+            return new EdgeAnswer(_answers.PlainError(request, Refusals.BadRequest($"resource '{request.Resource}' is not <namespace>/<type>/<name>")), true);
         // Which of the two error shapes the caller reads follows from the request (§3.2, column "reply content").
         var isObjectAnswer = (path.Type, request.Operation) is
             (ResourceTypes.Node, Operations.Insert) or (ResourceTypes.NodePatch or ResourceTypes.PodPatch, Operations.Patch)
             or (ResourceTypes.Pod, Operations.Insert) or (ResourceTypes.Lease, _);
         try
         {
-            return await ServeAsync(node, request, path, cancellationToken);
+            var answer = await ServeAsync(node, request, path, cancellationToken);
+            return new EdgeAnswer(isEdgeWire && (answer is null || request.Operation == Operations.Patch) ? Ok(request) : answer, true);
         }
         catch (KubeException e)
         {
-            if (e.Code == 403)
+            // With a Status it is the API's own word, about what cloudcore may do.
+            if (e is { Code: 403, Status: null })
+            {
+                metrics.Forbidden();
                 HubLog.Forbidden(logger, node, request.Operation, request.Resource, e.Message);
+            }
             else if (e.Code != 404 && !(e.Code == 409 && path.Type == ResourceTypes.Node))
                 HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
-            if (path.Type == ResourceTypes.Event)
-                return null;
-            return isObjectAnswer ? _answers.ObjectError(request, e) : _answers.PlainError(request, e);
+            var isSettled = e.Code is >= 400 and < 500 and not (401 or 408 or 429);
+            if (path.Type == ResourceTypes.Event && !isEdgeWire)
+                return new EdgeAnswer(null, isSettled);
+            return new EdgeAnswer(isObjectAnswer ? _answers.ObjectError(request, e) : _answers.PlainError(request, e), isSettled);
         }
     }
+
+    /// <summary>The answer "OK".</summary>
+    public Message Ok(Message request) => _answers.Ok(request);
+
+    /// <summary>The answer to what has no taker here: the edge may forget it.</summary>
+    public Message NotServed(Message request)
+        => _answers.PlainError(request, Refusals.NotServed($"cloudcore has no taker for '{request.Operation}' of group '{request.Group}' ({request.Resource})"));
 
     private Task<Message?> ServeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
         => (path.Type, request.Operation) switch
@@ -55,6 +75,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
             (ResourceTypes.Pod, Operations.Delete) => DeletePodAsync(node, request, path, cancellationToken),
             (ResourceTypes.PodPatch, Operations.Patch) => PatchPodAsync(node, request, path, cancellationToken),
             (ResourceTypes.Lease, Operations.Query or Operations.Insert or Operations.Update) => LeaseAsync(node, request, path, cancellationToken),
+            (ResourceTypes.Lease, Operations.Patch) => RenewLeaseAsync(node, request, path, cancellationToken),
             (ResourceTypes.ConfigMap, Operations.Query) => QueryConfigAsync(node, ResourceKind.ConfigMap, request, path, cancellationToken),
             (ResourceTypes.Secret, Operations.Query) => QueryConfigAsync(node, ResourceKind.Secret, request, path, cancellationToken),
             (ResourceTypes.ServiceAccountToken, Operations.Query) => RequestTokenAsync(node, request, path, cancellationToken),
@@ -68,7 +89,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
         var content = Content(request);
         if (content.Name() != node)
             throw Refusals.Forbidden($"the certificate names node '{node}', the Node to register is '{content.Name()}'");
-        Typed(content, ResourceKind.Node).Child("metadata").Child("annotations")["cloudcore"] = advertisedAddress;
+        Claim(Typed(content, ResourceKind.Node).Child("metadata").Child("annotations"));
         content["metadata"]!.AsObject().Remove("resourceVersion");
         try
         {
@@ -160,8 +181,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
 
     private async Task<Message?> LeaseAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
-        if (path.Namespace != LeaseNamespace || path.Name != node)
-            throw Refusals.Forbidden($"node '{node}' may only use its own lease {LeaseNamespace}/{node}");
+        RequireOwnLease(node, path);
         if (request.Operation == Operations.Query)
             return _answers.Object(request, await kube.GetAsync(ResourceKind.Lease, LeaseNamespace, node, cancellationToken));
         var lease = Typed(Content(request), ResourceKind.Lease);
@@ -180,6 +200,24 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
             await CertificateStore.EnsureNamespaceAsync(kube, LeaseNamespace, cancellationToken);
             return _answers.Object(request, await kube.CreateAsync(ResourceKind.Lease, LeaseNamespace, lease, cancellationToken));
         }
+    }
+
+    // An Edge peer renews by the one field that changes.
+    private async Task<Message?> RenewLeaseAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        RequireOwnLease(node, path);
+        var renewed = Content(request).Text("spec", "renewTime");
+        if (renewed.Length == 0)
+            throw Refusals.BadRequest("the patch of a lease must carry spec.renewTime");
+        var patch = new JsonObject { ["spec"] = new JsonObject { ["renewTime"] = renewed } };
+        await kube.PatchAsync(ResourceKind.Lease, LeaseNamespace, node, PatchKind.Merge, JsonBytes.Of(patch), null, cancellationToken);
+        return _answers.Ok(request);
+    }
+
+    private static void RequireOwnLease(string node, ResourcePath path)
+    {
+        if (path.Namespace != LeaseNamespace || path.Name != node)
+            throw Refusals.Forbidden($"node '{node}' may only use its own lease {LeaseNamespace}/{node}");
     }
 
     private async Task<Message?> QueryConfigAsync(string node, ResourceKind kind, Message request, ResourcePath path, CancellationToken cancellationToken)
@@ -288,6 +326,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
             throw Refusals.Forbidden($"pods \"{pod.Name()}\" is forbidden: the pod is not bound to node '{node}'");
     }
 
+    // With both annotations at once the sync controller has nothing left to write.
+    private void Claim(JsonObject annotations) => (sync.Identity ?? new CloudCoreIdentity(advertisedAddress, "")).AddTo(annotations);
+
     private JsonObject LabelsOf(JsonObject node)
     {
         var metadata = new JsonObject();
@@ -297,7 +338,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
                 metadata[key] = map.DeepClone();
         }
 
-        metadata.Child("annotations")["cloudcore"] = advertisedAddress;
+        Claim(metadata.Child("annotations"));
         return new JsonObject { ["metadata"] = metadata };
     }
 

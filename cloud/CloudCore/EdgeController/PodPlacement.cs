@@ -27,6 +27,23 @@ internal sealed class PodPlacement
     /// <summary>True when a pod of the node uses the ConfigMap or Secret.</summary>
     public bool Uses(string node, ConfigKey key) => _users.TryGetValue(key, out var nodes) && nodes.ContainsKey(node);
 
+    /// <summary>The node, pod, ConfigMap or Secret as the node should have it, or null.</summary>
+    public DownObject? Find(string node, ResourcePath path)
+    {
+        switch (path.Type)
+        {
+            case ResourceTypes.Node:
+                return path.Name == node && _nodes.TryGetValue(node, out var own) ? OfNode(own, Operations.Update) : null;
+            case ResourceTypes.Pod:
+                return _pods.TryGetValue((path.Namespace, path.Name), out var record) && record.Node == node ? OfPod(record.Pod, Operations.Insert) : null;
+            case ResourceTypes.ConfigMap or ResourceTypes.Secret:
+                var key = new ConfigKey(path.Type, path.Namespace, path.Name);
+                return Uses(node, key) && _configs.TryGetValue(key, out var config) ? OfConfig(key, config, Operations.Update) : null;
+            default:
+                return null;
+        }
+    }
+
     /// <summary>Everything the node should have, in the order in which the edge wants it.</summary>
     public IEnumerable<DownObject> All(string node)
     {

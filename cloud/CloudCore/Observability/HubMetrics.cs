@@ -16,9 +16,21 @@ public sealed class HubMetrics
     private long _deviceReports;
     private long _deviceWrites;
     private long _eventDrops;
+    private long _refusedConnections;
+    private long _failedHandshakes;
+    private long _syncRecordWrites;
+    private long _syncRecordDrops;
+    private long _forbidden;
 
-    /// <summary>Reads the gauges: connected nodes, objects waiting or unanswered, once-only messages waiting, requests from edges waiting.</summary>
-    public Func<(int Nodes, int Objects, int Messages, int Requests)> Gauges { get; set; } = () => default;
+    /// <summary>Reads the gauges: connected nodes, objects waiting or unanswered, once-only messages waiting, requests from edges waiting, connections that wait
+    /// for their handshake.</summary>
+    public Func<(int Nodes, int Objects, int Messages, int Requests, int Admissions)> Gauges { get; set; } = () => default;
+
+    /// <summary>Reads how many sync records of stock edges wait to be written.</summary>
+    public Func<int> WaitingSyncRecords { get; set; } = () => 0;
+
+    /// <summary>Writes of sync records, deletes included.</summary>
+    public long SyncRecordWrites => Interlocked.Read(ref _syncRecordWrites);
 
     /// <summary>Objects that an edge confirmed as stored.</summary>
     public long Acks => Interlocked.Read(ref _acks);
@@ -31,6 +43,22 @@ public sealed class HubMetrics
 
     /// <summary>Writes of a DeviceStatus that came of them.</summary>
     public long DeviceWrites => Interlocked.Read(ref _deviceWrites);
+
+    internal void ConnectionRefused() => Interlocked.Increment(ref _refusedConnections);
+
+    internal void HandshakeFailed() => Interlocked.Increment(ref _failedHandshakes);
+
+    internal void SyncRecordWritten() => Interlocked.Increment(ref _syncRecordWrites);
+
+    internal void SyncRecordDropped() => Interlocked.Increment(ref _syncRecordDrops);
+
+    /// <summary>Requests of edges for what is not theirs; each was refused with 403 or answered as such.</summary>
+    public long ForbiddenRequests => Interlocked.Read(ref _forbidden);
+
+    /// <summary>Reads how many clients were accepted with a certificate of a former CA.</summary>
+    internal Func<long> FormerCaClients { get; set; } = () => 0;
+
+    internal void Forbidden() => Interlocked.Increment(ref _forbidden);
 
     internal void Acked() => Interlocked.Increment(ref _acks);
 
@@ -56,20 +84,28 @@ public sealed class HubMetrics
     public string Render()
     {
         var text = new StringBuilder(2048);
-        var (nodes, objects, messages, requests) = Gauges();
+        var (nodes, objects, messages, requests, admissions) = Gauges();
         // KubeEdge's own name for this one, so that dashboards keep working.
         Write(text, "KubeEdge_CloudHub_connected_nodes", "gauge", "Nodes connected to this cloudcore.", nodes);
         Write(text, "edge_cloudhub_queue_depth{queue=\"objects\"}", "gauge", "Entries waiting or unanswered, by queue.", objects);
         Write(text, "edge_cloudhub_queue_depth{queue=\"messages\"}", null, null, messages);
         Write(text, "edge_cloudhub_queue_depth{queue=\"upstream\"}", null, null, requests);
+        Write(text, "edge_cloudhub_queue_depth{queue=\"admissions\"}", null, null, admissions);
+        Write(text, "edge_cloudhub_queue_depth{queue=\"syncrecords\"}", null, null, WaitingSyncRecords());
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"upstream\"}", null, null, Interlocked.Read(ref _upstreamDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"events\"}", null, null, Interlocked.Read(ref _eventDrops));
+        Write(text, "edge_cloudhub_queue_drops_total{queue=\"syncrecords\"}", null, null, Interlocked.Read(ref _syncRecordDrops));
+        Write(text, "edge_cloudhub_refused_connections_total", "counter", "Connections refused with a reason, or because too many waited.", Interlocked.Read(ref _refusedConnections));
+        Write(text, "edge_cloudhub_failed_handshakes_total", "counter", "Connections that did not get through TLS and the request's head in time.", Interlocked.Read(ref _failedHandshakes));
         Write(text, "edge_cloudhub_acks_total", "counter", "Objects that an edge confirmed as stored.", Acks);
         Write(text, "edge_cloudhub_resends_total", "counter", "Objects sent again for want of an answer.", Resends);
         Write(text, "edge_cloudhub_refusals_total", "counter", "Objects that an edge could not store.", Interlocked.Read(ref _refusals));
         Write(text, "edge_cloudhub_upstream_messages_total", "counter", "Messages received from edges.", Interlocked.Read(ref _upstream));
+        Write(text, "edge_synccontroller_record_writes_total", "counter", "Writes of ObjectSync and ClusterObjectSync, deletes included.", SyncRecordWrites);
+        Write(text, "edge_cloudhub_forbidden_total", "counter", "Requests of edges for what is not theirs.", ForbiddenRequests);
+        Write(text, "edge_cloudhub_former_ca_clients_total", "counter", "Clients accepted with a certificate of the CA before the rollover.", FormerCaClients());
         Write(text, "edge_devicecontroller_reports_total", "counter", "Device reports received.", DeviceReports);
         Write(text, "edge_devicecontroller_status_writes_total", "counter", "DeviceStatus writes made of them.", DeviceWrites);
         return text.ToString();

@@ -4,27 +4,69 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Observability;
+using Edge.Common;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.SyncController;
 
-/// <summary>Keeps every node in step with the cluster: feeds the placements with changes, their outcome to the sessions, and the whole
-/// picture to a node that connects.</summary>
-/// <remarks>One lock orders everything: a change is seen either in the picture a node gets on connecting or after it, never not at
-/// all. Nothing under the lock waits.</remarks>
-internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorder events, ILogger logger)
+/// <summary>Keeps every node in step with the cluster: feeds the placements with changes, their outcome to the sessions, and what is missing to a node that connects.</summary>
+/// <remarks>
+/// <para>One lock orders everything: a change is seen either in the comparison that a node gets on connecting or after it, never not at all. Nothing under the lock waits.</para>
+/// <para>Nothing is kept for a node that is not connected here. What it has is known when it comes: an Edge peer tells a digest, of a stock edge there are records.</para>
+/// </remarks>
+internal sealed class NodeSync : IAsyncDisposable
 {
-    /// <summary>Deletes remembered for a node that is away and, when back, tells no inventory. The oldest go; an inventory repairs what
-    /// then stays behind.</summary>
-    private const int TombstonesMax = 4096;
+    /// <summary>The reason of Events about objects that an edge refuses.</summary>
+    public const string RefusedReason = "EdgeRefused";
 
+    // A node that finds no room claims at the next change of its Node.
+    private const int ClaimsMax = 16_384;
+
+    // Requests to the API at once, so that 10,000 nodes that connect do not take it from others.
+    private const int ClaimWriters = 4;
+
+    private const int DoubtsMax = 16_384;
+    private const int DoubtReaders = 2;
+    private const int ConflictsMax = 5;
+
+    private static readonly TimeSpan s_backoffMin = TimeSpan.FromSeconds(0.5);
+    private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(30);
+
+    private readonly IKubeClient _kube;
+    private readonly TimeProvider _time;
+    private readonly Random _random;
+    private readonly EventRecorder _events;
+    private readonly ILogger _logger;
     private readonly Lock _gate = new();
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
-    private readonly Dictionary<string, HubSession> _sessions = [];
-    private readonly Dictionary<string, OrderedDictionary<string, DownObject>> _tombstones = [];
+    private readonly Dictionary<string, Member> _members = [];
+    private readonly RefusalLimiter _refusals = new();
+    private readonly SyncRecords _records;
+    private readonly WorkQueue<Member> _claims;
+    private readonly WorkQueue<(Member Member, List<Doubt> Doubts)> _doubts;
+    private CloudCoreIdentity? _identity;
+
+    /// <param name="kube">The API.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="random">Jitter of backoffs; shared with nobody.</param>
+    /// <param name="events">Where users are told.</param>
+    /// <param name="metrics">Counters of the sync records.</param>
+    /// <param name="logger">Where operators are told.</param>
+    public NodeSync(IKubeClient kube, TimeProvider time, Random random, EventRecorder events, HubMetrics metrics, ILogger logger)
+    {
+        _kube = kube;
+        _time = time;
+        _random = random;
+        _events = events;
+        _logger = logger;
+        _records = new SyncRecords(kube, time, new Random(random.Next()), metrics, logger);
+        _claims = new WorkQueue<Member>(ClaimsMax, ClaimWriters, ClaimAsync, Defect);
+        _doubts = new WorkQueue<(Member Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAsync(item.Member, item.Doubts, token), Defect);
+    }
 
     public int Connected
     {
@@ -32,7 +74,7 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
         {
             lock (_gate)
             {
-                return _sessions.Count;
+                return _members.Count;
             }
         }
     }
@@ -41,19 +83,31 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
     {
         get
         {
-            List<HubSession> sessions;
+            List<Member> members;
             lock (_gate)
             {
-                sessions = [.. _sessions.Values];
+                members = [.. _members.Values];
             }
 
-            return sessions.Select(session => session.Depth).Aggregate((Objects: 0, Messages: 0), (sum, one) => (sum.Objects + one.Objects, sum.Messages + one.Messages));
+            return members.Select(member => member.Session.Depth).Aggregate((Objects: 0, Messages: 0), (sum, one) => (sum.Objects + one.Objects, sum.Messages + one.Messages));
         }
     }
+
+    /// <summary>Sync records that wait to be written.</summary>
+    public int WaitingRecords => _records.Waiting;
+
+    /// <summary>Who this CloudCore says it is; null before <see cref="Identify"/>.</summary>
+    public CloudCoreIdentity? Identity => Volatile.Read(ref _identity);
 
     /// <summary>Takes a change of one of the watched kinds.</summary>
     public void Changed(ResourceKind kind, ObjectChange change)
     {
+        if (kind == ResourceKind.ObjectSync || kind == ResourceKind.ClusterObjectSync)
+        {
+            _records.Changed(change);
+            return;
+        }
+
         var outputs = new List<PlacementOutput>();
         lock (_gate)
         {
@@ -71,6 +125,32 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
                 _devices.DeviceChanged(change, outputs);
             foreach (var output in outputs)
                 Perform(output);
+            if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
+                LookAtClaim(member, change.Object);
+        }
+    }
+
+    /// <summary>All kinds have been listed: records of nodes that went while no CloudCore ran go too.</summary>
+    public void CachesFilled()
+    {
+        lock (_gate)
+        {
+            foreach (var node in _records.Nodes)
+            {
+                if (!_pods.IsEdgeNode(node))
+                    _records.RemoveNode(node);
+            }
+        }
+    }
+
+    /// <summary>From now on each node that connects gets its Node annotated with this identity, where it differs.</summary>
+    public void Identify(CloudCoreIdentity identity)
+    {
+        lock (_gate)
+        {
+            _identity = identity;
+            foreach (var member in _members.Values)
+                BeginClaim(member);
         }
     }
 
@@ -79,35 +159,33 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
     {
         lock (_gate)
         {
-            return _sessions.Count < nodeLimit || _sessions.ContainsKey(node);
+            return _members.Count < nodeLimit || _members.ContainsKey(node);
         }
     }
 
     /// <summary>Makes the session the node's; one before it is ended. False when <paramref name="nodeLimit"/> nodes are connected already.</summary>
-    public bool TryRegister(HubSession session, int nodeLimit)
+    public bool TryRegister(ISyncSession session, int nodeLimit)
     {
         lock (_gate)
         {
-            if (_sessions.TryGetValue(session.Node, out var before))
-                before.End(SessionEndReason.Replaced);
-            else if (_sessions.Count >= nodeLimit)
+            if (_members.TryGetValue(session.Node, out var before))
+                before.Session.End(SessionEndReason.Replaced);
+            else if (_members.Count >= nodeLimit)
                 return false;
-            if (before is not null)
-                Remember(before);
-            _sessions[session.Node] = session;
+            var member = new Member(session);
+            _members[session.Node] = member;
+            BeginClaim(member);
             return true;
         }
     }
 
     /// <summary>The session's link is gone. A newer session of the node is not touched.</summary>
-    public void Unregister(HubSession session)
+    public void Unregister(ISyncSession session)
     {
         lock (_gate)
         {
-            if (!_sessions.TryGetValue(session.Node, out var current) || current != session)
-                return;
-            _sessions.Remove(session.Node);
-            Remember(session);
+            if (Current(session) is not null)
+                _members.Remove(session.Node);
         }
     }
 
@@ -115,61 +193,119 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
     {
         lock (_gate)
         {
-            foreach (var session in _sessions.Values)
-                session.End(SessionEndReason.Stopping);
+            foreach (var member in _members.Values)
+                member.Session.End(SessionEndReason.Stopping);
         }
     }
 
-    /// <summary>The node told no inventory in time: it gets everything, and the deletes it may have missed.</summary>
-    public void OpenWithEverything(HubSession session)
+    /// <summary>An Edge peer told what it has. Returns the answer: <c>"OK"</c>, and the session is open; or the buckets that differ, which it is to tell.</summary>
+    public ReadOnlyMemory<byte> AnswerDigest(ISyncSession session, InventoryDigest digest)
     {
         lock (_gate)
         {
-            if (!IsCurrent(session) || !session.Open())
-                return;
+            if (Current(session) is not { } member)
+                return MessageCodec.Ok;
             var all = All(session.Node);
-            var uids = all.Select(obj => obj.Uid).ToHashSet();
-            if (_tombstones.Remove(session.Node, out var gone))
+            var different = Inventory.DigestOf(all, digest.Buckets).Differences(digest);
+            if (different.Count > 0)
             {
-                foreach (var obj in gone.Values.Where(obj => !uids.Contains(obj.Uid)))
-                    session.Deliver(obj);
+                // Changes in these come out of the comparison with what the edge then tells.
+                if (!member.IsOpen)
+                    (member.IsCompared, member.AskedOf, member.Asked) = (true, digest.Buckets, [.. different]);
+                return InventoryMessages.WriteAsk(different);
             }
 
-            SendMembers(session);
-            foreach (var obj in all)
-                session.Deliver(obj);
+            SyncLog.InStep(_logger, session.Node, all.Count);
+            Open(member);
+            return MessageCodec.Ok;
         }
     }
 
-    /// <summary>The node told what it has: it gets the difference.</summary>
-    public async Task OpenWithInventoryAsync(HubSession session, List<InventoryItem> items, CancellationToken cancellationToken)
+    /// <summary>An Edge peer told some buckets of what it has: it gets the difference, and its session is open.</summary>
+    public async Task ApplyPartAsync(ISyncSession session, InventoryPart part, CancellationToken cancellationToken)
     {
+        Member? member;
         InventoryDifference difference;
         lock (_gate)
         {
-            if (!IsCurrent(session))
+            member = Current(session);
+            if (member is null)
                 return;
-            difference = Inventory.Compare(items, All(session.Node));
-            _tombstones.Remove(session.Node);
-            foreach (var item in difference.Known)
-                session.Known(item.Uid, item.Version);
-            SendMembers(session);
-            // What another object of the same name replaces goes first, and needs no second look.
-            var replaced = difference.Missing.Select(obj => obj.Resource).ToHashSet();
-            foreach (var obj in difference.Surplus.Where(obj => replaced.Contains(obj.Resource)))
-                session.Deliver(obj);
-            foreach (var obj in difference.Missing)
-                session.Deliver(obj);
-            difference.Surplus.RemoveAll(obj => replaced.Contains(obj.Resource));
-            session.Open();
+            // What was asked for and is not told is sent, whatever the edge has.
+            difference = Inventory.Compare(part, All(session.Node), member.IsOwed);
+            if (member.IsOpen)
+            {
+                // It comes late and got everything already: what has not gone yet need not.
+                foreach (var obj in difference.Same)
+                    session.Known(obj.Uid, obj.Version);
+            }
+
+            Send(member, difference);
         }
 
-        HubLog.Inventory(logger, session.Node, items.Count, difference.Missing.Count, difference.Surplus.Count);
-        foreach (var obj in difference.Surplus)
+        HubLog.Inventory(_logger, session.Node, part.Items.Count, difference.Send.Count, difference.Remove.Count + difference.Doubts.Count);
+        await ResolveAsync(member, difference.Doubts, cancellationToken);
+    }
+
+    /// <summary>An Edge peer told no inventory in time, or one that cannot be used: it gets everything. What it has beyond that goes when it tells one.</summary>
+    public void OpenWithEverything(ISyncSession session)
+    {
+        lock (_gate)
         {
-            if (await IsSurplusAsync(session.Node, obj, cancellationToken))
-                DeliverUnlessWanted(session, obj);
+            if (Current(session) is { IsOpen: false } member)
+                Send(member, new InventoryDifference([], [], All(session.Node), []));
         }
+    }
+
+    /// <summary>A stock edge connected: it gets what differs from its sync records.</summary>
+    public void OpenStock(ISyncSession session)
+    {
+        lock (_gate)
+        {
+            if (Current(session) is not { IsOpen: false } member)
+                return;
+            var items = _records.Of(session.Node).Select(record => record.ToItem()).OfType<InventoryItem>().ToList();
+            var difference = Inventory.Compare(new InventoryPart(1, [0], items), All(session.Node), _ => true, trustsVersions: true);
+            SyncLog.StockOpened(_logger, session.Node, items.Count, difference.Send.Count, difference.Remove.Count, difference.Doubts.Count);
+            Send(member, difference);
+            if (difference.Doubts.Count > 0 && !_doubts.TryAdd((member, difference.Doubts)))
+                SyncLog.NotAsked(_logger, session.Node, difference.Doubts[0].Has.Key, $"{DoubtsMax} nodes wait for that");
+        }
+    }
+
+    /// <summary>A stock edge acknowledged this state.</summary>
+    public void Stored(ISyncSession session, DownObject obj)
+    {
+        if (session.IsEdgeWire)
+            return;
+        lock (_gate)
+        {
+            if (Current(session) is null)
+                return;
+            if (!obj.IsDelete)
+            {
+                _records.Acked(SyncRecord.Of(session.Node, obj));
+                return;
+            }
+
+            _records.Removed(new RecordKey(session.Node, obj.Uid));
+            // It is to come back and may be on its way.
+            if (Find(session.Node, obj.Resource) is { } again && again.Uid == obj.Uid)
+                _records.Sent(SyncRecord.Of(session.Node, again));
+        }
+    }
+
+    /// <summary>An edge could not store this state; the session sends it again. The user is told by an Event on the object.</summary>
+    /// <param name="reason">What the edge said.</param>
+    public void Refused(ISyncSession session, DownObject obj, string reason)
+    {
+        lock (_gate)
+        {
+            if (Current(session) is null || !_refusals.Allows(session.Node, obj.Uid, _time.GetUtcNow()))
+                return;
+        }
+
+        _events.Warn(obj.Body.Json, RefusedReason, $"node '{session.Node}' could not store {obj.Resource}: {reason}; it is sent again, and delays nothing else");
     }
 
     public JsonObject? Pod(string @namespace, string name)
@@ -204,88 +340,256 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
         }
     }
 
+    /// <summary>Stops what runs behind; acks that wait are written for a second at most.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _claims.DisposeAsync();
+        await _doubts.DisposeAsync();
+        await _records.DisposeAsync();
+    }
+
     private List<DownObject> All(string node) => [.. _pods.All(node), .. _devices.All(node)];
 
-    private bool IsCurrent(HubSession session) => _sessions.TryGetValue(session.Node, out var current) && current == session;
+    private DownObject? Find(string node, string resource)
+        => ResourcePath.TryParse(resource, out var path) ? _pods.Find(node, path) ?? _devices.Find(node, path) : null;
 
-    // The edge may have what our watch has not shown yet (it came from another cloudcore): ask before taking a pod away.
-    private async Task<bool> IsSurplusAsync(string node, DownObject obj, CancellationToken cancellationToken)
+    private Member? Current(ISyncSession session)
+        => _members.TryGetValue(session.Node, out var member) && ReferenceEquals(member.Session, session) ? member : null;
+
+    // Hands a whole difference to the session and lets it flow.
+    private void Send(Member member, InventoryDifference difference)
     {
-        if (!ResourcePath.TryParse(obj.Resource, out var path) || path.Type is not (ResourceTypes.Pod or ResourceTypes.Device))
-            return true;
-        try
+        // Membership goes once and is not answered, so each time before devices: one that was lost is made good by the next connect.
+        var gone = difference.Remove.Where(obj => IsDevice(obj.Resource)).Select(obj => obj.Body.Json).ToList();
+        if (gone.Count > 0 || difference.Send.Any(obj => IsDevice(obj.Resource)) || !member.Session.IsEdgeWire)
+            SendMembers(member, _devices.Members(member.Session.Node), gone);
+        foreach (var obj in difference.Remove)
+            Deliver(member, obj);
+        foreach (var obj in difference.Send)
+            Deliver(member, obj);
+        Open(member);
+    }
+
+    private void Open(Member member)
+    {
+        (member.IsCompared, member.IsOpen, member.Asked) = (true, true, null);
+        // Records of a time when a stock edge ran there say nothing about this one.
+        if (member.Session.IsEdgeWire)
+            _records.RemoveNode(member.Session.Node);
+        member.Session.Open();
+    }
+
+    private void Deliver(Member member, DownObject obj)
+    {
+        var node = member.Session.Node;
+        if (obj.IsRepair)
         {
-            var live = await kube.TryGetAsync(ManagedTypes.KindOf(path.Type)!, path.Namespace, path.Name, cancellationToken);
-            return live is null || live.Uid() != obj.Uid || live.Text("spec", "nodeName") != node;
+            SyncLog.Repaired(_logger, node, obj.Resource);
+            (member.Repaired ??= []).Add(obj.Uid);
         }
-        catch (KubeException e)
+        else if (!obj.IsDelete && member.Repaired?.Contains(obj.Uid) == true)
         {
-            // It stays until the next connect; taking away what should run is worse.
-            HubLog.UpstreamFailed(logger, node, Operations.Query, obj.Resource, e.Message);
-            return false;
+            // The repair may not have arrived yet; what replaces it in the session must be taken as well.
+            obj = obj with { IsRepair = true };
+        }
+
+        if (!member.Session.IsEdgeWire && !obj.IsDelete)
+            _records.Sent(SyncRecord.Of(node, obj));
+        member.Session.Deliver(obj);
+    }
+
+    // The API knows what our watch may not show yet: ask it before something is taken away or set back.
+    private async Task ResolveAsync(Member member, List<Doubt> doubts, CancellationToken cancellationToken)
+    {
+        var node = member.Session.Node;
+        foreach (var doubt in doubts)
+        {
+            JsonObject? live;
+            try
+            {
+                var kind = ManagedTypes.KindOf(doubt.Path.Type)!;
+                live = await _kube.TryGetAsync(kind, kind.Namespaced ? doubt.Path.Namespace : null, doubt.Path.Name, cancellationToken);
+            }
+            catch (KubeException e)
+            {
+                // Taking away what should run is worse than leaving what should not.
+                SyncLog.NotAsked(_logger, node, doubt.Has.Key, e.Message);
+                continue;
+            }
+
+            lock (_gate)
+            {
+                if (Current(member.Session) != member)
+                    return;
+                Resolve(member, doubt, live);
+            }
         }
     }
 
-    private void DeliverUnlessWanted(HubSession session, DownObject obj)
+    private void Resolve(Member member, Doubt doubt, JsonObject? live)
     {
-        lock (_gate)
+        var (has, path) = doubt;
+        if (Find(member.Session.Node, has.Key) is not { } wanted)
         {
-            if (!All(session.Node).Any(wanted => wanted.Uid == obj.Uid))
-                session.Deliver(obj);
+            if (live is not null && live.Uid() == has.Uid && live.Text("spec", "nodeName") == member.Session.Node)
+                return; // the watch will show it
+            TakeAway(member, has, path, isFinal: live is null || live.Uid() != has.Uid);
         }
+        else if (wanted.Uid != has.Uid)
+        {
+            if (live is not null && live.Uid() == has.Uid)
+                return;
+            TakeAway(member, has, path, isFinal: true);
+            Deliver(member, wanted);
+        }
+        else if (live is null || live.Uid() != wanted.Uid || live.Version() <= wanted.Version)
+        {
+            // The watch is not behind, so the edge has a version of a history that is no more.
+            if (has.Fingerprint != wanted.Body.Fingerprint)
+                Deliver(member, wanted with { IsRepair = has.Version >= wanted.Version });
+        }
+    }
+
+    private void TakeAway(Member member, InventoryItem has, ResourcePath path, bool isFinal)
+    {
+        var gone = Inventory.GoneOf(has, path.Type, isFinal);
+        if (path.Type == ResourceTypes.Device)
+            SendMembers(member, [], [gone.Body.Json]);
+        Deliver(member, gone);
     }
 
     private void Perform(PlacementOutput output)
     {
         switch (output)
         {
-            case PlacementOutput.Deliver deliver when _sessions.TryGetValue(deliver.Node, out var session):
-                session.Deliver(deliver.Object);
+            // What is still to be compared is in that comparison.
+            case PlacementOutput.Deliver deliver when _members.TryGetValue(deliver.Node, out var member) && !member.IsOwed(deliver.Object.Resource):
+                Deliver(member, deliver.Object);
                 break;
-            case PlacementOutput.Deliver deliver:
-                Remember(deliver.Node, deliver.Object);
-                break;
-            case PlacementOutput.Membership membership when _sessions.TryGetValue(membership.Node, out var session):
-                session.Send(MembershipMessage(membership.Added, membership.Removed));
+            case PlacementOutput.Membership membership when _members.TryGetValue(membership.Node, out var member) && member.IsOpen:
+                SendMembers(member, membership.Added, membership.Removed);
                 break;
             case PlacementOutput.Warn warn:
-                events.Warn(warn.About, warn.Reason, warn.Text);
+                _events.Warn(warn.About, warn.Reason, warn.Text);
                 break;
             case PlacementOutput.NodeGone gone:
-                _tombstones.Remove(gone.Node);
+                RemoveNode(gone.Node);
                 break;
         }
     }
 
-    private void Remember(HubSession session)
+    private void RemoveNode(string node)
     {
-        foreach (var obj in session.UnansweredDeletes())
-            Remember(session.Node, obj);
+        var records = _records.Of(node).Count;
+        _records.RemoveNode(node);
+        if (_members.Remove(node, out var member))
+            member.Session.End(SessionEndReason.NodeDeleted);
+        SyncLog.NodeDeleted(_logger, node, records);
     }
 
-    private void Remember(string node, DownObject obj)
+    private void BeginClaim(Member member)
     {
-        if (!obj.IsDelete)
-        {
-            if (_tombstones.TryGetValue(node, out var back))
-                back.Remove(obj.Uid);
+        if (_identity is null)
             return;
+        var node = _pods.Node(member.Session.Node);
+        member.Claim = new NodeClaim(_identity, node);
+        if (node is not null)
+            LookAtClaim(member, node);
+    }
+
+    private void LookAtClaim(Member member, JsonObject node)
+    {
+        switch (member.Claim?.Look(node))
+        {
+            case ClaimVerdict.Lost:
+                SyncLog.Moved(_logger, member.Session.Node, node.Annotation(CloudCoreIdentity.IdAnnotation) ?? "");
+                member.Session.End(SessionEndReason.Moved);
+                break;
+            case ClaimVerdict.Write when !member.Claim.IsQueued:
+                member.Claim.IsQueued = _claims.TryAdd(member);
+                break;
+        }
+    }
+
+    private async Task ClaimAsync(Member member, CancellationToken cancellationToken)
+    {
+        JsonObject? node;
+        lock (_gate)
+        {
+            node = _pods.Node(member.Session.Node);
         }
 
-        if (!_pods.IsEdgeNode(node))
-            return;
-        if (!_tombstones.TryGetValue(node, out var gone))
-            _tombstones[node] = gone = [];
-        gone[obj.Uid] = obj;
-        if (gone.Count > TombstonesMax)
-            gone.RemoveAt(0);
+        var failures = 0;
+        for (var conflicts = 0; conflicts < ConflictsMax && node is not null && IsClaimDue(member, node); conflicts++)
+        {
+            try
+            {
+                node = await WriteClaimAsync(node, cancellationToken);
+                failures = 0;
+            }
+            catch (KubeException e) when (e.Code == 404)
+            {
+                // The watch is about to show that the Node is gone.
+                node = null;
+            }
+            catch (KubeException e)
+            {
+                TimeSpan pause;
+                lock (_gate)
+                {
+                    pause = Backoff.FullJitter(++failures, s_backoffMin, s_backoffMax, _random);
+                }
+
+                SyncLog.NotClaimed(_logger, member.Session.Node, e.Message, pause.TotalSeconds);
+                await Task.Delay(pause, _time, cancellationToken);
+                conflicts = 0;
+            }
+        }
+
+        lock (_gate)
+        {
+            member.Claim!.IsQueued = false;
+            // The watch may have shown another claim while this one was written.
+            if (node is not null && Current(member.Session) == member && _pods.Node(member.Session.Node) is { } seen)
+                LookAtClaim(member, seen);
+        }
     }
 
-    private void SendMembers(HubSession session)
+    private bool IsClaimDue(Member member, JsonObject node)
     {
-        var members = _devices.Members(session.Node);
-        if (members.Count > 0)
-            session.Send(MembershipMessage(members, []));
+        lock (_gate)
+        {
+            if (Current(member.Session) != member)
+                return false;
+            var verdict = member.Claim!.Look(node);
+            if (verdict == ClaimVerdict.Lost)
+                LookAtClaim(member, node);
+            return verdict == ClaimVerdict.Write;
+        }
+    }
+
+    // Onto the version that was looked at: a claim of another CloudCore in between must not be written over. Returns the Node as it is then.
+    private async Task<JsonObject?> WriteClaimAsync(JsonObject node, CancellationToken cancellationToken)
+    {
+        var annotations = new JsonObject();
+        Identity!.AddTo(annotations);
+        var patch = new JsonObject { ["metadata"] = new JsonObject { ["resourceVersion"] = node.ResourceVersion(), ["annotations"] = annotations } };
+        try
+        {
+            return await _kube.PatchAsync(ResourceKind.Node, null, node.Name(), PatchKind.Merge, JsonBytes.Of(patch), null, cancellationToken);
+        }
+        catch (KubeException e) when (e.Code == 409)
+        {
+            return await _kube.TryGetAsync(ResourceKind.Node, null, node.Name(), cancellationToken);
+        }
+    }
+
+    private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
+
+    private void SendMembers(Member member, IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
+    {
+        if (added.Count + removed.Count > 0)
+            member.Session.Send(MembershipMessage(added, removed));
     }
 
     private Message MembershipMessage(IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
@@ -297,10 +601,37 @@ internal sealed class NodeSync(IKubeClient kube, TimeProvider time, EventRecorde
         var content = new JsonObject
         {
             ["event_id"] = Guid.NewGuid().ToString(),
-            ["timestamp"] = time.GetUtcNow().ToUnixTimeMilliseconds(),
+            ["timestamp"] = _time.GetUtcNow().ToUnixTimeMilliseconds(),
             ["added_devices"] = List(added),
             ["removed_devices"] = List(removed),
         };
-        return Message.Create(time, Sources.DeviceController, Groups.Twin, Operations.Update, "membership", JsonBytes.Of(content));
+        return Message.Create(_time, Sources.DeviceController, Groups.Twin, Operations.Update, "membership", JsonBytes.Of(content));
+    }
+
+    private void Defect(Exception exception) => SyncLog.WorkBroke(_logger, exception);
+
+    /// <summary>A connected node. No record per object: what an Edge peer has is known from the edge.</summary>
+    private sealed class Member(ISyncSession session)
+    {
+        public ISyncSession Session { get; } = session;
+
+        /// <summary>A digest was compared: changes of what did not differ go to the session from then on.</summary>
+        public bool IsCompared { get; set; }
+
+        public bool IsOpen { get; set; }
+
+        /// <summary>The buckets that the node was asked for and has not told; null when there are none.</summary>
+        public HashSet<int>? Asked { get; set; }
+
+        public int AskedOf { get; set; }
+
+        /// <summary>Uids sent as repairs in this session; null when there are none, as nearly always.</summary>
+        public HashSet<string>? Repaired { get; set; }
+
+        public NodeClaim? Claim { get; set; }
+
+        /// <summary>True when a comparison that is still to come will find what changes at this path.</summary>
+        public bool IsOwed(string resource)
+            => !IsCompared || (Asked is { } asked && asked.Contains(InventoryDigest.BucketOf(resource, AskedOf)));
     }
 }

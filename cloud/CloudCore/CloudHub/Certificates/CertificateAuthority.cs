@@ -8,8 +8,10 @@ namespace Edge.Cloud.CloudHub.Certificates;
 /// <remarks>Safe for concurrent calls. The private key never leaves this class but as <see cref="KeyDer"/> for the Secret.</remarks>
 internal sealed class CertificateAuthority : IDisposable
 {
+    /// <summary>The key purpose of a certificate that identifies a client (RFC 5280 §4.2.1.12).</summary>
+    public const string ClientAuth = "1.3.6.1.5.5.7.3.2";
+
     private const string ServerAuth = "1.3.6.1.5.5.7.3.1";
-    private const string ClientAuth = "1.3.6.1.5.5.7.3.2";
 
     private readonly X509Certificate2 _certificate;
     private readonly TimeProvider _time;
@@ -30,19 +32,11 @@ internal sealed class CertificateAuthority : IDisposable
     public X509Certificate2 Certificate => _certificate;
 
     /// <summary>A new CA, valid about 100 years.</summary>
-    public static CertificateAuthority Create(TimeProvider time)
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest("CN=KubeEdge", key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, critical: true));
-        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
-        var now = time.GetUtcNow();
-        return new CertificateAuthority(request.CreateSelfSigned(now.AddHours(-1), now.AddYears(100)), key.ExportECPrivateKey(), time);
-    }
+    public static CertificateAuthority Create(TimeProvider time) => Create("CN=KubeEdge", time);
 
     /// <summary>The CA whose certificate and key are given in DER.</summary>
     /// <exception cref="CryptographicException">They are not DER, the key is no EC key, or it does not belong to the certificate.</exception>
+    /// <exception cref="ArgumentException">The key does not belong to the certificate.</exception>
     public static CertificateAuthority Load(byte[] certificateDer, byte[] keyDer, TimeProvider time)
     {
         using var key = ECDsa.Create();
@@ -51,8 +45,22 @@ internal sealed class CertificateAuthority : IDisposable
         return new CertificateAuthority(bare.CopyWithPrivateKey(key), keyDer, time);
     }
 
-    /// <summary>A serving certificate for the hub: CN and O KubeEdge, valid about 100 years. Returns it with its key as SEC 1 DER.</summary>
-    public (byte[] CertificateDer, byte[] KeyDer) IssueServer(IReadOnlyCollection<string> hosts)
+    /// <summary>The CA that follows this one, with a subject of its own (a chain of two CAs of one name would be ambiguous), and the new CA's
+    /// certificate signed by this one: with it in the chain, a peer that trusts only this CA accepts what the new one issued.</summary>
+    public (CertificateAuthority Next, byte[] CrossDer) CreateSuccessor()
+    {
+        Span<byte> unit = stackalloc byte[4];
+        RandomNumberGenerator.Fill(unit);
+        var next = Create($"OU={Convert.ToHexStringLower(unit)}, CN=KubeEdge", _time);
+        var request = new CertificateRequest(next._certificate.SubjectName, next._certificate.PublicKey, HashAlgorithmName.SHA256);
+        AddAuthorityExtensions(request);
+        AddIssuerKey(request);
+        using var cross = Sign(request, Until(next._certificate.NotAfter.ToUniversalTime()));
+        return (next, cross.RawData);
+    }
+
+    /// <summary>A serving certificate for the hub: CN and O KubeEdge, valid as long as the CA. Returns it with its key as SEC 1 DER.</summary>
+    public (byte[] CertificateDer, byte[] KeyDer) IssueServer(IEnumerable<string> hosts)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("O=KubeEdge, CN=KubeEdge", key, HashAlgorithmName.SHA256);
@@ -76,26 +84,22 @@ internal sealed class CertificateAuthority : IDisposable
     {
         var request = new CertificateRequest(checkedRequest.SubjectName, checkedRequest.PublicKey, HashAlgorithmName.SHA256);
         AddLeafExtensions(request, alsoServer ? [ClientAuth, ServerAuth] : [ClientAuth]);
-        var until = _time.GetUtcNow() + lifetime;
-        return Sign(request, until < _certificate.NotAfter.ToUniversalTime() ? until : _certificate.NotAfter.ToUniversalTime());
-    }
-
-    /// <summary>Null when <paramref name="certificate"/> was issued here, is in its lifetime and may identify a client; else the reason.</summary>
-    public string? Refuse(X509Certificate2 certificate)
-    {
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.Add(_certificate);
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.VerificationTimeIgnored = false;
-        chain.ChainPolicy.VerificationTime = _time.GetUtcNow().UtcDateTime;
-        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuth));
-        return chain.Build(certificate) ? null
-            : string.Join(", ", chain.ChainStatus.Select(status => status.StatusInformation.Trim()).Distinct());
+        return Sign(request, Until(_time.GetUtcNow() + lifetime));
     }
 
     public void Dispose() => _certificate.Dispose();
+
+    private static CertificateAuthority Create(string subject, TimeProvider time)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        AddAuthorityExtensions(request);
+        var now = time.GetUtcNow();
+        return new CertificateAuthority(request.CreateSelfSigned(now.AddHours(-1), now.AddYears(100)), key.ExportECPrivateKey(), time);
+    }
+
+    private DateTimeOffset Until(DateTimeOffset wanted)
+        => wanted < _certificate.NotAfter.ToUniversalTime() ? wanted : _certificate.NotAfter.ToUniversalTime();
 
     private X509Certificate2 Sign(CertificateRequest request, DateTimeOffset until)
     {
@@ -107,7 +111,14 @@ internal sealed class CertificateAuthority : IDisposable
         return request.Create(_certificate, _time.GetUtcNow().AddHours(-1), until, serial);
     }
 
-    private static void AddLeafExtensions(CertificateRequest request, string[] usages)
+    private static void AddAuthorityExtensions(CertificateRequest request)
+    {
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
+    }
+
+    private void AddLeafExtensions(CertificateRequest request, string[] usages)
     {
         var oids = new OidCollection();
         foreach (var usage in usages)
@@ -115,5 +126,13 @@ internal sealed class CertificateAuthority : IDisposable
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: false, hasPathLengthConstraint: false, 0, critical: true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, critical: true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(oids, critical: false));
+        AddIssuerKey(request);
+    }
+
+    // Which key signed; a CA from a file may lack the identifier it would refer to.
+    private void AddIssuerKey(CertificateRequest request)
+    {
+        if (_certificate.Extensions.OfType<X509SubjectKeyIdentifierExtension>().FirstOrDefault() is { } key)
+            request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(key));
     }
 }

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Cloud.Observability;
 using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
@@ -9,7 +10,7 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Cloud.CloudHub.Certificates;
 
 /// <summary>The HTTPS port by which a node gets its certificate (kubeedge-wire §2.7).</summary>
-internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube, TimeSpan lifetime, TimeProvider time, ILogger logger)
+internal sealed class Enrolment(HubCertificates certificates, IKubeClient kube, TimeSpan lifetime, TimeProvider time, HubMetrics metrics, ILogger logger)
 {
     /// <summary>Largest accepted request body, bytes.</summary>
     public const int BodyMax = 1024 * 1024;
@@ -18,6 +19,8 @@ internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube
     private const int GoServerAuth = 1;
     private const int GoClientAuth = 2;
 
+    private readonly TokenStore _tokens = new(kube, time);
+
     public Task ServeAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? "";
@@ -25,10 +28,11 @@ internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube
             return Respond.TextAsync(context, StatusCodes.Status405MethodNotAllowed, $"{path} is served to GET only");
         return path switch
         {
-            "/ca.crt" => Respond.BytesAsync(context, authority.CertificateDer),
+            "/ca.crt" => Respond.BytesAsync(context, certificates.Authorities.Active.CertificateDer),
+            "/ca-bundle.crt" => Respond.BytesAsync(context, certificates.Authorities.Bundle),
             "/edge.crt" => IssueAsync(context),
             _ when path.StartsWith("/node/", StringComparison.Ordinal) => NodeAsync(context, path["/node/".Length..]),
-            _ => Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /ca.crt, /edge.crt and /node/<name>"),
+            _ => Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /ca.crt, /ca-bundle.crt, /edge.crt and /node/<name>"),
         };
     }
 
@@ -42,10 +46,12 @@ internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube
             return;
         }
 
-        var (isCertificate, refusal) = Authenticate(context, node);
-        if (refusal is not null)
+        // One set of CAs for the whole request, also when it changes meanwhile.
+        var authorities = certificates.Authorities;
+        var (by, code, refusal) = await AuthenticateAsync(context, authorities, node);
+        if (code != 0)
         {
-            await RefuseAsync(context, node, address, StatusCodes.Status401Unauthorized, refusal);
+            await RefuseAsync(context, node, address, code, refusal);
             return;
         }
 
@@ -79,30 +85,49 @@ internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube
             return;
         }
 
-        using var certificate = authority.IssueNode(request, lifetime, usages.Contains(GoServerAuth));
-        HubLog.Issued(logger, node, isCertificate ? "by its certificate" : "by a join token", certificate.NotAfter.ToUniversalTime());
+        using var certificate = authorities.Active.IssueNode(request, lifetime, usages.Contains(GoServerAuth));
+        HubLog.Issued(logger, node, by, certificate.NotAfter.ToUniversalTime());
         await Respond.BytesAsync(context, certificate.RawData);
     }
 
-    // A good certificate of the node itself renews; else the token decides.
-    private (bool IsCertificate, string? Refusal) Authenticate(HttpContext context, string node)
+    // A good certificate of the node itself renews; else the token decides. Answers by what, or the status and the reason.
+    private async Task<(string By, int Code, string Reason)> AuthenticateAsync(HttpContext context, AuthoritySet authorities, string node)
     {
         var authorization = context.Request.Headers.Authorization.ToString();
         if (context.Connection.ClientCertificate is { } certificate)
         {
-            var reason = authority.Refuse(certificate) is { } bad ? $"the client certificate is not accepted: {bad}"
-                : NodeName.Of(certificate) == node ? null
+            var reason = authorities.Refuse(certificate, time.GetUtcNow(), out _) is { } bad ? $"the client certificate is not accepted: {bad}"
+                : NodeName.Of(certificate) == node ? ""
                 : $"the client certificate is not that of node '{node}'";
-            if (reason is null || authorization.Length == 0)
-                return (true, reason);
+            if (reason.Length == 0)
+                return ("by its certificate", 0, "");
+            if (authorization.Length == 0)
+                return ("", StatusCodes.Status401Unauthorized, reason);
         }
 
         const string Scheme = "Bearer ";
         if (authorization.Length == 0)
-            return (false, "a client certificate or a join token (Authorization: Bearer <token>) is needed");
-        return (false, authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase)
-            ? JoinToken.Refuse(authorization[Scheme.Length..].Trim(), authority.KeyDer, time.GetUtcNow())
-            : "the Authorization header must be 'Bearer <token>'");
+            return ("", StatusCodes.Status401Unauthorized, "a client certificate or a join token (Authorization: Bearer <token>) is needed");
+        if (!authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
+            return ("", StatusCodes.Status401Unauthorized, "the Authorization header must be 'Bearer <token>'");
+        if (authorities.TryReadToken(authorization[Scheme.Length..].Trim(), out var error) is not { } claims)
+            return ("", StatusCodes.Status401Unauthorized, error);
+        if (claims.Expires <= time.GetUtcNow())
+            return ("", StatusCodes.Status401Unauthorized, $"the token expired at {KubeObject.Time(claims.Expires)}; get a new one with 'edgectl gettoken'");
+        if (claims.Node.Length > 0 && claims.Node != node)
+            return ("", StatusCodes.Status403Forbidden, $"the token is for node '{claims.Node}', this is node '{node}'; make one for it with 'edgectl token create --node {node}'");
+        if (claims.Id.Length == 0)
+            return ("by a join token", 0, "");
+        try
+        {
+            return await _tokens.ExistsAsync(claims.Id, context.RequestAborted) ? ($"by join token {claims.Id}", 0, "")
+                : ("", StatusCodes.Status401Unauthorized, $"the token {claims.Id} was revoked; make a new one with 'edgectl token create'");
+        }
+        catch (KubeException e)
+        {
+            HubLog.RequestFailed(logger, "/edge.crt", e.Message);
+            return ("", StatusCodes.Status503ServiceUnavailable, "the Kubernetes API does not answer, so that the token cannot be checked; try again");
+        }
     }
 
     private async Task NodeAsync(HttpContext context, string name)
@@ -158,6 +183,8 @@ internal sealed class Enrolment(CertificateAuthority authority, IKubeClient kube
 
     private Task RefuseAsync(HttpContext context, string node, string address, int code, string reason)
     {
+        if (code == StatusCodes.Status403Forbidden)
+            metrics.Forbidden();
         HubLog.NotIssued(logger, node, address, reason);
         return Respond.TextAsync(context, code, reason);
     }

@@ -8,7 +8,8 @@ namespace Edge.Cloud.CloudHub.Sessions;
 /// <param name="Resource">The edge's path, <c>&lt;namespace&gt;/&lt;type&gt;/&lt;name&gt;</c> (kubeedge-wire §1.5).</param>
 /// <param name="Operation"><c>insert</c>, <c>update</c> or <c>delete</c>.</param>
 /// <param name="Uid">The object's uid; never empty.</param>
-/// <param name="Version">The resourceVersion as a number; a state with a lower one than a state before is stale.</param>
+/// <param name="Version">The resourceVersion as a number; a state with a lower one than a state before is stale. That of a final delete is above every state of the
+/// object, so that an edge that remembers it takes no late copy of the last one for a return.</param>
 /// <param name="Source">The controller that sends it, as the edge's routing wants it (kubeedge-wire §3.1, §4.2).</param>
 /// <param name="Body">The whole object.</param>
 /// <param name="IsFinal">For a delete: the object is gone for good, so its uid cannot come back. False when the node merely no longer
@@ -26,11 +27,14 @@ internal sealed record DownObject(
     public static DownObject Of(ResourceKind kind, string type, string operation, string source, ObjectBody body, bool isFinal = false, long version = 0)
     {
         var path = new ResourcePath(kind.Namespaced ? body.Json.Namespace() : ResourcePath.ClusterScope, type, body.Json.Name());
-        return new DownObject(path.ToString(), operation, body.Uid, Math.Max(version, body.Version), source, body, isFinal);
+        var last = Math.Max(version, body.Version);
+        return new DownObject(path.ToString(), operation, body.Uid, isFinal && last > 0 ? last + 1 : last, source, body, isFinal);
     }
 
     /// <summary>The delete of an object of which only the identity is known.</summary>
-    public static DownObject Gone(string resource, string uid, long version, string source)
+    /// <param name="version">The version that the edge has.</param>
+    /// <param name="isFinal">True only where the object is known to be gone from the cluster, not merely from what the node needs.</param>
+    public static DownObject Gone(string resource, string uid, long version, string source, bool isFinal)
     {
         if (!ResourcePath.TryParse(resource, out var path))
             throw new ArgumentException($"'{resource}' is no resource path", nameof(resource));
@@ -46,7 +50,7 @@ internal sealed record DownObject(
             content["apiVersion"] = kind.ApiVersion;
         }
 
-        return new DownObject(resource, Operations.Delete, uid, version, source, new ObjectBody(content), IsFinal: true);
+        return new DownObject(resource, Operations.Delete, uid, isFinal && version > 0 ? version + 1 : version, source, new ObjectBody(content), isFinal);
     }
 }
 
@@ -63,6 +67,18 @@ internal static class ManagedTypes
         ResourceTypes.Node => ResourceKind.Node,
         ResourceTypes.Device => ResourceKind.Device,
         ResourceTypes.DeviceModel => ResourceKind.DeviceModel,
+        _ => null,
+    };
+
+    /// <summary>The resource type word of a kind, or null when the kind is not kept in step.</summary>
+    public static string? TypeOf(string kind) => kind switch
+    {
+        "Pod" => ResourceTypes.Pod,
+        "ConfigMap" => ResourceTypes.ConfigMap,
+        "Secret" => ResourceTypes.Secret,
+        "Node" => ResourceTypes.Node,
+        "Device" => ResourceTypes.Device,
+        "DeviceModel" => ResourceTypes.DeviceModel,
         _ => null,
     };
 

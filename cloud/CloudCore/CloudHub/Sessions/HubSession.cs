@@ -1,5 +1,6 @@
-using System.Threading.Channels;
+using System.Globalization;
 using Edge.Cloud.Observability;
+using Edge.Cloud.SyncController;
 using Edge.Protocol.Messages;
 using Edge.Transport;
 using Microsoft.Extensions.Logging;
@@ -20,16 +21,22 @@ internal enum SessionEndReason
 
     /// <summary>The node connected to another CloudCore.</summary>
     Moved,
+
+    /// <summary>The Node was deleted from the cluster.</summary>
+    NodeDeleted,
 }
 
 /// <summary>Times of a session.</summary>
 internal sealed record SessionTimes
 {
-    /// <summary>The link is closed when nothing came for this long.</summary>
+    /// <summary>The session ends when nothing came for this long.</summary>
     public TimeSpan Keepalive { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long to wait for the edge's inventory before everything is sent.</summary>
-    public TimeSpan InventoryWait { get; init; } = TimeSpan.FromSeconds(2);
+    /// <summary>How long to wait for the inventory of an Edge peer before everything is sent.</summary>
+    public TimeSpan InventoryWait { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>A write that takes longer ends the session.</summary>
+    public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
 }
 
 /// <summary>What a session asks of the rest of the house.</summary>
@@ -40,45 +47,63 @@ internal interface ISessionOwner
 
     /// <summary>No inventory came in time: the node gets everything.</summary>
     void InventoryMissing(HubSession session);
+
+    /// <summary>A stock edge confirmed this state. Never called for an Edge peer, which knows itself what it has.</summary>
+    void Stored(HubSession session, DownObject obj);
+
+    /// <summary>The edge could not store this state; it is sent again later.</summary>
+    void Refused(HubSession session, DownObject obj, string reason);
 }
 
+/// <summary>What all sessions of a hub share.</summary>
+internal sealed record SessionContext(SessionTimes Times, TimerWheel Wheel, TimeProvider Time, HubMetrics Metrics, ILogger Logger);
+
 /// <summary>One connection of one node: the shell round <see cref="NodeSession"/>. It lives exactly as long as its link.</summary>
-internal sealed class HubSession : IDisposable
+/// <remarks>While nothing happens it has a pending receive and a place on the wheel, and no task, timer or buffer. Sending runs on the thread pool while there is something to
+/// send, a batch at a time, so that a node that is handed much does not keep the others waiting.</remarks>
+internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
 {
-    private const int SendBatch = 16;
+    // As many messages as one write carries.
+    private const int SendBatch = 64;
 
-    private static readonly TimeSpan s_closeWithin = TimeSpan.FromSeconds(1);
+    // Batches after which the other sessions have their turn.
+    private const int BatchesPerTurn = 4;
 
-    private readonly NodeSession _core;
+    // What is left of a session after its end: the close frame goes out, the peer answers it.
+    private const int CloseWithinMs = 1_000;
+
+    private const int Idle = 0;
+    private const int Running = 1;
+    private const int Again = 2;
+
+    private static readonly Message s_beat = new() { Id = "", Source = Sources.WebSocket, Group = Groups.Resource, Operation = Operations.Keepalive, Resource = "node" };
+
+    [ThreadStatic]
+    private static List<SessionOutput>? s_outputs;
+
+    private readonly NodeSession _core; // also the lock of everything below that says so
     private readonly ILink _link;
     private readonly ISessionOwner _owner;
-    private readonly SessionTimes _times;
-    private readonly TimeProvider _time;
-    private readonly HubMetrics _metrics;
-    private readonly ILogger _logger;
-    private readonly Lock _gate = new();
-    private readonly long _startedAt;
-    private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private readonly CancellationTokenSource _end = new();
-    private readonly ITimer _timer;
+    private readonly SessionContext _context;
+    private readonly long _startedAtMs;
+    private Task _pump = Task.CompletedTask; // locked
     private long _heardAtMs;
+    private long _writingSinceMs = -1;
+    private long _endedAtMs;
+    private int _pumpState;
     private int _endReason;
-    private bool _isOpen;
-    private Task _cancelling = Task.CompletedTask;
+    private bool _isOpen; // locked
+    private bool _isClosing; // locked
+    private bool _isOver; // locked
 
-    public HubSession(
-        string node, ILink link, ISessionOwner owner, SessionLimits limits, SessionTimes times, TimeProvider time, HubMetrics metrics, ILogger logger)
+    public HubSession(string node, ILink link, ISessionOwner owner, SessionLimits limits, SessionContext context)
     {
         Node = node;
-        _core = new NodeSession(limits, () => Guid.NewGuid().ToString());
+        _core = new NodeSession(limits, static () => Guid.NewGuid().ToString());
         _link = link;
         _owner = owner;
-        _times = times;
-        _time = time;
-        _metrics = metrics;
-        _logger = logger;
-        _startedAt = time.GetTimestamp();
-        _timer = time.CreateTimer(_ => Wake(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _context = context;
+        _startedAtMs = _heardAtMs = context.Wheel.NowMs;
     }
 
     public string Node { get; }
@@ -92,33 +117,44 @@ internal sealed class HubSession : IDisposable
     {
         get
         {
-            lock (_gate)
+            lock (_core)
             {
                 return (_core.ObjectDepth, _core.MessageDepth);
             }
         }
     }
 
-    /// <summary>Serves the link until it ends; the link is closed on return.</summary>
-    public async Task<SessionEndReason> RunAsync(CancellationToken cancellationToken)
+    /// <summary>Serves the link until it ends. The link is closed on return, and the caller's to dispose.</summary>
+    public async Task<SessionEndReason> RunAsync()
     {
-        using var stopping = cancellationToken.Register(() => End(SessionEndReason.Stopping));
-        using var abort = new CancellationTokenSource();
-        var receiving = ReceiveLoopAsync(abort.Token);
-        await SendLoopAsync(_end.Token);
-        await _cancelling;
-        // The reason goes out before the link is cut; a peer that is there answers the close at once.
-        await _link.CloseAsync(Explain(EndReason));
-        using var impatience = _time.CreateTimer(_ => abort.Cancel(), null, s_closeWithin, Timeout.InfiniteTimeSpan);
-        await receiving;
+        _context.Wheel.Arm(this, NextDueMs());
+        await ReceiveLoopAsync();
+        Task pump;
+        bool mayClose;
+        lock (_core)
+        {
+            _isOver = true;
+            pump = _pump;
+            mayClose = !_isClosing;
+            _isClosing = true;
+        }
+
+        await pump;
+        if (mayClose)
+            await _link.CloseAsync(Explain(EndReason));
+        _context.Wheel.Cancel(this);
         return EndReason;
     }
 
-    /// <summary>Ends the session; safe from any thread, the first reason counts.</summary>
+    /// <summary>Ends the session; safe from any thread, under any lock; the first reason counts.</summary>
     public void End(SessionEndReason reason)
     {
-        if (Interlocked.CompareExchange(ref _endReason, (int)reason, (int)SessionEndReason.None) == (int)SessionEndReason.None)
-            _cancelling = _end.CancelAsync(); // Not Cancel: the caller may hold a lock that what runs then wants.
+        if (Interlocked.CompareExchange(ref _endReason, (int)reason, (int)SessionEndReason.None) != (int)SessionEndReason.None)
+            return;
+        var now = _context.Wheel.NowMs;
+        Volatile.Write(ref _endedAtMs, now);
+        _context.Wheel.ArmNoLater(this, now + CloseWithinMs);
+        Wake();
     }
 
     /// <summary>The node should have this state. Never waits; what has no room ends the session.</summary>
@@ -132,7 +168,7 @@ internal sealed class HubSession : IDisposable
     /// <summary>Lets the objects flow. True the first time.</summary>
     public bool Open()
     {
-        lock (_gate)
+        lock (_core)
         {
             if (_isOpen)
                 return false;
@@ -143,21 +179,64 @@ internal sealed class HubSession : IDisposable
         return true;
     }
 
-    public List<DownObject> UnansweredDeletes()
+    /// <summary>On the wheel: something fell due, or is to be looked at.</summary>
+    public override void Fire(long nowMs)
     {
-        lock (_gate)
+        if (EndReason != SessionEndReason.None)
         {
-            return [.. _core.UnansweredDeletes];
+            if (nowMs >= Volatile.Read(ref _endedAtMs) + CloseWithinMs)
+                _link.Abort();
+            else
+                _context.Wheel.ArmNoLater(this, Volatile.Read(ref _endedAtMs) + CloseWithinMs);
+            return;
+        }
+
+        var writing = Interlocked.Read(ref _writingSinceMs);
+        if (nowMs >= SilentAtMs)
+        {
+            End(SessionEndReason.Silent);
+        }
+        else if (writing >= 0 && nowMs >= writing + (long)_context.Times.WriteTimeout.TotalMilliseconds)
+        {
+            HubLog.LinkBroke(_context.Logger, Node, $"a write did not finish within {_context.Times.WriteTimeout.TotalSeconds:0.#} s");
+            End(SessionEndReason.LinkBroke);
+            _link.Abort();
+        }
+        else
+        {
+            bool isOpen, isDue;
+            lock (_core)
+            {
+                isOpen = _isOpen;
+                isDue = _core.NextDueMs <= nowMs;
+            }
+
+            if (!isOpen && nowMs >= OpenAtMs)
+                _owner.InventoryMissing(this);
+            if (isDue && isOpen)
+                Wake(); // arms the wheel again when it is through
+            else
+                _context.Wheel.ArmNoLater(this, NextDueMs());
         }
     }
 
-    public void Dispose()
+    /// <summary>On the thread pool: sends what there is.</summary>
+    void IThreadPoolWorkItem.Execute()
     {
-        _timer.Dispose();
-        _end.Dispose();
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_core)
+        {
+            if (_isOver)
+                return;
+            _pump = done.Task;
+        }
+
+        _ = PumpAsync(done); // awaited by RunAsync through `done`; it does not throw
     }
 
-    private long NowMs => (long)_time.GetElapsedTime(_startedAt).TotalMilliseconds;
+    private long SilentAtMs => Interlocked.Read(ref _heardAtMs) + (long)_context.Times.Keepalive.TotalMilliseconds;
+
+    private long OpenAtMs => _startedAtMs + (long)_context.Times.InventoryWait.TotalMilliseconds;
 
     private static string Explain(SessionEndReason reason) => reason switch
     {
@@ -165,60 +244,87 @@ internal sealed class HubSession : IDisposable
         SessionEndReason.Replaced => "the node connected again",
         SessionEndReason.QueueFull => "too many objects wait for this node",
         SessionEndReason.Failed => "cloudcore met a defect",
+        SessionEndReason.NodeDeleted => "the node was deleted from the cluster",
         SessionEndReason.Moved => "the node connected to another cloudcore",
         SessionEndReason.Stopping => "cloudcore is stopping",
         _ => "closed",
     };
 
-    private void Wake() => _signal.Writer.TryWrite(true);
+    private long NextDueMs()
+    {
+        lock (_core)
+        {
+            var next = Math.Min(SilentAtMs, _core.NextDueMs);
+            return _isOpen ? next : Math.Min(next, OpenAtMs);
+        }
+    }
+
+    private void Wake()
+    {
+        if (Interlocked.Exchange(ref _pumpState, Again) == Idle)
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
 
     private void Step(SessionInput input)
     {
-        var outputs = new List<SessionOutput>();
-        lock (_gate)
+        var outputs = s_outputs ?? [];
+        s_outputs = null;
+        bool hasReady;
+        lock (_core)
         {
             _core.Step(input, outputs);
+            hasReady = _core.HasReady;
         }
 
         foreach (var output in outputs)
             Perform(output);
-        Wake();
+        outputs.Clear();
+        s_outputs = outputs;
+        if (hasReady)
+            Wake();
     }
 
     private void Perform(SessionOutput output)
     {
+        var (metrics, logger) = (_context.Metrics, _context.Logger);
         switch (output)
         {
-            case SessionOutput.Stored:
-                _metrics.Acked();
+            case SessionOutput.Stored stored:
+                metrics.Acked();
+                if (!IsEdgeWire)
+                    _owner.Stored(this, stored.Object);
                 break;
             case SessionOutput.Delayed delayed:
-                _metrics.Refused();
-                HubLog.Refused(_logger, Node, delayed.Object.Resource, delayed.Reason);
+                metrics.Refused();
+                HubLog.Refused(logger, Node, delayed.Object.Resource, delayed.Reason);
+                _owner.Refused(this, delayed.Object, delayed.Reason);
                 break;
             case SessionOutput.Drop { Reason: DropReason.ObjectQueueFull } drop:
-                _metrics.ObjectDropped();
-                HubLog.QueueFull(_logger, Node, drop.What);
+                metrics.ObjectDropped();
+                HubLog.QueueFull(logger, Node, drop.What);
                 End(SessionEndReason.QueueFull);
                 break;
             case SessionOutput.Drop drop:
-                _metrics.MessageDropped();
-                HubLog.MessageDropped(_logger, Node, drop.What);
+                metrics.MessageDropped();
+                HubLog.MessageDropped(logger, Node, drop.What);
                 break;
         }
     }
 
-    private async Task ReceiveLoopAsync(CancellationToken cancellationToken)
+    private async Task ReceiveLoopAsync()
     {
+        Action<string> onMalformed = error => HubLog.Malformed(_context.Logger, Node, error);
         try
         {
-            while (await _link.ReceiveAsync(error => HubLog.Malformed(_logger, Node, error), cancellationToken) is { } message)
+            while (await _link.ReceiveAsync(onMalformed, CancellationToken.None) is { } message)
             {
-                Interlocked.Exchange(ref _heardAtMs, NowMs);
-                _metrics.UpstreamReceived();
+                Interlocked.Exchange(ref _heardAtMs, _context.Wheel.NowMs);
+                _context.Metrics.UpstreamReceived();
                 switch (message.Operation)
                 {
                     case Operations.Keepalive:
+                        if (IsEdgeWire)
+                            Send(s_beat, isUrgent: true);
                         break;
                     case Operations.Response:
                         Step(new SessionInput.Ack(message.ParentId));
@@ -226,8 +332,10 @@ internal sealed class HubSession : IDisposable
                     case Operations.Error:
                         Step(new SessionInput.Refused(message.ParentId, Shorten(message.Content)));
                         break;
+                    // The node has a newer connection: what it says there must not be overtaken by what it said here. It had no answer, so it says it again.
                     default:
-                        await _owner.ReceivedAsync(this, message, cancellationToken);
+                        if (EndReason is not (SessionEndReason.Replaced or SessionEndReason.Moved))
+                            await _owner.ReceivedAsync(this, message, CancellationToken.None);
                         break;
                 }
             }
@@ -237,91 +345,120 @@ internal sealed class HubSession : IDisposable
         catch (LinkException e)
         {
             if (EndReason == SessionEndReason.None)
-                HubLog.LinkBroke(_logger, Node, e.Message);
+                HubLog.LinkBroke(_context.Logger, Node, e.Message);
             End(SessionEndReason.LinkBroke);
         }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // The reason is already noted.
+            HubLog.LaneBroke(_context.Logger, Node, e);
+            End(SessionEndReason.Failed);
         }
     }
 
-    private async Task SendLoopAsync(CancellationToken cancellationToken)
+    private async Task PumpAsync(TaskCompletionSource done)
     {
         var outputs = new List<SessionOutput>();
+        var messages = new List<Message>();
         try
         {
-            while (true)
+            do
             {
-                outputs.Clear();
-                var now = NowMs;
-                var silentAt = Interlocked.Read(ref _heardAtMs) + (long)_times.Keepalive.TotalMilliseconds;
-                if (now >= silentAt)
+                Volatile.Write(ref _pumpState, Running);
+                for (var batches = 1; EndReason == SessionEndReason.None && Take(outputs, messages); batches++)
                 {
-                    End(SessionEndReason.Silent);
-                    return;
+                    Interlocked.Exchange(ref _writingSinceMs, _context.Wheel.NowMs);
+                    await _link.SendAsync(messages, CancellationToken.None);
+                    Interlocked.Exchange(ref _writingSinceMs, -1);
+                    if (batches % BatchesPerTurn == 0)
+                        await Task.Yield();
                 }
 
-                long next;
-                bool isOpen;
-                lock (_gate)
-                {
-                    _core.Step(new SessionInput.Tick(now, SendBatch), outputs);
-                    isOpen = _isOpen;
-                    next = Math.Min(silentAt, _core.NextDueMs);
-                }
-
-                if (!isOpen)
-                {
-                    var openAt = (long)_times.InventoryWait.TotalMilliseconds;
-                    if (now >= openAt)
-                        _owner.InventoryMissing(this);
-                    next = Math.Min(next, Math.Max(openAt, now));
-                }
-
-                foreach (var output in outputs)
-                    await TransmitAsync(output, cancellationToken);
-                if (outputs.Count > 0)
-                    continue;
-                _timer.Change(TimeSpan.FromMilliseconds(Math.Max(1, next - now)), Timeout.InfiniteTimeSpan);
-                await _signal.Reader.ReadAsync(cancellationToken);
+                if (EndReason != SessionEndReason.None)
+                    await CloseOnceAsync();
             }
+            while (Interlocked.CompareExchange(ref _pumpState, Idle, Running) != Running);
         }
         catch (LinkException e)
         {
             if (EndReason == SessionEndReason.None)
-                HubLog.LinkBroke(_logger, Node, e.Message);
+                HubLog.LinkBroke(_context.Logger, Node, e.Message);
             End(SessionEndReason.LinkBroke);
+            _link.Abort();
         }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // The reason is already noted.
+            HubLog.LaneBroke(_context.Logger, Node, e);
+            End(SessionEndReason.Failed);
+            _link.Abort();
+        }
+        finally
+        {
+            _context.Wheel.ArmNoLater(this, EndReason == SessionEndReason.None ? NextDueMs() : Volatile.Read(ref _endedAtMs) + CloseWithinMs);
+            done.SetResult();
         }
     }
 
-    private ValueTask TransmitAsync(SessionOutput output, CancellationToken cancellationToken)
+    // The reason goes out before the link is cut; a peer that is there answers the close at once.
+    private async Task CloseOnceAsync()
     {
-        switch (output)
+        lock (_core)
         {
-            case SessionOutput.SendMessage send:
-                return _link.SendAsync(send.Message, cancellationToken);
-            case SessionOutput.SendObject send:
-                if (send.Attempt > 1)
-                    _metrics.Resent();
-                return _link.SendAsync(MessageOf(send), cancellationToken);
-            default:
-                Perform(output);
-                return ValueTask.CompletedTask;
+            if (_isClosing)
+                return;
+            _isClosing = true;
         }
+
+        await _link.CloseAsync(Explain(EndReason));
+    }
+
+    // Fills `messages` with what is to go out next; false when that is nothing.
+    private bool Take(List<SessionOutput> outputs, List<Message> messages)
+    {
+        outputs.Clear();
+        messages.Clear();
+        lock (_core)
+        {
+            _core.Step(new SessionInput.Tick(_context.Wheel.NowMs, SendBatch), outputs);
+        }
+
+        foreach (var output in outputs)
+        {
+            switch (output)
+            {
+                case SessionOutput.SendMessage send:
+                    messages.Add(send.Message);
+                    break;
+                case SessionOutput.SendObject send:
+                    if (send.Attempt > 1)
+                        _context.Metrics.Resent();
+                    messages.Add(MessageOf(send));
+                    break;
+                default:
+                    Perform(output);
+                    break;
+            }
+        }
+
+        return messages.Count > 0;
     }
 
     private Message MessageOf(SessionOutput.SendObject send)
     {
-        var content = send.Object.Body.Content;
-        return Message.Create(
-            _time, send.Object.Source, Groups.Resource, send.Object.Operation, send.Object.Resource, content.Utf8,
-            send.Object.Version > 0 ? send.Object.Version.ToString(System.Globalization.CultureInfo.InvariantCulture) : "")
-            with { Id = send.MessageId, Shared = content };
+        var obj = send.Object;
+        var content = obj.Body.Content;
+        return new Message
+        {
+            Id = send.MessageId,
+            TimestampMs = _context.Time.GetUtcNow().ToUnixTimeMilliseconds(),
+            Source = obj.Source,
+            Destination = obj.IsRepair && IsEdgeWire ? Protocol.Sync.InventoryMessages.RepairDestination : "",
+            Group = Groups.Resource,
+            Operation = obj.Operation,
+            Resource = obj.Resource,
+            ResourceVersion = obj.Version > 0 ? obj.Version.ToString(CultureInfo.InvariantCulture) : "",
+            Content = content.Utf8,
+            Shared = content,
+        };
     }
 
     private static string Shorten(ReadOnlyMemory<byte> content)

@@ -18,52 +18,59 @@ internal sealed record SessionLimits
 
     /// <summary>Once-only messages that may wait for one node; the oldest goes when full.</summary>
     public int MessagesMax { get; init; } = 1024;
+
+    /// <summary>Objects unanswered in all, those whose first wait is over included; an object that was refused is answered. What waits longer than
+    /// <see cref="ResendMs"/> leaves the window, so this may be above <see cref="Window"/>.</summary>
+    public int UnansweredMax { get; init; } = int.MaxValue;
+
+    /// <summary>For a stock edge: it answers at most 30 messages a second, and keeps 100 that it has not looked at, of which it drops the oldest (kubeedge-wire §5.10,
+    /// §12 B). A burst of 60 still fits beside the answers to its own requests, and 15 s are time for many times that.</summary>
+    public static SessionLimits Stock { get; } = new() { Window = 32, UnansweredMax = 60, ResendMs = 15_000 };
 }
 
 /// <summary>The delivery rules of one connection to one node: no clock, no socket, no task.</summary>
 /// <remarks>
 /// <para>An object waits, is sent, and is forgotten when the edge acks it. A newer state of the same uid replaces a waiting one; of a
 /// sent one it is sent as soon as that is answered or falls due. States arrive in the order in which they became true, so the last
-/// one wins; a version lower than one already seen is stale and ignored, and after a final delete nothing of that uid is accepted.</para>
+/// one wins; while an object is on its way, a version lower than one already seen is stale and ignored, and after a final delete nothing of that uid is accepted.</para>
 /// <para>Each object has its own resend timer. Only first sends count against the window: an object that the edge cannot store delays
 /// itself and nothing else. Two objects of one path and different uids (a pod deleted and made again) go one after the other: the second
 /// waits until the first was answered or fell due once.</para>
 /// <para>Once-only messages go before objects, urgent ones (lease, node status) before all.</para>
+/// <para>Nothing is remembered of an object once it is answered: what the edge has is known from the edge. A session with nothing on its way holds no collection.</para>
 /// </remarks>
 internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 {
-    private readonly Dictionary<string, Entry> _entries = [];
-    private readonly Dictionary<string, Entry> _sent = [];
-    private readonly Dictionary<string, Entry> _sentByPath = [];
-    private readonly Queue<Entry> _waiting = [];
-    private readonly PriorityQueue<Entry, (long DueMs, long Order)> _due = new();
-    private readonly Queue<Message> _urgent = [];
-    private readonly Queue<Message> _messages = [];
-    private readonly Dictionary<string, long> _known = [];
+    private Work? _work;
+    private Queue<Message>? _urgent;
+    private Queue<Message>? _messages;
     private long _order;
     private int _inWindow;
+    private int _unanswered;
     private bool _isOpen;
     private bool _overflowed;
 
     /// <summary>Objects that wait or are unanswered.</summary>
-    public int ObjectDepth => _entries.Count;
+    public int ObjectDepth => _work?.Entries.Count ?? 0;
 
-    public int MessageDepth => _urgent.Count + _messages.Count;
+    public int MessageDepth => (_urgent?.Count ?? 0) + (_messages?.Count ?? 0);
 
-    public int InFlight => _sent.Count;
+    public int InFlight => _work?.Sent.Count ?? 0;
 
     /// <summary>When the next resend falls due; <see cref="long.MaxValue"/> when nothing was sent.</summary>
     public long NextDueMs
     {
         get
         {
-            SkipStaleTimers();
-            return _due.TryPeek(out _, out var due) ? due.DueMs : long.MaxValue;
+            if (_work is null)
+                return long.MaxValue;
+            SkipStaleTimers(_work);
+            return _work.Due.TryPeek(out _, out var due) ? due.DueMs : long.MaxValue;
         }
     }
 
-    /// <summary>Deletes that the edge has not confirmed.</summary>
-    public IEnumerable<DownObject> UnansweredDeletes => _entries.Values.Select(entry => entry.Newest).Where(obj => obj.IsDelete);
+    /// <summary>True when a <see cref="SessionInput.Tick"/> may have something to send besides what falls due.</summary>
+    public bool HasReady => MessageDepth > 0 || (_isOpen && _work is { Waiting.Count: > 0 } && _inWindow < limits.Window && _unanswered < limits.UnansweredMax);
 
     public void Step(SessionInput input, List<SessionOutput> outputs)
     {
@@ -73,7 +80,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
                 Deliver(deliver.Object, outputs);
                 break;
             case SessionInput.Known known:
-                LearnKnown(known);
+                ForgetKnown(known);
                 break;
             case SessionInput.Send send:
                 Enqueue(send, outputs);
@@ -95,14 +102,13 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
     private void Deliver(DownObject obj, List<SessionOutput> outputs)
     {
-        if (_entries.TryGetValue(obj.Uid, out var entry))
+        var work = _work ??= new Work();
+        if (work.Entries.TryGetValue(obj.Uid, out var entry))
         {
             var newest = entry.Newest;
             if (newest is { IsDelete: true, IsFinal: true } || (obj.Version < newest.Version && !obj.IsDelete)
                 || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete))
                 return;
-            if (obj.IsDelete)
-                _known.Remove(obj.Uid);
             if (entry.MessageId is null)
                 entry.Object = newest.Operation == Operations.Insert && !obj.IsDelete ? obj with { Operation = Operations.Insert } : obj;
             else
@@ -110,11 +116,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             return;
         }
 
-        if (obj.IsDelete)
-            _known.Remove(obj.Uid);
-        else if (_known.TryGetValue(obj.Uid, out var version) && obj.Version <= version)
-            return;
-        if (_entries.Count >= limits.ObjectsMax)
+        if (work.Entries.Count >= limits.ObjectsMax)
         {
             if (!_overflowed)
                 outputs.Add(new SessionOutput.Drop(obj.Resource, DropReason.ObjectQueueFull));
@@ -123,21 +125,20 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         }
 
         entry = new Entry(obj);
-        _entries.Add(obj.Uid, entry);
-        _waiting.Enqueue(entry);
+        work.Entries.Add(obj.Uid, entry);
+        work.Waiting.Enqueue(entry);
     }
 
-    private void LearnKnown(SessionInput.Known known)
+    private void ForgetKnown(SessionInput.Known known)
     {
-        _known[known.Uid] = known.Version;
         // A waiting entry stays in the queue without its place in the index and is passed over when its turn comes.
-        if (_entries.TryGetValue(known.Uid, out var entry) && entry.MessageId is null && !entry.Object.IsDelete && entry.Object.Version <= known.Version)
-            _entries.Remove(known.Uid);
+        if (_work is { } work && work.Entries.TryGetValue(known.Uid, out var entry) && entry.MessageId is null && !entry.Object.IsDelete && entry.Object.Version <= known.Version)
+            work.Entries.Remove(known.Uid);
     }
 
     private void Enqueue(SessionInput.Send send, List<SessionOutput> outputs)
     {
-        var queue = send.IsUrgent ? _urgent : _messages;
+        var queue = send.IsUrgent ? _urgent ??= new Queue<Message>() : _messages ??= new Queue<Message>();
         if (queue.Count >= limits.MessagesMax)
             outputs.Add(new SessionOutput.Drop(queue.Dequeue().Resource, DropReason.MessageQueueFull));
         queue.Enqueue(send.Message);
@@ -145,107 +146,132 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
     private void Answered(string parentId, List<SessionOutput> outputs)
     {
-        if (!_sent.Remove(parentId, out var entry))
+        if (_work is not { } work || !work.Sent.Remove(parentId, out var entry))
             return;
         LeaveWindow(entry);
-        ReleasePath(entry);
+        LeaveUnanswered(entry);
+        ReleasePath(work, entry);
         outputs.Add(new SessionOutput.Stored(entry.Object));
-        if (entry.Object.IsDelete)
-            _known.Remove(entry.Object.Uid);
-        else
-            _known[entry.Object.Uid] = entry.Object.Version;
         if (entry.Next is not null)
         {
-            TakeNext(entry);
+            TakeNext(work, entry);
             return;
         }
 
         entry.MessageId = null;
-        _entries.Remove(entry.Object.Uid);
+        work.Entries.Remove(entry.Object.Uid);
+        if (work.Entries.Count == 0)
+            _work = null;
     }
 
     private void Refused(SessionInput.Refused refused, List<SessionOutput> outputs)
     {
-        if (!_sent.TryGetValue(refused.ParentId, out var entry))
+        if (_work is not { } work || !work.Sent.TryGetValue(refused.ParentId, out var entry))
             return;
         LeaveWindow(entry);
-        ReleasePath(entry);
+        LeaveUnanswered(entry);
+        ReleasePath(work, entry);
         if (entry.Next is null)
         {
             outputs.Add(new SessionOutput.Delayed(entry.Object, refused.Reason, entry.DueMs));
             return;
         }
 
-        _sent.Remove(refused.ParentId);
-        TakeNext(entry);
+        work.Sent.Remove(refused.ParentId);
+        TakeNext(work, entry);
     }
 
-    private void TakeNext(Entry entry)
+    private static void TakeNext(Work work, Entry entry)
     {
         entry.MessageId = null;
         entry.Object = entry.Next!;
         entry.Next = null;
         entry.Attempts = 0;
-        _waiting.Enqueue(entry);
+        work.Waiting.Enqueue(entry);
     }
 
     private void Tick(SessionInput.Tick tick, List<SessionOutput> outputs)
     {
-        var left = tick.SendMax;
-        while (left > 0 && (_urgent.TryDequeue(out var message) || _messages.TryDequeue(out message)))
-        {
-            outputs.Add(new SessionOutput.SendMessage(message));
-            left--;
-        }
-
-        if (!_isOpen)
+        var left = SendMessages(ref _urgent, tick.SendMax, outputs);
+        left = SendMessages(ref _messages, left, outputs);
+        if (!_isOpen || _work is not { } work)
             return;
-        SkipStaleTimers();
-        while (left > 0 && _due.TryPeek(out var entry, out var due) && due.DueMs <= tick.NowMs)
+        SkipStaleTimers(work);
+        while (left > 0 && work.Due.TryPeek(out var entry, out var due) && due.DueMs <= tick.NowMs)
         {
-            _due.Dequeue();
+            work.Due.Dequeue();
+            if (!entry.IsUnanswered && _unanswered >= limits.UnansweredMax)
+            {
+                // Refused before, and there is no room for one more.
+                entry.DueMs = tick.NowMs + limits.ResendMs;
+                work.Due.Enqueue(entry, (entry.DueMs, _order++));
+                SkipStaleTimers(work);
+                continue;
+            }
+
             LeaveWindow(entry);
-            ReleasePath(entry);
+            ReleasePath(work, entry);
             if (entry.Next is { } next)
             {
                 // The old state was not answered; the edge may have it or not, so the newer one simply takes its turn.
-                _sent.Remove(entry.MessageId!);
+                work.Sent.Remove(entry.MessageId!);
                 entry.Object = next;
                 entry.Next = null;
                 entry.MessageId = newId();
-                _sent.Add(entry.MessageId, entry);
+                work.Sent.Add(entry.MessageId, entry);
             }
 
-            Transmit(entry, tick.NowMs, outputs);
+            Transmit(work, entry, tick.NowMs, outputs);
             left--;
-            SkipStaleTimers();
+            SkipStaleTimers(work);
         }
 
-        while (left > 0 && _inWindow < limits.Window && _waiting.TryDequeue(out var entry))
+        while (left > 0 && _inWindow < limits.Window && _unanswered < limits.UnansweredMax && work.Waiting.TryDequeue(out var entry))
         {
-            if (entry.MessageId is not null || !_entries.TryGetValue(entry.Object.Uid, out var current) || current != entry)
+            if (entry.MessageId is not null || !work.Entries.TryGetValue(entry.Object.Uid, out var current) || current != entry)
                 continue;
-            if (_sentByPath.TryGetValue(entry.Object.Resource, out var before) && before != entry)
+            if (work.SentByPath.TryGetValue(entry.Object.Resource, out var before) && before != entry)
             {
-                before.Followers.Add(entry);
+                (before.Followers ??= []).Add(entry);
                 continue;
             }
 
             entry.MessageId = newId();
             entry.InWindow = true;
             _inWindow++;
-            _sent.Add(entry.MessageId, entry);
-            _sentByPath[entry.Object.Resource] = entry;
-            Transmit(entry, tick.NowMs, outputs);
+            work.Sent.Add(entry.MessageId, entry);
+            work.SentByPath[entry.Object.Resource] = entry;
+            Transmit(work, entry, tick.NowMs, outputs);
             left--;
         }
+
+        if (work.Entries.Count == 0)
+            _work = null;
     }
 
-    private void Transmit(Entry entry, long nowMs, List<SessionOutput> outputs)
+    private static int SendMessages(ref Queue<Message>? queue, int left, List<SessionOutput> outputs)
     {
+        if (queue is null)
+            return left;
+        while (left > 0 && queue.TryDequeue(out var message))
+        {
+            outputs.Add(new SessionOutput.SendMessage(message));
+            left--;
+        }
+
+        if (queue.Count == 0)
+            queue = null;
+        return left;
+    }
+
+    private void Transmit(Work work, Entry entry, long nowMs, List<SessionOutput> outputs)
+    {
+        if (!entry.IsUnanswered)
+            _unanswered++;
+        entry.IsUnanswered = true;
         entry.Attempts++;
         entry.DueMs = nowMs + Math.Min((long)limits.ResendMs << Math.Min(entry.Attempts - 1, 16), limits.ResendMsMax);
-        _due.Enqueue(entry, (entry.DueMs, _order++));
+        work.Due.Enqueue(entry, (entry.DueMs, _order++));
         outputs.Add(new SessionOutput.SendObject(entry.MessageId!, entry.Object, entry.Attempts));
     }
 
@@ -257,19 +283,44 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         _inWindow--;
     }
 
-    private void ReleasePath(Entry entry)
+    private void LeaveUnanswered(Entry entry)
     {
-        if (_sentByPath.TryGetValue(entry.Object.Resource, out var holder) && holder == entry)
-            _sentByPath.Remove(entry.Object.Resource);
-        foreach (var follower in entry.Followers)
-            _waiting.Enqueue(follower);
-        entry.Followers.Clear();
+        if (entry.IsUnanswered)
+            _unanswered--;
+        entry.IsUnanswered = false;
     }
 
-    private void SkipStaleTimers()
+    private static void ReleasePath(Work work, Entry entry)
     {
-        while (_due.TryPeek(out var entry, out var due) && (entry.MessageId is null || entry.DueMs != due.DueMs || !_sent.ContainsKey(entry.MessageId)))
-            _due.Dequeue();
+        if (work.SentByPath.TryGetValue(entry.Object.Resource, out var holder) && holder == entry)
+            work.SentByPath.Remove(entry.Object.Resource);
+        if (entry.Followers is null)
+            return;
+        foreach (var follower in entry.Followers)
+            work.Waiting.Enqueue(follower);
+        entry.Followers = null;
+    }
+
+    private static void SkipStaleTimers(Work work)
+    {
+        while (work.Due.TryPeek(out var entry, out var due) && (entry.MessageId is null || entry.DueMs != due.DueMs || !work.Sent.ContainsKey(entry.MessageId)))
+            work.Due.Dequeue();
+    }
+
+    /// <summary>Everything about objects on their way; only while there are any.</summary>
+    private sealed class Work
+    {
+        /// <summary>By uid.</summary>
+        public Dictionary<string, Entry> Entries { get; } = [];
+
+        /// <summary>By the id of the message that carries them.</summary>
+        public Dictionary<string, Entry> Sent { get; } = [];
+
+        public Dictionary<string, Entry> SentByPath { get; } = [];
+
+        public Queue<Entry> Waiting { get; } = [];
+
+        public PriorityQueue<Entry, (long DueMs, long Order)> Due { get; } = new();
     }
 
     private sealed class Entry(DownObject obj)
@@ -287,10 +338,13 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
         public bool InWindow { get; set; }
 
+        /// <summary>It was sent, and neither acked nor refused since.</summary>
+        public bool IsUnanswered { get; set; }
+
         public int Attempts { get; set; }
 
         public long DueMs { get; set; }
 
-        public List<Entry> Followers { get; } = [];
+        public List<Entry>? Followers { get; set; }
     }
 }

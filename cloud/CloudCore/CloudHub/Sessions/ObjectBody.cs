@@ -5,32 +5,40 @@ using Edge.Protocol.Sync;
 
 namespace Edge.Cloud.CloudHub.Sessions;
 
-/// <summary>One state of one object as edges get it. Serialised when the first node needs it and then shared: every node and every resend sends the same bytes.
-/// Safe for concurrent calls.</summary>
-/// <param name="json">The whole object with kind and apiVersion; shared, not to be changed.</param>
-internal sealed class ObjectBody(JsonObject json)
+/// <summary>One state of one object as edges get it: its bytes, written once; every node and every resend sends the same ones. Safe for concurrent calls.</summary>
+/// <remarks>The bytes are a third of what the parsed object takes, so only they are kept; <see cref="Json"/> reads them again for the few who look inside.</remarks>
+internal sealed class ObjectBody
 {
-    // Weak: what waits for an answer holds the bytes; when nobody does, the object alone stays.
-    private WeakReference<SharedContent>? _content;
+    private readonly WeakReference<JsonObject> _json;
     private ulong _fingerprint;
 
-    public JsonObject Json { get; } = json;
+    /// <param name="json">The whole object with kind and apiVersion.</param>
+    public ObjectBody(JsonObject json)
+    {
+        _json = new WeakReference<JsonObject>(json);
+        Content = new SharedContent(JsonBytes.Of(json));
+        Uid = json.Uid();
+        Version = json.Version();
+    }
 
-    public string Uid { get; } = json.Uid();
+    public string Uid { get; }
 
     /// <summary>The resourceVersion as a number.</summary>
-    public long Version { get; } = json.Version();
+    public long Version { get; }
 
     /// <summary>The bytes that travel.</summary>
-    public SharedContent Content
+    public SharedContent Content { get; }
+
+    /// <summary>The whole object; shared, not to be changed.</summary>
+    public JsonObject Json
     {
         get
         {
-            if (_content is not null && _content.TryGetTarget(out var content))
-                return content;
-            content = new SharedContent(JsonBytes.Of(Json));
-            _content = new WeakReference<SharedContent>(content);
-            return content;
+            if (_json.TryGetTarget(out var json))
+                return json;
+            json = JsonNode.Parse(Content.Utf8.Span)!.AsObject();
+            _json.SetTarget(json);
+            return json;
         }
     }
 

@@ -8,7 +8,7 @@ internal abstract record SessionInput
     /// <summary>The node should have this state of an object.</summary>
     public sealed record Deliver(DownObject Object) : SessionInput;
 
-    /// <summary>The node already has this version of an object.</summary>
+    /// <summary>The node told that it has this version of an object: a state that waits and is not newer need not go.</summary>
     public sealed record Known(string Uid, long Version) : SessionInput;
 
     /// <summary>A message that is sent once and not waited for: an answer, a membership.</summary>

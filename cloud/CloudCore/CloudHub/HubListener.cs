@@ -1,0 +1,250 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Threading.Channels;
+using Edge.Cloud.Configuration;
+using Edge.Cloud.Observability;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Cloud.CloudHub;
+
+/// <summary>How connections are admitted.</summary>
+internal sealed record AdmissionLimits
+{
+    /// <summary>Connections that may begin their handshake in a second, on average. After a restart thousands of nodes come at once; more at a time than the processor can take makes
+    /// all of them time out.</summary>
+    public int PerSecond { get; init; } = 1000;
+
+    /// <summary>Handshakes at work at once.</summary>
+    public int AtOnce { get; init; } = 64;
+
+    /// <summary>Connections that may wait for their turn; further ones are closed at once, and their nodes try again after a pause of their own.</summary>
+    public int WaitingMax { get; init; } = 16_384;
+
+    /// <summary>TLS and the request's head must be through within this time.</summary>
+    public TimeSpan HandshakeWithin { get; init; } = TimeSpan.FromSeconds(15);
+}
+
+/// <summary>The hub's own server: TCP, TLS with the client's certificate asked for, and the head of one request. It then hands the connection over.</summary>
+/// <remarks>Not Kestrel: an idle connection there holds pipes, a request and its feature collections for as long as it lives, which is more than the session itself
+/// (docs/decisions/hub-listener.md has the figures). The HTTPS ports, where connections are short, are Kestrel's.</remarks>
+internal sealed class HubListener : IAsyncDisposable
+{
+    private readonly Socket _socket;
+    private readonly Func<SslServerAuthenticationOptions> _tls;
+    private readonly Func<HubConnection, Task> _serve;
+    private readonly AdmissionLimits _limits;
+    private readonly TimeProvider _time;
+    private readonly HubMetrics _metrics;
+    private readonly ILogger _logger;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Channel<Socket> _waiting;
+    private readonly SemaphoreSlim _handshakes;
+    private readonly TaskCompletionSource _allServed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task[] _loops = [];
+    private int _served = 1; // the listener itself counts as one until it stops
+
+    private HubListener(
+        Socket socket, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, TimeProvider time, HubMetrics metrics, ILogger logger)
+    {
+        _socket = socket;
+        _tls = tls;
+        _serve = serve;
+        _limits = limits;
+        _time = time;
+        _metrics = metrics;
+        _logger = logger;
+        // Full means close at once: TryWrite says so.
+        _waiting = Channel.CreateBounded<Socket>(new BoundedChannelOptions(limits.WaitingMax) { SingleReader = true, SingleWriter = true, FullMode = BoundedChannelFullMode.Wait });
+        _handshakes = new SemaphoreSlim(limits.AtOnce, limits.AtOnce);
+    }
+
+    public int Port => ((IPEndPoint)_socket.LocalEndPoint!).Port;
+
+    /// <summary>Connections accepted that wait for their handshake.</summary>
+    public int Waiting => _waiting.Reader.Count;
+
+    /// <summary>Takes the port; connections wait in the system's own queue until <see cref="Serve"/>.</summary>
+    /// <param name="tls">Asked for each connection, so that a new certificate serves at once.</param>
+    /// <param name="serve">Serves a connection until it ends.</param>
+    /// <exception cref="CloudCoreException">The port is in use, or the address is not this machine's.</exception>
+    public static HubListener Open(
+        ListenOn on, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, TimeProvider time, HubMetrics metrics, ILogger logger)
+        => new(ListenProbe.Listen(on), tls, serve, limits, time, metrics, logger);
+
+    /// <summary>Begins to take connections. Call once.</summary>
+    public void Serve() => _loops = [AcceptAsync(), AdmitAsync()];
+
+    /// <summary>Takes no more connections. Those that are served go on.</summary>
+    public async Task StopAsync()
+    {
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        _socket.Dispose();
+        _waiting.Writer.TryComplete();
+        await Task.WhenAll(_loops);
+        while (_waiting.Reader.TryRead(out var socket))
+            socket.Dispose();
+        Release();
+    }
+
+    /// <summary>Stops, and waits up to <paramref name="deadline"/> for the connections that are still served.</summary>
+    public async Task StopAsync(TimeSpan deadline)
+    {
+        await StopAsync();
+        try
+        {
+            await _allServed.Task.WaitAsync(deadline, _time);
+        }
+        catch (TimeoutException)
+        {
+            HubLog.SlowStop(_logger, Volatile.Read(ref _served));
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _stop.Dispose();
+        _handshakes.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (true)
+        {
+            try
+            {
+                var socket = await _socket.AcceptAsync(_stop.Token);
+                if (_waiting.Writer.TryWrite(socket))
+                    continue;
+                socket.Dispose();
+                _metrics.ConnectionRefused();
+            }
+            catch (Exception e) when (_stop.IsCancellationRequested && e is OperationCanceledException or SocketException or ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException e)
+            {
+                // Out of descriptors, or the peer went before it was accepted: neither may end the listener.
+                HubLog.AcceptFailed(_logger, e.Message);
+                await PauseAsync();
+            }
+        }
+    }
+
+    private async Task PauseAsync()
+    {
+        try
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(100), _time, _stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping: the next accept says so.
+        }
+    }
+
+    private async Task AdmitAsync()
+    {
+        var tokens = (double)_limits.PerSecond;
+        var since = _time.GetTimestamp();
+        try
+        {
+            while (await _waiting.Reader.WaitToReadAsync(_stop.Token))
+            {
+                while (_waiting.Reader.TryRead(out var socket))
+                {
+                    tokens = Math.Min(_limits.PerSecond, tokens + (_time.GetElapsedTime(since).TotalSeconds * _limits.PerSecond));
+                    since = _time.GetTimestamp();
+                    try
+                    {
+                        if (tokens < 1)
+                            await Task.Delay(TimeSpan.FromSeconds(Math.Max(0.01, (1 - tokens) / _limits.PerSecond)), _time, _stop.Token);
+                        await _handshakes.WaitAsync(_stop.Token);
+                    }
+                    catch (OperationCanceledException)
+                    {
+                        socket.Dispose();
+                        throw;
+                    }
+
+                    tokens--;
+                    Interlocked.Increment(ref _served);
+                    _ = ServeAsync(socket); // awaited through _allServed; it does not throw
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        HubConnection? connection = null;
+        try
+        {
+            try
+            {
+                connection = await GreetAsync(socket);
+            }
+            finally
+            {
+                _handshakes.Release();
+            }
+
+            if (connection is not null)
+                await _serve(connection);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            HubLog.ConnectionBroke(_logger, connection?.Address ?? "", e);
+        }
+        finally
+        {
+            if (connection is not null)
+                await connection.DisposeAsync();
+            else
+                socket.Dispose();
+            Release();
+        }
+    }
+
+    // TLS and the request's head; null when the peer did not get through that.
+    private async Task<HubConnection?> GreetAsync(Socket socket)
+    {
+        var address = "";
+        SslStream? ssl = null;
+        try
+        {
+            address = (socket.RemoteEndPoint as IPEndPoint)?.Address.ToString() ?? "";
+            socket.NoDelay = true;
+            using var deadline = new CancellationTokenSource(_limits.HandshakeWithin, _time);
+            using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, _stop.Token);
+            ssl = new SslStream(new NetworkStream(socket, ownsSocket: true), leaveInnerStreamOpen: false);
+            await ssl.AuthenticateAsServerAsync(_tls(), both.Token);
+            TlsBuffers.ReleaseWhenIdle(ssl);
+            return await HubConnection.ReadRequestAsync(ssl, address, both.Token);
+        }
+        catch (Exception e) when (e is AuthenticationException or IOException or SocketException or OperationCanceledException or ObjectDisposedException or InvalidOperationException)
+        {
+            _metrics.HandshakeFailed();
+            if (!_stop.IsCancellationRequested)
+                HubLog.HandshakeFailed(_logger, address, e is OperationCanceledException ? $"not through within {_limits.HandshakeWithin.TotalSeconds:0.#} s" : e.Message);
+            if (ssl is not null)
+                await ssl.DisposeAsync();
+            return null;
+        }
+    }
+
+    private void Release()
+    {
+        if (Interlocked.Decrement(ref _served) == 0)
+            _allServed.TrySetResult();
+    }
+}

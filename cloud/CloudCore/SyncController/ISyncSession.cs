@@ -1,0 +1,32 @@
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.SyncController;
+
+/// <summary>A connected node as the sync controller sees it: the hub's <see cref="HubSession"/>, and a fake in tests of the rules.</summary>
+/// <remarks>All calls are safe from any thread and under any lock, and none waits.</remarks>
+internal interface ISyncSession
+{
+    string Node { get; }
+
+    /// <summary>False for a stock KubeEdge edge.</summary>
+    bool IsEdgeWire { get; }
+
+    /// <summary>Objects and messages that wait or are unanswered.</summary>
+    (int Objects, int Messages) Depth { get; }
+
+    /// <summary>The node should have this state; sent until answered, once the session is open.</summary>
+    void Deliver(DownObject obj);
+
+    /// <summary>The node has this version already: what waits of the uid and is not newer need not go.</summary>
+    void Known(string uid, long version);
+
+    /// <summary>Sends a message once, not waited for; before objects.</summary>
+    void Send(Message message, bool isUrgent = false);
+
+    /// <summary>Lets the objects flow. True the first time.</summary>
+    bool Open();
+
+    /// <summary>Ends the session; the first reason counts.</summary>
+    void End(SessionEndReason reason);
+}
