@@ -8,6 +8,7 @@ var root = new RootCommand("""
       edgectl up                                             a whole Edge on this machine, with a live table, until Ctrl-C
       edgectl up --check                                     proves the main job and exits
       edgectl gettoken --kubeconfig admin.kubeconfig         a token with which a node may join
+      edgectl token create --node edge-1 --ttl 2h            a token for one node alone
       edgectl join -e CLOUD:10000 --token TOKEN -i edge-1    writes edgecore.yaml for this node
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
     """)
@@ -16,6 +17,8 @@ var root = new RootCommand("""
     UpCommand.CreateJanitor(),
     JoinCommand.Create(),
     GetTokenCommand.Create(),
+    TokenCommand.Create(),
+    CaCommand.Create(),
     ImageCommand.Create(),
 };
 

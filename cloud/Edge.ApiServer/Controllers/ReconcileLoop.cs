@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Edge.Common;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -73,11 +74,7 @@ internal sealed partial class ReconcileLoop : IAsyncDisposable
 
                 if (failures > 0)
                 {
-                    TimeSpan wait;
-                    lock (_random)
-                    {
-                        wait = Backoff.FullJitter(failures, s_backoffMin, s_backoffMax, _random);
-                    }
+                    var wait = Backoff.FullJitter(failures, s_backoffMin, s_backoffMax, _random);
 
                     await Task.Delay(wait, _time, token);
                     continue;

@@ -1,0 +1,46 @@
+using System.CommandLine;
+using System.Security.Cryptography;
+using Edge.Cloud;
+using Edge.Common.Configuration;
+using Edge.Kubernetes;
+
+namespace Edge.Ctl.Commands;
+
+/// <summary>How commands reach the cluster that cloudcore serves, and how they fail.</summary>
+internal static class KubeAccess
+{
+    private const string DefaultKubeconfig = "/var/lib/edge/cloudcore/admin.kubeconfig";
+
+    public static Option<string?> CreateOption() => new("--kubeconfig", "--kube-config")
+    {
+        Description = $"The kubeconfig of the cluster that cloudcore serves. Without it $KUBECONFIG, then {DefaultKubeconfig}.",
+        HelpName = "FILE",
+    };
+
+    /// <summary>Runs a command's work against the cluster; what goes wrong is said on standard error, each with the command's name, and gives 1.</summary>
+    public static async Task<int> RunAsync(string command, string? kubeconfig, Func<IKubeClient, Task<int>> work)
+    {
+        try
+        {
+            using var kube = KubeClient.FromKubeconfig(Choose(kubeconfig), TimeProvider.System);
+            return await work(kube);
+        }
+        catch (ConfigException e)
+        {
+            foreach (var problem in e.Problems)
+                Console.Error.WriteLine($"edgectl {command}: {problem}");
+        }
+        catch (Exception e) when (e is KubeException or CloudCoreException or CryptographicException)
+        {
+            Console.Error.WriteLine($"edgectl {command}: {e.Message.ReplaceLineEndings(" ")}");
+        }
+
+        return 1;
+    }
+
+    private static string Choose(string? given)
+        => given is { Length: > 0 } ? given
+            // kubectl allows a list of files here; the first one counts.
+            : Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } variable ? variable.Split(Path.PathSeparator)[0]
+            : DefaultKubeconfig;
+}
