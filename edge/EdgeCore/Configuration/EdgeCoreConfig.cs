@@ -88,6 +88,7 @@ public static partial class EdgeCoreConfig
             HeartbeatSeconds = hub.Int("heartbeat", 15, 1, 600),
             MessageQps = hub.Int("messageQPS", 30, 1, 100_000),
             MessageBurst = hub.Int("messageBurst", 60, 1, 100_000),
+            EdgeWireQps = hub.Int("edgeWireQPS", 2000, 1, 100_000),
             RotateCertificates = hub.Bool("rotateCertificates", true),
             CaFile = hub.Text("tlsCaFile", paths.CaFile),
             CertificateFile = hub.Text("tlsCertFile", paths.CertificateFile),

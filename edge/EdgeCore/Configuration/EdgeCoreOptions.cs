@@ -39,14 +39,18 @@ public sealed record EdgeHubOptions
 
     public string ProjectId { get; init; } = "e632aba927ea4ac2b575ec1603d56f10";
 
-    /// <summary>Seconds between keepalive messages. CloudCore ends a session after 30 s of silence, so at most about 15.</summary>
+    /// <summary>Seconds between keepalive messages; two without a sign of the cloud end the link. CloudCore ends a session after 30 s of silence, so at most about 15.</summary>
     public int HeartbeatSeconds { get; init; } = 15;
 
-    /// <summary>Messages a second from the queue to the cloud; leases are exempt.</summary>
+    /// <summary>Messages a second from the queue to a stock KubeEdge cloud; leases are exempt.</summary>
     public int MessageQps { get; init; } = 30;
 
     /// <summary>Messages that may go at once after a pause.</summary>
     public int MessageBurst { get; init; } = 60;
+
+    /// <summary>Messages a second from the queue to an Edge CloudCore, which answers each; twice as many may go at once after a pause. Too small: a node that was
+    /// offline long takes long to catch up. Too large: nodes that come back together press on CloudCore.</summary>
+    public int EdgeWireQps { get; init; } = 2000;
 
     public bool RotateCertificates { get; init; } = true;
 
@@ -61,9 +65,6 @@ public sealed record EdgeHubOptions
 
     /// <summary>Seconds after which a write that makes no progress ends the link.</summary>
     public int WriteDeadlineSeconds { get; init; } = 15;
-
-    /// <summary>Seconds of silence from the peer after which a WebSocket ping goes out; without a pong in as many again and 5 more the link is dead.</summary>
-    public int PingSeconds { get; init; } = 5;
 
     /// <summary>Entries of one priority that the queue keeps; the oldest goes first, with a counter.</summary>
     public int QueueEntriesMax { get; init; } = 10_000;

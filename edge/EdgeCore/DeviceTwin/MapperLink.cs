@@ -1,5 +1,5 @@
 using System.Threading.Channels;
-using Edge.Core.EdgeHub;
+using Edge.Common;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Edge.Protocol.Grpc;

@@ -14,14 +14,19 @@ internal sealed record CloudAnswer(UplinkOutcome Outcome, string Reason, string 
     private static readonly string[] s_final =
         ["NotFound", "AlreadyExists", "Conflict", "Invalid", "Forbidden", "BadRequest", "Gone", "MethodNotAllowed", "NotAcceptable", "UnsupportedMediaType", "RequestEntityTooLarge"];
 
+    // A key that stands twice would surface only later, as an exception at the first access.
+    private static readonly JsonDocumentOptions s_options = new() { AllowDuplicateProperties = false };
+
     /// <summary>Reads an answer; malformed content is a failure with the reason in <see cref="Text"/>.</summary>
     public static CloudAnswer Read(Message message)
     {
+        if (!JsonText.IsUnicode(message.Content.Span))
+            return new CloudAnswer(UplinkOutcome.Failed, "", "malformed answer: it is not valid Unicode", null);
         try
         {
-            return Read(message.Operation, message.Content.IsEmpty ? null : JsonNode.Parse(message.Content.Span));
+            return Read(message.Operation, message.Content.IsEmpty ? null : JsonNode.Parse(message.Content.Span, documentOptions: s_options));
         }
-        catch (Exception e) when (e is JsonException or ArgumentException) // the latter for a key that stands twice
+        catch (JsonException e)
         {
             return new CloudAnswer(UplinkOutcome.Failed, "", $"malformed answer: {e.Message}", null);
         }
@@ -52,6 +57,8 @@ internal sealed record CloudAnswer(UplinkOutcome Outcome, string Reason, string 
         var status = (error is null ? null : Find(error, "ErrStatus")) as JsonObject ?? error;
         var reason = AsText(status?["reason"]);
         var said = AsText(status?["message"]);
+        if (text.Length == 0)
+            text = "the cloud gave no reason";
         return new CloudAnswer(
             s_final.Contains(reason, StringComparer.Ordinal) ? UplinkOutcome.Rejected : UplinkOutcome.Failed, reason, said.Length > 0 ? said : text.Length > 300 ? text[..300] : text, null);
     }

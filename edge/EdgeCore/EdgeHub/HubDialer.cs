@@ -1,7 +1,11 @@
 using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using Edge.Core.Configuration;
+using Edge.Protocol.Messages;
 using Edge.Transport;
 
 namespace Edge.Core.EdgeHub;
@@ -10,7 +14,8 @@ namespace Edge.Core.EdgeHub;
 internal sealed record DialedLink(ILink Link, WebSocket Socket);
 
 /// <summary>Opens the WebSocket to CloudCore (kubeedge-wire §1.2, §1.9).</summary>
-internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimeProvider time)
+/// <param name="wrap">Laid round the TCP stream, below TLS, by who counts bytes; null for none.</param>
+internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimeProvider time, Func<Stream, Stream>? wrap = null)
 {
     // As much of a refusal's reason as goes into the log, characters.
     private const int ReasonMax = 200;
@@ -21,21 +26,32 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
         var socket = new ClientWebSocket();
         var trusted = true;
         socket.Options.CollectHttpResponseDetails = true;
-        socket.Options.Proxy = null;
-        socket.Options.ClientCertificates.Add(credentials.Certificate);
-        socket.Options.RemoteCertificateValidationCallback = (_, certificate, _, errors) => trusted = credentials.IsTrusted(certificate, errors);
+        bool Trusts(object sender, X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors) => trusted = credentials.IsTrusted(certificate, sent, errors);
+        using var invoker = wrap is null ? null : Invoker(credentials, Trusts, wrap);
+        if (invoker is null)
+        {
+            // With an invoker these are its own; the socket refuses both.
+            socket.Options.Proxy = null;
+            socket.Options.ClientCertificates.Add(credentials.Certificate);
+            socket.Options.RemoteCertificateValidationCallback = Trusts;
+        }
+
         socket.Options.SetRequestHeader("node_id", nodeName);
         socket.Options.SetRequestHeader("project_id", options.ProjectId);
         socket.Options.SetRequestHeader("ConnectionUse", "msg");
-        // A half-open connection shows within PingSeconds + KeepAliveTimeout; WebSocket peers answer pings by themselves.
-        socket.Options.KeepAliveInterval = TimeSpan.FromSeconds(options.PingSeconds);
-        socket.Options.KeepAliveTimeout = TimeSpan.FromSeconds(options.PingSeconds + 5);
+        socket.Options.SetRequestHeader(EdgeWire.Header, EdgeWire.Version);
+        // A stock cloud answers no keepalive, but its WebSocket answers pings: a half-open connection shows within two beats (the two waits, each looked at in
+        // steps of an eighth of a beat). An Edge cloud says something each beat, and so no ping is ever due.
+        var beat = TimeSpan.FromSeconds(options.HeartbeatSeconds);
+        socket.Options.KeepAliveInterval = beat * 1.2;
+        socket.Options.KeepAliveTimeout = beat * 0.5;
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(options.HandshakeTimeoutSeconds), time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
         {
-            await socket.ConnectAsync(new Uri($"wss://{options.Server}/{options.ProjectId}/{nodeName}/events"), both.Token);
-            return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds)), socket);
+            await socket.ConnectAsync(new Uri($"wss://{options.Server}/{options.ProjectId}/{nodeName}/events"), invoker, both.Token);
+            var agreed = socket.HttpResponseHeaders?.FirstOrDefault(header => header.Key.Equals(EdgeWire.Header, StringComparison.OrdinalIgnoreCase)).Value?.FirstOrDefault();
+            return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds), EdgeWire.Includes(agreed)), socket);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -56,6 +72,27 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
             throw new LinkException(Explain(e, status, said is { Length: > ReasonMax } ? said[..ReasonMax] : said, trusted), e);
         }
     }
+
+    private static HttpMessageInvoker Invoker(Credentials credentials, RemoteCertificateValidationCallback trusts, Func<Stream, Stream> wrap)
+        => new(new SocketsHttpHandler
+        {
+            UseProxy = false,
+            SslOptions = new SslClientAuthenticationOptions { ClientCertificates = [credentials.Certificate], RemoteCertificateValidationCallback = trusts },
+            ConnectCallback = async (context, cancellationToken) =>
+            {
+                var tcp = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                try
+                {
+                    await tcp.ConnectAsync(context.DnsEndPoint, cancellationToken);
+                    return wrap(new NetworkStream(tcp, ownsSocket: true));
+                }
+                catch
+                {
+                    tcp.Dispose();
+                    throw;
+                }
+            },
+        });
 
     private string Explain(WebSocketException e, HttpStatusCode status, string? said, bool trusted)
     {

@@ -32,6 +32,12 @@ internal static partial class HubLog
     [LoggerMessage(2108, LogLevel.Error, "the certificate {File} expired at {NotAfter} and modules.edgeHub.token is empty: the cloud will refuse this node. Put a new token from 'edgectl gettoken' there and start again; what runs here goes on")]
     public static partial void CertificateExpired(ILogger log, string file, string notAfter);
 
+    [LoggerMessage(2109, LogLevel.Error, "{Reason}, and modules.edgeHub.token is empty: the cloud does not take this node. Put a new token from 'edgectl gettoken' there and start again; what runs here goes on")]
+    public static partial void TokenNeeded(ILogger log, string reason);
+
+    [LoggerMessage(2117, LogLevel.Error, "{Reason}, and the token cannot be used either: {Problem}; what runs here goes on")]
+    public static partial void TokenUnusable(ILogger log, string reason, string problem);
+
     [LoggerMessage(2110, LogLevel.Warning, "malformed message from the cloud dropped: {Reason}")]
     public static partial void Malformed(ILogger log, string reason);
 
@@ -58,4 +64,13 @@ internal static partial class HubLog
 
     [LoggerMessage(2123, LogLevel.Warning, "entries that the cloud has taken could not be removed from the queue: {Reason}")]
     public static partial void DeleteFailed(ILogger log, string reason);
+
+    [LoggerMessage(2115, LogLevel.Information, "the cloud asks for {Buckets} of {Of} parts of the inventory: {Objects} objects")]
+    public static partial void InventoryAsked(ILogger log, int buckets, int of, int objects);
+
+    [LoggerMessage(2116, LogLevel.Warning, "the cloud's answer to the inventory cannot be used: {Reason}; it sends what changes from now on")]
+    public static partial void BadInventoryAnswer(ILogger log, string reason);
+
+    [LoggerMessage(2124, LogLevel.Warning, "the queue's version could not be stored: {Reason}")]
+    public static partial void VersionNotKept(ILogger log, string reason);
 }

@@ -1,5 +1,9 @@
 using System.Globalization;
+using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Security.Cryptography;
+using Edge.Common;
+using Edge.Common.Configuration;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Protocol.Messages;
@@ -14,6 +18,13 @@ internal sealed class HubService : IHubLink
     private static readonly TimeSpan s_backoffFirst = TimeSpan.FromSeconds(0.5);
     private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_stable = TimeSpan.FromSeconds(10);
+
+    // How long a rotation waits for answers that are due before it ends the session.
+    private static readonly TimeSpan s_drainMax = TimeSpan.FromSeconds(5);
+
+    // Between questions whether it is the certificate that the cloud refuses, and between reminders that there is no token.
+    private static readonly TimeSpan s_askAgain = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan s_remindAgain = TimeSpan.FromHours(1);
     private readonly EdgeCoreOptions _options;
     private readonly TimeProvider _time;
     private readonly Random _random;
@@ -21,9 +32,12 @@ internal sealed class HubService : IHubLink
     private readonly UplinkQueue _queue;
     private readonly PendingRequests _pending = new();
     private readonly NodeIdentity _identity;
+    private readonly Pace _asking;
+    private readonly Pace _reminding;
     private readonly Lock _gate = new();
     private Connection? _connection;
     private TaskCompletionSource _connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource? _rotation;
     private long _generation;
     private long _failedConnects;
 
@@ -33,8 +47,10 @@ internal sealed class HubService : IHubLink
         _time = time;
         _random = random;
         _log = loggers.CreateLogger("EdgeHub");
-        _queue = new UplinkQueue(database, options.EdgeHub, time, _log);
+        _queue = new UplinkQueue(new SqliteUplinkStore(database, time, _log), options.EdgeHub, time, _log);
         _identity = new NodeIdentity(options.EdgeHub, options.NodeName, time);
+        _asking = new Pace(time, s_askAgain);
+        _reminding = new Pace(time, s_remindAgain);
     }
 
     public event Action<UplinkRejection>? EntryRejected
@@ -44,6 +60,8 @@ internal sealed class HubService : IHubLink
     }
 
     public bool IsConnected => _connection is not null;
+
+    public bool IsEdgeWire => _connection is { Link.IsEdgeWire: true };
 
     public long Generation
     {
@@ -100,7 +118,7 @@ internal sealed class HubService : IHubLink
     }
 
     /// <summary>Runs until cancelled. Network trouble never ends it.</summary>
-    /// <exception cref="Common.Configuration.ConfigException">There is neither a certificate nor a usable token.</exception>
+    /// <exception cref="ConfigException">There is neither a certificate nor a usable token.</exception>
     public async Task RunAsync(IMetaMessages meta, ITwinMessages? twin, CancellationToken cancellationToken)
     {
         try
@@ -110,14 +128,16 @@ internal sealed class HubService : IHubLink
             var backoff = new Backoff(_random, s_backoffFirst, s_backoffMax);
             while (true)
             {
-                var (reason, wasConnected, renewed) = await ConnectOnceAsync(dialer, credentials, meta, twin, backoff, cancellationToken);
+                var (reason, wasConnected, renewed, looksRefused) = await ConnectOnceAsync(dialer, credentials, meta, twin, backoff, cancellationToken);
                 cancellationToken.ThrowIfCancellationRequested();
+                renewed ??= wasConnected ? null : await MendAsync(credentials, looksRefused, cancellationToken);
                 if (renewed is not null)
                 {
                     credentials = renewed;
                     continue;
                 }
 
+                EndRotation();
                 var delay = backoff.Next();
                 if (wasConnected)
                     HubLog.LinkEnded(_log, _options.EdgeHub.Server, reason, (long)delay.TotalMilliseconds);
@@ -130,16 +150,95 @@ internal sealed class HubService : IHubLink
         {
             // The program stops.
         }
+        finally
+        {
+            EndRotation();
+        }
     }
+
+    // After a failed connection: a new identity or new trust when that is what it takes, else null.
+    private async Task<Credentials?> MendAsync(Credentials present, bool looksRefused, CancellationToken cancellationToken)
+    {
+        var isExpired = IsExpired(present);
+        if (!isExpired && !looksRefused && !present.ServerWasRefused)
+            return null;
+        // Many causes look alike from here, and the other end may be many nodes' only one.
+        if (!_asking.IsDue())
+            return null;
+        try
+        {
+            if (present.ServerWasRefused)
+                return await _identity.RefreshTrustAsync(present, cancellationToken);
+            return await RenewOrEnrolAsync(present, cancellationToken);
+        }
+        catch (Exception e) when (e is EnrolmentException or CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            HubLog.RenewFailed(_log, _options.EdgeHub.HttpServer, e.Message, (long)s_askAgain.TotalMilliseconds);
+            return null;
+        }
+    }
+
+    /// <summary>Renews with the present certificate; where the cloud cannot accept that one any more, enrols again with the token.</summary>
+    /// <returns>Null when it takes a token and there is none; that is logged every hour.</returns>
+    private async Task<Credentials?> RenewOrEnrolAsync(Credentials present, CancellationToken cancellationToken)
+    {
+        string problem;
+        if (IsExpired(present))
+        {
+            problem = $"the certificate {_options.EdgeHub.CertificateFile} expired at {Text(present)}";
+        }
+        else
+        {
+            try
+            {
+                var renewed = await _identity.RenewAsync(present, cancellationToken);
+                HubLog.Renewed(_log, Text(renewed));
+                return renewed;
+            }
+            catch (EnrolmentException e) when (e.IsCertificateRefused)
+            {
+                problem = e.Message;
+            }
+        }
+
+        if (_options.EdgeHub.Token.Length == 0)
+        {
+            if (_reminding.IsDue())
+                HubLog.TokenNeeded(_log, problem);
+            return null;
+        }
+
+        try
+        {
+            HubLog.IdentityUnusable(_log, problem);
+            var enrolled = await _identity.EnrolAsync(problem, cancellationToken);
+            HubLog.Enrolled(_log, _options.NodeName, _options.EdgeHub.CertificateFile, Text(enrolled));
+            return enrolled;
+        }
+        catch (ConfigException e)
+        {
+            // At the start this ends the program; later, what runs goes on.
+            if (_reminding.IsDue())
+                HubLog.TokenUnusable(_log, problem, e.Message);
+            return null;
+        }
+    }
+
+    private bool IsExpired(Credentials credentials) => credentials.Certificate.NotAfter.ToUniversalTime() <= _time.GetUtcNow();
 
     private async Task<Credentials> EnsureCredentialsAsync(CancellationToken cancellationToken)
     {
         if (_identity.Load(out var problem) is { } present)
         {
-            if (present.Certificate.NotAfter.ToUniversalTime() < _time.GetUtcNow() && _options.EdgeHub.Token.Length == 0)
-                HubLog.CertificateExpired(_log, _options.EdgeHub.CertificateFile, Text(present));
-            if (present.Certificate.NotAfter.ToUniversalTime() >= _time.GetUtcNow() || _options.EdgeHub.Token.Length == 0)
+            if (!IsExpired(present))
                 return present;
+            if (_options.EdgeHub.Token.Length == 0)
+            {
+                if (_reminding.IsDue())
+                    HubLog.CertificateExpired(_log, _options.EdgeHub.CertificateFile, Text(present));
+                return present;
+            }
+
             problem = $"the certificate {_options.EdgeHub.CertificateFile} expired at {Text(present)}";
         }
 
@@ -163,13 +262,14 @@ internal sealed class HubService : IHubLink
         }
     }
 
-    private async Task<(string Reason, bool WasConnected, Credentials? Renewed)> ConnectOnceAsync(
+    private async Task<(string Reason, bool WasConnected, Credentials? Renewed, bool LooksRefused)> ConnectOnceAsync(
         HubDialer dialer, Credentials credentials, IMetaMessages meta, ITwinMessages? twin, Backoff backoff, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var renewal = _options.EdgeHub.RotateCertificates ? RenewAsync(credentials, stop) : Task.FromResult<Credentials?>(null);
         var reason = "";
         var wasConnected = false;
+        var looksRefused = false;
         try
         {
             var dialed = await dialer.DialAsync(credentials, stop.Token);
@@ -188,6 +288,7 @@ internal sealed class HubService : IHubLink
         {
             Interlocked.Increment(ref _failedConnects);
             reason = e.Message;
+            looksRefused = LooksRefused(e);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -195,10 +296,25 @@ internal sealed class HubService : IHubLink
         }
 
         await stop.CancelAsync();
-        return (reason, wasConnected, await renewal);
+        return (reason, wasConnected, await renewal, looksRefused);
     }
 
-    // Waits for the time of renewal, renews, and ends the session so that it is made anew with the new certificate. Null when stopped first.
+    // Whether a failed connection may come of our certificate: a cloud that cuts the handshake gives no reason, one that answers does.
+    private static bool LooksRefused(LinkException failure)
+    {
+        for (Exception? e = failure; e is not null; e = e.InnerException)
+        {
+            if (e is AuthenticationException or HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError or HttpRequestError.ResponseEnded }
+                or HttpIOException { HttpRequestError: HttpRequestError.ResponseEnded } or SocketException { SocketErrorCode: SocketError.ConnectionReset or SocketError.Shutdown })
+                return true;
+        }
+
+        return failure.Message.Contains("refused the connection with 401", StringComparison.Ordinal)
+            || failure.Message.Contains("refused the connection with 403", StringComparison.Ordinal);
+    }
+
+    // Waits for the time of renewal and renews while the session goes on; then ends it, once what is under way is answered, so that it is made
+    // anew with the new certificate. Null when stopped first.
     private async Task<Credentials?> RenewAsync(Credentials credentials, CancellationTokenSource stop)
     {
         double share;
@@ -220,10 +336,15 @@ internal sealed class HubService : IHubLink
 
                 try
                 {
-                    var renewed = await _identity.RenewAsync(credentials, stop.Token);
-                    HubLog.Renewed(_log, Text(renewed));
-                    await stop.CancelAsync();
-                    return renewed;
+                    if (await RenewOrEnrolAsync(credentials, stop.Token) is { } renewed)
+                    {
+                        await BeginRotationAsync(stop.Token);
+                        await stop.CancelAsync();
+                        return renewed;
+                    }
+
+                    // Without a token there is nothing to try soon.
+                    await Task.Delay(s_askAgain, _time, stop.Token);
                 }
                 catch (Exception e) when (e is EnrolmentException or CryptographicException or IOException or UnauthorizedAccessException)
                 {
@@ -239,14 +360,70 @@ internal sealed class HubService : IHubLink
         }
     }
 
+    // New requests wait from here on for the next session, and what was asked gets its answer.
+    private async Task BeginRotationAsync(CancellationToken cancellationToken)
+    {
+        lock (_gate)
+            _rotation ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        try
+        {
+            await _pending.Drained.WaitAsync(s_drainMax, _time, cancellationToken);
+        }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException)
+        {
+            // What is still open is asked again in the next session. A session that ended by itself is no reason to lose the new certificate.
+        }
+    }
+
+    private void EndRotation()
+    {
+        lock (_gate)
+        {
+            _rotation?.TrySetResult();
+            _rotation = null;
+        }
+    }
+
     private async Task<Message> RequestAsync(Message request, TimeSpan timeout, bool acknowledge, CancellationToken cancellationToken)
+    {
+        var began = _time.GetTimestamp();
+        while (true)
+        {
+            var left = timeout - _time.GetElapsedTime(began);
+            Task? rotation;
+            lock (_gate)
+                rotation = _rotation?.Task;
+            try
+            {
+                if (rotation is not null)
+                    await rotation.WaitAsync(left > TimeSpan.Zero ? left : TimeSpan.Zero, _time, cancellationToken);
+            }
+            catch (TimeoutException)
+            {
+                throw NoAnswer(request, timeout);
+            }
+
+            if (await TryRequestAsync(request, timeout, timeout - _time.GetElapsedTime(began), acknowledge, cancellationToken) is { } answer)
+                return answer;
+        }
+    }
+
+    private static UplinkException NoAnswer(Message request, TimeSpan timeout)
+        => new($"{request.Operation} {request.Resource}: no answer within {timeout.TotalSeconds:0.#} s");
+
+    // Null when the session ended for a rotation: the request, which the cloud takes twice without harm, is then made again.
+    private async Task<Message?> TryRequestAsync(Message request, TimeSpan timeout, TimeSpan left, bool acknowledge, CancellationToken cancellationToken)
     {
         var connection = _connection ?? throw new UplinkException($"{request.Operation} {request.Resource}: not connected to the cloud");
         var answer = _pending.Add(request.Id, _queue.NextSequence(), acknowledge);
         try
         {
             await connection.Link.SendAsync(request, cancellationToken);
-            return await answer.WaitAsync(timeout, _time, cancellationToken);
+            return await answer.WaitAsync(left > TimeSpan.Zero ? left : TimeSpan.Zero, _time, cancellationToken);
+        }
+        catch (Exception e) when (e is LinkException or UplinkException && IsRotating())
+        {
+            return null;
         }
         catch (LinkException e)
         {
@@ -254,12 +431,18 @@ internal sealed class HubService : IHubLink
         }
         catch (TimeoutException)
         {
-            throw new UplinkException($"{request.Operation} {request.Resource}: no answer within {timeout.TotalSeconds:0.#} s");
+            throw NoAnswer(request, timeout);
         }
         finally
         {
             _pending.Remove(request.Id);
         }
+    }
+
+    private bool IsRotating()
+    {
+        lock (_gate)
+            return _rotation is not null;
     }
 
     private void SetConnected(Connection connection)
@@ -272,6 +455,7 @@ internal sealed class HubService : IHubLink
             _connected = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
+        EndRotation();
         HubLog.Connected(_log, _options.EdgeHub.Server, _options.NodeName);
     }
 

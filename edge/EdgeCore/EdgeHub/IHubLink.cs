@@ -1,4 +1,5 @@
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
 
 namespace Edge.Core.EdgeHub;
 
@@ -10,6 +11,9 @@ internal interface IHubLink : IUplink
 
     /// <summary>The number of the present connection (the first is 1), or 0 while there is none.</summary>
     long Generation { get; }
+
+    /// <summary>True while connected to an Edge CloudCore (<see cref="EdgeWire"/>); false offline and at a stock cloud.</summary>
+    bool IsEdgeWire { get; }
 
     /// <summary>Completes when a connection newer than <paramref name="generation"/> stands; returns its number (the first is 1).</summary>
     Task<long> ConnectedAfterAsync(long generation, CancellationToken cancellationToken);
@@ -28,6 +32,14 @@ internal interface IMetaMessages
     /// <summary>Applies one message and returns the answer to send, after the commit. Calls may overlap: commits happen in call order.</summary>
     Task<Message?> HandleAsync(Message message);
 
-    /// <summary>The content of the inventory message: every object held, <c>{"objects":[{"key","uid","rv"}…]}</c>.</summary>
-    ReadOnlyMemory<byte> Inventory();
+    /// <summary>How often an object came in an older version that says something else than the one held. It may be late; or the cloud was restored from an older backup, and then
+    /// its versions are ignored here until the two sides compare (<see cref="InventoryMessages"/>).</summary>
+    long Doubts { get; }
+
+    /// <summary>How many objects are held of the types that the cloud keeps in step here, and their digest.</summary>
+    (int Count, InventoryDigest Digest) InventoryDigest();
+
+    /// <summary>What those buckets hold now.</summary>
+    /// <param name="of">How many buckets the digest had.</param>
+    InventoryPart InventoryPart(int of, IReadOnlyList<int> buckets);
 }

@@ -20,19 +20,45 @@ public sealed class EnrolmentException : Exception
         : base(message, inner)
     {
     }
+
+    /// <summary>Whether the cloud answered and does not accept the node's certificate; trying again with the same one is of no use.</summary>
+    public bool IsCertificateRefused { get; init; }
 }
 
-/// <summary>The node's certificate with its key, and the CA that both sides trust.</summary>
-internal sealed record Credentials(X509Certificate2 Certificate, X509Certificate2 Ca)
+/// <summary>The node's certificate with its key, and the CAs that it trusts: one, or two while the cloud goes over to another.</summary>
+internal sealed record Credentials(X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Authorities)
 {
-    /// <summary>Checks a server's chain against this CA only; the name or address dialled must be in its SAN (kubeedge-wire §1.9).</summary>
-    public bool IsTrusted(X509Certificate? certificate, SslPolicyErrors errors) => NodeIdentity.IsTrusted(Ca, certificate, errors);
+    private volatile bool _serverWasRefused;
+
+    public Credentials(X509Certificate2 certificate, X509Certificate2 ca)
+        : this(certificate, [ca])
+    {
+    }
+
+    /// <summary>Whether a server was met that none of the CAs vouches for: the cloud may have a new one.</summary>
+    public bool ServerWasRefused => _serverWasRefused;
+
+    /// <summary>Checks a server's chain against these CAs only; the name or address dialled must be in its SAN (kubeedge-wire §1.9).</summary>
+    public bool IsTrusted(X509Certificate? certificate, SslPolicyErrors errors) => IsTrusted(certificate, null, errors);
+
+    /// <summary>As above, with the intermediate certificates that the server sent (those in <paramref name="sent"/>, of the validation callback):
+    /// after a rollover of the CA they lead to the one before it.</summary>
+    public bool IsTrusted(X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors)
+    {
+        var trusted = NodeIdentity.IsTrusted(Authorities, certificate, sent, errors);
+        _serverWasRefused = !trusted;
+        return trusted;
+    }
 }
 
-/// <summary>The node's key, certificate and CA on disk, and how they are got and renewed (kubeedge-wire §2.7).</summary>
+/// <summary>The node's key, certificate and CAs on disk, and how they are got and renewed (kubeedge-wire §2.7).</summary>
 internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, TimeProvider time)
 {
     private const int BodyMax = 1024 * 1024;
+
+    // CAs that a cloud may name, and that it may have had before; more are a mistake.
+    private const int AuthoritiesMax = 16;
+    private const int FormerMax = 32;
     private static readonly TimeSpan s_requestTimeout = TimeSpan.FromSeconds(30);
 
     public string CommonName => $"system:node:{nodeName}";
@@ -46,15 +72,16 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
             return null;
         try
         {
-            var ca = LoadCa();
+            var authorities = LoadAuthorities();
             using var bare = X509Certificate2.CreateFromPemFile(options.CertificateFile, options.KeyFile);
             if (bare.GetNameInfo(X509NameType.SimpleName, forIssuer: false) is var name && name != CommonName)
                 problem = $"the certificate {options.CertificateFile} is for '{name}', and this node is '{CommonName}'";
-            else if (JoinToken.TryParse(options.Token, out var token, out _) && !token!.IsFor(ca.RawData))
+            else if (JoinToken.TryParse(options.Token, out var token, out _) && !IsOfThisCloud(token!, authorities))
                 problem = $"the token is for another cloud than {options.CaFile}";
             else
-                return new Credentials(X509CertificateLoader.LoadPkcs12(bare.Export(X509ContentType.Pkcs12), null), ca);
-            ca.Dispose();
+                return new Credentials(X509CertificateLoader.LoadPkcs12(bare.Export(X509ContentType.Pkcs12), null), authorities);
+            foreach (var one in authorities)
+                one.Dispose();
         }
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -81,24 +108,44 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
         if (!token!.IsFor(caDer))
         {
             throw new EnrolmentException($"the CA certificate served at {Url("/ca.crt")} is not the one the token names: either the token is of another cloud "
-                + "(print a new one with 'edgectl gettoken'), or something between here and there answers in CloudCore's place");
+                + "or from before a rollover of its CA (print a new one with 'edgectl gettoken'), or something between here and there answers in CloudCore's place");
         }
 
         using var ca = X509CertificateLoader.LoadCertificate(caDer);
+        // The token vouches for this CA, and this CA, by TLS, for the others.
+        var authorities = await FetchBundleAsync([ca], null, cancellationToken) ?? [ca];
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var certificate = await RequestAsync(ca, null, token.Bearer, key, cancellationToken);
-        WriteAtomic(options.CaFile, ca.ExportCertificatePem(), secret: false);
+        var certificate = await RequestAsync(authorities, null, token.Bearer, key, cancellationToken);
+        if (File.Exists(FormerFile))
+            File.Delete(FormerFile);
+        WriteAuthorities(authorities);
         Store(key, certificate);
         return Load(out var problem) ?? throw new EnrolmentException($"the new identity cannot be used: {problem}");
     }
 
-    /// <summary>Gets a new key and certificate with the present one as credential, and stores them.</summary>
+    /// <summary>Gets a new key and certificate with the present one as credential, and stores them, with the CAs as the cloud has them then.</summary>
+    /// <exception cref="EnrolmentException">The server cannot be reached, is not trusted, or refused.</exception>
     public async Task<Credentials> RenewAsync(Credentials present, CancellationToken cancellationToken)
     {
+        var trusting = await RefreshTrustAsync(present, cancellationToken) ?? present;
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var certificate = await RequestAsync(present.Ca, present.Certificate, null, key, cancellationToken);
+        var certificate = await RequestAsync(trusting.Authorities, present.Certificate, null, key, cancellationToken);
         Store(key, certificate);
         return Load(out var problem) ?? throw new EnrolmentException($"the new identity cannot be used: {problem}");
+    }
+
+    /// <summary>Asks the cloud for its CAs and stores them; null when they are those known, or when the cloud does not tell (a stock one).</summary>
+    /// <exception cref="EnrolmentException">The server cannot be reached, or none of the present CAs vouches for it.</exception>
+    public async Task<Credentials?> RefreshTrustAsync(Credentials present, CancellationToken cancellationToken)
+    {
+        if (await FetchBundleAsync(present.Authorities, present.Certificate, cancellationToken) is not { } authorities
+            || authorities.Select(one => one.Thumbprint).Order().SequenceEqual(present.Authorities.Select(one => one.Thumbprint).Order()))
+            return null;
+        var dropped = present.Authorities.Where(one => authorities.All(other => other.Thumbprint != one.Thumbprint)).Select(one => Hash(one.RawData));
+        // First what may not be forgotten: without it, a token of the time before would look like one of another cloud.
+        WriteAtomic(FormerFile, string.Join('\n', FormerHashes().Concat(dropped).Distinct().TakeLast(FormerMax)), secret: false);
+        WriteAuthorities(authorities);
+        return present with { Authorities = authorities };
     }
 
     /// <summary>When to renew: at <paramref name="share"/> (0..1) of the stretch from 70 % to 90 % of the certificate's life.</summary>
@@ -109,13 +156,19 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
         return from + (life * (0.7 + (0.2 * share)));
     }
 
-    public static bool IsTrusted(X509Certificate2 ca, X509Certificate? certificate, SslPolicyErrors errors)
+    public static bool IsTrusted(X509Certificate2 ca, X509Certificate? certificate, SslPolicyErrors errors) => IsTrusted([ca], certificate, null, errors);
+
+    /// <summary>Whether one of the CAs vouches for the certificate, directly or through the certificates that came with it.</summary>
+    public static bool IsTrusted(IReadOnlyList<X509Certificate2> authorities, X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors)
     {
         if (certificate is null || (errors & (SslPolicyErrors.RemoteCertificateNameMismatch | SslPolicyErrors.RemoteCertificateNotAvailable)) != 0)
             return false;
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.Add(ca);
+        foreach (var one in authorities)
+            chain.ChainPolicy.CustomTrustStore.Add(one);
+        if (sent is not null)
+            chain.ChainPolicy.ExtraStore.AddRange(sent.ChainPolicy.ExtraStore);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
         using var copy = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
@@ -133,12 +186,60 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
         return body;
     }
 
-    private async Task<X509Certificate2> RequestAsync(X509Certificate2 ca, X509Certificate2? credential, string? bearer, ECDsa key, CancellationToken cancellationToken)
+    // The cloud's CAs over a connection that the given ones vouch for; null where the cloud has no such page.
+    private async Task<IReadOnlyList<X509Certificate2>?> FetchBundleAsync(IReadOnlyList<X509Certificate2> trusted, X509Certificate2? credential, CancellationToken cancellationToken)
     {
-        var tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, server, _, errors) => IsTrusted(ca, server, errors) };
+        // Whether the server would still be trusted with another set of CAs.
+        Func<IReadOnlyList<X509Certificate2>, bool> isTrustedBy = _ => false;
+        using var handler = Handler(credential, (server, sent, errors) =>
+        {
+            // The chain is disposed after the callback; what it holds is copied.
+            var (raw, extra) = (server?.GetRawCertData(), sent?.ChainPolicy.ExtraStore.Select(one => one.RawData).ToList() ?? []);
+            isTrustedBy = others => raw is not null && IsTrustedWith(others, raw, extra, errors);
+            return IsTrusted(trusted, server, sent, errors);
+        });
+        using var request = new HttpRequestMessage(HttpMethod.Get, Url("/ca-bundle.crt"));
+        var (status, body) = await SendAsync(handler, request, cancellationToken);
+        if (status == HttpStatusCode.NotFound)
+            return null;
+        if (status != HttpStatusCode.OK)
+            throw new EnrolmentException($"{Url("/ca-bundle.crt")} answered {(int)status}: {Excerpt(body)}");
+        try
+        {
+            var authorities = ReadPem(body);
+            if (authorities.Count is 0 or > AuthoritiesMax)
+                throw new EnrolmentException($"{Url("/ca-bundle.crt")} answered with {authorities.Count} certificates, must be from 1 to {AuthoritiesMax}");
+            if (!isTrustedBy(authorities))
+                throw new EnrolmentException($"{Url("/ca-bundle.crt")} answered with CAs that do not vouch for the server itself; the present ones are kept");
+            return authorities;
+        }
+        catch (CryptographicException e)
+        {
+            throw new EnrolmentException($"{Url("/ca-bundle.crt")} answered with something that is not certificates in PEM: {e.Message}", e);
+        }
+    }
+
+    private static bool IsTrustedWith(IReadOnlyList<X509Certificate2> authorities, byte[] server, List<byte[]> sent, SslPolicyErrors errors)
+    {
+        using var certificate = X509CertificateLoader.LoadCertificate(server);
+        using var chain = new X509Chain();
+        foreach (var one in sent)
+            chain.ChainPolicy.ExtraStore.Add(X509CertificateLoader.LoadCertificate(one));
+        return IsTrusted(authorities, certificate, chain, errors);
+    }
+
+    private static SocketsHttpHandler Handler(X509Certificate2? credential, Func<X509Certificate?, X509Chain?, SslPolicyErrors, bool> isTrusted)
+    {
+        var tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, server, sent, errors) => isTrusted(server, sent, errors) };
         if (credential is not null)
             tls.ClientCertificates = [credential];
-        using var handler = new SocketsHttpHandler { SslOptions = tls, UseProxy = false };
+        return new SocketsHttpHandler { SslOptions = tls, UseProxy = false };
+    }
+
+    private async Task<X509Certificate2> RequestAsync(
+        IReadOnlyList<X509Certificate2> authorities, X509Certificate2? credential, string? bearer, ECDsa key, CancellationToken cancellationToken)
+    {
+        using var handler = Handler(credential, (server, sent, errors) => IsTrusted(authorities, server, sent, errors));
         using var request = new HttpRequestMessage(HttpMethod.Get, Url("/edge.crt")) { Content = new ByteArrayContent(SigningRequest(key)) };
         request.Headers.Add("NodeName", nodeName);
         if (bearer is not null)
@@ -149,7 +250,9 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
             case HttpStatusCode.OK:
                 break;
             case HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden when bearer is not null:
-                throw new EnrolmentException($"CloudCore refused the token ({(int)status}: {Excerpt(body)}): it is wrong, expired, or for another node; print a new one with 'edgectl gettoken'");
+                throw new EnrolmentException($"CloudCore refused the token ({(int)status}: {Excerpt(body)}): it is wrong, expired, revoked, or for another node; print a new one with 'edgectl gettoken'");
+            case HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden:
+                throw new EnrolmentException($"CloudCore refused the certificate {options.CertificateFile} ({(int)status}: {Excerpt(body)})") { IsCertificateRefused = true };
             default:
                 throw new EnrolmentException($"{Url("/edge.crt")} answered {(int)status}: {Excerpt(body)}");
         }
@@ -221,7 +324,33 @@ internal sealed class NodeIdentity(EdgeHubOptions options, string nodeName, Time
         }
     }
 
-    private X509Certificate2 LoadCa() => X509CertificateLoader.LoadCertificate(File.ReadAllBytes(options.CaFile));
+    private string FormerFile => options.CaFile + ".former";
+
+    private IReadOnlyList<X509Certificate2> LoadAuthorities()
+    {
+        var bytes = File.ReadAllBytes(options.CaFile);
+        var authorities = bytes.AsSpan().IndexOf("-----BEGIN"u8) >= 0 ? ReadPem(bytes) : [X509CertificateLoader.LoadCertificate(bytes)];
+        return authorities.Count > 0 ? authorities : throw new CryptographicException($"{options.CaFile} has no certificate");
+    }
+
+    private static IReadOnlyList<X509Certificate2> ReadPem(byte[] bytes)
+    {
+        var all = new X509Certificate2Collection();
+        all.ImportFromPem(System.Text.Encoding.UTF8.GetString(bytes));
+        return [.. all];
+    }
+
+    private void WriteAuthorities(IReadOnlyList<X509Certificate2> authorities)
+        => WriteAtomic(options.CaFile, string.Join('\n', authorities.Select(one => one.ExportCertificatePem())), secret: false);
+
+    // A token names the CA of its time, and stays in the config long after: CAs that this cloud has given up count too.
+    private bool IsOfThisCloud(JoinToken token, IReadOnlyList<X509Certificate2> authorities)
+        => authorities.Any(one => token.IsFor(one.RawData)) || FormerHashes().Contains(token.CaHash);
+
+    private string[] FormerHashes()
+        => File.Exists(FormerFile) ? File.ReadAllText(FormerFile).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) : [];
+
+    private static string Hash(byte[] der) => Convert.ToHexStringLower(SHA256.HashData(der));
 
     private string Url(string path) => options.HttpServer.TrimEnd('/') + path;
 

@@ -7,8 +7,20 @@ namespace Edge.Core.EdgeHub;
 internal sealed class PendingRequests
 {
     private readonly ConcurrentDictionary<string, Entry> _entries = new();
+    private volatile TaskCompletionSource? _drained;
 
     public int Count => _entries.Count;
+
+    /// <summary>Ends as soon as nobody waits, at once if so already. Only one may wait for it at a time, and it must be asked for again each time.</summary>
+    public Task Drained
+    {
+        get
+        {
+            var drained = _drained = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            Drain();
+            return drained.Task;
+        }
+    }
 
     public Task<Message> Add(string id, long sequence, bool acknowledge)
     {
@@ -17,7 +29,11 @@ internal sealed class PendingRequests
         return entry.Answer.Task;
     }
 
-    public void Remove(string id) => _entries.TryRemove(id, out _);
+    public void Remove(string id)
+    {
+        _entries.TryRemove(id, out _);
+        Drain();
+    }
 
     /// <summary>Hands the answer over. False when nobody waits for it.</summary>
     public bool TryAnswer(Message message, out long sequence, out bool acknowledge)
@@ -25,7 +41,9 @@ internal sealed class PendingRequests
         var found = _entries.TryRemove(message.ParentId, out var entry);
         sequence = entry?.Sequence ?? 0;
         acknowledge = entry?.Acknowledge ?? false;
-        return found && entry!.Answer.TrySetResult(message);
+        var taken = found && entry!.Answer.TrySetResult(message);
+        Drain();
+        return taken;
     }
 
     /// <summary>The link is down: every waiting request fails.</summary>
@@ -36,6 +54,12 @@ internal sealed class PendingRequests
             if (_entries.TryRemove(id, out var entry))
                 entry.Answer.TrySetException(new UplinkException(reason));
         }
+    }
+
+    private void Drain()
+    {
+        if (_entries.IsEmpty)
+            _drained?.TrySetResult();
     }
 
     private sealed record Entry(long Sequence, bool Acknowledge)

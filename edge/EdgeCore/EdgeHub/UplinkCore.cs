@@ -3,7 +3,7 @@ namespace Edge.Core.EdgeHub;
 /// <summary>What the core knows of a stored entry; the content stays on disk until it is sent.</summary>
 /// <param name="Id">Row id; lower is older. A newer value of a <see cref="UplinkRule.Newest"/> key keeps the row and its place.</param>
 /// <param name="Version">Grows with every write of the row; tells which value an answer is for.</param>
-/// <param name="Answered">False for what the cloud never answers (events, user data).</param>
+/// <param name="Answered">False for what a stock cloud never answers (events, user data).</param>
 internal sealed record UplinkSlot(long Id, long Version, string Key, UplinkPriority Priority, bool Answered, int Size);
 
 /// <summary>A row that is done with; it is deleted only where it still has this version.</summary>
@@ -26,8 +26,16 @@ internal enum UplinkOutcome
 }
 
 /// <summary>Bounds and pace of the queue.</summary>
+/// <param name="Qps">Messages a second to a stock cloud.</param>
 internal sealed record UplinkLimits(int EntriesMax = 10_000, long BytesMax = 256L * 1024 * 1024, int Qps = 30, int Burst = 60)
 {
+    /// <summary>Messages a second to an Edge cloud; twice as many may go at once.</summary>
+    public int EdgeWireQps { get; init; } = 2000;
+
+    /// <summary>Entries of one priority that may wait for their answer at an Edge cloud: one that is slow is not buried, and a priority that gets no answers holds up
+    /// no other.</summary>
+    public int EdgeWireInFlightMax { get; init; } = 256;
+
     /// <summary>First wait for an answer; doubles with each resend on the same link, up to <see cref="ResendMsMax"/>.</summary>
     public long ResendMs { get; init; } = 10_000;
 
@@ -41,8 +49,8 @@ internal sealed record UplinkLimits(int EntriesMax = 10_000, long BytesMax = 256
 
 /// <summary>The decisions of the uplink queue: order, newest-wins, what is in flight, pace, bounds. Pure: no clock, no disk, no socket.</summary>
 /// <remarks>
-/// <para>Told only of rows that are committed. An entry that is answered leaves when its answer comes. An entry that nobody answers leaves
-/// when anything sent after it was answered, because then the peer has read past it; until then a broken link brings it back.</para>
+/// <para>Told only of rows that are committed. An Edge cloud answers every entry, and an entry leaves when its answer comes. A stock cloud leaves some without an answer:
+/// those leave when anything sent after them was answered, because then the peer has read past them; until then a broken link brings them back.</para>
 /// <para>At most one value of a key is in flight. A newer value waits for the answer to the older one, so the cloud sees values of a key
 /// in order, and an old answer never removes a newer value (the versions differ).</para>
 /// <para>Not thread-safe; times are milliseconds of any steady clock.</para>
@@ -58,11 +66,13 @@ internal sealed class UplinkCore(UplinkLimits limits)
     private readonly Queue<(Entry Entry, long Version, long Sequence)> _unproven = new();
     private readonly PriorityQueue<(Entry Entry, long Stamp), long> _timers = new();
     private readonly long[] _dropped = new long[PriorityCount];
+    private readonly int[] _flying = new int[PriorityCount];
     private double _tokens = limits.Burst;
     private long _tokensAtMs = long.MinValue;
     private long _sequence;
     private long _stamp;
     private bool _up;
+    private bool _edgeWire;
 
     private enum State
     {
@@ -85,6 +95,10 @@ internal sealed class UplinkCore(UplinkLimits limits)
 
     /// <summary>Messages sent again because no answer came or it was a failure.</summary>
     public long Resent { get; private set; }
+
+    private int Qps => _edgeWire ? limits.EdgeWireQps : limits.Qps;
+
+    private int Burst => _edgeWire ? 2 * limits.EdgeWireQps : limits.Burst;
 
     /// <summary>Takes a committed row: new, or a newer version of a known one. Returns the rows that the bounds push out, oldest first.</summary>
     public IReadOnlyList<UplinkRow> Apply(UplinkSlot slot)
@@ -111,9 +125,16 @@ internal sealed class UplinkCore(UplinkLimits limits)
         return Trim(priority);
     }
 
-    public void LinkUp(long nowMs)
+    /// <param name="edgeWire">Whether the cloud is an Edge CloudCore: it answers every entry, and has a pace of its own.</param>
+    public void LinkUp(long nowMs, bool edgeWire)
     {
         _up = true;
+        if (edgeWire != _edgeWire)
+        {
+            _edgeWire = edgeWire;
+            _tokens = Burst; // another cloud, another purse
+        }
+
         Refill(nowMs);
     }
 
@@ -128,6 +149,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
             if (entry.State is State.InFlight or State.Unproven)
                 MakeReady(entry);
             entry.Resends = 0;
+            entry.Sequence = 0;
         }
     }
 
@@ -145,7 +167,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         Refill(nowMs);
         for (var priority = 0; priority < PriorityCount; priority++)
         {
-            if (_ready[priority].Count == 0)
+            if (_ready[priority].Count == 0 || IsFull(priority))
                 continue;
             if (priority != (int)UplinkPriority.Lease)
             {
@@ -168,10 +190,13 @@ internal sealed class UplinkCore(UplinkLimits limits)
             }
 
             entry.SentVersion = entry.Slot.Version;
-            entry.State = State.InFlight;
-            if (entry.Slot.Answered)
+            Set(entry, State.InFlight);
+            entry.Answered = _edgeWire || entry.Slot.Answered;
+            if (entry.Answered)
             {
-                entry.Sequence = NextSequence();
+                // The answer may be to the first copy on this link: it proves what was sent before that, not before this one.
+                if (!sameValue || entry.Sequence == 0)
+                    entry.Sequence = NextSequence();
                 _inFlight[entry.MessageId!] = entry;
                 Arm(entry, nowMs + Doubled(limits.ResendMs, entry.Resends++, limits.ResendMsMax));
             }
@@ -186,10 +211,10 @@ internal sealed class UplinkCore(UplinkLimits limits)
     /// <summary>The entry was handed to the socket. For one that is never answered, it now waits for proof.</summary>
     public void Sent(UplinkSend send)
     {
-        if (_up && !send.Slot.Answered && _entries.TryGetValue(send.Slot.Id, out var entry) && entry.State == State.InFlight)
+        if (_up && _entries.TryGetValue(send.Slot.Id, out var entry) && !entry.Answered && entry.State == State.InFlight)
         {
             // Numbered after the write: whatever has a higher number was written later.
-            entry.State = State.Unproven;
+            Set(entry, State.Unproven);
             _unproven.Enqueue((entry, send.Slot.Version, NextSequence()));
         }
     }
@@ -213,7 +238,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         {
             Resent++;
             entry.MessageId = null;
-            entry.State = State.Paused;
+            Set(entry, State.Paused);
             Arm(entry, nowMs + Doubled(limits.RetryMs, entry.Failures++, limits.RetryMsMax));
             return slot;
         }
@@ -260,8 +285,8 @@ internal sealed class UplinkCore(UplinkLimits limits)
         long? due = null;
         for (var priority = 0; priority < PriorityCount && due is null; priority++)
         {
-            if (_ready[priority].Count > 0)
-                due = priority == (int)UplinkPriority.Lease || _tokens >= 1 ? nowMs : nowMs + (long)Math.Ceiling((1 - _tokens) * 1000 / limits.Qps);
+            if (_ready[priority].Count > 0 && !IsFull(priority))
+                due = priority == (int)UplinkPriority.Lease || _tokens >= 1 ? nowMs : nowMs + (long)Math.Ceiling((1 - _tokens) * 1000 / Qps);
         }
 
         while (_timers.TryPeek(out var timer, out var at))
@@ -301,7 +326,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
     private void Refill(long nowMs)
     {
         if (_tokensAtMs != long.MinValue)
-            _tokens = Math.Min(limits.Burst, _tokens + (Math.Max(0, nowMs - _tokensAtMs) * limits.Qps / 1000.0));
+            _tokens = Math.Min(Burst, _tokens + (Math.Max(0, nowMs - _tokensAtMs) * Qps / 1000.0));
         _tokensAtMs = nowMs;
     }
 
@@ -319,9 +344,20 @@ internal sealed class UplinkCore(UplinkLimits limits)
         return pushedOut;
     }
 
+    private bool IsFull(int priority) => _edgeWire && _flying[priority] >= limits.EdgeWireInFlightMax;
+
+    private void Set(Entry entry, State state)
+    {
+        if (entry.State == State.InFlight)
+            _flying[(int)entry.Slot.Priority]--;
+        if (state == State.InFlight)
+            _flying[(int)entry.Slot.Priority]++;
+        entry.State = state;
+    }
+
     private void MakeReady(Entry entry)
     {
-        entry.State = State.Ready;
+        Set(entry, State.Ready);
         entry.Stamp = 0;
         _ready[(int)entry.Slot.Priority].Add(entry.Slot.Id);
     }
@@ -334,7 +370,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         _ready[priority].Remove(entry.Slot.Id);
         _bytes[priority] -= entry.Slot.Size;
         entry.Stamp = 0;
-        entry.State = State.Ready;
+        Set(entry, State.Ready);
         if (entry.MessageId is { } id && _inFlight.TryGetValue(id, out var holder) && holder == entry)
             _inFlight.Remove(id);
     }
@@ -352,6 +388,9 @@ internal sealed class UplinkCore(UplinkLimits limits)
         public UplinkSlot Slot { get; set; } = slot;
 
         public State State { get; set; }
+
+        /// <summary>Whether the cloud that it was sent to last answers it.</summary>
+        public bool Answered { get; set; }
 
         public string? MessageId { get; set; }
 

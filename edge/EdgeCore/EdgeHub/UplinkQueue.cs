@@ -2,7 +2,6 @@ using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Protocol.Messages;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.EdgeHub;
@@ -10,28 +9,27 @@ namespace Edge.Core.EdgeHub;
 /// <summary>An entry the cloud refused for good and that was dropped.</summary>
 public sealed record UplinkRejection(string Key, string Reason, string Text);
 
-/// <summary>The durable queue: <see cref="UplinkCore"/> over the table <c>uplink</c>. Safe for concurrent calls.</summary>
+/// <summary>The durable queue: <see cref="UplinkCore"/> over an <see cref="IUplinkStore"/>. Safe for concurrent calls.</summary>
 internal sealed class UplinkQueue
 {
-    private readonly SqliteDatabase _database;
+    private const int BatchEntriesMax = 64;
+    private const long BatchBytesTarget = 256 * 1024;
+    private readonly IUplinkStore _store;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly UplinkCore _core;
     private readonly Lock _gate = new();
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }); // a flag, not a queue
-    private long _version; // touched only on the database's writer thread
+    private volatile bool _edgeWire;
 
-    public UplinkQueue(SqliteDatabase database, EdgeHubOptions options, TimeProvider time, ILogger log)
+    public UplinkQueue(IUplinkStore store, EdgeHubOptions options, TimeProvider time, ILogger log)
     {
-        _database = database;
+        _store = store;
         _time = time;
         _log = log;
-        _core = new UplinkCore(new UplinkLimits(options.QueueEntriesMax, options.QueueBytesMax, options.MessageQps, options.MessageBurst));
-        foreach (var slot in _database.Read(ReadSlots))
-        {
-            _version = Math.Max(_version, slot.Version);
+        _core = new UplinkCore(new UplinkLimits(options.QueueEntriesMax, options.QueueBytesMax, options.MessageQps, options.MessageBurst) { EdgeWireQps = options.EdgeWireQps });
+        foreach (var slot in store.ReadSlots())
             _core.Apply(slot);
-        }
     }
 
     /// <summary>Raised after an entry was refused for good; handlers must be quick and must not throw.</summary>
@@ -45,7 +43,7 @@ internal sealed class UplinkQueue
     {
         if (entry.Content.Length > MessageLimits.MessageSizeMax - 4096)
             throw new ArgumentException($"the content of {entry.Key} has {entry.Content.Length} bytes, the limit is {MessageLimits.MessageSizeMax - 4096}", nameof(entry));
-        var slot = await _database.WriteAsync(connection => Store(connection, entry), cancellationToken);
+        var slot = await _store.StoreAsync(entry, cancellationToken);
         IReadOnlyList<UplinkRow> pushedOut;
         lock (_gate)
             pushedOut = _core.Apply(slot);
@@ -57,10 +55,12 @@ internal sealed class UplinkQueue
         }
     }
 
-    public void LinkUp()
+    /// <param name="edgeWire">Whether the cloud is an Edge CloudCore; see <see cref="UplinkCore.LinkUp"/>.</param>
+    public void LinkUp(bool edgeWire)
     {
+        _edgeWire = edgeWire;
         lock (_gate)
-            _core.LinkUp(NowMs);
+            _core.LinkUp(NowMs, edgeWire);
         _wake.Writer.TryWrite(true);
     }
 
@@ -70,29 +70,53 @@ internal sealed class UplinkQueue
             _core.LinkDown();
     }
 
-    /// <summary>The next message to send, or null. After the write, <see cref="Sent"/> must be called.</summary>
-    public (UplinkSend Send, Message Message)? TakeNext()
+    /// <summary>The next messages to send, as many as fit one batch; none when nothing is due. After the write, <see cref="Sent"/> must be called.</summary>
+    public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch()
     {
         while (true)
         {
-            UplinkSend send;
+            var sends = new List<UplinkSend>();
+            var size = 0L;
             lock (_gate)
             {
-                if (!_core.TryNext(NowMs, Guid.NewGuid().ToString(), out send))
-                    return null;
+                while (sends.Count < BatchEntriesMax && size < BatchBytesTarget && _core.TryNext(NowMs, Guid.NewGuid().ToString(), out var send))
+                {
+                    sends.Add(send);
+                    size += send.Slot.Size;
+                }
             }
 
-            if (_database.Read(connection => Load(connection, send)) is { } message)
-                return (send, message);
-            lock (_gate)
-                _core.Missing(send);
+            if (sends.Count == 0)
+                return ([], []);
+            var rows = _store.Load([.. sends.Select(send => send.Slot.Id)]);
+            var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
+            var messages = new List<Message>(sends.Count);
+            foreach (var send in sends)
+            {
+                if (rows.TryGetValue(send.Slot.Id, out var row))
+                {
+                    // The version is the row's own, which may be newer than the one that was chosen: it says what the content is. A stock cloud would take it for the object's.
+                    messages.Add(row with { Id = send.MessageId, TimestampMs = now, ResourceVersion = _edgeWire ? row.ResourceVersion : "" });
+                    continue;
+                }
+
+                lock (_gate)
+                    _core.Missing(send);
+            }
+
+            if (messages.Count > 0)
+                return (sends, messages);
         }
     }
 
-    public void Sent(UplinkSend send)
+    /// <summary>The batch was handed to the socket.</summary>
+    public void Sent(IReadOnlyList<UplinkSend> sends)
     {
         lock (_gate)
-            _core.Sent(send);
+        {
+            foreach (var send in sends)
+                _core.Sent(send);
+        }
     }
 
     public long NextSequence()
@@ -158,19 +182,7 @@ internal sealed class UplinkQueue
             return;
         try
         {
-            await _database.WriteAsync(connection =>
-            {
-                using var command = connection.CreateCommand();
-                command.CommandText = "DELETE FROM uplink WHERE id = $id AND version = $version";
-                var id = command.Parameters.Add("$id", SqliteType.Integer);
-                var version = command.Parameters.Add("$version", SqliteType.Integer);
-                foreach (var row in rows)
-                {
-                    id.Value = row.Id;
-                    version.Value = row.Version;
-                    command.ExecuteNonQuery();
-                }
-            });
+            await _store.DeleteAsync(rows);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
@@ -178,78 +190,6 @@ internal sealed class UplinkQueue
             HubLog.DeleteFailed(_log, e.Message);
         }
     }
-
-    private UplinkSlot Store(SqliteConnection connection, UplinkEntry entry)
-    {
-        var version = ++_version;
-        using var command = connection.CreateCommand();
-        command.Parameters.AddWithValue("$key", entry.Key);
-        long? id = null;
-        if (entry.Rule == UplinkRule.Newest)
-        {
-            command.CommandText = "SELECT id FROM uplink WHERE key = $key AND newest = 1";
-            id = (long?)command.ExecuteScalar();
-        }
-
-        command.Parameters.AddWithValue("$newest", entry.Rule == UplinkRule.Newest ? 1 : 0);
-        command.Parameters.AddWithValue("$priority", (int)entry.Priority);
-        command.Parameters.AddWithValue("$version", version);
-        command.Parameters.AddWithValue("$source", entry.Source);
-        command.Parameters.AddWithValue("$grp", entry.Group);
-        command.Parameters.AddWithValue("$operation", entry.Operation);
-        command.Parameters.AddWithValue("$resource", entry.Resource);
-        command.Parameters.AddWithValue("$content", entry.Content.ToArray());
-        if (id is { } known)
-        {
-            command.Parameters.AddWithValue("$id", known);
-            command.CommandText = "UPDATE uplink SET priority = $priority, version = $version, source = $source, grp = $grp, operation = $operation, resource = $resource, content = $content WHERE id = $id";
-            command.ExecuteNonQuery();
-        }
-        else
-        {
-            command.CommandText = "INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) "
-                + "VALUES($key, $newest, $priority, $version, $source, $grp, $operation, $resource, $content); SELECT last_insert_rowid()";
-            id = (long)command.ExecuteScalar()!;
-        }
-
-        return new UplinkSlot(id.Value, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
-    }
-
-    private Message? Load(SqliteConnection connection, UplinkSend send)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = "SELECT source, grp, operation, resource, content FROM uplink WHERE id = $id";
-        command.Parameters.AddWithValue("$id", send.Slot.Id);
-        using var row = command.ExecuteReader();
-        if (!row.Read())
-            return null;
-        return new Message
-        {
-            Id = send.MessageId,
-            TimestampMs = _time.GetUtcNow().ToUnixTimeMilliseconds(),
-            Source = row.GetString(0),
-            Group = row.GetString(1),
-            Operation = row.GetString(2),
-            Resource = row.GetString(3),
-            Content = row.GetFieldValue<byte[]>(4),
-        };
-    }
-
-    private static List<UplinkSlot> ReadSlots(SqliteConnection connection)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = "SELECT id, version, key, priority, grp, resource, length(content) FROM uplink ORDER BY id";
-        using var row = command.ExecuteReader();
-        var slots = new List<UplinkSlot>();
-        while (row.Read())
-            slots.Add(new UplinkSlot(row.GetInt64(0), row.GetInt64(1), row.GetString(2), (UplinkPriority)row.GetInt32(3), IsAnswered(row.GetString(4), row.GetString(5)), row.GetInt32(6)));
-        return slots;
-    }
-
-    // The cloud answers neither events nor user data nor the membership question (kubeedge-wire §3.2, §4.3, §6).
-    private static bool IsAnswered(string group, string resource)
-        => group != Groups.User && resource != "membership/detail"
-            && !(group == Groups.Meta && ResourcePath.TryParse(resource, out var path) && path.Type is ResourceTypes.Event or "rulestatus");
 }
 
 /// <summary>Counters of the queue; lists are by <see cref="UplinkPriority"/>.</summary>

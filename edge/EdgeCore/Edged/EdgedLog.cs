@@ -30,4 +30,7 @@ internal static partial class EdgedLog
 
     [LoggerMessage(4008, LogLevel.Error, "pod {Pod} failed to sync; it is tried again")]
     public static partial void SyncFailed(ILogger logger, string pod, Exception error);
+
+    [LoggerMessage(4009, LogLevel.Error, "{What} of pod {Pod} could not be stored: {Reason}; its containers go on, and it is tried again")]
+    public static partial void NotKept(ILogger log, string what, string pod, string reason);
 }

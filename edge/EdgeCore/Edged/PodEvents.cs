@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -61,10 +63,17 @@ internal sealed class PodEvents(IUplink uplink, TimeProvider time, string nodeNa
             ["reportingComponent"] = "kubelet",
             ["reportingInstance"] = nodeName,
         };
-        await uplink.PostAsync(
-            new UplinkEntry(
-                $"event/{pod.Namespace}/{name}", UplinkPriority.Event, UplinkRule.Every, Sources.Edged, Groups.Meta, Operations.Insert,
-                $"{pod.Namespace}/{ResourceTypes.Event}/{name}", Encoding.UTF8.GetBytes(content.ToJsonString())),
-            cancellationToken);
+        var entry = new UplinkEntry(
+            $"event/{pod.Namespace}/{name}", UplinkPriority.Event, UplinkRule.Every, Sources.Edged, Groups.Meta, Operations.Insert,
+            $"{pod.Namespace}/{ResourceTypes.Event}/{name}", Encoding.UTF8.GetBytes(content.ToJsonString()));
+        try
+        {
+            await uplink.PostAsync(entry, cancellationToken);
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            // It is in this log at least; what the pod was about to do must not fail for it.
+            EdgedLog.PodWarning(log, $"{pod.Namespace}/{pod.Name}", "EventNotKept", e.Message);
+        }
     }
 }

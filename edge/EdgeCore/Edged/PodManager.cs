@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Edge.Common.Storage;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Edge.Protocol.Cri;
@@ -19,6 +20,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly CriRuntimeState _state;
     private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
+    private Dictionary<string, JsonObject> _lastStatus = [];
 
     public PodManager(EdgeServices services)
     {
@@ -55,7 +57,9 @@ public sealed class PodManager : IPodModule, IDisposable
         {
             var state = _state.RunAsync(stop.Token);
             running.Add(state);
+            _lastStatus = PodStatusRows.Load(_context.Meta);
             var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
+            await ForgetStrangersAsync(stop.Token);
             await LoopAsync(changes, state, stop.Token);
         }
         finally
@@ -120,6 +124,25 @@ public sealed class PodManager : IPodModule, IDisposable
             if (state.IsCompleted)
                 await state;
             await Task.WhenAny(readable, tick, relist ?? never, state);
+        }
+    }
+
+    // Rows of pods that went while nobody cleaned up after them.
+    private async Task ForgetStrangersAsync(CancellationToken cancellationToken)
+    {
+        var here = _context.Meta.List("pod").Select(pod => pod.Uid).ToHashSet(StringComparer.Ordinal);
+        foreach (var uid in _lastStatus.Keys.Where(uid => !here.Contains(uid)).ToList())
+        {
+            _lastStatus.Remove(uid);
+            try
+            {
+                await PodStatusRows.DeleteAsync(_context.Meta, uid, cancellationToken);
+            }
+            catch (Exception e) when (e is StoreException or ChannelClosedException)
+            {
+                EdgedLog.NotKept(_context.Log, "the end", uid, e.Message);
+                return; // they harm nobody, and the next start tries again
+            }
         }
     }
 
@@ -271,7 +294,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private void Start(PodDescription pod, bool removed, CancellationToken cancellationToken)
     {
         var before = _pods.Values.Where(entry => entry.Worker.Pod.Namespace == pod.Namespace && entry.Worker.Pod.Name == pod.Name).Select(entry => entry.Task).ToList();
-        var worker = new PodWorker(_context, pod, removed);
+        var worker = new PodWorker(_context, pod, removed, _lastStatus.Remove(pod.Uid, out var last) ? last : null);
         _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
     }
 

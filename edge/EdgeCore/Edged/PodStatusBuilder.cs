@@ -9,16 +9,16 @@ internal sealed class PodStatusBuilder
     private readonly Dictionary<string, (string Status, string Since)> _conditions = new(StringComparer.Ordinal);
     private readonly string _startTime;
 
-    /// <param name="stored">The object as first seen: its conditions and start time go on, so that a restart of EdgeCore changes no time.</param>
-    public PodStatusBuilder(JsonObject stored, DateTimeOffset now)
+    /// <param name="last">The status said last, or null: its conditions and start time go on, so that a restart of EdgeCore changes no time.</param>
+    public PodStatusBuilder(JsonObject? last, DateTimeOffset now)
     {
-        foreach (var condition in stored.Items("status", "conditions"))
+        foreach (var condition in last.Items("conditions"))
         {
             if (condition.Text("lastTransitionTime") is { Length: > 0 } since)
                 _conditions[condition.Text("type")] = (condition.Text("status"), since);
         }
 
-        _startTime = stored.Text("status", "startTime") is { Length: > 0 } start ? start : KubeObject.Time(now);
+        _startTime = last.Text("startTime") is { Length: > 0 } start ? start : KubeObject.Time(now);
     }
 
     /// <summary>The whole status. Members that must vanish from an older status are null, as a merge patch wants it.</summary>

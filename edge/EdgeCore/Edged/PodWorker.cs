@@ -1,7 +1,9 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
+using Edge.Kubernetes;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 
@@ -28,12 +30,13 @@ internal sealed class PodWorker : IDisposable
     private JsonObject? _sentStatus;
     private string _sentText = "";
 
-    public PodWorker(PodContext context, PodDescription pod, bool removed)
+    /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
+    public PodWorker(PodContext context, PodDescription pod, bool removed, JsonObject? last)
     {
         _context = context;
         _wanted = new Wanted(pod, removed);
-        _status = new PodStatusBuilder(pod.Json, context.Time.GetUtcNow());
-        _sentStatus = pod.Json["status"] as JsonObject;
+        _sentStatus = last ?? pod.Json["status"] as JsonObject;
+        _status = new PodStatusBuilder(_sentStatus, context.Time.GetUtcNow());
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
         _runtime = new PodRuntime(context.Cri, pod.Uid, context.NodeName, _volumes);
         _starter = new ContainerStarter(context, _volumes, ReportAsync);
@@ -127,6 +130,9 @@ internal sealed class PodWorker : IDisposable
         while (true)
         {
             var (pod, removed) = _wanted;
+            // How it ended, this node knows best: the object may be from before, and is not sent again for its status.
+            if (pod.EndedPhase.Length == 0 && _sentStatus.Text("phase") is "Succeeded" or "Failed")
+                pod = pod with { EndedPhase = _sentStatus.Text("phase") };
             var snapshot = await _runtime.ReadAsync(pod.HostNetwork, cancellationToken);
             if (Volatile.Read(ref _referencesChanged))
             {
@@ -137,15 +143,15 @@ internal sealed class PodWorker : IDisposable
             }
 
             var actions = _core.Decide(pod, removed, snapshot, _context.Time.GetUtcNow());
-            await PublishAsync(pod, removed, snapshot, cancellationToken);
-            var next = DateTimeOffset.MaxValue;
+            var published = await PublishAsync(pod, removed, snapshot, cancellationToken);
+            var next = published ? DateTimeOffset.MaxValue : _context.Time.GetUtcNow() + s_failureRetry;
             var did = false;
             var stops = new List<Task>();
             foreach (var action in actions)
             {
                 if (action is PodAction.WaitUntil wait)
                 {
-                    next = wait.Time;
+                    next = wait.Time < next ? wait.Time : next;
                     continue;
                 }
 
@@ -245,27 +251,49 @@ internal sealed class PodWorker : IDisposable
                 cancellationToken);
         }
 
+        try
+        {
+            await PodStatusRows.DeleteAsync(_context.Meta, pod.Uid, cancellationToken);
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            EdgedLog.NotKept(_context.Log, "the end", $"{pod.Namespace}/{pod.Name}", e.Message); // the next start cleans up
+        }
+
         IsFinished = true;
         EdgedLog.PodGone(_context.Log, $"{pod.Namespace}/{pod.Name}", pod.Uid);
     }
 
-    private async Task PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
+    // False when it could not be stored, and is to be tried again: a full disk stops no container from being restarted.
+    private async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
     {
         // Without containers a pod that goes, or went before, would look as if it had never run.
         if (removed || snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
-            return;
+            return true;
         var status = _status.Build(pod, snapshot, _core, _context.HostIp, _context.Time.GetUtcNow());
         var text = status.ToJsonString();
         if (text == _sentText)
-            return;
+            return true;
         var patch = PodStatusBuilder.Patch(pod.Uid, _sentStatus, status);
-        await _context.Uplink.PostAsync(
-            new UplinkEntry(
-                $"podstatus/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch,
-                $"{pod.Namespace}/{ResourceTypes.PodPatch}/{pod.Name}", MessageCodec.JsonString(patch.ToJsonString())),
-            cancellationToken);
+        var entry = new UplinkEntry(
+            $"podstatus/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch,
+            $"{pod.Namespace}/{ResourceTypes.PodPatch}/{pod.Name}", MessageCodec.JsonString(patch.ToJsonString()));
+        try
+        {
+            // Together, so that they share a commit.
+            await Task.WhenAll(
+                _context.Uplink.PostAsync(entry, cancellationToken).AsTask(),
+                PodStatusRows.PutAsync(_context.Meta, pod.Uid, status, cancellationToken).AsTask());
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            EdgedLog.NotKept(_context.Log, "the status", $"{pod.Namespace}/{pod.Name}", e.Message);
+            return false;
+        }
+
         _sentText = text;
         _sentStatus = status;
+        return true;
     }
 
     private ValueTask ReportAsync(bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken)

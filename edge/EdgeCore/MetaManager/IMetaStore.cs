@@ -8,7 +8,11 @@ namespace Edge.Core.MetaManager;
 /// <param name="ResourceVersion">The object's resourceVersion as a number; 0 when unknown.</param>
 /// <param name="Json">The whole object, UTF-8 JSON.</param>
 public sealed record MetaObject(
-    string Key, string Type, string Namespace, string Name, string Uid, long ResourceVersion, ReadOnlyMemory<byte> Json);
+    string Key, string Type, string Namespace, string Name, string Uid, long ResourceVersion, ReadOnlyMemory<byte> Json)
+{
+    /// <summary>See <see cref="Protocol.Sync.ObjectFingerprint"/>; 0 when it is not known.</summary>
+    public ulong Fingerprint { get; init; }
+}
 
 /// <summary>A committed change; for <see cref="Deleted"/>, <see cref="Object"/> is the last state known.</summary>
 public sealed record MetaChange(MetaObject Object, bool Deleted);

@@ -5,10 +5,10 @@ namespace Edge.Core.MetaManager;
 /// <summary>Events 2000-2099.</summary>
 internal static partial class MetaLog
 {
-    [LoggerMessage(2000, LogLevel.Information, "stored {Key} version {Version}")]
+    [LoggerMessage(2000, LogLevel.Debug, "stored {Key} version {Version}")]
     public static partial void Stored(ILogger log, string key, long version);
 
-    [LoggerMessage(2001, LogLevel.Information, "removed {Key}")]
+    [LoggerMessage(2001, LogLevel.Debug, "removed {Key}")]
     public static partial void Removed(ILogger log, string key);
 
     [LoggerMessage(2002, LogLevel.Debug, "{Operation} {Key} version {Version} changes nothing here")]

@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.MetaManager;
@@ -21,6 +22,7 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
     private readonly ILogger _log;
     private readonly CommitOrder _order;
     private readonly List<MetaSubscription> _subscriptions = []; // changed and read only inside _order's lock
+    private long _doubts;
     private long _sequence; // touched only on the database's writer thread
 
     public MetaService(MetaManagerOptions options, SqliteDatabase database, IHubLink hub, TimeProvider time, ILoggerFactory loggers)
@@ -69,7 +71,7 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
                 return null;
             }
 
-            await ApplyAsync(Operations.Update, ToObject(key, type, @namespace, name, JsonBytes(read), answer.ResourceVersion));
+            await ApplyAsync(Operations.Update, ToObject(key, type, @namespace, name, JsonBytes(read), answer.ResourceVersion), isRepair: false);
             await _hub.AcknowledgeAsync(answer, cancellationToken);
         }
         catch (Exception e) when (e is UplinkException or StoreException)
@@ -108,7 +110,7 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
         try
         {
             // An object that is written down carries its deletion itself (deletionTimestamp); only "delete" removes it.
-            await ApplyAsync(message.Operation == Operations.Delete ? Operations.Delete : Operations.Update, incoming);
+            await ApplyAsync(message.Operation == Operations.Delete ? Operations.Delete : Operations.Update, incoming, message.Destination == InventoryMessages.RepairDestination);
             return Ok(message);
         }
         catch (Exception e) when (e is StoreException or Microsoft.Data.Sqlite.SqliteException or ChannelClosedException)
@@ -118,32 +120,26 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
         }
     }
 
-    public ReadOnlyMemory<byte> Inventory()
+    public long Doubts => Interlocked.Read(ref _doubts);
+
+    public (int Count, InventoryDigest Digest) InventoryDigest()
     {
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>(4096);
-        using (var json = new Utf8JsonWriter(buffer))
-        {
-            json.WriteStartObject();
-            json.WriteStartArray("objects"u8);
-            foreach (var (key, uid, version) in _table.Inventory())
-            {
-                json.WriteStartObject();
-                json.WriteString("key"u8, key);
-                json.WriteString("uid"u8, uid);
-                json.WriteString("rv"u8, version.ToString(CultureInfo.InvariantCulture));
-                json.WriteEndObject();
-            }
+        var items = _table.Inventory();
+        var digest = new InventoryDigest(Protocol.Sync.InventoryDigest.BucketsFor(items.Count));
+        foreach (var item in items)
+            digest.Add(item.Key, item.Uid, item.Fingerprint);
+        return (items.Count, digest);
+    }
 
-            json.WriteEndArray();
-            json.WriteEndObject();
-        }
-
-        return buffer.WrittenMemory;
+    public InventoryPart InventoryPart(int of, IReadOnlyList<int> buckets)
+    {
+        var part = new InventoryPart(of, buckets, []);
+        return part with { Items = [.. _table.Inventory().Where(item => part.Covers(item.Key))] };
     }
 
     private Message Ok(Message message) => message.Response(_time, MessageCodec.Ok);
 
-    private async Task ApplyAsync(string operation, MetaObject incoming)
+    private async Task ApplyAsync(string operation, MetaObject incoming, bool isRepair)
     {
         long? sequence = null;
         MetaChange? change = null;
@@ -154,12 +150,15 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
                 sequence = ++_sequence;
                 if (operation == Operations.Delete)
                 {
-                    return MetaTable.Remove(connection, incoming.Key, incoming.Uid, sequence.Value, out var removed) == MetaDecision.Removed
+                    return MetaTable.Remove(connection, incoming.Key, incoming.Uid, incoming.ResourceVersion, sequence.Value, out var removed) == MetaDecision.Removed
                         ? new MetaChange(removed!, Deleted: true)
                         : null;
                 }
 
-                return MetaTable.Store(connection, incoming, sequence.Value) == MetaDecision.Stored ? new MetaChange(incoming, Deleted: false) : null;
+                var decision = MetaTable.Store(connection, incoming, isRepair, sequence.Value);
+                if (decision == MetaDecision.Doubtful)
+                    Interlocked.Increment(ref _doubts);
+                return decision == MetaDecision.Stored ? new MetaChange(incoming, Deleted: false) : null;
             });
         }
         finally
@@ -183,7 +182,8 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
             subscription.Publish(sequence, change);
     }
 
-    private static bool TryRead(Message message, out MetaObject incoming, out string why)
+    /// <summary>Reads the object that a message of group resource carries; false with the reason when it carries none.</summary>
+    internal static bool TryRead(Message message, out MetaObject incoming, out string why)
     {
         incoming = null!;
         why = "";
@@ -195,7 +195,14 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
             why = "the content must be an object";
         if (why.Length > 0)
             return false;
+        // All of it is looked at: what is stored must be readable for whoever uses it later.
         incoming = ToObject(path.ToString(), path.Type, path.Namespace, path.Name, message.Content, message.ResourceVersion);
+        if (incoming.Fingerprint == 0 && message.Content.Span.StartsWith("{"u8))
+        {
+            why = "the content must be one JSON object in valid Unicode";
+            return false;
+        }
+
         // The answer to a request that has timed out; {"Object","Err"} has no metadata of its own.
         if (message.Operation == Operations.Response && incoming.Uid.Length == 0)
             why = "the answer carries no object";
@@ -204,22 +211,20 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
 
     private static MetaObject ToObject(string key, string type, string @namespace, string name, ReadOnlyMemory<byte> json, string headerVersion)
     {
-        var (uid, version) = ReadMetadata(json);
+        var fingerprint = JsonText.IsUnicode(json.Span) ? MetaTable.Fingerprint(json.Span) : 0;
+        var (uid, version) = fingerprint == 0 ? ("", "") : ReadMetadata(json);
         if (!long.TryParse(headerVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             _ = long.TryParse(version, NumberStyles.None, CultureInfo.InvariantCulture, out number);
-        return new MetaObject(key, type, Scope(@namespace), name, uid, number, json);
+        return new MetaObject(key, type, Scope(@namespace), name, uid, number, json) { Fingerprint = fingerprint };
     }
 
-    // metadata.uid and metadata.resourceVersion, without building a document. Content that is not an object has neither.
+    // metadata.uid and metadata.resourceVersion of one whole JSON object, without building a document.
     private static (string Uid, string Version) ReadMetadata(ReadOnlyMemory<byte> json)
     {
         var uid = "";
         var version = "";
-        if (json.IsEmpty)
-            return (uid, version);
         var reader = new Utf8JsonReader(json.Span);
-        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
-            return (uid, version);
+        reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var isMetadata = reader.ValueTextEquals("metadata"u8);

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Edge.Common;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
@@ -16,16 +17,18 @@ namespace Edge.Core.NodeStatus;
 /// <summary>Registers the node, keeps its lease, reports its status.</summary>
 /// <param name="runtime">The container runtime; null when this node runs no pods.</param>
 internal sealed class NodeService(
-    EdgeCoreOptions options, IMetaStore meta, IHubLink hub, IRuntimeState? runtime, Func<NodeFacts> readFacts, TimeProvider time, ILoggerFactory loggers)
+    EdgeCoreOptions options, IMetaStore meta, IHubLink hub, IRuntimeState? runtime, Func<NodeFacts> readFacts, TimeProvider time, Random random, ILoggerFactory loggers)
 {
-    private static readonly TimeSpan s_requestTimeout = TimeSpan.FromSeconds(15);
+    private const string Room = "nodestatus";
     private static readonly TimeSpan s_tick = TimeSpan.FromSeconds(1);
     private readonly ILogger _log = loggers.CreateLogger("NodeStatus");
     private readonly string _name = options.NodeName;
+    private readonly NodeLease _lease = new(options.NodeName, options.Edged.NodeLeaseDurationSeconds, hub.RequestAsync, time, loggers.CreateLogger("NodeStatus"));
     private readonly Channel<string> _gone = Channel.CreateBounded<string>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }); // one reason is enough
     private JsonObject? _reported;
     private string _nodeUid = "";
     private volatile bool _registered;
+    private bool _statusDue;
     private long _registrations;
 
     private string NodeResource => $"{ResourcePath.ClusterScope}/{ResourceTypes.Node}/{_name}";
@@ -82,19 +85,18 @@ internal sealed class NodeService(
 
     private async Task RegisterLoopAsync(CancellationToken cancellationToken)
     {
-        var backoffMs = 500;
+        var backoff = new Backoff(random, TimeSpan.FromSeconds(0.5), TimeSpan.FromSeconds(15));
         while (true)
         {
             await hub.ConnectedAfterAsync(0, cancellationToken);
             if (await RegisterAsync(cancellationToken) is { } failure)
             {
                 NodeLog.RegisterFailed(_log, _name, failure);
-                await Task.Delay(TimeSpan.FromMilliseconds(backoffMs), time, cancellationToken);
-                backoffMs = Math.Min(backoffMs * 2, 15_000);
+                await Task.Delay(backoff.Next(), time, cancellationToken);
                 continue;
             }
 
-            backoffMs = 500;
+            backoff.Reset();
             NodeLog.Registered(_log, _name, _nodeUid);
             Interlocked.Increment(ref _registrations);
             _registered = true;
@@ -143,58 +145,35 @@ internal sealed class NodeService(
         JsonObject? lease = null;
         long generation = 0;
         long registration = 0;
+        long renewed = 0;
         var every = TimeSpan.FromSeconds(options.Edged.NodeLeaseDurationSeconds / 4.0);
         var last = time.GetTimestamp() - (long)(every.TotalSeconds * time.TimestampFrequency);
         while (true)
         {
             var now = await hub.ConnectedAfterAsync(0, cancellationToken);
-            var fresh = now != generation || registration != Interlocked.Read(ref _registrations);
+            var isNew = registration != Interlocked.Read(ref _registrations);
+            var fresh = now != generation || isNew;
             if (_registered && (fresh || time.GetElapsedTime(last) >= every))
             {
-                if (fresh)
+                if (isNew || (fresh && !hub.IsEdgeWire))
                     lease = null; // the cloud may have changed it while we did not look
                 generation = now;
                 registration = Interlocked.Read(ref _registrations);
                 last = time.GetTimestamp();
-                lease = await RenewLeaseAsync(lease, cancellationToken);
+                // An Edge cloud that has had the whole on this connection needs the new time alone.
+                lease = fresh || lease is null || !hub.IsEdgeWire
+                    ? await _lease.RenewAsync(lease, _nodeUid, cancellationToken)
+                    : await _lease.PatchAsync(lease, cancellationToken) ?? await _lease.RenewAsync(null, _nodeUid, cancellationToken);
+                if (lease is not null)
+                {
+                    // The cluster may have taken a node that was silent so long for lost, and waits for its status.
+                    if (renewed != 0 && time.GetElapsedTime(renewed).TotalSeconds >= options.Edged.NodeLeaseDurationSeconds)
+                        Volatile.Write(ref _statusDue, true);
+                    renewed = time.GetTimestamp();
+                }
             }
 
             await Task.Delay(s_tick, time, cancellationToken);
-        }
-    }
-
-    // The lease as the cloud holds it now, or null when it has to be asked for again.
-    private async Task<JsonObject?> RenewLeaseAsync(JsonObject? lease, CancellationToken cancellationToken)
-    {
-        var resource = $"kube-node-lease/{ResourceTypes.Lease}/{_name}";
-        var duration = options.Edged.NodeLeaseDurationSeconds;
-        try
-        {
-            for (var attempt = 0; ; attempt++)
-            {
-                if (lease is null)
-                {
-                    var query = await AskAsync(Operations.Query, resource, null, cancellationToken);
-                    if (query.Outcome == UplinkOutcome.Failed)
-                        throw new UplinkException(query.Text);
-                    lease = query.Object;
-                }
-
-                var answer = lease is null
-                    ? await AskAsync(Operations.Insert, resource, NodeObject.NewLease(_name, _nodeUid, duration, time.GetUtcNow()), cancellationToken)
-                    : await AskAsync(Operations.Update, resource, NodeObject.Renewed(lease, _name, duration, time.GetUtcNow()), cancellationToken);
-                if (answer.Outcome == UplinkOutcome.Accepted)
-                    return answer.Object;
-                // Someone else made, changed or removed it: look again, once.
-                if (attempt > 0 || answer.Reason is not ("AlreadyExists" or "Conflict" or "NotFound"))
-                    throw new UplinkException(answer.Text);
-                lease = null;
-            }
-        }
-        catch (UplinkException e)
-        {
-            NodeLog.LeaseFailed(_log, _name, e.Message);
-            return null;
         }
     }
 
@@ -215,7 +194,8 @@ internal sealed class NodeService(
                 continue;
             var current = runtime?.Current;
             var connection = hub.Generation is > 0 and var up ? up : generation;
-            var fresh = connection != generation || registration != Interlocked.Read(ref _registrations);
+            // A stock cloud gets the status with each connection, as from a stock edge. At an Edge cloud the queue has brought it there, or will.
+            var fresh = (connection != generation && !hub.IsEdgeWire) || registration != Interlocked.Read(ref _registrations) || Volatile.Read(ref _statusDue);
             var runtimeChanged = current?.Ready != seen?.Ready || current?.Message != seen?.Message || current?.Version != seen?.Version;
             if (!fresh && !runtimeChanged && time.GetElapsedTime(computedAt) < update)
                 continue;
@@ -225,36 +205,47 @@ internal sealed class NodeService(
             if (!fresh && NodeObject.Same(_reported, status) && time.GetElapsedTime(reportedAt) < report)
                 continue;
             reportedAt = computedAt;
+            Volatile.Write(ref _statusDue, false);
             var condition = status.Items("conditions").Last();
             if (condition.Text("status") + condition.Text("message") is var text && text != ready)
                 NodeLog.ReadyChanged(_log, _name, condition.Text("status"), condition.Text("message"));
             ready = text;
-            await PostAsync(status, cancellationToken);
+            if (!await PostAsync(status, cancellationToken))
+                Volatile.Write(ref _statusDue, true);
         }
     }
 
-    private async Task PostAsync(JsonObject status, CancellationToken cancellationToken)
+    private async Task<bool> PostAsync(JsonObject status, CancellationToken cancellationToken)
     {
         // The whole status every time: as the newest value replaces older ones in the queue, it must not build on them.
         var patch = new JsonObject { ["status"] = status.DeepClone() };
         var entry = new UplinkEntry(
             PatchKey, UplinkPriority.NodeStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch, $"{ResourcePath.ClusterScope}/{ResourceTypes.NodePatch}/{_name}",
             MessageCodec.JsonString(patch.ToJsonString()));
+        var kept = new JsonObject { ["conditions"] = status["conditions"]!.DeepClone() };
         try
         {
-            await hub.PostAsync(entry, cancellationToken);
+            // Together, so that they share a commit.
+            await Task.WhenAll(
+                hub.PostAsync(entry, cancellationToken).AsTask(),
+                meta.PutLocalAsync(Room, _name, Encoding.UTF8.GetBytes(kept.ToJsonString()), cancellationToken).AsTask());
             _reported = status;
+            return true;
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
             NodeLog.PostFailed(_log, e.Message);
+            return false;
         }
     }
 
+    // What this node said last before a restart, which keeps the times of its conditions: its own row, since the cloud sends no node again for its status alone.
     private JsonObject? StoredStatus()
     {
         try
         {
+            if (meta.ListLocal(Room).TryGetValue(_name, out var kept) && JsonNode.Parse(kept.Span) is JsonObject own)
+                return own;
             return meta.Get(ResourceTypes.Node, ResourcePath.ClusterScope, _name) is { } stored ? JsonNode.Parse(stored.Json.Span)?["status"] as JsonObject : null;
         }
         catch (JsonException)
@@ -263,10 +254,6 @@ internal sealed class NodeService(
         }
     }
 
-    private async Task<CloudAnswer> AskAsync(string operation, string resource, JsonObject? content, CancellationToken cancellationToken)
-    {
-        var bytes = content is null ? default : Encoding.UTF8.GetBytes(content.ToJsonString());
-        var request = Message.Create(time, Sources.Edged, Groups.Meta, operation, resource, bytes);
-        return CloudAnswer.Read(await hub.RequestAsync(request, s_requestTimeout, cancellationToken));
-    }
+    private Task<CloudAnswer> AskAsync(string operation, string resource, JsonObject? content, CancellationToken cancellationToken)
+        => NodeLease.AskAsync(hub.RequestAsync, time, operation, resource, content, cancellationToken);
 }

@@ -1,0 +1,24 @@
+using Edge.Common.Storage;
+using Edge.Protocol.Messages;
+
+namespace Edge.Core.EdgeHub;
+
+/// <summary>Where the entries of one node's <see cref="UplinkQueue"/> lie. Safe for concurrent calls.</summary>
+internal interface IUplinkStore
+{
+    /// <summary>Every entry kept, oldest first. Called once, before anything else.</summary>
+    /// <remarks>Versions of one node's entries never go back, whatever was answered and deleted meanwhile: an Edge cloud takes a lower one for an old message.</remarks>
+    IReadOnlyList<UplinkSlot> ReadSlots();
+
+    /// <summary>Writes an entry, over the one of the same key where <see cref="UplinkRule.Newest"/> says so; completes when it is on disk.</summary>
+    /// <exception cref="StoreException">The write failed; nothing was kept.</exception>
+    ValueTask<UplinkSlot> StoreAsync(UplinkEntry entry, CancellationToken cancellationToken);
+
+    /// <summary>Entries by row id, in one read; those whose row is gone are left out. Each as a message without an id of its own, with the row's version (decimal) in
+    /// <see cref="Message.ResourceVersion"/>.</summary>
+    IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids);
+
+    /// <summary>Deletes those of the rows that still have the version given.</summary>
+    /// <exception cref="StoreException">The write failed; all of them stay.</exception>
+    ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows);
+}
