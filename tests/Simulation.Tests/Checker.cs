@@ -1,0 +1,221 @@
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Edge.Simulation.Tests.Adapters;
+using Edge.Simulation.Tests.Model;
+
+namespace Edge.Simulation.Tests;
+
+/// <summary>The promises. It sees everything, also what no part of the system can see at once.</summary>
+internal sealed class Checker(World world)
+{
+    public const string AckedIsOnDisk = "acked is on disk";
+    public const string VersionsNeverGoBack = "versions never go back";
+    public const string DeletesStayDeleted = "deletes stay deleted";
+    public const string ForgottenWasApplied = "what the edge forgot was applied";
+    public const string AppliedOnce = "applied once";
+    public const string BoundsHold = "bounds hold";
+    public const string RefusedDelaysOnlyItself = "a refused object delays only itself";
+    public const string Converges = "converges once faults stop";
+
+    private const int DelayMsMax = 2_500;
+
+    private readonly Dictionary<(int Edge, string Uid), long> _highest = [];
+    private readonly HashSet<(int Edge, string Uid)> _finallyDeleted = [];
+    private readonly Dictionary<(int Edge, string Key), long> _applied = [];
+    private readonly HashSet<long> _settled = []; // single entries applied, and whatever was refused for good
+    private readonly HashSet<long> _received = [];
+    private readonly Queue<(long AtMs, EdgeMachine Edge, DownObject State, long Sequence)> _expected = new();
+    private readonly Dictionary<(int Edge, string Uid), DownObject> _newest = [];
+    private long _values;
+    private NodePicture? _picture;
+    private long _pictureVersion = -1;
+
+    public long NextValue() => ++_values;
+
+    /// <summary>The edge says that it has stored this.</summary>
+    public void Acked(EdgeMachine edge, DownObject state, long sinceSequence)
+    {
+        if (!Holds(edge, state, sinceSequence))
+            Fail(AckedIsOnDisk, $"{edge.Name} acked {Text(state)}, its disk has {Text(edge, state)}");
+    }
+
+    /// <summary>The cloud takes this for stored.</summary>
+    public void StoredByCloud(EdgeMachine edge, DownObject state, long sinceSequence)
+    {
+        if (!Holds(edge, state, sinceSequence))
+            Fail(AckedIsOnDisk, $"the cloud takes {Text(state)} for stored by {edge.Name}, whose disk has {Text(edge, state)}");
+    }
+
+    public void Committed(EdgeMachine edge, DownObject state, MetaDecision decision)
+    {
+        var id = (edge.Index, state.Uid);
+        if (state.IsDelete)
+        {
+            if (state.IsFinal && world.Cluster.IsGone(state.Uid))
+                _finallyDeleted.Add(id);
+            return;
+        }
+
+        if (decision != MetaDecision.Stored)
+            return;
+        if (_highest.TryGetValue(id, out var highest) && state.Version < highest)
+            Fail(VersionsNeverGoBack, $"{edge.Name} stored {Text(state)} after version {highest}");
+        _highest[id] = state.Version;
+        if (_finallyDeleted.Contains(id))
+            Fail(DeletesStayDeleted, $"{edge.Name} stored {Text(state)} after the delete of that uid");
+    }
+
+    public void Received(long value) => _received.Add(value);
+
+    /// <summary>The API took (or refused for good) the value of an uplink entry.</summary>
+    /// <param name="isCertain">False when the cloud will not learn that it took effect.</param>
+    public void Applied(EdgeMachine edge, CloudProcess cloud, Wire.Uplink entry, UplinkOutcome outcome, bool isCertain)
+    {
+        if (cloud.Applied.Contains(entry.Value))
+            Fail(AppliedOnce, $"{entry.Key} of {edge.Name}, version {entry.Version}, was applied before by the same CloudCore");
+        if (isCertain)
+            cloud.Applied.Add(entry.Value);
+        if (outcome == UplinkOutcome.Rejected || entry.IsSingle)
+        {
+            _settled.Add(entry.Value);
+            return;
+        }
+
+        var key = (edge.Index, entry.Key);
+        if (_applied.TryGetValue(key, out var last) && entry.Value < last)
+            Fail(VersionsNeverGoBack, $"{entry.Key} of {edge.Name}, version {entry.Version}, was applied after a newer one");
+        _applied[key] = entry.Value;
+    }
+
+    /// <summary>The edge is about to delete this row, for the cloud has it.</summary>
+    public void Forgotten(EdgeMachine edge, UplinkRow done)
+    {
+        if (!edge.Rows.TryGetValue(done.Id, out var row) || row.Version != done.Version)
+            return;
+        // Where a link may reorder, an answer proves nothing about what was sent before and is never answered.
+        if (!row.IsAnswered && world.Profile.IsWild)
+            return;
+        var isDone = _settled.Contains(row.Value) || (!row.IsAnswered && _received.Contains(row.Value))
+            || (!row.IsSingle && _applied.GetValueOrDefault((edge.Index, row.Key)) >= row.Value);
+        if (!isDone)
+            Fail(ForgottenWasApplied, $"{edge.Name} forgets {row.Key}, version {row.Version}");
+    }
+
+    /// <summary>A session was told to deliver this; without other faults it must be there soon, whatever else is refused.</summary>
+    public void Delivered(CloudSession session, DownObject state, bool isOpen)
+    {
+        if (!world.Profile.IsOnlyRefusals)
+            return;
+        _newest[(session.Edge.Index, state.Uid)] = state;
+        if (isOpen && world.HasFaults)
+            _expected.Enqueue((world.NowMs + DelayMsMax, session.Edge, state, session.Edge.Objects.Sequence));
+    }
+
+    public void AfterStep()
+    {
+        while (_expected.TryPeek(out var due) && due.AtMs <= world.NowMs)
+        {
+            _expected.Dequeue();
+            // What something newer has taken the place of need never arrive.
+            if (ReferenceEquals(_newest[(due.Edge.Index, due.State.Uid)], due.State) && !due.Edge.HasRefused(due.State.Resource) && !Holds(due.Edge, due.State, due.Sequence) && due.Edge.Objects.LeftAt(due.State.Uid) <= due.Sequence
+                && !world.Cluster.IsGone(due.State.Uid))
+                Fail(RefusedDelaysOnlyItself, $"{Text(due.State)} is not at {due.Edge.Name} after {DelayMsMax} ms");
+        }
+
+        foreach (var edge in world.Edges)
+        {
+            if (edge.Process is not { } process)
+                continue;
+            if (!process.Uplink.IsWithinBounds)
+                Fail(BoundsHold, $"the uplink queue of {edge.Name}");
+            if (process.Session is { WorkCount: > EdgeSession.WorkMax } session)
+                Fail(BoundsHold, $"{session.WorkCount} messages wait in {edge.Name}");
+        }
+
+        if (world.Cloud is not { } cloud)
+            return;
+        foreach (var (node, session) in cloud.Sessions)
+        {
+            if (!session.Delivery.IsWithinBounds)
+                Fail(BoundsHold, $"{node}: {session.Delivery.Figures}");
+            if (session.LaneDepth > CloudSession.LaneMax)
+                Fail(BoundsHold, $"{session.LaneDepth} requests of {node} wait");
+        }
+    }
+
+    /// <summary>What keeps the run from being as the API says; null when nothing does.</summary>
+    public string? Difference()
+    {
+        if (world.Cloud is not { IsReady: true } cloud)
+            return "CloudCore is not up";
+        foreach (var edge in world.Edges)
+        {
+            if (edge.Process is not { Session: { IsOver: false } } process)
+                return $"{edge.Name} is not connected";
+            if (!process.Uplink.IsEmpty)
+                return $"the uplink queue of {edge.Name} is not empty";
+            foreach (var row in edge.Rows.Values)
+            {
+                if (!process.IsStranded(row))
+                    return $"{row.Key} version {row.Version} waits on the disk of {edge.Name}, and its queue does not know it";
+            }
+
+            if (!cloud.Sessions.TryGetValue(edge.Name, out var session) || session.IsOver)
+                return $"CloudCore has no session of {edge.Name}";
+            if (session.Delivery.ObjectDepth > 0)
+                return $"{session.Delivery.ObjectDepth} objects for {edge.Name} wait";
+        }
+
+        if (_pictureVersion != world.Cluster.Version)
+        {
+            _picture = NodePicture.Of(world.Cluster);
+            _pictureVersion = world.Cluster.Version;
+        }
+
+        foreach (var edge in world.Edges)
+        {
+            var wanted = _picture!.All(edge.Name);
+            foreach (var obj in wanted)
+            {
+                if (edge.Objects.Find(obj.Resource) is not { } row)
+                    return $"{edge.Name} lacks {Text(obj)}";
+                if (row.State.Uid != obj.Uid || !IsSame(row.State, obj))
+                    return $"{edge.Name} should have {Text(obj)}, it has {Text(row.State)}";
+            }
+
+            if (edge.Objects.Count == wanted.Count)
+                continue;
+            var keys = wanted.Select(obj => obj.Resource).ToHashSet();
+            return $"{edge.Name} should not have {Text(edge.Objects.Rows.First(row => !keys.Contains(row.Object.Key)).State)}";
+        }
+
+        return null;
+    }
+
+    public void Fail(string invariant, string text) => throw new InvariantException(invariant, text);
+
+    // Whether the disk has the state, or something that came after it. What left the disk after the message came, or is gone for good, counts.
+    private bool Holds(EdgeMachine edge, DownObject state, long sinceSequence)
+    {
+        var row = edge.Objects.Find(state.Resource);
+        if (state.IsDelete)
+            return row is null || row.Object.Uid != state.Uid || row.Sequence > sinceSequence;
+        if (row is not null && row.Object.Uid == state.Uid)
+            return row.Object.ResourceVersion >= state.Version;
+        var leftAt = edge.Objects.LeftAt(state.Uid);
+        return leftAt > sinceSequence || edge.Objects.DeletedAt(state.Uid) > state.Version || (leftAt > 0 && world.Cluster.IsGone(state.Uid));
+    }
+
+    // A version may differ: lower where nothing of the newer one matters to the edge (another's bookkeeping), higher for a device that got versions of its own.
+    // What the object says may not.
+    private static bool IsSame(DownObject has, DownObject wanted)
+        => has.Body.Json.Number(0, "spec", "generation") == wanted.Body.Json.Number(0, "spec", "generation")
+            && has.Body.Json.IsDeleting() == wanted.Body.Json.IsDeleting();
+
+    private static string Text(DownObject state) => $"{state.Operation} {state.Resource} {state.Uid} v{state.Version}";
+
+    private static string Text(EdgeMachine edge, DownObject state) => edge.Objects.Find(state.Resource) is { } row ? Text(row.State) : "nothing there";
+}

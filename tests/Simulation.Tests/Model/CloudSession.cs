@@ -1,0 +1,290 @@
+using Edge.Cloud.CloudHub;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Core.EdgeHub;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Edge.Simulation.Tests.Adapters;
+
+namespace Edge.Simulation.Tests.Model;
+
+/// <summary>The cloud's end of one connection: delivery down, and the lanes that serve what the edge sends.</summary>
+internal sealed class CloudSession(World world, CloudProcess cloud, Link link, EdgeMachine edge) : Life, ILinkEnd
+{
+    public const int LaneMax = 64;
+    private const int Lanes = 4;
+    private const int SendBatch = 16;
+    private const int SilenceMs = 15_000;
+    private const int PingMs = 5_000;
+    private const int InventoryWaitMs = 2_000;
+
+    private readonly Delivery _delivery = new(world.Profile, world.Bug, () => world.NewId("d"));
+    private readonly Queue<Wire>[] _lanes = [new(), new(), new(), new()];
+    private readonly bool[] _isServing = new bool[Lanes];
+    private readonly Dictionary<string, long> _sentAt = [];
+    private long _bornMs;
+    private long _heardAtMs;
+    private long _pumpAtMs = long.MaxValue;
+    private bool _isOpen;
+
+    public override Life Process => cloud;
+
+    public Link Link => link;
+
+    public EdgeMachine Edge => edge;
+
+    public Delivery Delivery => _delivery;
+
+    public int LaneDepth => Math.Max(Math.Max(_lanes[0].Count, _lanes[1].Count), Math.Max(_lanes[2].Count, _lanes[3].Count));
+
+    public void Start()
+    {
+        _bornMs = _heardAtMs = world.NowMs;
+        Wake();
+        Ping();
+    }
+
+    public void Deliver(DownObject obj)
+    {
+        world.Note("to deliver", -1, $"{edge.Name} {obj.Operation} {obj.Resource} {obj.Uid}", obj.Version);
+        if (!_delivery.Deliver(obj))
+            End("no room");
+        world.Check.Delivered(this, obj, _isOpen);
+        Wake();
+    }
+
+    public void Known(string uid, long version) => _delivery.Known(uid, version);
+
+    public bool Open()
+    {
+        if (_isOpen)
+            return false;
+        _isOpen = true;
+        _delivery.Open();
+        Wake();
+        return true;
+    }
+
+    public bool Receive(Wire message)
+    {
+        _heardAtMs = world.NowMs;
+        switch (message)
+        {
+            case Wire.Ack ack:
+                if (_delivery.Answered(ack.ParentId, ack.IsRefusal) is { } stored)
+                    world.Check.StoredByCloud(edge, stored, _sentAt.GetValueOrDefault(ack.ParentId));
+                Wake();
+                return true;
+            case Wire.Uplink or Wire.Query or Wire.Inventory:
+                var lane = LaneOf(message);
+                if (_lanes[lane].Count >= LaneMax)
+                    return false;
+                if (message is Wire.Uplink uplink)
+                    world.Check.Received(uplink.Value);
+                _lanes[lane].Enqueue(message);
+                Serve(lane);
+                return true;
+            default:
+                return true;
+        }
+    }
+
+    public void LinkLost() => End("link lost");
+
+    public void End(string why)
+    {
+        if (IsOver)
+            return;
+        world.Note("cloud ends session", -1, $"{edge.Name}: {why}");
+        IsDead = true;
+        link.Break(tellEdge: !edge.IsHeld(toCloud: false), tellCloud: false);
+        UnregisterOnceServed();
+    }
+
+    private static int LaneOf(Wire message) => message switch
+    {
+        Wire.Uplink { Key: "lease" or "nodestatus" } => 0,
+        Wire.Uplink uplink => 1 + (uplink.Key.Length + uplink.Key[^1]) % (Lanes - 1),
+        _ => 1,
+    };
+
+    // What was received before the link went is still done.
+    private void UnregisterOnceServed()
+    {
+        if (!IsDead || cloud.IsDead)
+            return;
+        foreach (var lane in _lanes)
+        {
+            if (lane.Count > 0)
+                return;
+        }
+
+        world.After(1, cloud, () => cloud.Unregister(this));
+    }
+
+    private void Wake() => PumpAt(world.NowMs + world.Random.Next(2));
+
+    private void PumpAt(long atMs)
+    {
+        if (IsOver || _pumpAtMs <= atMs)
+            return;
+        _pumpAtMs = atMs;
+        world.After(atMs - world.NowMs, this, () =>
+        {
+            if (_pumpAtMs != world.NowMs)
+                return;
+            _pumpAtMs = long.MaxValue;
+            Pump();
+        });
+    }
+
+    private void Pump()
+    {
+        if (world.NowMs - _heardAtMs > SilenceMs)
+        {
+            End("silent");
+            return;
+        }
+
+        if (!_isOpen && world.NowMs - _bornMs >= InventoryWaitMs)
+            cloud.OpenWithEverything(this);
+        var outputs = _delivery.Tick(cloud.Clock.NowMs, SendBatch);
+        foreach (var output in outputs)
+        {
+            if (!cloud.Effect())
+                return;
+            if (output is SessionOutput.SendObject send)
+            {
+                _sentAt.TryAdd(send.MessageId, edge.Objects.Sequence);
+                world.Note("sends", -1, $"{edge.Name} {send.MessageId}: {send.Object.Operation} {send.Object.Resource} {send.Object.Uid}", send.Object.Version);
+                link.Send(toCloud: false, new Wire.Object(send.MessageId, send.Object));
+            }
+            else if (output is SessionOutput.SendMessage message)
+            {
+                link.Send(toCloud: false, _delivery.Unwrap(message.Message));
+            }
+        }
+
+        if (outputs.Count > 0)
+        {
+            PumpAt(world.NowMs + 1);
+            return;
+        }
+
+        var next = _heardAtMs + SilenceMs + 1;
+        if (!_isOpen)
+            next = Math.Min(next, _bornMs + InventoryWaitMs);
+        if (_delivery.NextDueMs is not long.MaxValue and var due)
+            next = Math.Min(next, world.NowMs + cloud.Clock.Until(due));
+        PumpAt(Math.Max(world.NowMs + 1, next));
+    }
+
+    private void Ping() => world.After(PingMs, this, () =>
+    {
+        link.Send(toCloud: false, new Wire.Ping());
+        Ping();
+    });
+
+    private void Serve(int lane)
+    {
+        if (_isServing[lane] || cloud.IsDead)
+            return;
+        if (!_lanes[lane].TryPeek(out var message))
+        {
+            UnregisterOnceServed();
+            return;
+        }
+
+        _isServing[lane] = true;
+        switch (message)
+        {
+            case Wire.Inventory inventory:
+                cloud.OpenWithInventory(this, inventory.Items);
+                Served(lane);
+                break;
+            case Wire.Query query:
+                AnswerQuery(query, lane);
+                break;
+            case Wire.Uplink entry:
+                TakeEntry(entry, lane);
+                break;
+        }
+    }
+
+    private void Served(int lane)
+    {
+        _lanes[lane].Dequeue();
+        _isServing[lane] = false;
+        world.After(0, cloud, () => Serve(lane));
+    }
+
+    private void AnswerQuery(Wire.Query query, int lane)
+    {
+        var isUsed = cloud.Uses(edge.Name, query.Type, query.Name);
+        world.Between(1, world.Profile.ApiMsMax, cloud, () =>
+        {
+            DownObject? found = null;
+            var kind = query.Type == ResourceTypes.Secret ? Watched.Secret : Watched.ConfigMap;
+            if (isUsed && world.Cluster.Find(kind, query.Name) is { } obj)
+                found = DownObject.Of(ClusterModel.KindOf(kind), query.Type, Operations.Update, Sources.EdgeController, new ObjectBody(obj));
+            // The way back from the API takes its time, too.
+            world.Between(1, world.Profile.ApiMsMax, cloud, () =>
+            {
+                // Between the look at the API and now the node may have lost its last user of it, and with that its delete may be on the way.
+                if (!cloud.Uses(edge.Name, query.Type, query.Name))
+                    found = null;
+                _delivery.Send(new Wire.QueryAnswer(world.NewId("a"), query.Id, found), isUrgent: false);
+                Wake();
+                Served(lane);
+            });
+        });
+    }
+
+    private void TakeEntry(Wire.Uplink entry, int lane)
+    {
+        var guard = cloud.GuardOf(edge.Name);
+        switch (guard.Begin(entry))
+        {
+            case UplinkVerdict.Busy:
+                world.After(15, cloud, () => TakeEntry(entry, lane));
+                return;
+            case UplinkVerdict.AlreadyApplied or UplinkVerdict.Superseded:
+                world.Note("uplink known", -1, $"{edge.Name} {entry.Key}", entry.Version);
+                Answer(entry, UplinkOutcome.Accepted);
+                Served(lane);
+                return;
+        }
+
+        world.Between(1, world.Profile.ApiMsMax, cloud, () =>
+        {
+            if (!cloud.Effect())
+                return;
+            // A request may fail before it took effect, or its answer may be lost after.
+            var fails = world.HasFaults && world.Chance(world.Profile.ApiFailShare);
+            var outcome = UplinkOutcome.Accepted;
+            if (!fails || world.Random.Next(2) == 0)
+            {
+                if (entry.Key.StartsWith("podstatus/", StringComparison.Ordinal) && !world.Cluster.ReportPod(entry.Key["podstatus/".Length..], entry.Value))
+                    outcome = UplinkOutcome.Rejected;
+                world.Note(outcome == UplinkOutcome.Accepted ? "uplink applied" : "uplink rejected", -1, $"{edge.Name} {entry.Key}", entry.Version);
+                world.Check.Applied(edge, cloud, entry, outcome, isCertain: !fails);
+            }
+
+            if (fails)
+                outcome = UplinkOutcome.Failed;
+            world.Between(1, world.Profile.ApiMsMax, cloud, () =>
+            {
+                guard.End(entry, outcome != UplinkOutcome.Failed);
+                Answer(entry, outcome);
+                Served(lane);
+            });
+        });
+    }
+
+    private void Answer(Wire.Uplink entry, UplinkOutcome outcome)
+    {
+        if (!entry.IsAnswered)
+            return;
+        _delivery.Send(new Wire.UplinkAnswer(world.NewId("a"), entry.Id, outcome), isUrgent: entry.Key is "lease" or "nodestatus");
+        Wake();
+    }
+}

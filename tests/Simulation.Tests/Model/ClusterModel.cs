@@ -1,0 +1,280 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.EdgeController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Simulation.Tests.Model;
+
+/// <summary>The kinds that CloudCore watches, each with a watch of its own.</summary>
+internal enum Watched
+{
+    Node,
+    Pod,
+    ConfigMap,
+    Secret,
+    DeviceModel,
+    Device,
+}
+
+/// <summary>The Kubernetes API: durable objects, one counter of versions, a log of changes for each kind; and what edges have reported.</summary>
+internal sealed class ClusterModel
+{
+    public const int KindCount = 6;
+    private const string Namespace = "default";
+
+    private readonly World _world;
+    private readonly OrderedDictionary<string, JsonObject>[] _objects = [.. Enumerable.Range(0, KindCount).Select(_ => new OrderedDictionary<string, JsonObject>())];
+    private readonly List<ObjectChange>[] _logs = [.. Enumerable.Range(0, KindCount).Select(_ => new List<ObjectChange>())];
+    private readonly HashSet<string> _gone = [];
+    private readonly HashSet<string> _endedModels = [];
+
+    public ClusterModel(World world) => _world = world;
+
+    public long Version { get; private set; }
+
+    public IReadOnlyList<ObjectChange> Log(Watched kind) => _logs[(int)kind];
+
+    public IEnumerable<JsonObject> List(Watched kind) => _objects[(int)kind].Values;
+
+    public JsonObject? Find(Watched kind, string name) => _objects[(int)kind].GetValueOrDefault(name);
+
+    /// <summary>True when the object of this uid was deleted: it never comes back.</summary>
+    public bool IsGone(string uid) => _gone.Contains(uid);
+
+    public void AddNode(string name) => Create(Watched.Node, name, new JsonObject(), labels: new JsonObject { [PodPlacement.EdgeRoleLabel] = "" });
+
+    /// <summary>One change of the kind a user makes.</summary>
+    public void Change()
+    {
+        switch (_world.Random.Next(20))
+        {
+            case < 5:
+                CreatePod($"pod{_world.Random.Next(12)}");
+                break;
+            case < 8:
+                UpdateSpec(Watched.Pod);
+                break;
+            case < 11:
+                DeletePod();
+                break;
+            case < 14:
+                ChangeConfig(_world.Random.Next(3) == 0 ? Watched.Secret : Watched.ConfigMap);
+                break;
+            case < 17:
+                ChangeDevice();
+                break;
+            case < 19:
+                ChangeModel();
+                break;
+            default:
+                UpdateSpec(Watched.Node);
+                break;
+        }
+    }
+
+    /// <summary>Writes a pod's status as an edge reported it. False when the pod is not there any more.</summary>
+    public bool ReportPod(string name, long value)
+    {
+        if (Find(Watched.Pod, name) is not { } pod)
+            return false;
+        var next = Next(pod);
+        next["status"] = new JsonObject { ["value"] = value };
+        Put(Watched.Pod, name, next, ChangeType.Updated, pod);
+        return true;
+    }
+
+    private void CreatePod(string name)
+    {
+        if (Find(Watched.Pod, name) is not null)
+        {
+            // Deleted and made again at once, as a StatefulSet does.
+            if (_world.Random.Next(2) == 0)
+                return;
+            Delete(Watched.Pod, name);
+        }
+
+        var sources = new JsonArray();
+        for (var left = _world.Random.Next(3); left > 0; left--)
+        {
+            sources.Add(_world.Random.Next(3) == 0
+                ? new JsonObject { ["secretRef"] = new JsonObject { ["name"] = ConfigName() } }
+                : new JsonObject { ["configMapRef"] = new JsonObject { ["name"] = ConfigName() } });
+        }
+
+        Create(Watched.Pod, name, new JsonObject
+        {
+            ["nodeName"] = EdgeName(),
+            ["containers"] = new JsonArray(new JsonObject { ["name"] = "c", ["envFrom"] = sources }),
+        });
+    }
+
+    private void DeletePod()
+    {
+        if (Any(Watched.Pod) is not { } pod)
+            return;
+        if (_world.Random.Next(2) == 0 && !pod.IsDeleting())
+        {
+            var next = Next(pod);
+            next["metadata"]!["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+            Put(Watched.Pod, pod.Name(), next, ChangeType.Updated, pod);
+            return;
+        }
+
+        Delete(Watched.Pod, pod.Name());
+    }
+
+    private void ChangeConfig(Watched kind)
+    {
+        var name = ConfigName();
+        if (Find(kind, name) is null)
+        {
+            Create(kind, name, new JsonObject());
+            return;
+        }
+
+        if (_world.Random.Next(3) > 0)
+        {
+            UpdateSpec(kind, name);
+            return;
+        }
+
+        Delete(kind, name);
+        if (_world.Random.Next(2) == 0)
+            Create(kind, name, new JsonObject());
+    }
+
+    private void ChangeDevice()
+    {
+        var name = $"device{_world.Random.Next(4)}";
+        if (Find(Watched.Device, name) is not { } device)
+        {
+            // A device may come before its model, but not after the model's end: a CloudCore that sees the two changes in another order (each kind has a watch
+            // of its own) lets the device go on with the model it had.
+            var model = ModelName();
+            if (Find(Watched.DeviceModel, model) is null && _endedModels.Contains(model))
+                Create(Watched.DeviceModel, model, new JsonObject());
+            Create(Watched.Device, name, new JsonObject { ["nodeName"] = EdgeName(), ["deviceModelRef"] = new JsonObject { ["name"] = model } });
+            return;
+        }
+
+        switch (_world.Random.Next(4))
+        {
+            case 0:
+                Delete(Watched.Device, name);
+                break;
+            case 1:
+                var moved = Next(device);
+                moved["spec"]!["nodeName"] = EdgeName();
+                Put(Watched.Device, name, moved, ChangeType.Updated, device);
+                break;
+            default:
+                UpdateSpec(Watched.Device, name);
+                break;
+        }
+    }
+
+    private void ChangeModel()
+    {
+        var name = ModelName();
+        if (Find(Watched.DeviceModel, name) is null)
+        {
+            Create(Watched.DeviceModel, name, new JsonObject());
+            return;
+        }
+
+        // A model that devices use is not deleted: what they then should have is left to the user's repair, not to this run.
+        foreach (var device in List(Watched.Device))
+        {
+            if (device.Text("spec", "deviceModelRef", "name") == name)
+            {
+                UpdateSpec(Watched.DeviceModel, name);
+                return;
+            }
+        }
+
+        Delete(Watched.DeviceModel, name);
+        _endedModels.Add(name);
+    }
+
+    private string EdgeName() => _world.Edges[_world.Random.Next(_world.Edges.Count)].Name;
+
+    private string ConfigName() => $"config{_world.Random.Next(3)}";
+
+    private string ModelName() => $"model{_world.Random.Next(2)}";
+
+    private JsonObject? Any(Watched kind)
+    {
+        var all = _objects[(int)kind];
+        return all.Count == 0 ? null : all.GetAt(_world.Random.Next(all.Count)).Value;
+    }
+
+    private void UpdateSpec(Watched kind, string? name = null)
+    {
+        if ((name is null ? Any(kind) : Find(kind, name)) is not { } obj)
+            return;
+        var next = Next(obj);
+        next["spec"]!["generation"] = obj.Number(0, "spec", "generation") + 1;
+        Put(kind, obj.Name(), next, ChangeType.Updated, obj);
+    }
+
+    private void Create(Watched kind, string name, JsonObject spec, JsonObject? labels = null)
+    {
+        var resource = KindOf(kind);
+        var metadata = new JsonObject { ["name"] = name, ["uid"] = _world.NewId("u") };
+        if (resource.Namespaced)
+            metadata["namespace"] = Namespace;
+        if (labels is not null)
+            metadata["labels"] = labels;
+        var obj = new JsonObject { ["apiVersion"] = resource.ApiVersion, ["kind"] = resource.Kind, ["metadata"] = metadata, ["spec"] = spec };
+        obj["metadata"]!["resourceVersion"] = NextVersion();
+        Put(kind, name, obj, ChangeType.Added, null);
+    }
+
+    private void Delete(Watched kind, string name)
+    {
+        var last = Find(kind, name)!;
+        _objects[(int)kind].Remove(name);
+        _gone.Add(last.Uid());
+        _logs[(int)kind].Add(new ObjectChange(ChangeType.Deleted, Next(last), last));
+        _world.Note("API deleted", -1, $"{kind} {name} {last.Uid()}", Version);
+        _world.Cloud?.WatchWakes(kind);
+    }
+
+    private void Put(Watched kind, string name, JsonObject obj, ChangeType type, JsonObject? before)
+    {
+        _objects[(int)kind][name] = obj;
+        _logs[(int)kind].Add(new ObjectChange(type, obj, before));
+        _world.Note(type == ChangeType.Added ? "API added" : "API updated", -1, $"{kind} {name} {obj.Uid()}", Version);
+        _world.Cloud?.WatchWakes(kind);
+    }
+
+    private JsonObject Next(JsonObject obj)
+    {
+        var next = obj.DeepClone().AsObject();
+        next["metadata"]!["resourceVersion"] = NextVersion();
+        return next;
+    }
+
+    private string NextVersion() => (++Version).ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+    public static ResourceKind KindOf(Watched kind) => kind switch
+    {
+        Watched.Node => ResourceKind.Node,
+        Watched.Pod => ResourceKind.Pod,
+        Watched.ConfigMap => ResourceKind.ConfigMap,
+        Watched.Secret => ResourceKind.Secret,
+        Watched.DeviceModel => ResourceKind.DeviceModel,
+        _ => ResourceKind.Device,
+    };
+
+    public static Watched? WatchedOf(string type) => type switch
+    {
+        ResourceTypes.Node => Watched.Node,
+        ResourceTypes.Pod => Watched.Pod,
+        ResourceTypes.ConfigMap => Watched.ConfigMap,
+        ResourceTypes.Secret => Watched.Secret,
+        ResourceTypes.DeviceModel => Watched.DeviceModel,
+        ResourceTypes.Device => Watched.Device,
+        _ => null,
+    };
+}
