@@ -1,0 +1,28 @@
+using System.CommandLine;
+using Edge.Benchmarks;
+using Edge.Benchmarks.Fuzz;
+using Edge.Benchmarks.Hub;
+using Edge.Benchmarks.Store;
+
+var nodes = new Argument<int>("nodes") { Description = "How many nodes; the same is measured at a tenth of it.", DefaultValueFactory = _ => 10_000 };
+var cloudcore = new Option<string>("--cloudcore") { Description = "The cloudcore executable.", DefaultValueFactory = _ => "artifacts/publish/cloudcore/cloudcore" };
+var fleet = new Option<string>("--fleet") { Description = "The fleet-simulator executable.", DefaultValueFactory = _ => "artifacts/publish/fleet-simulator/fleet-simulator" };
+var idle = new Option<int>("--idle-seconds") { Description = "How long idle traffic is watched.", DefaultValueFactory = _ => 60 };
+var hub = new Command("hub", "CloudCore's hub with many nodes.") { nodes, cloudcore, fleet, idle };
+hub.SetAction((parse, cancellationToken) => HubBench.RunAsync(
+    new HubBenchOptions(parse.GetValue(nodes), Path.GetFullPath(parse.GetValue(cloudcore)!), Path.GetFullPath(parse.GetValue(fleet)!), parse.GetValue(idle)), cancellationToken));
+
+var seconds = new Option<double>("--seconds") { Description = "How long each of the three runs of each side takes.", DefaultValueFactory = _ => 4 };
+var writers = new Option<int>("--writers") { Description = "Writers at once.", DefaultValueFactory = _ => 1024 };
+var store = new Command("store", "MetaManager's durable writes against one transaction a write.") { seconds, writers };
+store.SetAction((parse, cancellationToken) => StoreBench.RunAsync(TimeSpan.FromSeconds(parse.GetValue(seconds)), parse.GetValue(writers), cancellationToken));
+
+var inputs = new Option<long>("--inputs") { Description = "Mutated inputs in all.", DefaultValueFactory = _ => 1_200_000 };
+var seed = new Option<int>("--seed") { Description = "The seed; a crash prints it with the input's number.", DefaultValueFactory = _ => 1 };
+var target = new Option<string>("--target") { Description = $"Only this one: {string.Join(", ", FuzzTargets.All.Select(one => one.Name))}.", DefaultValueFactory = _ => "" };
+var number = new Option<long?>("--number") { Description = "Only this input of --target, to see a crash again." };
+var fuzz = new Command("fuzz", "Mutated inputs through everything that reads what a peer sent.") { inputs, seed, target, number };
+fuzz.SetAction(parse => FuzzBench.Run(parse.GetValue(inputs), parse.GetValue(seed), parse.GetValue(target)!, parse.GetValue(number)));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, fuzz };
+return await root.Parse(args).InvokeAsync();
