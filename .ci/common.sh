@@ -70,6 +70,7 @@ publish_named() {
       edgecore) publish_one edgecore edge/EdgeCore.Host "${self_contained[@]}" ;;
       modbus-mapper) publish_one modbus-mapper devices/Edge.Devices.Modbus.Host "${self_contained[@]}" ;;
       edgectl) publish_one edgectl cloud/Edgectl ;;
+      fleet-simulator) publish_one fleet-simulator simulators/FleetSimulator ;;
       edge-simulator) publish_one edge-simulator simulators/Edge.Simulators.Host ;;
     esac
     printf '%s\n' "$hash" >"$publish/$name.hash"
@@ -78,3 +79,14 @@ publish_named() {
 }
 
 publish_all() { publish_named cloudcore edgecore edgectl edge-simulator modbus-mapper; }
+
+# The benchmarks' own executable, Release.
+build_benchmarks() {
+  need_dotnet
+  mkdir -p artifacts
+  if ! dotnet build tests/Edge.Benchmarks -c Release -v q -nologo >artifacts/bench-build.log 2>&1; then
+    grep -E 'error|warning' artifacts/bench-build.log | sort -u | head -n 20 >&2
+    say "could not build the benchmarks; the whole output is in artifacts/bench-build.log"
+    exit 1
+  fi
+}

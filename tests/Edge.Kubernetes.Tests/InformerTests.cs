@@ -74,6 +74,34 @@ public sealed class InformerTests(ApiFixture api)
     }
 
     [Fact]
+    public async Task What_went_while_nobody_watched_is_deleted_as_of_the_list_that_shows_it()
+    {
+        using var client = api.Client();
+        var space = await ApiFixture.NamespaceAsync(client);
+        await using var proxy = new CuttingProxy(client.Options.Server.Port);
+        using var through = new KubeClient(client.Options with { Server = new Uri($"https://127.0.0.1:{proxy.Port}") }, TimeProvider.System);
+        await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("goes", "1"), s_none);
+        var changes = Channel.CreateUnbounded<ObjectChange>();
+        // The version of a watch that has ended is forgotten, so that it starts again with a list.
+        await using var informer = Make(through, space);
+        informer.Start((change, _) => changes.Writer.TryWrite(change) ? ValueTask.CompletedTask : throw new InvalidOperationException("the channel is closed"));
+        var first = await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net);
+        proxy.Cut(refuse: true);
+        await PatchAsync(client, space, "goes", "2");
+        var newest = await client.GetAsync(ResourceKind.ConfigMap, space, "goes", s_none);
+        await client.DeleteAsync(ResourceKind.ConfigMap, space, "goes", null, s_none);
+        proxy.Accept();
+        ObjectChange last;
+        do
+        {
+            last = await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net);
+        }
+        while (last.Type != ChangeType.Deleted);
+        Assert.True(last.Object.Version() > newest.Version(), $"deleted at {last.Object.Version()}, its last state is {newest.Version()}");
+        Assert.Equal(first.Object.Uid(), last.Object.Uid());
+    }
+
+    [Fact]
     public async Task After_410_the_difference_is_delivered_and_nothing_else()
     {
         using var client = api.Client();

@@ -183,56 +183,6 @@ public sealed class HubTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Inventory_gets_only_the_difference()
-    {
-        await _cloud.CreateAsync(ResourceKind.Node, Support.Cloud.NodeOf("edge-1"));
-        var same = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("same", "edge-1"));
-        var older = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("older", "edge-1"));
-        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("missing", "edge-1"));
-        var recreated = await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("recreated", "edge-1"));
-        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { InventoryWait = TimeSpan.FromMinutes(1) });
-        using var certificate = await cloud.EnrolAsync("edge-1");
-        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate);
-        await edge.SendInventoryAsync(
-            ("default/pod/same", same.Uid(), same.ResourceVersion()),
-            ("default/pod/older", older.Uid(), "5"),
-            ("default/pod/recreated", "old-uid", "9"),
-            ("default/pod/gone", "gone-uid", "7"),
-            ("default/configmap/left", "left-uid", "3"),
-            ("default/podpatch/same", "row-of-its-own", "1"));
-
-        await edge.UntilAsync(Operations.Insert, "default/pod/recreated");
-        await edge.UntilAsync(Operations.Delete, "default/pod/gone");
-        await edge.UntilAsync(Operations.Delete, "default/configmap/left");
-        await edge.FlushAsync();
-        var told = edge.Received.Where(message => message.ParentId.Length == 0 && message.Resource.Contains("/pod", StringComparison.Ordinal))
-            .Select(message => $"{message.Operation} {message.Resource} {FakeEdge.Content(message)!.AsObject().Uid()}").Order();
-        Assert.Equal(
-            [
-                "delete default/pod/gone gone-uid",
-                "delete default/pod/recreated old-uid",
-                $"insert default/pod/missing {(await cloud.Kube.GetAsync(ResourceKind.Pod, "default", "missing", CancellationToken.None)).Uid()}",
-                $"insert default/pod/older {older.Uid()}",
-                $"insert default/pod/recreated {recreated.Uid()}",
-            ], told);
-        var answer = edge.Received.First(message => message.Resource == "node/inventory");
-        Assert.Equal(Operations.Response, answer.Operation);
-        var gone = FakeEdge.Content(edge.Received.First(message => message.Resource == "default/pod/gone"))!.AsObject();
-        Assert.Equal(("gone", "default", "gone-uid", "Pod"), (gone.Name(), gone.Namespace(), gone.Uid(), gone.Kind()));
-    }
-
-    [Fact]
-    public async Task Inventory_that_cannot_be_read_gets_everything()
-    {
-        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
-        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { InventoryWait = TimeSpan.FromMinutes(1) });
-        using var certificate = await cloud.EnrolAsync("edge-1");
-        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate);
-        await edge.SendAsync(Sources.MetaManager, Groups.Resource, Operations.Get, "node/inventory", JsonValue.Create("no"));
-        await edge.UntilAsync(Operations.Insert, "default/pod/web");
-    }
-
-    [Fact]
     public async Task Object_the_edge_refuses_does_not_hold_others_back()
     {
         await using var edge = await _cloud.JoinAsync("edge-1");

@@ -90,15 +90,15 @@ public sealed class NodeSessionTests
     }
 
     [Fact]
-    public void Acked_version_is_not_sent_again()
+    public void Session_with_nothing_on_its_way_remembers_no_object()
     {
         Open();
         Deliver("a", 4);
         Tick(0);
         Ack("m1");
-        Deliver("a", 4, Operations.Update);
-        Deliver("a", 3, Operations.Update);
-        Assert.Empty(Tick(1));
+        Assert.Equal((0, 0, long.MaxValue, false), (Session.ObjectDepth, Session.InFlight, Session.NextDueMs, Session.HasReady));
+        Deliver("a", 5, Operations.Update);
+        Assert.Equal(["update a 5"], Tick(1));
     }
 
     [Fact]
@@ -243,13 +243,63 @@ public sealed class NodeSessionTests
     }
 
     [Fact]
-    public void Unanswered_deletes_are_known_at_the_end()
+    public void Stock_edge_that_answers_30_a_second_is_never_overrun_and_nothing_is_sent_twice()
     {
-        Open();
-        Deliver("a", 1, Operations.Delete, isFinal: true);
-        Deliver("b", 1);
-        Tick(0);
-        Assert.Equal("a", Assert.Single(Session.UnansweredDeletes).Uid);
+        // KubeEdge's edge: 30 answers a second after a burst of 60; what it has not looked at waits in a queue of 100, of which the oldest is dropped.
+        var session = new NodeSession(SessionLimits.Stock, () => $"m{++_ids}");
+        session.Step(new SessionInput.Open(), []);
+        for (var i = 0; i < 3_000; i++)
+            session.Step(new SessionInput.Deliver(Object($"u{i}", 1, Operations.Insert, false, $"u{i}")), []);
+        var edge = new Queue<string>();
+        var (most, sends, nowMs) = (0, 0, 0L);
+        for (; session.ObjectDepth > 0; nowMs += 10)
+        {
+            var outputs = new List<SessionOutput>();
+            session.Step(new SessionInput.Tick(nowMs, 1_000), outputs);
+            foreach (var send in outputs.OfType<SessionOutput.SendObject>())
+            {
+                Assert.Equal(1, send.Attempt);
+                edge.Enqueue(send.MessageId);
+                sends++;
+            }
+
+            most = Math.Max(most, edge.Count);
+            if (nowMs / 10 % 10 is 0 or 3 or 6 && edge.TryDequeue(out var id))
+                session.Step(new SessionInput.Ack(id), []);
+            Assert.True(nowMs < 200_000, "it did not come to an end");
+        }
+
+        Assert.Equal((3_000, 32), (sends, most));
+    }
+
+    [Fact]
+    public void Stock_edge_that_says_nothing_never_has_more_than_60_unanswered()
+    {
+        var session = new NodeSession(SessionLimits.Stock, () => $"m{++_ids}");
+        session.Step(new SessionInput.Open(), []);
+        for (var i = 0; i < 300; i++)
+            session.Step(new SessionInput.Deliver(Object($"u{i}", 1, Operations.Insert, false, $"u{i}")), []);
+        var unanswered = new HashSet<string>();
+        var firstResendMs = long.MaxValue;
+        for (var nowMs = 0L; nowMs <= 200_000; nowMs += 500)
+        {
+            var outputs = new List<SessionOutput>();
+            session.Step(new SessionInput.Tick(nowMs, 1_000), outputs);
+            foreach (var send in outputs.OfType<SessionOutput.SendObject>())
+            {
+                if (!unanswered.Add(send.MessageId))
+                    firstResendMs = Math.Min(firstResendMs, nowMs);
+            }
+        }
+
+        Assert.Equal((60, 15_000L), (unanswered.Count, firstResendMs));
+        // Refusals are answers: they make room, and their own return waits for room.
+        var outputs2 = new List<SessionOutput>();
+        foreach (var id in unanswered)
+            session.Step(new SessionInput.Refused(id, "no"), outputs2);
+        outputs2.Clear();
+        session.Step(new SessionInput.Tick(300_000, 1_000), outputs2);
+        Assert.Equal(60, outputs2.OfType<SessionOutput.SendObject>().Count());
     }
 
     [Theory]

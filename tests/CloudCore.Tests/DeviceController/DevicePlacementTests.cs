@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
+using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.Tests;
 
@@ -45,7 +46,7 @@ public sealed class DevicePlacementTests
         Model(1, Property("temperature", "INT"));
         Device(2, "n1");
         Device(3, "n1", name: "other");
-        Assert.Equal(["member- n1 thermo", "delete n1 default/device/thermo 2"], Delete("thermo"));
+        Assert.Equal(["member- n1 thermo", "delete n1 default/device/thermo 3"], Delete("thermo"));
     }
 
     [Theory]
@@ -57,7 +58,7 @@ public sealed class DevicePlacementTests
     {
         Model(1, Property("temperature", "INT", "0", "10"));
         Device(2, "n1", "7");
-        Assert.Equal([$"warn {reason}", "insert n1 default/devicemodel/m 1", "update n1 default/device/thermo 3"], Device(3, "n1", bad));
+        Assert.Equal([$"warn {reason}", "update n1 default/device/thermo 3"], Device(3, "n1", bad));
         Assert.Equal("7", SentDesired());
         Device(4, "n1", "9");
         Assert.Equal("9", SentDesired());
@@ -85,7 +86,7 @@ public sealed class DevicePlacementTests
         Model(1, Property("temperature", "INT", "0", "10"));
         Device(2, "n1", "99");
         Assert.Equal(
-            ["update n1 default/devicemodel/m 8", "insert n1 default/devicemodel/m 8", "update n1 default/device/thermo 8"],
+            ["update n1 default/devicemodel/m 8", "update n1 default/device/thermo 8"],
             Model(8, Property("temperature", "INT", "0", "100")));
         Assert.Equal("99", SentDesired());
     }
@@ -108,6 +109,43 @@ public sealed class DevicePlacementTests
     }
 
     [Fact]
+    public void Model_goes_to_a_node_once_however_many_devices_use_it()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        Assert.Equal(["member+ n1 other", "insert n1 default/device/other 3"], Device(3, "n1", name: "other"));
+        Assert.Equal(["member+ n2 far", "insert n2 default/devicemodel/m 1", "insert n2 default/device/far 4"], Device(4, "n2", name: "far"));
+        Assert.Equal(
+            [
+                "update n1 default/devicemodel/m 8", "update n2 default/devicemodel/m 8",
+                "update n1 default/device/thermo 8", "update n1 default/device/other 8", "update n2 default/device/far 8",
+            ], Model(8, Property("temperature", "INT")));
+    }
+
+    [Fact]
+    public void Single_objects_are_found_as_they_are_sent()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        Assert.Equal("thermo-uid", _placement.Find("n1", new ResourcePath("default", "device", "thermo"))?.Uid);
+        Assert.Equal("model-uid", _placement.Find("n1", new ResourcePath("default", "devicemodel", "m"))?.Uid);
+        Assert.Null(_placement.Find("n2", new ResourcePath("default", "device", "thermo")));
+        Assert.Null(_placement.Find("n2", new ResourcePath("default", "devicemodel", "m")));
+        Assert.Null(_placement.Find("n1", new ResourcePath("default", "devicemodel", "other")));
+        Delete("thermo");
+        Assert.Null(_placement.Find("n1", new ResourcePath("default", "devicemodel", "m")));
+    }
+
+    [Fact]
+    public void Device_that_is_gone_is_no_longer_found_by_its_model()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        Delete("thermo");
+        Assert.Empty(Model(3, Property("temperature", "INT")));
+    }
+
+    [Fact]
     public void Deleted_model_leaves_running_devices_alone_but_tells()
     {
         Model(1, Property("temperature", "INT"));
@@ -116,6 +154,17 @@ public sealed class DevicePlacementTests
         _placement.ModelChanged(new ObjectChange(ChangeType.Deleted, ModelOf(2, Property("temperature", "INT")), null), _outputs);
         Assert.Equal(["warn DeviceModelNotFound"], Told());
         Assert.Equal(2, _placement.All("n1").Count());
+    }
+
+    [Fact]
+    public void Change_of_a_device_that_shows_after_a_newer_change_of_its_model_gets_a_version_of_its_own()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1", "10");
+        Assert.Contains("update n1 default/device/thermo 9", Model(9, Property("temperature", "INT")));
+        Assert.Contains("update n1 default/device/thermo 10", Device(5, "n1", "11"));
+        Assert.Contains("update n1 default/device/thermo 11", Device(6, "n1", "12"));
+        Assert.Contains("update n1 default/device/thermo 12", Device(12, "n1", "13"));
     }
 
     private static JsonObject Property(string name, string type, string minimum = "", string maximum = "", string accessMode = "ReadWrite")
@@ -159,7 +208,7 @@ public sealed class DevicePlacementTests
     }
 
     private string SentDesired()
-        => _placement.All("n1").Single(obj => obj.Resource == "default/device/thermo").Content.Items("spec", "properties").Single().Text("desired", "value");
+        => _placement.All("n1").Single(obj => obj.Resource == "default/device/thermo").Body.Json.Items("spec", "properties").Single().Text("desired", "value");
 
     private List<string> Told() => [.. _outputs.Select(output => output switch
     {

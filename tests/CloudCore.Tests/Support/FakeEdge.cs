@@ -20,8 +20,12 @@ internal sealed class FakeEdge : IAsyncDisposable
     {
         Node = node;
         _socket = socket;
-        _link = new WebSocketLink(socket, TimeProvider.System, TimeSpan.FromSeconds(10));
+        var isEdgeWire = EdgeWire.Includes(socket.HttpResponseHeaders?.GetValueOrDefault(EdgeWire.Header)?.Single());
+        _link = new WebSocketLink(socket, TimeProvider.System, TimeSpan.FromSeconds(10), isEdgeWire);
     }
+
+    /// <summary>Whether CloudCore agreed to the Edge wire.</summary>
+    public bool IsEdgeWire => _link.IsEdgeWire;
 
     public string Node { get; }
 
@@ -41,7 +45,7 @@ internal sealed class FakeEdge : IAsyncDisposable
     }
 
     private static bool IsKubeEdge(object sender, X509Certificate? certificate, X509Chain? chain, System.Net.Security.SslPolicyErrors errors)
-        => certificate?.Issuer == "CN=KubeEdge" && !errors.HasFlag(System.Net.Security.SslPolicyErrors.RemoteCertificateNameMismatch);
+        => certificate?.Issuer.EndsWith("CN=KubeEdge", StringComparison.Ordinal) == true && !errors.HasFlag(System.Net.Security.SslPolicyErrors.RemoteCertificateNameMismatch);
 
     public static byte[] Request(string node, ECDsa key, string? subject = null)
         => new CertificateRequest(subject ?? $"C=CN, O=system:nodes, L=Hangzhou, ST=Zhejiang, CN=system:node:{node}", key, HashAlgorithmName.SHA256).CreateSigningRequest();
@@ -70,7 +74,7 @@ internal sealed class FakeEdge : IAsyncDisposable
 
     /// <summary>Connects; a refusal throws <see cref="WebSocketException"/> and leaves the status and the reason in <paramref name="refused"/>.</summary>
     public static async Task<FakeEdge> ConnectAsync(
-        int port, string node, X509Certificate2 certificate, Action<int>? status = null, Action<int, string>? refused = null)
+        int port, string node, X509Certificate2 certificate, Action<int>? status = null, Action<int, string>? refused = null, bool isEdgeWire = false)
     {
         var socket = new ClientWebSocket();
         socket.Options.CollectHttpResponseDetails = true;
@@ -80,6 +84,8 @@ internal sealed class FakeEdge : IAsyncDisposable
         socket.Options.SetRequestHeader("node_id", node);
         socket.Options.SetRequestHeader("project_id", "e632aba927ea4ac2b575ec1603d56f10");
         socket.Options.SetRequestHeader("ConnectionUse", "msg");
+        if (isEdgeWire)
+            socket.Options.SetRequestHeader(EdgeWire.Header, EdgeWire.Version);
         try
         {
             await socket.ConnectAsync(new Uri($"wss://127.0.0.1:{port}/e632aba927ea4ac2b575ec1603d56f10/{node}/events"), CancellationToken.None);
@@ -102,6 +108,9 @@ internal sealed class FakeEdge : IAsyncDisposable
         return message;
     }
 
+    /// <summary>Sends bytes as a binary frame, whatever they are.</summary>
+    public Task SendFrameAsync(byte[] frame) => _socket.SendAsync(frame, WebSocketMessageType.Binary, endOfMessage: true, CancellationToken.None);
+
     public async Task SendAsync(Message message) => await _link.SendAsync(message, CancellationToken.None);
 
     /// <summary>A request as edged makes it; returns the answer's content.</summary>
@@ -112,12 +121,6 @@ internal sealed class FakeEdge : IAsyncDisposable
         Assert.Equal((Operations.Response, "resource", Sources.EdgeController, resource), (answer.Operation, answer.Group, answer.Source, answer.Resource));
         return Content(answer);
     }
-
-    public Task SendInventoryAsync(params (string Key, string Uid, string Version)[] objects)
-        => SendAsync(Sources.MetaManager, Groups.Resource, Operations.Get, "node/inventory", new JsonObject
-        {
-            ["objects"] = new JsonArray([.. objects.Select(one => new JsonObject { ["key"] = one.Key, ["uid"] = one.Uid, ["rv"] = one.Version })]),
-        });
 
     public static JsonNode? Content(Message message) => message.Content.IsEmpty ? null : JsonNode.Parse(message.Content.Span);
 

@@ -89,6 +89,97 @@ public sealed class WebSocketLinkTests : IAsyncLifetime
         Assert.Contains("did not finish within", error.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Between_Edge_peers_many_messages_share_a_frame_and_arrive_in_order()
+    {
+        await using var client = new WebSocketLink(_clientSocket, TimeProvider.System, TimeSpan.FromSeconds(15), isEdgeWire: true);
+        await using var server = new WebSocketLink(_serverSocket, TimeProvider.System, TimeSpan.FromSeconds(15), isEdgeWire: true);
+        var messages = Enumerable.Range(0, 500).Select(i => Make(new string((char)('a' + (i % 26)), 1 + (i * 37 % 3000)))).ToList();
+        var sending = client.SendAsync(messages, default);
+        foreach (var message in messages)
+        {
+            var read = await server.ReceiveAsync(error => Assert.Fail(error), default);
+            Assert.Equal(message.Id, read!.Id);
+            Assert.Equal(message.Content.ToArray(), read.Content.ToArray());
+        }
+
+        await sending;
+    }
+
+    [Fact]
+    public async Task A_batch_is_one_frame_between_Edge_peers_and_a_frame_each_to_a_stock_one()
+    {
+        await using var edge = new WebSocketLink(_clientSocket, TimeProvider.System, TimeSpan.FromSeconds(15), isEdgeWire: true);
+        await using var stock = Link(_serverSocket);
+        List<Message> messages = [Make("a"), Make("b"), Make("c")];
+        await edge.SendAsync(messages, default);
+        var buffer = new byte[4096];
+        var frame = await _serverSocket.ReceiveAsync(buffer.AsMemory(), default);
+        Assert.Equal((WebSocketMessageType.Binary, true), (frame.MessageType, frame.EndOfMessage));
+        await stock.SendAsync(messages, default);
+        foreach (var message in messages)
+        {
+            frame = await _clientSocket.ReceiveAsync(buffer.AsMemory(), default);
+            Assert.Equal((WebSocketMessageType.Text, true), (frame.MessageType, frame.EndOfMessage));
+            Assert.True(MessageCodec.TryRead(buffer.AsMemory(0, frame.Count), out var read, out _));
+            Assert.Equal(message.Id, read.Id);
+        }
+    }
+
+    [Fact]
+    public async Task A_malformed_record_is_reported_what_stood_before_it_arrives_and_the_next_frame_is_read()
+    {
+        await using var server = new WebSocketLink(_serverSocket, TimeProvider.System, TimeSpan.FromSeconds(15), isEdgeWire: true);
+        var frame = new System.Buffers.ArrayBufferWriter<byte>();
+        CompactCodec.Write(Make("first"), frame);
+        await _clientSocket.SendAsync(frame.WrittenSpan.ToArray().Append((byte)9).ToArray(), WebSocketMessageType.Binary, true, default);
+        await _clientSocket.SendAsync(ReadOnlyMemory<byte>.Empty, WebSocketMessageType.Binary, true, default);
+        await _clientSocket.SendAsync(frame.WrittenMemory, WebSocketMessageType.Binary, true, default);
+        var errors = new List<string>();
+        Assert.NotNull(await server.ReceiveAsync(errors.Add, default));
+        Assert.Empty(errors);
+        Assert.NotNull(await server.ReceiveAsync(errors.Add, default));
+        Assert.Equal(["record kind 9 is not known", "an empty frame"], errors);
+    }
+
+    [Fact]
+    public async Task A_frame_of_bombs_is_inflated_one_record_at_a_time()
+    {
+        await using var server = new WebSocketLink(_serverSocket, TimeProvider.System, TimeSpan.FromSeconds(15), isEdgeWire: true);
+        var frame = new System.Buffers.ArrayBufferWriter<byte>();
+        for (var i = 0; i < 40; i++)
+            CompactCodec.Write(Make(new string('x', 8_000_000)), frame);
+        var sending = _clientSocket.SendAsync(frame.WrittenMemory, WebSocketMessageType.Binary, true, default);
+        var before = GC.GetTotalAllocatedBytes(precise: true);
+        Assert.Equal(8_000_002, (await server.ReceiveAsync(error => Assert.Fail(error), default))!.Content.Length);
+        Assert.True(GC.GetTotalAllocatedBytes(precise: true) - before < 100_000_000, "more than the record that was asked for was inflated");
+        await sending;
+    }
+
+    [Fact]
+    public async Task A_link_knows_when_it_last_heard_something()
+    {
+        var time = new Edge.Testing.ManualTimeProvider(DateTimeOffset.UnixEpoch);
+        await using var server = new WebSocketLink(_serverSocket, time, Timeout.InfiniteTimeSpan);
+        var made = server.HeardAt;
+        Assert.Equal(time.GetTimestamp(), made);
+        time.Advance(TimeSpan.FromSeconds(5));
+        Assert.Equal(made, server.HeardAt);
+        await _clientSocket.SendAsync(MessageCodec.Write(Make("x")), WebSocketMessageType.Text, true, default);
+        await server.ReceiveAsync(error => Assert.Fail(error), default);
+        Assert.Equal(TimeSpan.FromSeconds(5), time.GetElapsedTime(made, server.HeardAt));
+    }
+
+    [Fact]
+    public async Task Abort_ends_what_receives_and_what_sends()
+    {
+        await using var client = Link(_clientSocket);
+        var receiving = client.ReceiveAsync(_ => { }, default).AsTask();
+        client.Abort();
+        await Assert.ThrowsAsync<LinkException>(() => receiving);
+        await Assert.ThrowsAsync<LinkException>(async () => await client.SendAsync(Make("x"), default));
+    }
+
     private static WebSocketLink Link(WebSocket socket) => new(socket, TimeProvider.System, TimeSpan.FromSeconds(15));
 
     private static Message Make(string text)

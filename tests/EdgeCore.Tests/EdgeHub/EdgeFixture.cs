@@ -79,10 +79,11 @@ internal sealed class RunningEdge : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly ILoggerFactory _loggers;
 
-    public RunningEdge(EdgeCoreOptions options, Action<EdgeCoreHost>? configure = null)
+    /// <param name="quiet">Leaves out what is logged a message, as a process does by default.</param>
+    public RunningEdge(EdgeCoreOptions options, Action<EdgeCoreHost>? configure = null, TimeProvider? time = null, bool quiet = false)
     {
-        _loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Debug).AddProvider(Log));
-        Host = new EdgeCoreHost(options, TimeProvider.System, new Random(7), _loggers, () => Facts);
+        _loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(quiet ? LogLevel.Information : LogLevel.Debug).AddProvider(Log));
+        Host = new EdgeCoreHost(options, time ?? TimeProvider.System, new Random(7), _loggers, () => Facts);
         configure?.Invoke(Host);
         Running = Host.RunAsync(_stop.Token);
     }

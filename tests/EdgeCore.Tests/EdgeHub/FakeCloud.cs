@@ -8,6 +8,8 @@ using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
+using Edge.Transport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -20,20 +22,49 @@ namespace Edge.Core.Tests;
 /// <summary>A small cloud on a real TLS socket with its own CA: enrolment and hub on one port, speaking what kubeedge-wire §1, §2.7 and §3.2 say.</summary>
 internal sealed class FakeCloud : IAsyncDisposable
 {
-    private readonly ECDsa _caKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-    private readonly X509Certificate2 _server;
+    private readonly X509Certificate2Collection _chain = [];
+    private readonly List<X509Certificate2> _trusted = [];
+    private ECDsa _caKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    private X509Certificate2 _server;
     private readonly Channel<Message> _received = Channel.CreateUnbounded<Message>();
     private readonly Channel<HubConnect> _connects = Channel.CreateUnbounded<HubConnect>();
     private readonly List<Message> _seen = [];
     private WebApplication? _app;
-    private WebSocket? _socket;
+    private ILink? _link;
     private volatile HttpContext? _context;
 
     public FakeCloud()
     {
-        var request = new CertificateRequest("CN=KubeEdge", _caKey, HashAlgorithmName.SHA256);
+        Ca = SelfSigned("CN=KubeEdge", _caKey);
+        _trusted.Add(Ca);
+        _server = IssueServer();
+    }
+
+    public X509Certificate2 Ca { get; private set; }
+
+    /// <summary>Takes a new CA, which the one before has signed; for the next <see cref="StartAsync"/>. Both stay trusted for nodes.</summary>
+    public void RollOver()
+    {
+        var (former, formerKey) = (Ca, _caKey);
+        _caKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        Ca = SelfSigned("OU=2, CN=KubeEdge", _caKey);
+        var request = new CertificateRequest(Ca.SubjectName, _caKey, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        Ca = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(10));
+        _chain.Add(request.Create(former.SubjectName, X509SignatureGenerator.CreateForECDsa(formerKey), former.NotBefore, former.NotAfter, [3]));
+        _trusted.Insert(0, Ca);
+        _server = IssueServer();
+        Bundle = string.Join('\n', _trusted.Select(one => one.ExportCertificatePem()));
+    }
+
+    private static X509Certificate2 SelfSigned(string subject, ECDsa key)
+    {
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(10));
+    }
+
+    private X509Certificate2 IssueServer()
+    {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var server = new CertificateRequest("O=KubeEdge, CN=KubeEdge", key, HashAlgorithmName.SHA256);
         var names = new SubjectAlternativeNameBuilder();
@@ -41,10 +72,8 @@ internal sealed class FakeCloud : IAsyncDisposable
         server.CertificateExtensions.Add(names.Build());
         using var signed = server.Create(Ca.SubjectName, X509SignatureGenerator.CreateForECDsa(_caKey), DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddYears(5), [1]);
         using var both = signed.CopyWithPrivateKey(key);
-        _server = X509CertificateLoader.LoadPkcs12(both.Export(X509ContentType.Pkcs12), null);
+        return X509CertificateLoader.LoadPkcs12(both.Export(X509ContentType.Pkcs12), null);
     }
-
-    public X509Certificate2 Ca { get; }
 
     public int Port { get; private set; }
 
@@ -54,6 +83,12 @@ internal sealed class FakeCloud : IAsyncDisposable
 
     /// <summary>Validity of the certificates it issues, as times from now.</summary>
     public (TimeSpan From, TimeSpan To) Validity { get; set; } = (TimeSpan.FromDays(-1), TimeSpan.FromDays(365));
+
+    /// <summary>True for an Edge CloudCore; false for a stock one, which knows nothing of the header.</summary>
+    public bool EdgeWire { get; init; }
+
+    /// <summary>The content of the answer to an inventory's digest.</summary>
+    public Func<InventoryDigest, string> AnswerDigest { get; set; } = _ => "\"OK\"";
 
     /// <summary>HTTP status for hub connections; 0 accepts.</summary>
     public int Refuse { get; set; }
@@ -65,6 +100,18 @@ internal sealed class FakeCloud : IAsyncDisposable
     public Func<Message, Message?>? Answer { get; set; }
 
     public ConcurrentDictionary<string, JsonObject> Objects { get; } = new();
+
+    /// <summary>What /ca-bundle.crt gives; empty for a cloud without that page.</summary>
+    public string Bundle { get; set; } = "";
+
+    /// <summary>Renewals wait for this.</summary>
+    public Task RenewalsOpen { get; set; } = Task.CompletedTask;
+
+    /// <summary>HTTP status for requests that come with a certificate to renew; 0 renews.</summary>
+    public int RefuseRenewal { get; set; }
+
+    /// <summary>Which certificates are taken: others get 401 at enrolment and 403 at the hub.</summary>
+    public Func<X509Certificate2, bool> Accepts { get; set; } = _ => true;
 
     public int Enrolments { get; private set; }
 
@@ -82,8 +129,9 @@ internal sealed class FakeCloud : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, port, listen => listen.UseHttps(new HttpsConnectionAdapterOptions
         {
             ServerCertificate = _server,
+            ServerCertificateChain = _chain,
             ClientCertificateMode = ClientCertificateMode.AllowCertificate,
-            ClientCertificateValidation = (certificate, _, _) => NodeIdentityAccess.IsIssuedBy(Ca, certificate),
+            ClientCertificateValidation = (certificate, _, _) => _trusted.Any(ca => NodeIdentityAccess.IsIssuedBy(ca, certificate)),
         })));
         _app = builder.Build();
         _app.UseWebSockets();
@@ -110,7 +158,23 @@ internal sealed class FakeCloud : IAsyncDisposable
             _context?.Abort();
     }
 
-    public Task SendAsync(Message message) => _socket!.SendAsync(MessageCodec.Write(message), WebSocketMessageType.Text, true, CancellationToken.None);
+    public Task SendAsync(Message message) => _link!.SendAsync(message, CancellationToken.None).AsTask();
+
+    public Task SendAsync(IReadOnlyList<Message> messages) => _link!.SendAsync(messages, CancellationToken.None).AsTask();
+
+    /// <summary>Sends where there is a connection; one that just broke takes the message with it.</summary>
+    public async Task TrySendAsync(Message message)
+    {
+        try
+        {
+            if (_link is { } link)
+                await link.SendAsync(message, CancellationToken.None);
+        }
+        catch (Exception e) when (e is LinkException or ObjectDisposedException)
+        {
+            // gone meanwhile
+        }
+    }
 
     public static Message Down(string operation, string resource, string content, string version = "", string source = Sources.EdgeController) => Message.Create(
         TimeProvider.System, source, Groups.Resource, operation, resource, Encoding.UTF8.GetBytes(content), version);
@@ -146,7 +210,8 @@ internal sealed class FakeCloud : IAsyncDisposable
         await StopAsync();
         _caKey.Dispose();
         _server.Dispose();
-        Ca.Dispose();
+        foreach (var one in _trusted.Concat(_chain))
+            one.Dispose();
     }
 
     private async Task ServeAsync(HttpContext context)
@@ -156,6 +221,11 @@ internal sealed class FakeCloud : IAsyncDisposable
             case "/ca.crt":
                 await context.Response.Body.WriteAsync(Ca.RawData);
                 return;
+            case "/ca-bundle.crt":
+                // A stock cloud has no such page.
+                context.Response.StatusCode = Bundle.Length > 0 ? 200 : 404;
+                await context.Response.WriteAsync(Bundle);
+                return;
             case "/edge.crt":
                 await IssueAsync(context);
                 return;
@@ -164,28 +234,32 @@ internal sealed class FakeCloud : IAsyncDisposable
         await _connects.Writer.WriteAsync(new HubConnect(
             context.Request.Path.Value ?? "", context.Request.Headers.ToDictionary(header => header.Key, header => header.Value.ToString(), StringComparer.OrdinalIgnoreCase),
             context.Connection.ClientCertificate?.Subject ?? ""));
-        if (Refuse != 0 || context.Connection.ClientCertificate is null)
+        if (Refuse != 0 || context.Connection.ClientCertificate is null || !Accepts(context.Connection.ClientCertificate))
         {
-            context.Response.StatusCode = Refuse == 0 ? 401 : Refuse;
+            context.Response.StatusCode = Refuse == 0 ? 403 : Refuse;
             if (RefusedBecause.Length > 0)
                 context.Response.Headers["X-Refused-Because"] = RefusedBecause;
             return;
         }
 
         _context = context;
-        using var socket = _socket = await context.WebSockets.AcceptWebSocketAsync();
+        var edgeWire = EdgeWire && Edge.Protocol.Messages.EdgeWire.Includes(context.Request.Headers[Edge.Protocol.Messages.EdgeWire.Header]);
+        if (edgeWire)
+            context.Response.Headers[Edge.Protocol.Messages.EdgeWire.Header] = Edge.Protocol.Messages.EdgeWire.Version;
+        await using var link = new WebSocketLink(await context.WebSockets.AcceptWebSocketAsync(), TimeProvider.System, TimeSpan.FromSeconds(15), edgeWire);
+        _link = link;
         try
         {
-            while (await ReceiveAsync(socket) is { } message)
+            while (await link.ReceiveAsync(error => throw new InvalidDataException(error), CancellationToken.None) is { } message)
             {
                 lock (_seen)
                     _seen.Add(message);
                 await _received.Writer.WriteAsync(message);
                 if ((Answer ?? DefaultAnswer)(message) is { } answer)
-                    await SendAsync(answer);
+                    await link.SendAsync(answer, CancellationToken.None);
             }
         }
-        catch (Exception e) when (e is WebSocketException or IOException or OperationCanceledException)
+        catch (Exception e) when (e is LinkException or OperationCanceledException)
         {
             // cut by the test or closed by the edge
         }
@@ -200,26 +274,20 @@ internal sealed class FakeCloud : IAsyncDisposable
         }
     }
 
-    private static async Task<Message?> ReceiveAsync(WebSocket socket)
-    {
-        var buffer = new byte[1024 * 1024];
-        var length = 0;
-        while (true)
-        {
-            var part = await socket.ReceiveAsync(buffer.AsMemory(length), CancellationToken.None);
-            if (part.MessageType == WebSocketMessageType.Close)
-                return null;
-            length += part.Count;
-            if (part.EndOfMessage)
-                return MessageCodec.TryRead(buffer.AsMemory(0, length), out var message, out var error) ? message : throw new InvalidDataException(error);
-        }
-    }
-
     private async Task IssueAsync(HttpContext context)
     {
         using var body = new MemoryStream();
         await context.Request.Body.CopyToAsync(body);
-        var renewal = context.Connection.ClientCertificate is not null;
+        var renewal = context.Connection.ClientCertificate is not null && context.Request.Headers.Authorization.Count == 0;
+        if (renewal)
+            await RenewalsOpen.WaitAsync(context.RequestAborted);
+        if (renewal && (RefuseRenewal != 0 || !Accepts(context.Connection.ClientCertificate!)))
+        {
+            context.Response.StatusCode = RefuseRenewal == 0 ? 401 : RefuseRenewal;
+            await context.Response.WriteAsync("the client certificate is not accepted");
+            return;
+        }
+
         if (!renewal && context.Request.Headers.Authorization != $"Bearer {Bearer}")
         {
             context.Response.StatusCode = 401;
@@ -239,6 +307,22 @@ internal sealed class FakeCloud : IAsyncDisposable
 
     public Message? DefaultAnswer(Message message)
     {
+        if (EdgeWire)
+        {
+            switch (message)
+            {
+                case { Operation: Operations.Keepalive }:
+                    return message;
+                case { Operation: Operations.Get, Resource: InventoryMessages.DigestResource }:
+                    return Reply(message, AnswerDigest(InventoryMessages.ReadDigest(message.Content, out _)!));
+                case { Operation: Operations.Get, Resource: InventoryMessages.PartResource }:
+                case { Operation: Operations.Insert } when message.Group == Groups.User || message.Resource.Contains("/event/", StringComparison.Ordinal):
+                    return Reply(message, "\"OK\"");
+                case { Operation: Operations.Patch, Group: Groups.Meta } when message.Resource.Contains("/lease/", StringComparison.Ordinal):
+                    return Reply(message, Objects.ContainsKey(message.Resource) ? "\"OK\"" : Failure("NotFound", 404));
+            }
+        }
+
         if (message.Operation is Operations.Response or Operations.Error or Operations.Keepalive || message.Source == Sources.MetaManager)
             return null;
         if (message.Group != Groups.Meta)

@@ -29,7 +29,7 @@ public sealed class UplinkCoreTests
         _core.Apply(Slot(1));
         Assert.Null(Next());
         Assert.Null(_core.NextDueMs(0));
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         Assert.Equal(1, Next()!.Slot.Id);
     }
 
@@ -41,7 +41,7 @@ public sealed class UplinkCoreTests
         _core.Apply(Slot(3, UplinkPriority.NodeStatus));
         _core.Apply(Slot(4, UplinkPriority.Lease));
         _core.Apply(Slot(5, UplinkPriority.NodeStatus));
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         Assert.Equal([4L, 3, 5, 2], Enumerable.Range(0, 4).Select(_ => Next()!.Slot.Id));
     }
 
@@ -50,7 +50,7 @@ public sealed class UplinkCoreTests
     {
         for (var id = 1; id <= 5; id++)
             _core.Apply(Slot(id));
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         Assert.NotNull(Next());
         Assert.NotNull(Next());
         Assert.NotNull(Next());
@@ -65,7 +65,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void A_newer_value_waits_for_the_answer_to_the_older_one_and_the_older_answer_does_not_remove_it()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1, version: 1));
         Assert.Equal("m1", Next()!.MessageId);
         _core.Apply(Slot(1, version: 2));
@@ -82,7 +82,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void A_late_answer_to_a_replaced_value_does_not_count_for_the_new_one()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1, version: 1));
         Assert.Equal("m1", Next()!.MessageId);
         _core.Apply(Slot(1, version: 2));
@@ -95,7 +95,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void An_older_version_that_arrives_late_changes_nothing()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1, version: 5));
         _core.Apply(Slot(1, version: 4));
         Assert.Equal(5, Next()!.Slot.Version);
@@ -104,7 +104,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void No_answer_brings_the_same_message_again_after_ten_seconds_then_twenty()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1));
         Assert.Equal("m1", Next()!.MessageId);
         Assert.Equal(10_000, _core.NextDueMs(0));
@@ -119,7 +119,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void A_failed_answer_is_tried_again_with_growing_pauses_and_a_new_id()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1));
         Next();
         Answer("m1", UplinkOutcome.Failed);
@@ -134,7 +134,7 @@ public sealed class UplinkCoreTests
     [Fact]
     public void A_refusal_for_good_removes_the_entry_and_is_counted()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1));
         Next();
         Assert.NotNull(Answer("m1", UplinkOutcome.Rejected));
@@ -145,22 +145,36 @@ public sealed class UplinkCoreTests
     [Fact]
     public void After_a_cut_everything_unanswered_goes_again_with_its_id()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1));
         _core.Apply(Slot(2, UplinkPriority.Event));
         Assert.Equal("m1", Next()!.MessageId);
         Assert.Equal("m2", Next()!.MessageId);
         _core.LinkDown();
         Assert.Null(Answer("m1"));
-        _core.LinkUp(1_000);
+        _core.LinkUp(1_000, edgeWire: false);
         Assert.Equal("m1", Next(1_000)!.MessageId);
         Assert.Equal("m2", Next(1_000)!.MessageId);
     }
 
     [Fact]
+    public void An_answer_to_a_message_that_was_sent_twice_proves_only_what_was_sent_before_the_first()
+    {
+        _core.Apply(Slot(1));
+        _core.LinkUp(0, edgeWire: false);
+        var first = Next()!;
+        _core.Apply(Slot(2, UplinkPriority.User));
+        Assert.Equal(2, Next()!.Slot.Id);
+        // No answer in time: the same message goes out again, after the one that nobody answers.
+        Assert.Equal(first.MessageId, Next(10_000)!.MessageId);
+        Assert.Equal(1, Answer(first.MessageId, nowMs: 10_001)!.Id);
+        Assert.Equal([new UplinkRow(1, 1)], _done);
+    }
+
+    [Fact]
     public void What_nobody_answers_leaves_once_something_sent_later_is_answered()
     {
-        _core.LinkUp(0);
+        _core.LinkUp(0, edgeWire: false);
         _core.Apply(Slot(1, UplinkPriority.Event));
         Next();
         Assert.Equal(1, _core.Depth(UplinkPriority.Event));
@@ -226,7 +240,7 @@ public sealed class UplinkCoreTests
                     (up, answers) = (false, faulty && random.Next(2) == 0 ? answers : []);
                     break;
                 case 2 when !up:
-                    core.LinkUp(now);
+                    core.LinkUp(now, edgeWire: false);
                     up = true;
                     break;
                 case 3 when answers.Count > 0:
@@ -254,7 +268,7 @@ public sealed class UplinkCoreTests
         {
             now += 10_000;
             if (!up)
-                core.LinkUp(now);
+                core.LinkUp(now, edgeWire: false);
             up = true;
             while (core.TryNext(now, $"r{rest}-{now}-{answers.Count}", out var send))
             {
@@ -267,5 +281,162 @@ public sealed class UplinkCoreTests
 
         Assert.Equal(newest.OrderBy(one => one.Key), held.OrderBy(one => one.Key));
         Assert.Empty(rows);
+    }
+
+    [Fact]
+    public void An_Edge_cloud_answers_events_too_and_nothing_else_proves_them()
+    {
+        _core.Apply(Slot(1, UplinkPriority.Event));
+        _core.Apply(Slot(2, UplinkPriority.Twin));
+        _core.LinkUp(0, edgeWire: true);
+        Assert.Equal(2, Next()!.Slot.Id);
+        var sent = Next()!;
+        Assert.Equal(1, sent.Slot.Id);
+        _core.Proved(_core.NextSequence(), _done);
+        Assert.Empty(_done); // at a stock cloud this would have been proof
+        Assert.NotNull(Answer(sent.MessageId));
+        Assert.Equal([new UplinkRow(1, 1)], _done);
+    }
+
+    [Fact]
+    public void An_event_without_an_answer_goes_again_to_an_Edge_cloud_and_keeps_its_id()
+    {
+        _core.Apply(Slot(1, UplinkPriority.Event));
+        _core.LinkUp(0, edgeWire: true);
+        var first = Next()!;
+        Assert.Null(Next(9_999));
+        Assert.Equal(first.MessageId, Next(10_000)!.MessageId);
+        _core.LinkDown();
+        _core.LinkUp(20_000, edgeWire: true);
+        Assert.Equal(first.MessageId, Next(20_000)!.MessageId);
+    }
+
+    [Fact]
+    public void What_an_Edge_cloud_left_unanswered_a_stock_one_may_prove_and_the_other_way_round()
+    {
+        _core.Apply(Slot(1, UplinkPriority.Event));
+        _core.LinkUp(0, edgeWire: true);
+        Next();
+        _core.LinkDown();
+        _core.LinkUp(0, edgeWire: false);
+        Next();
+        _core.Proved(_core.NextSequence(), _done);
+        Assert.Equal([new UplinkRow(1, 1)], _done);
+
+        _core.Apply(Slot(2, UplinkPriority.Event));
+        Next();
+        _core.LinkDown();
+        _core.LinkUp(0, edgeWire: true);
+        var again = Next()!;
+        Assert.Equal(2, again.Slot.Id);
+        Answer(again.MessageId);
+        Assert.Equal(2, _done.Count);
+    }
+
+    [Fact]
+    public void An_Edge_cloud_has_a_pace_of_its_own_with_twice_as_much_at_once()
+    {
+        var core = new UplinkCore(new UplinkLimits(EntriesMax: 100, Qps: 10, Burst: 3) { EdgeWireQps = 20, EdgeWireInFlightMax = 100 });
+        for (var id = 1; id <= 60; id++)
+            core.Apply(Slot(id));
+        core.LinkUp(0, edgeWire: true);
+        Assert.Equal(40, Burst(0));
+        Assert.Equal(50, core.NextDueMs(0));
+        Assert.Equal(1, Burst(50));
+        core.LinkDown();
+        core.LinkUp(50, edgeWire: true);
+        Assert.Equal(0, Burst(50)); // a link that flaps gets no new purse
+        core.LinkDown();
+        core.LinkUp(50, edgeWire: false);
+        Assert.Equal(3, Burst(50));
+        Assert.Equal(150, core.NextDueMs(50));
+
+        int Burst(long nowMs)
+        {
+            var sent = 0;
+            while (core.TryNext(nowMs, $"b{++_ids}", out _))
+                sent++;
+            return sent;
+        }
+    }
+
+    [Fact]
+    public void A_window_holds_back_one_priority_and_no_other_until_answers_come()
+    {
+        var core = new UplinkCore(new UplinkLimits(EntriesMax: 100) { EdgeWireInFlightMax = 2 });
+        core.Apply(Slot(1, UplinkPriority.PodStatus));
+        core.Apply(Slot(2, UplinkPriority.PodStatus));
+        core.Apply(Slot(3, UplinkPriority.PodStatus));
+        core.Apply(Slot(4, UplinkPriority.User));
+        core.LinkUp(0, edgeWire: true);
+        Assert.Equal([1L, 2, 4], Take());
+        Assert.Equal(10_000, core.NextDueMs(0)); // the resends alone
+        core.Answer("w1", UplinkOutcome.Accepted, 0, _done);
+        Assert.Equal([3L], Take());
+        core.Answer("w2", UplinkOutcome.Failed, 0, _done);
+        Assert.Empty(Take());
+        core.LinkDown();
+        core.LinkUp(0, edgeWire: true);
+        Assert.Equal([3L, 4], Take()); // 2 has its pause
+
+        List<long> Take()
+        {
+            var ids = new List<long>();
+            while (core.TryNext(0, $"w{++_ids}", out var send))
+                ids.Add(send.Slot.Id);
+            _ids--;
+            return ids;
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void With_clouds_of_both_kinds_in_turn_every_entry_leaves_by_an_answer_or_proof_of_its_own_send(int seed)
+    {
+        var random = new Random(seed);
+        var core = new UplinkCore(new UplinkLimits(EntriesMax: 1000) { EdgeWireInFlightMax = 4 });
+        var arrived = new HashSet<long>(); // ids that the cloud has taken
+        var flying = new List<UplinkSend>();
+        var done = new List<UplinkRow>();
+        var (edge, up, now, posted) = (false, false, 0L, 0L);
+        for (var step = 0; step < 5000; step++)
+        {
+            now += random.Next(300);
+            switch (random.Next(6))
+            {
+                case 0 when posted < 300:
+                    core.Apply(Slot(++posted, (UplinkPriority)random.Next(1, 6)));
+                    break;
+                case 1 when random.Next(20) == 0:
+                    if (up)
+                        core.LinkDown();
+                    flying.Clear();
+                    (up, edge) = (true, random.Next(2) == 0);
+                    core.LinkUp(now, edge);
+                    break;
+                case 2 when flying.Count > 0: // the cloud reads in order, and answers what its kind answers
+                    var read = flying[0];
+                    flying.RemoveAt(0);
+                    arrived.Add(read.Slot.Id);
+                    if (edge || read.Slot.Answered)
+                        core.Answer(read.MessageId, random.Next(10) == 0 ? UplinkOutcome.Failed : UplinkOutcome.Accepted, now, done);
+                    break;
+                default:
+                    if (core.TryNext(now, $"r{++_ids}", out var send))
+                    {
+                        flying.Add(send);
+                        core.Sent(send);
+                    }
+
+                    break;
+            }
+
+            Assert.All(done, row => Assert.Contains(row.Id, arrived));
+        }
+
+        Assert.True(done.Count > 50, $"only {done.Count} were done");
+        Assert.Equal(done.Count, done.Select(row => row.Id).Distinct().Count());
     }
 }

@@ -13,6 +13,7 @@ namespace Edge.Core.Tests;
 internal sealed class FakeMetaStore : IMetaStore
 {
     private readonly ConcurrentDictionary<string, MetaObject> _objects = new();
+    private readonly ConcurrentDictionary<(string Room, string Key), ReadOnlyMemory<byte>> _local = new();
     private readonly List<(string[] Types, Channel<MetaChange> Channel)> _readers = [];
 
     public void Put(string type, JsonObject json)
@@ -53,11 +54,25 @@ internal sealed class FakeMetaStore : IMetaStore
 
     public Task<MetaObject?> GetOrQueryAsync(string type, string @namespace, string name, CancellationToken cancellationToken) => Task.FromResult(Get(type, @namespace, name));
 
-    public ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    /// <summary>What writes of local rows fail with; null while they work.</summary>
+    public Exception? LocalFailure { get; set; }
 
-    public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken)
+    {
+        if (LocalFailure is not null)
+            return ValueTask.FromException(LocalFailure);
+        _local[(room, key)] = json;
+        return ValueTask.CompletedTask;
+    }
 
-    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room) => new Dictionary<string, ReadOnlyMemory<byte>>();
+    public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
+    {
+        _local.TryRemove((room, key), out _);
+        return ValueTask.CompletedTask;
+    }
+
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room)
+        => _local.Where(row => row.Key.Room == room).ToDictionary(row => row.Key.Key, row => row.Value);
 
     private static MetaObject Of(string type, JsonObject json)
         => new($"{json.Namespace()}/{type}/{json.Name()}", type, json.Namespace(), json.Name(), json.Uid(), json.Version(), Encoding.UTF8.GetBytes(json.ToJsonString()));
@@ -80,6 +95,9 @@ internal sealed class FakeUplink : IUplink
 
     public bool IsConnected => true;
 
+    /// <summary>What posts fail with; null while they work.</summary>
+    public Exception? Failure { get; set; }
+
     public IReadOnlyList<UplinkEntry> Entries
     {
         get
@@ -93,6 +111,8 @@ internal sealed class FakeUplink : IUplink
 
     public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {
+        if (Failure is not null)
+            return ValueTask.FromException(Failure);
         lock (_entries)
         {
             _entries.Add(entry);

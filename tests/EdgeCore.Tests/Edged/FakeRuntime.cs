@@ -48,6 +48,26 @@ internal sealed class FakeRuntime : IAsyncDisposable
         return runtime;
     }
 
+    /// <summary>A container's process ends.</summary>
+    public void End(string container, int exitCode)
+    {
+        lock (_gate)
+        {
+            var status = _containers.Single(status => status.Metadata.Name == container && status.State == ContainerState.ContainerRunning);
+            (status.State, status.ExitCode) = (ContainerState.ContainerExited, exitCode);
+        }
+    }
+
+    /// <summary>The runtime loses everything, as when its directory is removed.</summary>
+    public void Wipe()
+    {
+        lock (_gate)
+        {
+            _sandboxes.Clear();
+            _containers.Clear();
+        }
+    }
+
     public ValueTask DisposeAsync() => _server!.DisposeAsync();
 
     private void Map<TRequest, TResponse>(GrpcMethods methods, string name, MessageParser<TRequest> parser, Func<TRequest, TResponse> answer)

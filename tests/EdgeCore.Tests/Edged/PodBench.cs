@@ -90,7 +90,7 @@ internal sealed class PodBench
     public void Forget() => Core = new PodCore();
 
     public JsonObject Status(PodStatusBuilder? builder = null)
-        => (builder ?? new PodStatusBuilder(Pod.Json, Now)).Build(Pod, Snapshot, Core, "192.0.2.1", Now);
+        => (builder ?? new PodStatusBuilder(Pod.Json["status"] as JsonObject, Now)).Build(Pod, Snapshot, Core, "192.0.2.1", Now);
 
     private List<string> Do(PodAction action)
     {

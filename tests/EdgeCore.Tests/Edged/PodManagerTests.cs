@@ -1,6 +1,10 @@
+using System.Text;
 using System.Text.Json.Nodes;
+using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
+using Edge.Core.EdgeHub;
+using Edge.Kubernetes;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -14,7 +18,7 @@ public sealed class PodManagerTests : IAsyncLifetime
     private readonly TempDirectory _directory = new();
     private readonly FakeMetaStore _meta = new();
     private readonly FakeUplink _uplink = new();
-    private readonly CancellationTokenSource _stop = new();
+    private CancellationTokenSource _stop = new();
     private FakeRuntime _runtime = null!;
     private PodManager _manager = null!;
     private Task _run = Task.CompletedTask;
@@ -22,6 +26,18 @@ public sealed class PodManagerTests : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _runtime = await FakeRuntime.StartAsync(_directory.File("cri"));
+        Start();
+    }
+
+    public async Task DisposeAsync()
+    {
+        await StopAsync();
+        await _runtime.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    private void Start()
+    {
         var options = new EdgeCoreOptions
         {
             NodeName = "node-1",
@@ -34,18 +50,17 @@ public sealed class PodManagerTests : IAsyncLifetime
                 NodeIp = "192.0.2.7",
             },
         };
+        _stop = new CancellationTokenSource();
         _manager = new PodManager(new EdgeServices(options, _meta, _uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance));
         _run = _manager.RunAsync(_stop.Token);
     }
 
-    public async Task DisposeAsync()
+    private async Task StopAsync()
     {
         await _stop.CancelAsync();
         await _run.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _manager.Dispose();
-        await _runtime.DisposeAsync();
         _stop.Dispose();
-        _directory.Dispose();
     }
 
     [Fact]
@@ -76,6 +91,100 @@ public sealed class PodManagerTests : IAsyncLifetime
         _meta.Put("configmap", (JsonObject)JsonNode.Parse("""{"metadata":{"namespace":"default","name":"late","uid":"m","resourceVersion":"9"},"data":{"k":"v"}}""")!);
         await PhaseAsync("b", "u2", "Running");
         Assert.Contains("start b-main", _runtime.Trace);
+    }
+
+    [Fact]
+    public async Task A_pod_that_ended_is_not_run_again_although_its_object_says_nothing_and_its_containers_are_gone()
+    {
+        var pod = Pod("p", "u1", "present:1");
+        pod["spec"]!["restartPolicy"] = "Never";
+        _meta.Put("pod", pod);
+        await PhaseAsync("p", "u1", "Running");
+        _runtime.End("p-main", 0);
+        await PhaseAsync("p", "u1", "Succeeded");
+        await StopAsync();
+        _runtime.Wipe();
+
+        Start();
+        _meta.Put("pod", Pod("other", "u2", "present:1")); // when this one runs, the first has had its turn
+        await PhaseAsync("other", "u2", "Running");
+        _meta.Put("pod", (JsonObject)pod.DeepClone()); // the cloud sends it again, without a status
+        _meta.Put("pod", Pod("third", "u3", "present:1"));
+        await PhaseAsync("third", "u3", "Running");
+        Assert.Single(_runtime.Trace, line => line == "start p-main");
+        Assert.Single(_runtime.Trace, line => line == "run u1");
+    }
+
+    [Fact]
+    public async Task Without_a_restart_too_an_ended_pod_stays_ended_when_its_containers_go_and_no_echo_of_its_status_comes()
+    {
+        var pod = Pod("p", "u1", "present:1");
+        pod["spec"]!["restartPolicy"] = "OnFailure";
+        _meta.Put("pod", pod);
+        await PhaseAsync("p", "u1", "Running");
+        _runtime.End("p-main", 0);
+        await PhaseAsync("p", "u1", "Succeeded");
+        _runtime.Wipe();
+        var from = _uplink.Entries.Count;
+        var newer = (JsonObject)pod.DeepClone();
+        newer["metadata"]!["labels"] = new JsonObject { ["a"] = "b" };
+        _meta.Put("pod", newer);
+        _meta.Put("pod", Pod("other", "u2", "present:1"));
+        await PhaseAsync("other", "u2", "Running");
+        Assert.Single(_runtime.Trace, line => line == "start p-main");
+        Assert.DoesNotContain(_uplink.Entries.Skip(from), entry => entry.Resource == "default/podpatch/p");
+    }
+
+    [Fact]
+    public async Task Times_of_conditions_and_of_the_start_go_on_from_what_was_said_last()
+    {
+        await _meta.PutLocalAsync(
+            "podstatus", "u1", Encoding.UTF8.GetBytes("""{"phase":"Running","startTime":"2020-01-02T03:04:05Z","conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2020-02-03T04:05:06Z"}]}"""),
+            CancellationToken.None);
+        await StopAsync();
+        _meta.Put("pod", Pod("p", "u1", "present:1"));
+        Start();
+        await PhaseAsync("p", "u1", "Running");
+        var ready = await _uplink.WaitAsync("p is ready", entry => entry.Resource == "default/podpatch/p" && Condition(entry)?.Text("status") == "True");
+        // It was not ready in between, since its container was new: that condition moved, the start did not.
+        Assert.Equal("2020-01-02T03:04:05Z", FakeUplink.Content(ready).Text("status", "startTime"));
+        var row = JsonNode.Parse(_meta.ListLocal("podstatus")["u1"].Span)!;
+        Assert.Equal(Condition(ready)!.Text("lastTransitionTime"), row.Items("conditions").Single(condition => condition.Text("type") == "Ready").Text("lastTransitionTime"));
+
+        var from = _uplink.Entries.Count;
+        await StopAsync();
+        Start();
+        var again = await _uplink.WaitAsync("p is ready after the restart", entry => entry.Resource == "default/podpatch/p" && Condition(entry)?.Text("status") == "True", from);
+        Assert.Equal(FakeUplink.Content(ready)["status"]!.ToJsonString(), FakeUplink.Content(again)["status"]!.ToJsonString());
+
+        static JsonObject? Condition(UplinkEntry entry) => FakeUplink.Content(entry).Items("status", "conditions").SingleOrDefault(condition => condition.Text("type") == "Ready");
+    }
+
+    [Fact]
+    public async Task The_row_of_a_pod_goes_with_it_and_rows_of_strangers_go_at_the_start()
+    {
+        await StopAsync();
+        await _meta.PutLocalAsync("podstatus", "stranger", "{}"u8.ToArray(), CancellationToken.None);
+        var pod = Pod("p", "u1", "present:1");
+        _meta.Put("pod", pod);
+        Start();
+        await PhaseAsync("p", "u1", "Running");
+        Assert.Equal(["u1"], _meta.ListLocal("podstatus").Keys);
+        _meta.Delete("pod", pod);
+        await HubServiceTests.WaitUntilAsync(() => _meta.ListLocal("podstatus").Count == 0);
+    }
+
+    [Fact]
+    public async Task A_full_disk_stops_no_container_and_the_status_follows_when_there_is_room()
+    {
+        _uplink.Failure = _meta.LocalFailure = new StoreException("writing to edgecore.db failed: database or disk is full");
+        _meta.Put("pod", Pod("p", "u1", "present:1"));
+        await HubServiceTests.WaitUntilAsync(() => _runtime.Trace.Contains("start p-main"));
+        _runtime.End("p-main", 1);
+        await HubServiceTests.WaitUntilAsync(() => _runtime.Trace.Count(line => line == "start p-main") == 2);
+        Assert.Empty(_uplink.Entries);
+        _uplink.Failure = _meta.LocalFailure = null;
+        await PhaseAsync("p", "u1", "Running");
     }
 
     private static JsonObject Pod(string name, string uid, string image) => (JsonObject)JsonNode.Parse($$"""

@@ -151,7 +151,7 @@ public sealed class PodStatusBuilderTests
     public void Condition_times_change_with_their_status_only_and_outlive_a_restart()
     {
         var bench = new PodBench("""{"containers":[{"name":"a"}]}""");
-        var builder = new PodStatusBuilder(bench.Pod.Json, bench.Now);
+        var builder = new PodStatusBuilder(bench.Pod.Json["status"] as System.Text.Json.Nodes.JsonObject, bench.Now);
         bench.Status(builder);
         bench.Wait(TimeSpan.FromSeconds(5));
         bench.Step();
@@ -161,7 +161,7 @@ public sealed class PodStatusBuilderTests
         Assert.Equal(running.ToJsonString(), bench.Status(builder).ToJsonString());
 
         bench.Pod = PodBench.Read("""{"containers":[{"name":"a"}]}""", status: running.ToJsonString());
-        Assert.Equal(running.ToJsonString(), bench.Status(new PodStatusBuilder(bench.Pod.Json, bench.Now)).ToJsonString());
+        Assert.Equal(running.ToJsonString(), bench.Status(new PodStatusBuilder(bench.Pod.Json["status"] as System.Text.Json.Nodes.JsonObject, bench.Now)).ToJsonString());
     }
 
     [Fact]

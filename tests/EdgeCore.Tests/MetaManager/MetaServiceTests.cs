@@ -4,6 +4,7 @@ using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -171,6 +172,183 @@ public sealed class MetaServiceTests : IAsyncDisposable
         AssertOk(await SendAsync(Operations.Insert, "u1", 1));
     }
 
+    [Fact]
+    public async Task The_digest_changes_with_the_content_and_not_with_the_bookkeeping()
+    {
+        await SendAsync(Operations.Insert, "u1", 1, ""","spec":{"a":1}""");
+        var (count, first) = _meta.InventoryDigest();
+        Assert.Equal(1, count);
+        await SendAsync(Operations.Update, "u1", 2, ""","spec":{"a":1},"status":{"phase":"Running"}""");
+        Assert.Empty(first.Differences(_meta.InventoryDigest().Digest));
+        await SendAsync(Operations.Update, "u1", 3, ""","spec":{"a":2}""");
+        Assert.Equal([0], first.Differences(_meta.InventoryDigest().Digest));
+        await RestartAsync();
+        Assert.Equal([0], first.Differences(_meta.InventoryDigest().Digest));
+    }
+
+    [Fact]
+    public async Task A_part_names_key_uid_version_and_fingerprint_of_its_buckets_and_of_types_kept_in_step_only()
+    {
+        for (var i = 0; i < 40; i++)
+            await _meta.HandleAsync(FakeCloud.Down(Operations.Update, $"default/configmap/c{i}", $$$"""{"metadata":{"uid":"u{{{i}}}"},"data":{"i":"{{{i}}}"}}""", $"{i + 1}"));
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Update, "default/service/s", """{"metadata":{"uid":"s"}}""", "1"));
+        var (count, digest) = _meta.InventoryDigest();
+        Assert.Equal((40, 4), (count, digest.Buckets));
+        var part = _meta.InventoryPart(4, [1, 2]);
+        Assert.NotEmpty(part.Items);
+        Assert.All(part.Items, item => Assert.True(part.Covers(item.Key)));
+        var one = part.Items[0];
+        var number = int.Parse(one.Uid[1..], null);
+        Assert.True(ObjectFingerprint.TryOf(Encoding.UTF8.GetBytes($$$"""{"data":{"i":"{{{number}}}"},"metadata":{"uid":"u{{{number}}}"}}"""), out var expected));
+        Assert.Equal(new InventoryItem($"default/configmap/c{number}", $"u{number}", number + 1, expected), one);
+        Assert.Equal(40, _meta.InventoryPart(4, [0, 1, 2, 3]).Items.Count);
+    }
+
+    [Fact]
+    public async Task A_store_of_an_older_release_gets_its_fingerprints_when_it_is_opened()
+    {
+        await SendAsync(Operations.Insert, "u1", 5, ""","spec":{"a":1}""");
+        await SendAsync(Operations.Delete, "u0", 4);
+        var digest = _meta.InventoryDigest().Digest;
+        await _database.DisposeAsync();
+        using (var old = new Microsoft.Data.Sqlite.SqliteConnection($"Data Source={_directory.File("edgecore.db")};Pooling=false"))
+        {
+            old.Open();
+            using var command = old.CreateCommand();
+            command.CommandText = """
+                CREATE TABLE before(key TEXT PRIMARY KEY, type TEXT NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL, rv INTEGER NOT NULL, seq INTEGER NOT NULL, json BLOB NOT NULL);
+                INSERT INTO before SELECT key, type, ns, name, uid, rv, seq, json FROM objects;
+                DROP TABLE objects; ALTER TABLE before RENAME TO objects; CREATE INDEX objects_type ON objects(type, key);
+                DROP INDEX tombstones_seq; ALTER TABLE tombstones DROP COLUMN rv; PRAGMA user_version = 1;
+                """;
+            command.ExecuteNonQuery();
+        }
+
+        _database = EdgeDatabase.Open(_directory.File("edgecore.db"), TimeProvider.System);
+        _meta = Make();
+        Assert.Empty(digest.Differences(_meta.InventoryDigest().Digest));
+        Assert.Equal(5, _meta.Get("pod", "default", "web")!.ResourceVersion);
+        AssertOk(await SendAsync(Operations.Insert, "u0", 9));
+        Assert.Equal("u1", _meta.Get("pod", "default", "web")!.Uid);
+    }
+
+    [Fact]
+    public async Task A_repair_is_taken_whatever_its_version_and_later_versions_go_on_from_there()
+    {
+        await SendAsync(Operations.Insert, "u1", 50, ""","spec":{"a":1}""");
+        AssertOk(await SendAsync(Operations.Update, "u1", 7, ""","spec":{"a":2}"""));
+        Assert.Equal(50, _meta.Get("pod", "default", "web")!.ResourceVersion);
+        AssertOk(await RepairAsync("u1", 7));
+        Assert.Equal(7, _meta.Get("pod", "default", "web")!.ResourceVersion);
+        AssertOk(await SendAsync(Operations.Update, "u1", 8));
+        Assert.Equal(8, _meta.Get("pod", "default", "web")!.ResourceVersion);
+
+        // A pod that was deleted after the backup is there again after the restore, with its old uid.
+        await SendAsync(Operations.Delete, "u1", 9);
+        AssertOk(await SendAsync(Operations.Insert, "u1", 8));
+        Assert.Null(_meta.Get("pod", "default", "web"));
+        AssertOk(await RepairAsync("u1", 8));
+        AssertOk(await SendAsync(Operations.Update, "u1", 9));
+        Assert.Equal(9, _meta.Get("pod", "default", "web")!.ResourceVersion);
+    }
+
+    [Fact]
+    public async Task An_older_version_that_says_something_else_raises_a_doubt_and_a_mere_resend_does_not()
+    {
+        await SendAsync(Operations.Insert, "u1", 50, ""","spec":{"a":1}""");
+        await SendAsync(Operations.Insert, "u1", 50, ""","spec":{"a":1}""");
+        await SendAsync(Operations.Update, "u1", 40, ""","spec":{"a":1}""");
+        Assert.Equal(0, _meta.Doubts);
+        await SendAsync(Operations.Update, "u1", 41, ""","spec":{"a":2}""");
+        Assert.Equal(1, _meta.Doubts);
+    }
+
+    [Fact]
+    public async Task A_resend_after_a_restart_between_commit_and_acknowledgement_is_acknowledged_and_changes_nothing()
+    {
+        await SendAsync(Operations.Insert, "u1", 5); // its acknowledgement is never sent
+        await RestartAsync();
+        var changes = _meta.Subscribe("pod");
+        Assert.True(changes.TryRead(out _));
+        AssertOk(await SendAsync(Operations.Insert, "u1", 5));
+        Assert.False(changes.TryRead(out _));
+        await SendAsync(Operations.Delete, "u1", 6);
+        await RestartAsync();
+        AssertOk(await SendAsync(Operations.Delete, "u1", 6));
+        Assert.Null(_meta.Get("pod", "default", "web"));
+    }
+
+    [Fact]
+    public async Task A_ConfigMap_that_was_taken_away_comes_back_as_it_was_but_not_in_an_older_version()
+    {
+        const string Resource = "default/configmap/app";
+        static string App(int version) => $$$"""{"metadata":{"uid":"u1","resourceVersion":"{{{version}}}"},"data":{"v":"{{{version}}}"}}""";
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, Resource, App(5), "5"));
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Delete, Resource, App(5), "5"));
+        AssertOk(await _meta.HandleAsync(FakeCloud.Down(Operations.Update, Resource, App(4), "4")));
+        Assert.Null(_meta.Get("configmap", "default", "app"));
+        AssertOk(await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, Resource, App(5), "5")));
+        Assert.Equal(5, _meta.Get("configmap", "default", "app")!.ResourceVersion);
+    }
+
+    [Fact]
+    public async Task An_object_that_another_of_its_name_replaced_does_not_come_back()
+    {
+        await SendAsync(Operations.Insert, "u1", 5);
+        await SendAsync(Operations.Insert, "u2", 6);
+        AssertOk(await SendAsync(Operations.Update, "u1", 7));
+        Assert.Equal("u2", _meta.Get("pod", "default", "web")!.Uid);
+    }
+
+    [Fact]
+    public async Task Tombstones_are_bounded_and_the_newest_stay()
+    {
+        for (var i = 0; i < 4200; i += 100)
+            await Task.WhenAll(Enumerable.Range(i, 100).Select(n => _meta.HandleAsync(FakeCloud.Down(Operations.Delete, $"default/pod/p{n}", $$$"""{"metadata":{"uid":"d{{{n}}}"}}""", "1"))));
+        Assert.Equal(4096L, _database.Read(connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = "SELECT count(*) FROM tombstones";
+            return (long)command.ExecuteScalar()!;
+        }));
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/pod/p4199", """{"metadata":{"uid":"d4199"}}""", "9"));
+        Assert.Null(_meta.Get("pod", "default", "p4199"));
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/pod/p0", """{"metadata":{"uid":"d0"}}""", "9"));
+        Assert.NotNull(_meta.Get("pod", "default", "p0"));
+    }
+
+    [Theory]
+    [InlineData("abc", "7", 7)]
+    [InlineData("-3", "7", 7)]
+    [InlineData("9", "abc", 9)]
+    [InlineData("99999999999999999999", "abc", 0)]
+    [InlineData("1e3", "", 0)]
+    public async Task A_version_that_is_no_number_is_read_from_the_object_or_taken_as_unknown(string header, string inside, long expected)
+    {
+        AssertOk(await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/pod/web", Pod("u1", 0).Replace("\"0\"", $"\"{inside}\"", StringComparison.Ordinal), header)));
+        Assert.Equal(expected, _meta.Get("pod", "default", "web")!.ResourceVersion);
+        AssertOk(await SendAsync(Operations.Update, "u1", 100));
+        Assert.Equal(100, _meta.Get("pod", "default", "web")!.ResourceVersion);
+    }
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("{\"metadata\":{\"uid\":\"u1\"}")]
+    [InlineData("{\"metadata\":{\"uid\":\"\\ud800\"}}")]
+    [InlineData("{\"a\":1}{}")]
+    public async Task Content_that_is_no_whole_object_is_refused_with_the_reason(string content)
+    {
+        foreach (var operation in (string[])[Operations.Insert, Operations.Delete])
+        {
+            var answer = await _meta.HandleAsync(FakeCloud.Down(operation, "default/pod/web", content, "1"));
+            Assert.Equal(Operations.Error, answer!.Operation);
+            Assert.Contains("one JSON object", Encoding.UTF8.GetString(answer.Content.Span), StringComparison.Ordinal);
+        }
+    }
+
+    private Task<Message?> RepairAsync(string uid, long version)
+        => _meta.HandleAsync(FakeCloud.Down(Operations.Update, "default/pod/web", Pod(uid, version), $"{version}") with { Destination = InventoryMessages.RepairDestination });
+
     private sealed class OfflineHub : IHubLink
     {
         public event Action<UplinkRejection>? EntryRejected
@@ -180,6 +358,8 @@ public sealed class MetaServiceTests : IAsyncDisposable
         }
 
         public bool IsConnected => false;
+
+        public bool IsEdgeWire => false;
 
         public long Generation => 0;
 

@@ -124,6 +124,31 @@ public sealed class NodeServiceTests
     }
 
     [Fact]
+    public async Task Over_a_restart_conditions_keep_the_times_that_this_node_said_last_without_an_echo_from_the_cloud()
+    {
+        using var directory = new TempDirectory();
+        await using var cloud = new FakeCloud { EdgeWire = true };
+        await cloud.StartAsync();
+        await using (var edge = new RunningEdge(RunningEdge.Options(cloud, directory)))
+            await cloud.NextAsync(message => message.Resource == "null/nodepatch/edge-node", "status");
+        await using (var database = EdgeDatabase.Open(directory.File("edgecore.db"), TimeProvider.System))
+        {
+            var rows = new Edge.Core.MetaManager.MetaTable(database).ListLocal("nodestatus");
+            var longAgo = System.Text.RegularExpressions.Regex.Replace(Encoding.UTF8.GetString(rows["edge-node"].Span), "(\"lastTransitionTime\":\")[^\"]*", "${1}2020-01-02T03:04:05Z");
+            Assert.Contains("2020-01-02", longAgo, StringComparison.Ordinal);
+            await database.WriteAsync(connection => Edge.Core.MetaManager.MetaTable.PutLocal(connection, "nodestatus", "edge-node", Encoding.UTF8.GetBytes(longAgo)));
+        }
+
+        await using var again = new RunningEdge(RunningEdge.Options(cloud, directory));
+        // The status of before the stop comes again where its answer was lost with the stop.
+        var patch = await cloud.NextAsync(
+            message => message.Resource == "null/nodepatch/edge-node" && Encoding.UTF8.GetString(MessageCodec.Unwrap(message.Content).Span).Contains("2020-01-02", StringComparison.Ordinal), "status after the restart");
+        var conditions = JsonNode.Parse(MessageCodec.Unwrap(patch.Content).Span)!.Items("status", "conditions");
+        Assert.Equal(4, conditions.Count());
+        Assert.All(conditions, condition => Assert.Equal("2020-01-02T03:04:05Z", condition.Text("lastTransitionTime")));
+    }
+
+    [Fact]
     public void A_condition_keeps_its_transition_time_until_its_status_changes()
     {
         var options = new EdgedOptions();

@@ -1,0 +1,156 @@
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using Edge.Cloud.Tests.Support;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.Tests;
+
+/// <summary>An edge may touch what is its own; each refusal of anything else says 403 and is counted.</summary>
+[Trait("Category", "Sync")]
+public sealed class ForbiddenTests : IAsyncLifetime
+{
+    private Support.Cloud _cloud = null!;
+    private FakeEdge _edge = null!;
+
+    public async Task InitializeAsync()
+    {
+        _cloud = await Support.Cloud.StartAsync();
+        _edge = await _cloud.JoinAsync("edge-1");
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("far", "edge-2", Support.Cloud.UsingConfig("theirs")));
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("near", "edge-1"));
+        await _cloud.CreateAsync(ResourceKind.ConfigMap, Support.Cloud.Config("theirs"));
+        await _cloud.CreateAsync(ResourceKind.Secret, Support.Cloud.Config("theirs"));
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _edge.DisposeAsync();
+        await _cloud.DisposeAsync();
+    }
+
+    [Theory]
+    [InlineData("patch", "null/nodepatch/edge-2")]
+    [InlineData("update", "null/node/edge-2")]
+    [InlineData("query", "null/node/edge-2")]
+    [InlineData("query", "kube-node-lease/lease/edge-2")]
+    [InlineData("update", "kube-node-lease/lease/edge-2")]
+    [InlineData("query", "kube-system/lease/edge-1")]
+    [InlineData("patch", "default/podpatch/far")]
+    [InlineData("insert", "default/pod/new")]
+    [InlineData("query", "default/configmap/theirs")]
+    [InlineData("query", "default/secret/theirs")]
+    [InlineData("query", "kubeedge/secret/casecret")]
+    [InlineData("query", "kubeedge/secret/tokensecret")]
+    [InlineData("query", "default/serviceaccounttoken/default")]
+    public async Task What_is_another_nodes_is_refused_and_counted(string operation, string resource)
+    {
+        var answer = await _edge.AskAsync(operation, resource, JsonValue.Create("""{"metadata":{"name":"edge-2"}}"""));
+        Assert.Equal(403, Status(answer).Number(0, "code"));
+        Assert.Equal("Forbidden", Status(answer).Text("reason"));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Own_name_in_the_resource_does_not_help_another_name_in_the_content()
+    {
+        var other = JsonNode.Parse("""{"metadata":{"name":"edge-2"}}""")!;
+        Assert.Equal(403, Status(await _edge.AskAsync("insert", "null/node/edge-1", other.DeepClone())).Number(0, "code"));
+        Assert.Equal(403, Status(await _edge.AskAsync("insert", "kube-node-lease/lease/edge-1", other)).Number(0, "code"));
+        Assert.Equal(2, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Delete_of_another_nodes_pod_is_refused_and_counted()
+    {
+        var far = await _cloud.Kube.GetAsync(ResourceKind.Pod, "default", "far", CancellationToken.None);
+        var answer = await _edge.AskAsync("delete", "default/pod/far", new JsonObject { ["preconditions"] = new JsonObject { ["uid"] = far.Uid() } });
+        Assert.Equal(403, Status(answer).Number(0, "code"));
+        Assert.NotNull(await _cloud.Kube.TryGetAsync(ResourceKind.Pod, "default", "far", CancellationToken.None));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Theory]
+    [InlineData("far", "default")]
+    [InlineData("near", "admin")]
+    public async Task Token_of_another_nodes_pod_or_of_another_account_is_refused_and_counted(string name, string account)
+    {
+        var pod = await _cloud.Kube.GetAsync(ResourceKind.Pod, "default", name, CancellationToken.None);
+        var ask = new JsonObject { ["spec"] = new JsonObject { ["boundObjectRef"] = new JsonObject { ["kind"] = "Pod", ["name"] = name, ["uid"] = pod.Uid() } } };
+        Assert.Equal(403, Status(await _edge.AskAsync("query", $"default/serviceaccounttoken/{account}", ask)).Number(0, "code"));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Event_about_another_nodes_pod_is_not_written_and_counted()
+    {
+        var about = JsonNode.Parse("""{"metadata":{"name":"far.1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"far"},"reason":"Pulled"}""");
+        await _edge.SendAsync("edged", "meta", "insert", "default/event/far.1", about);
+        // The same lane: its answer comes after the event was dealt with.
+        await _edge.AskAsync("query", "default/configmap/far.1");
+        Assert.Empty((await _cloud.Kube.ListAsync(ResourceKind.Event, null, new ListOptions(), CancellationToken.None)).Items);
+        Assert.Equal(2, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Theory]
+    [InlineData("twin/edge_updated", """{"twin":{"t":{"actual":{"value":"1"}}}}""")]
+    [InlineData("state/update", """{"device":{"name":"thermo","state":"online"}}""")]
+    public async Task Report_of_another_nodes_device_is_refused_and_counted(string kind, string content)
+    {
+        await _cloud.CreateAsync(ResourceKind.Device, new JsonObject { ["metadata"] = new JsonObject { ["name"] = "thermo" }, ["spec"] = new JsonObject { ["nodeName"] = "edge-2" } });
+        JsonNode? answer;
+        do
+        {
+            // Until the watch has shown the device, it is an unknown one.
+            var report = await _edge.SendAsync(Sources.Twin, Groups.Resource, Operations.Update, $"device/default/thermo/{kind}", JsonNode.Parse(content));
+            var reply = await _edge.UntilAsync(message => message.ParentId == report.Id);
+            Assert.Equal((Groups.Twin, Sources.DeviceController, Operations.Response), (reply.Group, reply.Source, reply.Operation));
+            answer = FakeEdge.Content(reply);
+        }
+        while (answer is JsonValue);
+
+        Assert.Equal((403, "Forbidden"), (Status(answer).Number(0, "code"), Status(answer).Text("reason")));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+        Assert.Null(await _cloud.Kube.TryGetAsync(ResourceKind.DeviceStatus, "default", "thermo", CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Certificate_request_for_another_node_is_refused_and_counted()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var jwt = (await _cloud.TokenAsync()).Split('.', 2)[1];
+        using var answer = await FakeEdge.AskCertificateAsync(_cloud.Host.HttpsPort, "edge-1", FakeEdge.Request("edge-2", key), jwt);
+        Assert.Equal(403, (int)answer.StatusCode);
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Forged_node_id_is_refused_and_counted()
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        var status = 0;
+        await Assert.ThrowsAsync<System.Net.WebSockets.WebSocketException>(() => FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-2", certificate, code => status = code));
+        Assert.Equal((403, 1), (status, _cloud.Host.Metrics.ForbiddenRequests));
+    }
+
+    [Fact]
+    public async Task Refusal_of_the_API_itself_is_not_the_edges_and_not_counted()
+    {
+        _cloud.Kube.OnWrite = (_, _, _) => throw new KubeException(403, "Forbidden", "cloudcore may not", new JsonObject { ["code"] = 403, ["reason"] = "Forbidden" });
+        Assert.Equal(403, Status(await _edge.AskAsync("patch", "null/nodepatch/edge-1", JsonValue.Create("""{"status":{}}"""))).Number(0, "code"));
+        Assert.Equal(0, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Own_things_are_not_counted_and_the_metric_is_served()
+    {
+        await _edge.FlushAsync();
+        using var http = new HttpClient();
+        var metrics = $"http://127.0.0.1:{_cloud.Host.MonitorPort}/metrics";
+        Assert.Contains("\nedge_cloudhub_forbidden_total 0\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
+        await _edge.AskAsync("query", "default/secret/theirs");
+        Assert.Contains("\nedge_cloudhub_forbidden_total 1\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
+    }
+
+    private static JsonNode? Status(JsonNode? answer) => answer.At("Err", "ErrStatus") ?? answer.At("ErrStatus");
+}

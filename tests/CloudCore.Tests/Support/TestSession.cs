@@ -1,0 +1,113 @@
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.SyncController;
+using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
+
+namespace Edge.Cloud.Tests.Support;
+
+/// <summary>A session without a wire and the edge behind it, with a real store's rules: a version of the same uid that is not newer is not taken unless it is a repair, a delete
+/// of another uid changes nothing.</summary>
+internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionary<string, TestSession.Row>? store = null) : ISyncSession
+{
+    private readonly List<DownObject> _waiting = [];
+    private bool _isOpen;
+
+    public sealed record Row(string Uid, long Version, ulong Fingerprint);
+
+    public string Node { get; } = node;
+
+    public bool IsEdgeWire { get; } = isEdgeWire;
+
+    public (int Objects, int Messages) Depth => (_waiting.Count, 0);
+
+    /// <summary>What the edge has, by path.</summary>
+    public Dictionary<string, Row> Store { get; } = store ?? [];
+
+    /// <summary>Everything that reached the edge: <c>operation path version</c>, and <c>membership</c>.</summary>
+    public List<string> Told { get; } = [];
+
+    /// <summary>The objects among these.</summary>
+    public List<DownObject> Objects { get; } = [];
+
+    public List<string> KnownUids { get; } = [];
+
+    public bool IsOpen => _isOpen;
+
+    public SessionEndReason EndReason { get; private set; }
+
+    public InventoryDigest Digest(int? buckets = null)
+    {
+        var digest = new InventoryDigest(buckets ?? InventoryDigest.BucketsFor(Store.Count));
+        foreach (var (key, row) in Store)
+            digest.Add(key, row.Uid, row.Fingerprint);
+        return digest;
+    }
+
+    public InventoryPart Part(int of, IReadOnlyList<int> buckets)
+        => new(of, buckets, [.. Store.Where(pair => buckets.Contains(InventoryDigest.BucketOf(pair.Key, of)))
+            .Select(pair => new InventoryItem(pair.Key, pair.Value.Uid, pair.Value.Version, pair.Value.Fingerprint))]);
+
+    /// <summary>Connects as an Edge peer does: digest, and the part that is asked for. True when the digest was enough.</summary>
+    public async Task<bool> ConnectAsync(NodeSync sync, int? buckets = null, Action? between = null)
+    {
+        Assert.True(sync.TryRegister(this, 10));
+        var digest = Digest(buckets);
+        var answer = sync.AnswerDigest(this, digest);
+        var asked = InventoryMessages.ReadAsk(answer, digest.Buckets, out var error);
+        Assert.True(asked is not null, error);
+        if (asked!.Count == 0)
+            return true;
+        var part = Part(digest.Buckets, asked);
+        between?.Invoke();
+        await sync.ApplyPartAsync(this, part, CancellationToken.None);
+        return false;
+    }
+
+    public void Deliver(DownObject obj)
+    {
+        _waiting.Add(obj);
+        Flow();
+    }
+
+    public void Known(string uid, long version) => KnownUids.Add(uid);
+
+    public void Send(Message message, bool isUrgent = false) => Told.Add(message.Resource);
+
+    public bool Open()
+    {
+        if (_isOpen)
+            return false;
+        _isOpen = true;
+        Flow();
+        return true;
+    }
+
+    public void End(SessionEndReason reason)
+    {
+        if (EndReason == SessionEndReason.None)
+            EndReason = reason;
+    }
+
+    private void Flow()
+    {
+        if (!_isOpen)
+            return;
+        foreach (var obj in _waiting)
+        {
+            Objects.Add(obj);
+            Told.Add($"{obj.Operation} {obj.Resource} {obj.Version}{(obj.IsRepair ? " repair" : "")}");
+            var row = Store.GetValueOrDefault(obj.Resource);
+            if (obj.IsDelete)
+            {
+                if (row?.Uid == obj.Uid)
+                    Store.Remove(obj.Resource);
+            }
+            else if (row is null || row.Uid != obj.Uid || obj.Version > row.Version || obj.IsRepair)
+            {
+                Store[obj.Resource] = new Row(obj.Uid, obj.Version, obj.Body.Fingerprint);
+            }
+        }
+
+        _waiting.Clear();
+    }
+}

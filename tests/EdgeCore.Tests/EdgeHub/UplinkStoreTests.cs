@@ -1,0 +1,144 @@
+using System.Text;
+using Edge.Common.Storage;
+using Edge.Core.Configuration;
+using Edge.Core.EdgeHub;
+using Edge.Protocol.Messages;
+using Edge.Testing;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Edge.Core.Tests;
+
+/// <summary>The queue on its disk.</summary>
+[Trait("Category", "Sync")]
+public sealed class UplinkStoreTests : IAsyncDisposable
+{
+    private readonly TempDirectory _directory = new();
+    private readonly ManualTimeProvider _time = new(new DateTimeOffset(2026, 11, 21, 0, 0, 0, TimeSpan.Zero));
+    private SqliteDatabase _database;
+
+    public UplinkStoreTests() => _database = EdgeDatabase.Open(_directory.File("edgecore.db"), TimeProvider.System);
+
+    public async ValueTask DisposeAsync()
+    {
+        await _database.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    [Fact]
+    public async Task A_batch_carries_the_version_of_each_row_to_an_Edge_cloud_and_none_to_a_stock_one()
+    {
+        var queue = Make(_time);
+        for (var i = 0; i < 5; i++)
+            await queue.PostAsync(Entry($"k{i}", $"{i}"), CancellationToken.None);
+        await queue.PostAsync(Entry("k0", "9"), CancellationToken.None);
+        queue.LinkUp(edgeWire: true);
+        var (sends, messages) = queue.TakeBatch();
+        Assert.Equal(["9", "1", "2", "3", "4"], messages.Select(message => Encoding.UTF8.GetString(message.Content.Span)));
+        Assert.Equal(sends.Select(send => $"{send.Slot.Version}"), messages.Select(message => message.ResourceVersion));
+        Assert.Equal(5, messages.Select(message => message.ResourceVersion).Distinct().Count());
+        Assert.Equal(messages.Max(message => long.Parse(message.ResourceVersion, null)), long.Parse(messages[0].ResourceVersion, null));
+        queue.LinkDown();
+        queue.LinkUp(edgeWire: false);
+        Assert.All(queue.TakeBatch().Messages, message => Assert.Equal("", message.ResourceVersion));
+    }
+
+    [Fact]
+    public async Task Versions_never_go_back_over_restarts_with_an_empty_queue_and_a_clock_set_back()
+    {
+        var last = await NewestVersionAsync(_time);
+        await ReopenAsync();
+        var next = await NewestVersionAsync(new ManualTimeProvider(DateTimeOffset.UnixEpoch)); // a device without a battery for its clock
+        Assert.True(next > last, $"{next} after {last}");
+        await ReopenAsync();
+        Assert.True(await NewestVersionAsync(_time) > next);
+    }
+
+    [Fact]
+    public async Task After_the_file_was_lost_the_clock_keeps_versions_above_those_before()
+    {
+        var last = await NewestVersionAsync(_time);
+        await _database.DisposeAsync();
+        foreach (var file in Directory.GetFiles(_directory.Path))
+            File.Delete(file);
+        _database = EdgeDatabase.Open(_directory.File("edgecore.db"), TimeProvider.System);
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.True(await NewestVersionAsync(_time) > last);
+    }
+
+    [Fact]
+    public async Task A_full_disk_fails_the_post_with_a_clear_error_and_loses_nothing_accepted_before()
+    {
+        var queue = Make(_time);
+        await queue.PostAsync(Entry("kept", "1"), CancellationToken.None);
+        await PragmaAsync("PRAGMA max_page_count = 1"); // SQLite takes the present size: not one page more
+        var error = await Assert.ThrowsAnyAsync<Exception>(async () =>
+        {
+            for (var i = 0; i < 100; i++)
+                await queue.PostAsync(Entry($"lost{i}", $"\"{new string('x', 20_000)}\""), CancellationToken.None);
+        });
+        Assert.IsType<StoreException>(error);
+        Assert.Contains("edgecore.db", error.Message, StringComparison.Ordinal);
+        Assert.Contains("full", error.Message, StringComparison.Ordinal);
+
+        await PragmaAsync("PRAGMA max_page_count = 1000000");
+        await queue.PostAsync(Entry("after", "2"), CancellationToken.None);
+        await ReopenAsync();
+        var again = Make(_time);
+        again.LinkUp(edgeWire: true);
+        var sent = again.TakeBatch().Messages.Where(message => message.Content.Length == 1).Select(message => Encoding.UTF8.GetString(message.Content.Span));
+        Assert.Equal(["1", "2"], sent);
+    }
+
+    [Fact]
+    public async Task A_file_that_became_read_only_fails_the_post_and_serves_what_it_has()
+    {
+        var queue = Make(_time);
+        await queue.PostAsync(Entry("kept", "1"), CancellationToken.None);
+        await PragmaAsync("PRAGMA query_only = ON");
+        var error = await Assert.ThrowsAnyAsync<Exception>(async () => await queue.PostAsync(Entry("lost", "2"), CancellationToken.None));
+        Assert.Contains("readonly", error.Message, StringComparison.Ordinal);
+        Assert.True(error is StoreException, $"{error.GetType().Name}: callers expect a StoreException");
+        queue.LinkUp(edgeWire: true);
+        var batch = queue.TakeBatch();
+        Assert.Equal("1", Encoding.UTF8.GetString(Assert.Single(batch.Messages).Content.Span));
+        Assert.True(await queue.AnswerAsync(batch.Messages[0].Response(_time, MessageCodec.Ok)));
+        await ReopenAsync();
+        queue = Make(_time);
+        await queue.PostAsync(Entry("after", "3"), CancellationToken.None);
+        queue.LinkUp(edgeWire: true);
+        Assert.Equal(["1", "3"], queue.TakeBatch().Messages.Select(message => Encoding.UTF8.GetString(message.Content.Span))); // 1 could not be removed, and goes twice
+    }
+
+    private UplinkQueue Make(TimeProvider time)
+        => new(new SqliteUplinkStore(_database, time, NullLogger.Instance), new EdgeHubOptions(), _time, NullLogger.Instance);
+
+    private static UplinkEntry Entry(string key, string content)
+        => new(key, UplinkPriority.Twin, UplinkRule.Newest, Sources.Twin, Groups.Resource, Operations.Update, $"device/default/{key}/twin/edge_updated", Encoding.UTF8.GetBytes(content));
+
+    private async Task<long> NewestVersionAsync(TimeProvider time)
+    {
+        var queue = Make(time);
+        await queue.PostAsync(Entry("k", "1"), CancellationToken.None);
+        queue.LinkUp(edgeWire: true);
+        var message = Assert.Single(queue.TakeBatch().Messages);
+        Assert.True(await queue.AnswerAsync(message.Response(_time, MessageCodec.Ok)));
+        Assert.Equal(0, queue.Figures().Depth.Sum());
+        return long.Parse(message.ResourceVersion, null);
+    }
+
+    private async Task ReopenAsync()
+    {
+        await _database.DisposeAsync();
+        _database = EdgeDatabase.Open(_directory.File("edgecore.db"), TimeProvider.System);
+    }
+
+    // Outside the writer's transaction these do not take hold; between SAVEPOINTs they do.
+    private ValueTask PragmaAsync(string pragma) => _database.WriteAsync(connection =>
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = pragma;
+        command.ExecuteNonQuery();
+    });
+}
