@@ -28,7 +28,7 @@ internal sealed record AdmissionLimits
 
 /// <summary>The hub's own server: TCP, TLS with the client's certificate asked for, and the head of one request. It then hands the connection over.</summary>
 /// <remarks>Not Kestrel: an idle connection there holds pipes, a request and its feature collections for as long as it lives, which is more than the session itself
-/// (docs/decisions/hub-listener.md has the figures). The HTTPS ports, where connections are short, are Kestrel's.</remarks>
+/// (docs/decisions/0007-hub-listener.md has the figures). The HTTPS ports, where connections are short, are Kestrel's.</remarks>
 internal sealed class HubListener : IAsyncDisposable
 {
     private readonly Socket _socket;

@@ -117,6 +117,8 @@ public sealed class MainJobTests(SharedEdge shared)
         var edge = await shared.GetAsync();
         await using var pod = await PodAsync(edge, "lives");
         var (container, process) = (pod.ContainerId, await pod.ProcessIdAsync());
+        await edge.WaitForAsync(
+            "the node has a lease", async () => await edge.Client.TryGetAsync(ResourceKind.Lease, "kube-node-lease", "edge-1", CancellationToken.None) is not null);
         var before = await LeaseTimeAsync(edge);
 
         await edge.Local.KillAndRestartEdgeCoreAsync(edge.Local.Nodes[0]);
