@@ -72,11 +72,12 @@ internal sealed class DevicePlacement
         _models[id] = model;
         if (before is not null && before.Version == model.Version)
             return;
-        foreach (var node in users.Where(record => record.Sent is not null).Select(record => record.Node).Distinct().ToList())
+        foreach (var user in users.Where(record => record.Sent is not null).DistinctBy(record => record.Node).ToList())
         {
-            if (before is not null && before.Uid != model.Uid)
-                outputs.Add(new PlacementOutput.Deliver(node, OfModel(before, Operations.Delete, isFinal: true)));
-            outputs.Add(new PlacementOutput.Deliver(node, OfModel(model, Operations.Update)));
+            // Another model of the name: the one that the node has, or that is on its way there, must not come after it. It may have gone from here before.
+            if (user.Model!.Uid != model.Uid)
+                outputs.Add(new PlacementOutput.Deliver(user.Node, OfModel(user.Model, Operations.Delete, isFinal: true)));
+            outputs.Add(new PlacementOutput.Deliver(user.Node, OfModel(model, Operations.Update)));
         }
 
         foreach (var record in users)

@@ -222,9 +222,17 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
 
     private async Task<Message?> QueryConfigAsync(string node, ResourceKind kind, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
+        await RequireUsedAsync(node, kind, path, cancellationToken);
+        var found = await kube.GetAsync(kind, path.Namespace, path.Name, cancellationToken);
+        // While the API answered, the node may have lost its last user of it; an answer now would bring back what is being taken away.
+        await RequireUsedAsync(node, kind, path, cancellationToken);
+        return _answers.Plain(request, found);
+    }
+
+    private async Task RequireUsedAsync(string node, ResourceKind kind, ResourcePath path, CancellationToken cancellationToken)
+    {
         if (!sync.Uses(node, new ConfigKey(path.Type, path.Namespace, path.Name)) && !await UsesLiveAsync(node, path, cancellationToken))
             throw Refusals.Forbidden($"{kind.Plural} \"{path.Name}\" is forbidden: no pod of node '{node}' uses it");
-        return _answers.Plain(request, await kube.GetAsync(kind, path.Namespace, path.Name, cancellationToken));
     }
 
     // A pod may be so new that the watch has not shown it; then the API knows.

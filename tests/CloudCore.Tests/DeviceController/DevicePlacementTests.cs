@@ -167,6 +167,19 @@ public sealed class DevicePlacementTests
         Assert.Contains("update n1 default/device/thermo 12", Device(12, "n1", "13"));
     }
 
+    [Fact]
+    public void Model_that_was_deleted_and_made_again_takes_the_old_one_away_first()
+    {
+        Model(1, Property("temperature", "INT"));
+        Device(2, "n1");
+        _placement.ModelChanged(new ObjectChange(ChangeType.Deleted, ModelOf(3, Property("temperature", "INT")), null), _outputs);
+        var again = ModelOf(4, Property("temperature", "INT"));
+        again["metadata"]!["uid"] = "another-uid";
+        _outputs.Clear();
+        _placement.ModelChanged(new ObjectChange(ChangeType.Added, again, null), _outputs);
+        Assert.Equal(["delete n1 default/devicemodel/m 2", "update n1 default/devicemodel/m 4"], Told().Take(2));
+    }
+
     private static JsonObject Property(string name, string type, string minimum = "", string maximum = "", string accessMode = "ReadWrite")
         => new() { ["name"] = name, ["type"] = type, ["minimum"] = minimum, ["maximum"] = maximum, ["accessMode"] = accessMode };
 
