@@ -99,7 +99,7 @@ public sealed class SyncRecordsTests : IAsyncLifetime
         _records.Acked(Record("a", 5));
         Assert.Equal(5, Assert.Single(_records.Of("n1")).Version);
         await written.Task.WaitAsync(TimeSpan.FromSeconds(20));
-        Assert.Equal(3, failures);
+        Assert.InRange(failures, 3, 4); // a record takes two writes, and the second may be there already
     }
 
     [Fact]
