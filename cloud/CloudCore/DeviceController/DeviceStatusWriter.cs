@@ -133,6 +133,18 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     }
                 }
 
+                catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+                {
+                    // A defect here must not leave the device with a writer that writes nothing any more.
+                    pause = BackoffAfter(++failures);
+                    DeviceLog.WriterBroke(logger, key.Namespace, key.Name, pause.TotalSeconds, e);
+                    lane.Status = null;
+                    lock (_gate)
+                    {
+                        lane.PutBack(batch);
+                    }
+                }
+
                 await Task.Delay(pause, time, cancellationToken);
             }
         }
@@ -333,4 +345,7 @@ internal static partial class DeviceLog
 
     [LoggerMessage(1105, LogLevel.Debug, "node {Node} reported on device {Namespace}/{Name}, which is unknown; ignored")]
     public static partial void Unknown(ILogger logger, string node, string @namespace, string name);
+
+    [LoggerMessage(1106, LogLevel.Error, "the writer of device {Namespace}/{Name} met a defect; trying again in {Seconds} s")]
+    public static partial void WriterBroke(ILogger logger, string @namespace, string name, double seconds, Exception exception);
 }

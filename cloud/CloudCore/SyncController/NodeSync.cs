@@ -4,7 +4,6 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Observability;
-using Edge.Common;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
@@ -22,33 +21,21 @@ internal sealed class NodeSync : IAsyncDisposable
     /// <summary>The reason of Events about objects that an edge refuses.</summary>
     public const string RefusedReason = "EdgeRefused";
 
-    // A node that finds no room claims at the next change of its Node.
-    private const int ClaimsMax = 16_384;
-
-    // Requests to the API at once, so that 10,000 nodes that connect do not take it from others.
-    private const int ClaimWriters = 4;
-
     private const int DoubtsMax = 16_384;
     private const int DoubtReaders = 2;
-    private const int ConflictsMax = 5;
-
-    private static readonly TimeSpan s_backoffMin = TimeSpan.FromSeconds(0.5);
-    private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(30);
 
     private readonly IKubeClient _kube;
     private readonly TimeProvider _time;
-    private readonly Random _random;
     private readonly EventRecorder _events;
     private readonly ILogger _logger;
     private readonly Lock _gate = new();
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
-    private readonly Dictionary<string, Member> _members = [];
+    private readonly Dictionary<string, SyncMember> _members = [];
     private readonly RefusalLimiter _refusals = new();
     private readonly SyncRecords _records;
-    private readonly WorkQueue<Member> _claims;
-    private readonly WorkQueue<(Member Member, List<Doubt> Doubts)> _doubts;
-    private CloudCoreIdentity? _identity;
+    private readonly NodeClaims _claims;
+    private readonly WorkQueue<(SyncMember Member, List<Doubt> Doubts)> _doubts;
 
     /// <param name="kube">The API.</param>
     /// <param name="time">Clock.</param>
@@ -60,12 +47,11 @@ internal sealed class NodeSync : IAsyncDisposable
     {
         _kube = kube;
         _time = time;
-        _random = random;
         _events = events;
         _logger = logger;
         _records = new SyncRecords(kube, time, new Random(random.Next()), metrics, logger);
-        _claims = new WorkQueue<Member>(ClaimsMax, ClaimWriters, ClaimAsync, Defect);
-        _doubts = new WorkQueue<(Member Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAsync(item.Member, item.Doubts, token), Defect);
+        _claims = new NodeClaims(kube, time, random, _gate, _pods, member => Current(member.Session) == member, logger);
+        _doubts = new WorkQueue<(SyncMember Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAsync(item.Member, item.Doubts, token), Defect);
     }
 
     public int Connected
@@ -83,7 +69,7 @@ internal sealed class NodeSync : IAsyncDisposable
     {
         get
         {
-            List<Member> members;
+            List<SyncMember> members;
             lock (_gate)
             {
                 members = [.. _members.Values];
@@ -97,7 +83,7 @@ internal sealed class NodeSync : IAsyncDisposable
     public int WaitingRecords => _records.Waiting;
 
     /// <summary>Who this CloudCore says it is; null before <see cref="Identify"/>.</summary>
-    public CloudCoreIdentity? Identity => Volatile.Read(ref _identity);
+    public CloudCoreIdentity? Identity => _claims.Identity;
 
     /// <summary>Takes a change of one of the watched kinds.</summary>
     public void Changed(ResourceKind kind, ObjectChange change)
@@ -126,7 +112,7 @@ internal sealed class NodeSync : IAsyncDisposable
             foreach (var output in outputs)
                 Perform(output);
             if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
-                LookAtClaim(member, change.Object);
+                _claims.Look(member, change.Object);
         }
     }
 
@@ -148,9 +134,9 @@ internal sealed class NodeSync : IAsyncDisposable
     {
         lock (_gate)
         {
-            _identity = identity;
+            _claims.Start(identity);
             foreach (var member in _members.Values)
-                BeginClaim(member);
+                _claims.Begin(member);
         }
     }
 
@@ -172,9 +158,9 @@ internal sealed class NodeSync : IAsyncDisposable
                 before.Session.End(SessionEndReason.Replaced);
             else if (_members.Count >= nodeLimit)
                 return false;
-            var member = new Member(session);
+            var member = new SyncMember(session);
             _members[session.Node] = member;
-            BeginClaim(member);
+            _claims.Begin(member);
             return true;
         }
     }
@@ -224,7 +210,7 @@ internal sealed class NodeSync : IAsyncDisposable
     /// <summary>An Edge peer told some buckets of what it has: it gets the difference, and its session is open.</summary>
     public async Task ApplyPartAsync(ISyncSession session, InventoryPart part, CancellationToken cancellationToken)
     {
-        Member? member;
+        SyncMember? member;
         InventoryDifference difference;
         lock (_gate)
         {
@@ -353,11 +339,11 @@ internal sealed class NodeSync : IAsyncDisposable
     private DownObject? Find(string node, string resource)
         => ResourcePath.TryParse(resource, out var path) ? _pods.Find(node, path) ?? _devices.Find(node, path) : null;
 
-    private Member? Current(ISyncSession session)
+    private SyncMember? Current(ISyncSession session)
         => _members.TryGetValue(session.Node, out var member) && ReferenceEquals(member.Session, session) ? member : null;
 
     // Hands a whole difference to the session and lets it flow.
-    private void Send(Member member, InventoryDifference difference)
+    private void Send(SyncMember member, InventoryDifference difference)
     {
         // Membership goes once and is not answered, so each time before devices: one that was lost is made good by the next connect.
         var gone = difference.Remove.Where(obj => IsDevice(obj.Resource)).Select(obj => obj.Body.Json).ToList();
@@ -370,7 +356,7 @@ internal sealed class NodeSync : IAsyncDisposable
         Open(member);
     }
 
-    private void Open(Member member)
+    private void Open(SyncMember member)
     {
         (member.IsCompared, member.IsOpen, member.Asked) = (true, true, null);
         // Records of a time when a stock edge ran there say nothing about this one.
@@ -379,7 +365,7 @@ internal sealed class NodeSync : IAsyncDisposable
         member.Session.Open();
     }
 
-    private void Deliver(Member member, DownObject obj)
+    private void Deliver(SyncMember member, DownObject obj)
     {
         var node = member.Session.Node;
         if (obj.IsRepair)
@@ -399,7 +385,7 @@ internal sealed class NodeSync : IAsyncDisposable
     }
 
     // The API knows what our watch may not show yet: ask it before something is taken away or set back.
-    private async Task ResolveAsync(Member member, List<Doubt> doubts, CancellationToken cancellationToken)
+    private async Task ResolveAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
     {
         var node = member.Session.Node;
         foreach (var doubt in doubts)
@@ -426,7 +412,7 @@ internal sealed class NodeSync : IAsyncDisposable
         }
     }
 
-    private void Resolve(Member member, Doubt doubt, JsonObject? live)
+    private void Resolve(SyncMember member, Doubt doubt, JsonObject? live)
     {
         var (has, path) = doubt;
         if (Find(member.Session.Node, has.Key) is not { } wanted)
@@ -450,7 +436,7 @@ internal sealed class NodeSync : IAsyncDisposable
         }
     }
 
-    private void TakeAway(Member member, InventoryItem has, ResourcePath path, bool isFinal)
+    private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal)
     {
         var gone = Inventory.GoneOf(has, path.Type, isFinal);
         if (path.Type == ResourceTypes.Device)
@@ -487,151 +473,13 @@ internal sealed class NodeSync : IAsyncDisposable
         SyncLog.NodeDeleted(_logger, node, records);
     }
 
-    private void BeginClaim(Member member)
-    {
-        if (_identity is null)
-            return;
-        var node = _pods.Node(member.Session.Node);
-        member.Claim = new NodeClaim(_identity, node);
-        if (node is not null)
-            LookAtClaim(member, node);
-    }
-
-    private void LookAtClaim(Member member, JsonObject node)
-    {
-        switch (member.Claim?.Look(node))
-        {
-            case ClaimVerdict.Lost:
-                SyncLog.Moved(_logger, member.Session.Node, node.Annotation(CloudCoreIdentity.IdAnnotation) ?? "");
-                member.Session.End(SessionEndReason.Moved);
-                break;
-            case ClaimVerdict.Write when !member.Claim.IsQueued:
-                member.Claim.IsQueued = _claims.TryAdd(member);
-                break;
-        }
-    }
-
-    private async Task ClaimAsync(Member member, CancellationToken cancellationToken)
-    {
-        JsonObject? node;
-        lock (_gate)
-        {
-            node = _pods.Node(member.Session.Node);
-        }
-
-        var failures = 0;
-        for (var conflicts = 0; conflicts < ConflictsMax && node is not null && IsClaimDue(member, node); conflicts++)
-        {
-            try
-            {
-                node = await WriteClaimAsync(node, cancellationToken);
-                failures = 0;
-            }
-            catch (KubeException e) when (e.Code == 404)
-            {
-                // The watch is about to show that the Node is gone.
-                node = null;
-            }
-            catch (KubeException e)
-            {
-                TimeSpan pause;
-                lock (_gate)
-                {
-                    pause = Backoff.FullJitter(++failures, s_backoffMin, s_backoffMax, _random);
-                }
-
-                SyncLog.NotClaimed(_logger, member.Session.Node, e.Message, pause.TotalSeconds);
-                await Task.Delay(pause, _time, cancellationToken);
-                conflicts = 0;
-            }
-        }
-
-        lock (_gate)
-        {
-            member.Claim!.IsQueued = false;
-            // The watch may have shown another claim while this one was written.
-            if (node is not null && Current(member.Session) == member && _pods.Node(member.Session.Node) is { } seen)
-                LookAtClaim(member, seen);
-        }
-    }
-
-    private bool IsClaimDue(Member member, JsonObject node)
-    {
-        lock (_gate)
-        {
-            if (Current(member.Session) != member)
-                return false;
-            var verdict = member.Claim!.Look(node);
-            if (verdict == ClaimVerdict.Lost)
-                LookAtClaim(member, node);
-            return verdict == ClaimVerdict.Write;
-        }
-    }
-
-    // Onto the version that was looked at: a claim of another CloudCore in between must not be written over. Returns the Node as it is then.
-    private async Task<JsonObject?> WriteClaimAsync(JsonObject node, CancellationToken cancellationToken)
-    {
-        var annotations = new JsonObject();
-        Identity!.AddTo(annotations);
-        var patch = new JsonObject { ["metadata"] = new JsonObject { ["resourceVersion"] = node.ResourceVersion(), ["annotations"] = annotations } };
-        try
-        {
-            return await _kube.PatchAsync(ResourceKind.Node, null, node.Name(), PatchKind.Merge, JsonBytes.Of(patch), null, cancellationToken);
-        }
-        catch (KubeException e) when (e.Code == 409)
-        {
-            return await _kube.TryGetAsync(ResourceKind.Node, null, node.Name(), cancellationToken);
-        }
-    }
-
     private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
 
-    private void SendMembers(Member member, IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
+    private void SendMembers(SyncMember member, IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
     {
         if (added.Count + removed.Count > 0)
-            member.Session.Send(MembershipMessage(added, removed));
-    }
-
-    private Message MembershipMessage(IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
-    {
-        static JsonArray? List(IReadOnlyList<JsonObject> devices)
-            => devices.Count == 0 ? null
-                : new JsonArray([.. devices.Select(device => new JsonObject { ["id"] = $"{device.Namespace()}/{device.Name()}", ["name"] = device.Name() })]);
-
-        var content = new JsonObject
-        {
-            ["event_id"] = Guid.NewGuid().ToString(),
-            ["timestamp"] = _time.GetUtcNow().ToUnixTimeMilliseconds(),
-            ["added_devices"] = List(added),
-            ["removed_devices"] = List(removed),
-        };
-        return Message.Create(_time, Sources.DeviceController, Groups.Twin, Operations.Update, "membership", JsonBytes.Of(content));
+            member.Session.Send(MembershipMessage.Of(_time, added, removed));
     }
 
     private void Defect(Exception exception) => SyncLog.WorkBroke(_logger, exception);
-
-    /// <summary>A connected node. No record per object: what an Edge peer has is known from the edge.</summary>
-    private sealed class Member(ISyncSession session)
-    {
-        public ISyncSession Session { get; } = session;
-
-        /// <summary>A digest was compared: changes of what did not differ go to the session from then on.</summary>
-        public bool IsCompared { get; set; }
-
-        public bool IsOpen { get; set; }
-
-        /// <summary>The buckets that the node was asked for and has not told; null when there are none.</summary>
-        public HashSet<int>? Asked { get; set; }
-
-        public int AskedOf { get; set; }
-
-        /// <summary>Uids sent as repairs in this session; null when there are none, as nearly always.</summary>
-        public HashSet<string>? Repaired { get; set; }
-
-        public NodeClaim? Claim { get; set; }
-
-        /// <summary>True when a comparison that is still to come will find what changes at this path.</summary>
-        public bool IsOwed(string resource)
-            => !IsCompared || (Asked is { } asked && asked.Contains(InventoryDigest.BucketOf(resource, AskedOf)));
-    }
 }
