@@ -12,6 +12,11 @@ public sealed class KillTests(ITestOutputHelper output)
     private const int ArrivedUpMax = 8;
     private const int DownTimeMsMax = 300;
 
+    /// <summary>One in so many kills of cloudcore refuses connections until it is back; at the others they wait, so that edgecore's growing pauses do not make up the run.</summary>
+    private const int RefusedOneIn = 4;
+
+    private static readonly TimeSpan s_hold = TimeSpan.FromSeconds(10);
+
     /// <summary>One in so many rounds has a fault on the link before its kill.</summary>
     private const int FaultOneIn = 4;
 
@@ -29,6 +34,7 @@ public sealed class KillTests(ITestOutputHelper output)
         {
             var began = TimeProvider.System.GetTimestamp();
             var (cloud, edge, checks, faults) = (0, 0, 0, 0);
+            var waits = new List<double>();
             foreach (var sides in Rounds(settings.Kills, random))
             {
                 if (random.Next(FaultOneIn) == 0)
@@ -39,22 +45,27 @@ public sealed class KillTests(ITestOutputHelper output)
 
                 // The link carries traffic, and does so at this moment: now.
                 var (down, up) = (1 + random.Next(ArrivedDownMax), 1 + random.Next(ArrivedUpMax));
+                var since = TimeProvider.System.GetTimestamp();
                 await run.ArriveAsync(down, up);
+                waits.Add(TimeProvider.System.GetElapsedTime(since).TotalSeconds);
                 run.Edge.Hub.Delay = TimeSpan.Zero;
                 cloud += sides.HasFlag(Side.Cloud) ? 1 : 0;
                 edge += sides.HasFlag(Side.Edge) ? 1 : 0;
+                run.Edge.Hub.Hold = random.Next(RefusedOneIn) == 0 ? TimeSpan.Zero : s_hold;
                 var isChecked = random.Next(2) == 0;
                 run.Trace($"kill -9 of {sides} ({cloud} and {edge} so far) after {down} down and {up} up{(isChecked ? ", then a check" : "")}");
                 var killing = run.Edge.KillAsync(sides, TimeSpan.FromMilliseconds(random.Next(DownTimeMsMax)));
                 if (isChecked)
                     await run.HoldAsync();
                 await killing;
+                run.Trace("ready again");
                 if (!isChecked)
                     continue;
 
                 // What was acknowledged before the kill must come through without help from newer values.
                 await run.ConvergeAsync();
                 checks++;
+                run.Trace("converged");
                 run.Resume();
             }
 
@@ -71,6 +82,9 @@ public sealed class KillTests(ITestOutputHelper output)
             Assert.NotEqual(0, run.Down.Deletes);
             await run.Down.StopAsync();
             await run.Mapper.StopAsync();
+            run.TellTrace();
+            waits.Sort();
+            run.Tell($"traffic flowed both ways again, after a round's start: median {waits[waits.Count / 2]:0.0} s, longest {waits[^1]:0.0} s, sum {waits.Sum():0} s");
             Tell(run, settings, $"{cloud} kills of cloudcore, {edge} of edgecore, {faults} faults of the link, {checks + 1} checks in {TimeProvider.System.GetElapsedTime(began).TotalSeconds:0} s");
         });
     }

@@ -8,6 +8,7 @@ namespace Edge.Chaos.Tests;
 internal sealed class FaultProxy : IAsyncDisposable
 {
     private const int Backlog = 128;
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20);
     private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
     private readonly CancellationTokenSource _stop = new();
     private readonly TimeProvider _time;
@@ -17,6 +18,7 @@ internal sealed class FaultProxy : IAsyncDisposable
     private int _target;
     private int _accepted;
     private long _delayTicks;
+    private long _holdTicks;
 
     public FaultProxy(TimeProvider time)
     {
@@ -29,11 +31,18 @@ internal sealed class FaultProxy : IAsyncDisposable
 
     public int Port { get; }
 
-    /// <summary>The port of loopback behind the proxy; 0 closes each connection at once, as when nobody is there.</summary>
+    /// <summary>The port of loopback behind the proxy; 0 when nobody is there: see <see cref="Hold"/>.</summary>
     public int Target
     {
         get => Volatile.Read(ref _target);
         set => Volatile.Write(ref _target, value);
+    }
+
+    /// <summary>How long a connection that finds nobody behind the proxy waits for somebody, as at a load balancer, before it is closed. Zero: closed at once, as refused.</summary>
+    public TimeSpan Hold
+    {
+        get => TimeSpan.FromTicks(Interlocked.Read(ref _holdTicks));
+        set => Interlocked.Exchange(ref _holdTicks, value.Ticks);
     }
 
     /// <summary>Waits before passing on what was read, each time, each way.</summary>
@@ -76,10 +85,7 @@ internal sealed class FaultProxy : IAsyncDisposable
             {
                 var near = await _listener.AcceptAsync(_stop.Token);
                 Interlocked.Increment(ref _accepted);
-                if (Target is > 0 and var port)
-                    Serve(near, port);
-                else
-                    near.Dispose();
+                Serve(near);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException && _stop.IsCancellationRequested)
@@ -88,18 +94,29 @@ internal sealed class FaultProxy : IAsyncDisposable
         }
     }
 
-    private void Serve(Socket near, int port)
+    private void Serve(Socket near)
     {
         near.NoDelay = true;
         var link = new ProxiedLink(near, _time, () => Delay);
         lock (_gate)
-            _links.Add(link, ServeAsync(link, port));
+            _links.Add(link, ServeAsync(link));
     }
 
-    private async Task ServeAsync(ProxiedLink link, int port)
+    private async Task ServeAsync(ProxiedLink link)
     {
         await Task.Yield(); // it is listed before it can end
-        await link.RunAsync(port, _stop.Token);
+        var came = _time.GetTimestamp();
+        try
+        {
+            while (Target == 0 && _time.GetElapsedTime(came) < Hold)
+                await Task.Delay(s_look, _time, _stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // Disposed: it closes below.
+        }
+
+        await link.RunAsync(Target, _stop.Token);
         lock (_gate)
             _links.Remove(link);
     }

@@ -92,6 +92,21 @@ public sealed class FaultProxyTests : IAsyncLifetime
         Assert.Equal(2, _proxy.Accepted);
     }
 
+    [Fact]
+    public async Task Connection_that_is_held_reaches_the_target_that_comes_later()
+    {
+        var port = _proxy.Target;
+        (_proxy.Target, _proxy.Hold) = (0, s_patience);
+        using var client = new TcpClient();
+
+        await client.ConnectAsync(IPAddress.Loopback, _proxy.Port);
+        Assert.False(_target.Pending());
+        _proxy.Target = port;
+
+        using var server = await _target.AcceptSocketAsync().WaitAsync(s_patience);
+        Assert.Equal([4], await PassAsync(client.Client, server, [4]));
+    }
+
     private static async Task<byte[]> PassAsync(Socket from, Socket to, byte[] bytes)
     {
         using var limit = new CancellationTokenSource(s_patience);

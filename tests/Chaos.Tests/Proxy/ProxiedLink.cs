@@ -50,7 +50,7 @@ internal sealed class ProxiedLink
     /// <summary>Bytes that were passed on, each way.</summary>
     public (long Up, long Down) Bytes => (Interlocked.Read(ref _bytesUp), Interlocked.Read(ref _bytesDown));
 
-    /// <summary>Connects to the target and passes on until both sides are closed, or it is cut.</summary>
+    /// <summary>Connects to the target and passes on until both sides are closed, or it is cut; closes at once where the port is 0.</summary>
     public async Task RunAsync(int port, CancellationToken stopping)
     {
         using var both = CancellationTokenSource.CreateLinkedTokenSource(_cut.Token, stopping);
@@ -59,6 +59,8 @@ internal sealed class ProxiedLink
         {
             try
             {
+                if (port == 0)
+                    return;
                 await _far.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), both.Token);
                 // On loopback a dial to a port that nobody listens on may meet itself.
                 if (_far.LocalEndPoint!.Equals(_far.RemoteEndPoint))
