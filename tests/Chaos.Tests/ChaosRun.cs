@@ -72,13 +72,6 @@ internal sealed class ChaosRun : IAsyncDisposable
     /// <summary>Notes what is done, with the time since the start.</summary>
     public void Trace(string step) => _trace.Add($"{TimeProvider.System.GetElapsedTime(_began).TotalSeconds,7:0.00} s  {step}");
 
-    /// <summary>Tells every step, for who wants to see where the time goes.</summary>
-    public void TellTrace()
-    {
-        foreach (var step in _trace)
-            Tell(step);
-    }
-
     /// <summary>Tells a figure to whoever reads the test's output.</summary>
     public void Tell(string figure) => _output.WriteLine(figure);
 

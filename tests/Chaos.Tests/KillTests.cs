@@ -34,7 +34,7 @@ public sealed class KillTests(ITestOutputHelper output)
         {
             var began = TimeProvider.System.GetTimestamp();
             var (cloud, edge, checks, faults) = (0, 0, 0, 0);
-            var waits = new List<double>();
+            var (flows, same) = (new List<TimeSpan>(), new List<TimeSpan>());
             foreach (var sides in Rounds(settings.Kills, random))
             {
                 if (random.Next(FaultOneIn) == 0)
@@ -47,7 +47,7 @@ public sealed class KillTests(ITestOutputHelper output)
                 var (down, up) = (1 + random.Next(ArrivedDownMax), 1 + random.Next(ArrivedUpMax));
                 var since = TimeProvider.System.GetTimestamp();
                 await run.ArriveAsync(down, up);
-                waits.Add(TimeProvider.System.GetElapsedTime(since).TotalSeconds);
+                flows.Add(TimeProvider.System.GetElapsedTime(since));
                 run.Edge.Hub.Delay = TimeSpan.Zero;
                 cloud += sides.HasFlag(Side.Cloud) ? 1 : 0;
                 edge += sides.HasFlag(Side.Edge) ? 1 : 0;
@@ -63,7 +63,9 @@ public sealed class KillTests(ITestOutputHelper output)
                     continue;
 
                 // What was acknowledged before the kill must come through without help from newer values.
+                since = TimeProvider.System.GetTimestamp();
                 await run.ConvergeAsync();
+                same.Add(TimeProvider.System.GetElapsedTime(since));
                 checks++;
                 run.Trace("converged");
                 run.Resume();
@@ -82,9 +84,8 @@ public sealed class KillTests(ITestOutputHelper output)
             Assert.NotEqual(0, run.Down.Deletes);
             await run.Down.StopAsync();
             await run.Mapper.StopAsync();
-            run.TellTrace();
-            waits.Sort();
-            run.Tell($"traffic flowed both ways again, after a round's start: median {waits[waits.Count / 2]:0.0} s, longest {waits[^1]:0.0} s, sum {waits.Sum():0} s");
+            TellTimes(run, "traffic flowed both ways again after a process was ready", flows);
+            TellTimes(run, "both ends were the same after a process was ready", same);
             Tell(run, settings, $"{cloud} kills of cloudcore, {edge} of edgecore, {faults} faults of the link, {checks + 1} checks in {TimeProvider.System.GetElapsedTime(began).TotalSeconds:0} s");
         });
     }
@@ -102,6 +103,13 @@ public sealed class KillTests(ITestOutputHelper output)
         var mixed = rounds.ToArray();
         random.Shuffle(mixed);
         return [.. mixed];
+    }
+
+    private static void TellTimes(ChaosRun run, string what, List<TimeSpan> times)
+    {
+        times.Sort();
+        if (times.Count > 0)
+            run.Tell($"{what}: median {times[times.Count / 2].TotalSeconds:0.0} s, longest {times[^1].TotalSeconds:0.0} s, {times.Count} times");
     }
 
     private static void Tell(ChaosRun run, ChaosSettings settings, string kills)
