@@ -1,0 +1,112 @@
+using Edge.Common.Storage;
+using Microsoft.Data.Sqlite;
+
+namespace Edge.Chaos.Tests;
+
+/// <summary>One commit to an object in the edge's store.</summary>
+/// <param name="Key"><c>type/name</c>.</param>
+/// <param name="Count">The writer's counter in the object; <see cref="EdgeStore.Deleted"/> for a delete.</param>
+internal sealed record StoredChange(long At, string Key, string Uid, long Version, long Count);
+
+/// <summary>edgecore's SQLite file as the tests see it: what is in it, and every change ever committed, which a trigger writes beside the change, in its transaction; so nothing
+/// that happened between two looks is missed, and a kill loses none.</summary>
+internal sealed class EdgeStore(string path)
+{
+    /// <summary>The <see cref="StoredChange.Count"/> of a delete.</summary>
+    public const long Deleted = -1;
+
+    // The annotation counts, but for devices, where it is the desired value that must arrive.
+    private const string Count = """
+        CASE WHEN json_valid(CAST(NEW.json AS TEXT)) THEN CAST(coalesce(
+          CASE WHEN NEW.type = 'device' THEN json_extract(CAST(NEW.json AS TEXT), '$.spec.properties[0].desired.value') END,
+          json_extract(CAST(NEW.json AS TEXT), '$.metadata.annotations.n'), 0) AS INTEGER) END
+        """;
+
+    private const string Ledger = $"""
+        CREATE TABLE IF NOT EXISTS chaos_ledger(at INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, uid TEXT NOT NULL, rv INTEGER NOT NULL, n INTEGER);
+        CREATE TRIGGER IF NOT EXISTS chaos_insert AFTER INSERT ON objects BEGIN
+          INSERT INTO chaos_ledger(key, uid, rv, n) VALUES (NEW.type || '/' || NEW.name, NEW.uid, NEW.rv, {Count});
+        END;
+        CREATE TRIGGER IF NOT EXISTS chaos_update AFTER UPDATE ON objects BEGIN
+          INSERT INTO chaos_ledger(key, uid, rv, n) VALUES (NEW.type || '/' || NEW.name, NEW.uid, NEW.rv, {Count});
+        END;
+        CREATE TRIGGER IF NOT EXISTS chaos_delete AFTER DELETE ON objects BEGIN
+          INSERT INTO chaos_ledger(key, uid, rv, n) VALUES (OLD.type || '/' || OLD.name, OLD.uid, OLD.rv, -1);
+        END;
+        """;
+
+    private readonly SemaphoreSlim _closed = new(1, 1);
+
+    /// <summary>Puts the ledger into the file. Call once, while edgecore runs and before it has anything.</summary>
+    public void AddLedger()
+        => Use(SqliteOpenMode.ReadWrite, connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = Ledger;
+            return command.ExecuteNonQuery();
+        });
+
+    /// <summary>The changes after <paramref name="at"/>, in the order of their commits.</summary>
+    public List<StoredChange> ChangesAfter(long at)
+        => Use(SqliteOpenMode.ReadOnly, connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = "SELECT at, key, uid, rv, coalesce(n, 0) FROM chaos_ledger WHERE at > $at ORDER BY at";
+            command.Parameters.AddWithValue("$at", at);
+            using var row = command.ExecuteReader();
+            var changes = new List<StoredChange>();
+            while (row.Read())
+                changes.Add(new StoredChange(row.GetInt64(0), row.GetString(1), row.GetString(2), row.GetInt64(3), row.GetInt64(4)));
+            return changes;
+        });
+
+    /// <summary>The objects that are there: uid and counter by <c>type/name</c>.</summary>
+    public Dictionary<string, (string Uid, long Count)> Objects()
+        => Use(SqliteOpenMode.ReadOnly, connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = $"SELECT NEW.type || '/' || NEW.name, NEW.uid, coalesce({Count}, 0) FROM objects AS NEW";
+            using var row = command.ExecuteReader();
+            var objects = new Dictionary<string, (string, long)>();
+            while (row.Read())
+                objects.Add(row.GetString(0), (row.GetString(1), row.GetInt64(2)));
+            return objects;
+        });
+
+    /// <summary>Entries of the uplink queue about devices.</summary>
+    public long QueuedReports()
+        => Use(SqliteOpenMode.ReadOnly, connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = "SELECT count(*) FROM uplink WHERE key LIKE 'twin/%'";
+            return (long)command.ExecuteScalar()!;
+        });
+
+    /// <summary>Keeps the tests out of the file until the result is disposed.</summary>
+    public async Task<IDisposable> CloseAsync()
+    {
+        await _closed.WaitAsync();
+        return new Reopening(_closed);
+    }
+
+    private T Use<T>(SqliteOpenMode mode, Func<SqliteConnection, T> work)
+    {
+        _closed.Wait();
+        try
+        {
+            SqliteNative.EnsureLoaded();
+            using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 30 }.ToString());
+            connection.Open();
+            return work(connection);
+        }
+        finally
+        {
+            _closed.Release();
+        }
+    }
+
+    private sealed class Reopening(SemaphoreSlim closed) : IDisposable
+    {
+        public void Dispose() => closed.Release();
+    }
+}
