@@ -74,6 +74,9 @@ internal sealed class UplinkQueue
             _core.LinkDown();
     }
 
+    /// <summary>As below, of all priorities.</summary>
+    public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch() => TakeBatch(UplinkRange.All);
+
     /// <summary>The next messages to send, as many as fit one batch; none when nothing is due. After the write, <see cref="Sent"/> must be called.</summary>
     /// <param name="range">The priorities that are asked for.</param>
     public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch(UplinkRange range)
