@@ -13,7 +13,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     private readonly List<IAsyncDisposable> _parts = [];
 
     /// <summary>Where it listens, once started.</summary>
-    public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig) Ports { get; private set; }
+    public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports { get; private set; }
 
     /// <summary>Reads the config. Without a file the defaults hold.</summary>
     public static CloudCoreOptions ReadConfig(string? path, IEnumerable<string> overrides)
@@ -70,7 +70,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         await CrdInstaller.ApplyAsync(kube, time, cancellationToken);
         var core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
         _parts.Add(core);
-        Ports = (apiPort, core.WebSocketPort, core.HttpsPort, core.MonitorPort, kubeconfig);
+        Ports = (apiPort, core.WebSocketPort, core.HttpsPort, core.MonitorPort, kubeconfig, core.QuicPort);
     }
 
     private static Uri MasterOf(string text)

@@ -5,7 +5,7 @@ namespace Edge.Cloud.Host;
 /// <summary><c>&lt;data-dir&gt;/cloudcore.ports.json</c>: where a running cloudcore listens. There while it serves, gone after.</summary>
 internal sealed class PortsFile(string path) : IDisposable
 {
-    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig)
+    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic)
     {
         var content = new JsonObject
         {
@@ -15,6 +15,8 @@ internal sealed class PortsFile(string path) : IDisposable
             ["metrics"] = metrics,
             ["kubeconfig"] = kubeconfig,
         };
+        if (quic > 0)
+            content["quic"] = quic;
         // A reader sees the whole file or none.
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         File.WriteAllText(temporary, content.ToJsonString() + "\n");

@@ -77,7 +77,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
         await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
         using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));
         var ports = process.Ports;
-        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig);
+        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic);
         Console.Out.WriteLine(
             $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}");
         await Console.Out.FlushAsync();

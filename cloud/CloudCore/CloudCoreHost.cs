@@ -10,6 +10,7 @@ using Edge.Cloud.Leadership;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
+using Edge.Transport;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -31,12 +32,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
     private readonly NodeSync _sync;
     private readonly Hub _hub;
     private readonly HubListener? _listener;
+    private readonly QuicHubListener? _quic;
     private readonly HubServer _server;
     private readonly Task _duties;
 
     private CloudCoreHost(
         TimeProvider time, HubCertificates certificates, LeaderLease lease, Task duties, List<Informer> informers, EventRecorder events,
-        DeviceStatusWriter statuses, NodeSync sync, Hub hub, HubListener? listener, HubServer server, HubMetrics metrics)
+        DeviceStatusWriter statuses, NodeSync sync, Hub hub, HubListener? listener, QuicHubListener? quic, HubServer server, HubMetrics metrics)
     {
         _time = time;
         _certificates = certificates;
@@ -48,12 +50,16 @@ public sealed class CloudCoreHost : IAsyncDisposable
         _sync = sync;
         _hub = hub;
         _listener = listener;
+        _quic = quic;
         _server = server;
         Metrics = metrics;
     }
 
     /// <summary>The port edges connect to (WebSocket); 0 when switched off.</summary>
     public int WebSocketPort => _listener?.Port ?? 0;
+
+    /// <summary>The UDP port edges connect to (QUIC); 0 when switched off, or where libmsquic is missing.</summary>
+    public int QuicPort { get; private init; }
 
     /// <summary>The port nodes enrol at (HTTPS); 0 when switched off.</summary>
     public int HttpsPort => _server.HttpsPort;
@@ -85,6 +91,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var statuses = new DeviceStatusWriter(kube, time, new Random(random.Next()), metrics, deviceLogger);
         var informers = new List<Informer>();
         HubListener? listener = null;
+        QuicHubListener? quic = null;
         HubServer? server = null;
         var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger));
@@ -94,9 +101,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
             StartInformers(informers, kube, sync, statuses, certificates, time, random, loggers);
             await WaitForCachesAsync(informers, time, cancellationToken);
             sync.CachesFilled();
+            var rate = new AdmissionRate(options.ConnectionsPerSecond, time);
             if (options.WebSocket.IsEnabled)
-                listener = HubListener.Open(
-                    options.WebSocket, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits { PerSecond = options.ConnectionsPerSecond }, time, metrics, logger);
+                listener = HubListener.Open(options.WebSocket, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits(), rate, time, metrics, logger);
+            quic = await OpenQuicAsync(options, certificates, hub, rate, time, metrics, logger, cancellationToken);
             var admissions = listener;
             metrics.WaitingSyncRecords = () => sync.WaitingRecords;
             metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
@@ -105,12 +113,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
             sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}"));
             listener?.Serve();
+            quic?.Serve();
             var lease = new LeaderLease(
                 kube, $"{Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"));
             var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
             var running = Task.WhenAll(
                 lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync));
-            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, server, metrics);
+            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0 };
         }
         catch
         {
@@ -118,6 +127,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 await server.DisposeAsync();
             if (listener is not null)
                 await listener.DisposeAsync();
+            if (quic is not null)
+                await quic.DisposeAsync();
             foreach (var informer in informers)
                 await informer.DisposeAsync();
             await statuses.DisposeAsync();
@@ -136,11 +147,19 @@ public sealed class CloudCoreHost : IAsyncDisposable
         await _duties;
         if (_listener is not null)
             await _listener.StopAsync();
+        if (_quic is not null)
+            await _quic.StopAsync();
         await _hub.StopAsync();
         if (_listener is not null)
         {
             await _listener.StopAsync(s_stopWithin);
             await _listener.DisposeAsync();
+        }
+
+        if (_quic is not null)
+        {
+            await _quic.StopAsync(s_stopWithin);
+            await _quic.DisposeAsync();
         }
 
         await _server.StopAsync(s_stopWithin, _time);
@@ -152,6 +171,26 @@ public sealed class CloudCoreHost : IAsyncDisposable
         await _events.DisposeAsync();
         _hub.Dispose();
         await _certificates.DisposeAsync();
+    }
+
+    // Null where it is not wanted, or cannot be had: then the WebSocket serves alone.
+    private static async Task<QuicHubListener?> OpenQuicAsync(
+        CloudCoreOptions options, HubCertificates certificates, Hub hub, AdmissionRate rate, TimeProvider time, HubMetrics metrics, ILogger logger, CancellationToken cancellationToken)
+    {
+        if (!options.Quic.IsEnabled)
+            return null;
+        if (QuicSupport.IsAvailable)
+        {
+            var quic = await QuicHubListener.OpenAsync(
+                options.Quic, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits(), rate, time, metrics, logger, cancellationToken);
+            HubLog.QuicServed(logger, quic.Port);
+            return quic;
+        }
+
+        if (!options.WebSocket.IsEnabled)
+            throw new CloudCoreException($"modules.cloudHub.websocket.enable is false, and QUIC cannot be served: {QuicSupport.Missing}; or set modules.cloudHub.websocket.enable to true");
+        HubLog.QuicMissing(logger, QuicSupport.Missing);
+        return null;
     }
 
     private static void StartInformers(

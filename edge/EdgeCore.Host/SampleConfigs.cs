@@ -46,8 +46,11 @@ internal static class SampleConfigs
               server: 127.0.0.1:10000
               handshakeTimeout: 30
               writeDeadline: 15
-            quic:
+            quic:                                 # tried first when enabled; needs libmsquic
               enable: false
+              server: 127.0.0.1:10001
+              handshakeTimeout: 5                 # seconds until the WebSocket is tried
+              writeDeadline: 15
           edged:
             enable: true                          # false: no pods; the node still serves devices
             hostnameOverride: ""

@@ -9,6 +9,9 @@ internal sealed class PooledBuffer(int capacity) : IBufferWriter<byte>, IDisposa
 
     public int Count { get; private set; }
 
+    /// <summary>What was written, to be changed in place.</summary>
+    public Span<byte> WrittenSpan => _bytes.AsSpan(0, Count);
+
     public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, Count);
 
     public void Clear() => Count = 0;

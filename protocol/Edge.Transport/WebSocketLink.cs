@@ -27,6 +27,8 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
 
     public bool IsEdgeWire => isEdgeWire;
 
+    public string ClosedBecause => socket.CloseStatusDescription ?? "";
+
     public long HeardAt => Volatile.Read(ref _heardAt);
 
     public async ValueTask SendAsync(Message message, CancellationToken cancellationToken)

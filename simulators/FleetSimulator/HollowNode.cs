@@ -128,7 +128,7 @@ internal sealed class HollowNode
     private async Task<string> ConnectOnceAsync(Credentials credentials, Backoff backoff, CancellationToken cancellationToken)
     {
         var connection = new Connection();
-        var dialer = new HubDialer(_fleet.HubOptions, Name, _time, stream => connection.Stream = new CountingStream(stream, Bytes));
+        var dialer = new HubDialer(_fleet.HubOptions, Name, _time, NullLogger.Instance, stream => connection.Stream = new CountingStream(stream, Bytes));
         await _fleet.Dials.WaitAsync(cancellationToken);
         DialedLink dialed;
         var began = _time.GetTimestamp();
@@ -180,7 +180,7 @@ internal sealed class HollowNode
         _pending.FailAll($"the link to the cloud went down: {reason}");
         await stop.CancelAsync();
         await greeting;
-        if (dialed.Socket.CloseStatusDescription is { Length: > 0 } said)
+        if (link.ClosedBecause is { Length: > 0 } said)
             reason = $"CloudCore closed it: {said}";
         if (_time.GetElapsedTime(since) >= s_stable)
             backoff.Reset();

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography.X509Certificates;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.Configuration;
@@ -8,7 +9,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Edge.Cloud.CloudHub;
 
-/// <summary>The main channel: takes an edge's WebSocket and checks who it is (kubeedge-wire §1.2). One that is refused gets an HTTP status
+/// <summary>The main channel: takes an edge's WebSocket (kubeedge-wire §1.2) or QUIC connection and checks who it is. One that is refused gets an HTTP status
 /// and the reason, and nothing it sends is read.</summary>
 internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates, UpstreamRooms rooms) : IDisposable
 {
@@ -42,10 +43,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
         var (code, reason) = Check(connection);
         if (code != 0)
         {
-            rooms.Metrics.ConnectionRefused();
-            if (code == StatusCodes.Status403Forbidden)
-                rooms.Metrics.Forbidden();
-            HubLog.RefusedConnection(rooms.Logger, connection.Address, request.NodeId.Length > 253 ? request.NodeId[..253] : request.NodeId, reason);
+            Refused(code, connection.Address, request.NodeId, reason);
             using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(2), rooms.Time);
             await connection.RefuseAsync(code, reason, soon.Token);
             return;
@@ -55,6 +53,33 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
         // The session's wheel watches over writes.
         await using var link = new WebSocketLink(await connection.AcceptAsync(isEdgeWire, _stop.Token), rooms.Time, Timeout.InfiniteTimeSpan, isEdgeWire);
         await ServeAsync(request.NodeId, connection.Address, link);
+    }
+
+    /// <summary>Serves one QUIC connection until it ends. The caller disposes the certificate and the connection.</summary>
+    public async Task ServeAsync(QuicPeer peer)
+    {
+        var (hello, streams) = (peer.Hello, peer.Streams);
+        var (code, reason) = Check(hello.NodeId, "", "", () => peer.Certificate);
+        if (code == 0 && !EdgeWire.Includes(hello.Wire))
+            (code, reason) = (StatusCodes.Status400BadRequest, $"over QUIC, version {EdgeWire.Version} of the Edge wire is spoken; this edge offers others");
+        var control = streams[LinkLane.Control];
+        if (code != 0)
+        {
+            Refused(code, peer.Address, hello.NodeId, reason);
+            using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(2), rooms.Time);
+            await using (streams)
+            {
+                await QuicGreeting.RefuseAsync(control, code, reason, soon.Token);
+                await streams.CompleteWritesAsync(soon.Token);
+            }
+
+            return;
+        }
+
+        // The session's wheel watches over writes.
+        await using var link = new QuicLink(streams, rooms.Time, Timeout.InfiniteTimeSpan);
+        await QuicGreeting.AcceptAsync(control, _stop.Token);
+        await ServeAsync(hello.NodeId, peer.Address, link);
     }
 
     /// <summary>Serves the link of a node that was checked, until it ends.</summary>
@@ -88,29 +113,52 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
         }
     }
 
+    private void Refused(int code, string address, string node, string reason)
+    {
+        rooms.Metrics.ConnectionRefused();
+        if (code == StatusCodes.Status403Forbidden)
+            rooms.Metrics.Forbidden();
+        HubLog.RefusedConnection(rooms.Logger, address, node.Length > 253 ? node[..253] : node, reason);
+    }
+
     private (int Code, string Reason) Check(HubConnection connection)
     {
         var request = connection.Request;
+        var malformed = request.ConnectionUse is not ("msg" or "") ? "ConnectionUse must be 'msg'"
+            : request.Key.Length == 0 ? "this port takes WebSocket connections of edges"
+            : "";
+        X509Certificate2? certificate = null;
+        try
+        {
+            return Check(request.NodeId, connection.Problem, malformed, () => certificate = connection.TakeCertificate());
+        }
+        finally
+        {
+            certificate?.Dispose();
+        }
+    }
+
+    /// <param name="unreadable">Why the request cannot be read; empty when it can.</param>
+    /// <param name="malformed">What else is wrong with it: told only to a node that has shown who it is.</param>
+    private (int Code, string Reason) Check(string node, string unreadable, string malformed, Func<X509Certificate2?> certificateOf)
+    {
         if (_stop.IsCancellationRequested)
             return (StatusCodes.Status503ServiceUnavailable, "cloudcore is stopping");
-        if (connection.Problem.Length > 0)
-            return (StatusCodes.Status400BadRequest, connection.Problem);
-        if (request.NodeId.Length == 0)
+        if (unreadable.Length > 0)
+            return (StatusCodes.Status400BadRequest, unreadable);
+        if (node.Length == 0)
             return (StatusCodes.Status400BadRequest, "the header node_id is missing");
-        using var certificate = connection.TakeCertificate();
-        if (certificate is null)
+        if (certificateOf() is not { } certificate)
             return (StatusCodes.Status403Forbidden, "a client certificate is needed (CN=system:node:<name>, O=system:nodes)");
         if (certificates.Refuse(certificate) is { } bad)
             return (StatusCodes.Status403Forbidden, $"the client certificate is not accepted: {bad}");
         if (NodeName.Of(certificate) is not { } named)
             return (StatusCodes.Status403Forbidden, "the client certificate is not one of a node (CN=system:node:<name>, O=system:nodes)");
-        if (named != request.NodeId)
-            return (StatusCodes.Status403Forbidden, $"node_id is '{request.NodeId}', the client certificate is that of node '{named}'");
-        if (request.ConnectionUse is not ("msg" or ""))
-            return (StatusCodes.Status400BadRequest, "ConnectionUse must be 'msg'");
-        if (request.Key.Length == 0)
-            return (StatusCodes.Status400BadRequest, "this port takes WebSocket connections of edges");
-        return rooms.Sync.HasRoom(request.NodeId, options.NodeLimit) ? (0, "")
+        if (named != node)
+            return (StatusCodes.Status403Forbidden, $"node_id is '{node}', the client certificate is that of node '{named}'");
+        if (malformed.Length > 0)
+            return (StatusCodes.Status400BadRequest, malformed);
+        return rooms.Sync.HasRoom(node, options.NodeLimit) ? (0, "")
             : (StatusCodes.Status503ServiceUnavailable, $"{options.NodeLimit} nodes are connected; the limit is modules.cloudHub.nodeLimit");
     }
 }

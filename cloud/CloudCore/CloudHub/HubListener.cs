@@ -12,10 +12,6 @@ namespace Edge.Cloud.CloudHub;
 /// <summary>How connections are admitted.</summary>
 internal sealed record AdmissionLimits
 {
-    /// <summary>Connections that may begin their handshake in a second, on average. After a restart thousands of nodes come at once; more at a time than the processor can take makes
-    /// all of them time out.</summary>
-    public int PerSecond { get; init; } = 1000;
-
     /// <summary>Handshakes at work at once.</summary>
     public int AtOnce { get; init; } = 64;
 
@@ -35,6 +31,7 @@ internal sealed class HubListener : IAsyncDisposable
     private readonly Func<SslServerAuthenticationOptions> _tls;
     private readonly Func<HubConnection, Task> _serve;
     private readonly AdmissionLimits _limits;
+    private readonly AdmissionRate _rate;
     private readonly TimeProvider _time;
     private readonly HubMetrics _metrics;
     private readonly ILogger _logger;
@@ -46,12 +43,14 @@ internal sealed class HubListener : IAsyncDisposable
     private int _served = 1; // the listener itself counts as one until it stops
 
     private HubListener(
-        Socket socket, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, TimeProvider time, HubMetrics metrics, ILogger logger)
+        Socket socket, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, AdmissionRate rate, TimeProvider time, HubMetrics metrics,
+        ILogger logger)
     {
         _socket = socket;
         _tls = tls;
         _serve = serve;
         _limits = limits;
+        _rate = rate;
         _time = time;
         _metrics = metrics;
         _logger = logger;
@@ -68,10 +67,12 @@ internal sealed class HubListener : IAsyncDisposable
     /// <summary>Takes the port; connections wait in the system's own queue until <see cref="Serve"/>.</summary>
     /// <param name="tls">Asked for each connection, so that a new certificate serves at once.</param>
     /// <param name="serve">Serves a connection until it ends.</param>
+    /// <param name="rate">The pace of handshakes, shared with the other ports.</param>
     /// <exception cref="CloudCoreException">The port is in use, or the address is not this machine's.</exception>
     public static HubListener Open(
-        ListenOn on, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, TimeProvider time, HubMetrics metrics, ILogger logger)
-        => new(ListenProbe.Listen(on), tls, serve, limits, time, metrics, logger);
+        ListenOn on, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, AdmissionRate rate, TimeProvider time, HubMetrics metrics,
+        ILogger logger)
+        => new(ListenProbe.Listen(on), tls, serve, limits, rate, time, metrics, logger);
 
     /// <summary>Begins to take connections. Call once.</summary>
     public void Serve() => _loops = [AcceptAsync(), AdmitAsync()];
@@ -150,20 +151,15 @@ internal sealed class HubListener : IAsyncDisposable
 
     private async Task AdmitAsync()
     {
-        var tokens = (double)_limits.PerSecond;
-        var since = _time.GetTimestamp();
         try
         {
             while (await _waiting.Reader.WaitToReadAsync(_stop.Token))
             {
                 while (_waiting.Reader.TryRead(out var socket))
                 {
-                    tokens = Math.Min(_limits.PerSecond, tokens + (_time.GetElapsedTime(since).TotalSeconds * _limits.PerSecond));
-                    since = _time.GetTimestamp();
                     try
                     {
-                        if (tokens < 1)
-                            await Task.Delay(TimeSpan.FromSeconds(Math.Max(0.01, (1 - tokens) / _limits.PerSecond)), _time, _stop.Token);
+                        await _rate.WaitAsync(_stop.Token);
                         await _handshakes.WaitAsync(_stop.Token);
                     }
                     catch (OperationCanceledException)
@@ -172,7 +168,6 @@ internal sealed class HubListener : IAsyncDisposable
                         throw;
                     }
 
-                    tokens--;
                     Interlocked.Increment(ref _served);
                     _ = ServeAsync(socket); // awaited through _allServed; it does not throw
                 }

@@ -73,4 +73,10 @@ internal static partial class HubLog
 
     [LoggerMessage(1022, LogLevel.Warning, "{Count} connections were still open when the hub stopped")]
     public static partial void SlowStop(ILogger logger, int count);
+
+    [LoggerMessage(1023, LogLevel.Warning, "modules.cloudHub.quic.enable is true, but QUIC cannot be served: {Reason}; edges are served over WebSocket meanwhile")]
+    public static partial void QuicMissing(ILogger logger, string reason);
+
+    [LoggerMessage(1024, LogLevel.Information, "edges may connect over QUIC on port {Port}/udp")]
+    public static partial void QuicServed(ILogger logger, int port);
 }

@@ -17,14 +17,29 @@ internal static class ListenProbe
         var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
-            // Not ReuseAddress: on Linux that also shares the port with whoever listens there already.
-            socket.Bind(new IPEndPoint(address, on.Port));
-            socket.Listen(Backlog);
+            Bind(socket, on, listen: true);
             return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Gives a socket of any kind the address.</summary>
+    /// <exception cref="CloudCoreException">The port is in use, or the address is not this machine's.</exception>
+    public static void Bind(Socket socket, ListenOn on, bool listen = false)
+    {
+        try
+        {
+            // Not ReuseAddress: on Linux that also shares the port with whoever listens there already.
+            socket.Bind(new IPEndPoint(IPAddress.Parse(on.Address), on.Port));
+            if (listen)
+                socket.Listen(Backlog);
         }
         catch (SocketException e)
         {
-            socket.Dispose();
             var text = e.SocketErrorCode switch
             {
                 SocketError.AddressAlreadyInUse => $"port {on.Port} on {on.Address} is in use; stop what uses it or set {on.PortKey} to another port",

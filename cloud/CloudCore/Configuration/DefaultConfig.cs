@@ -57,6 +57,10 @@ public static class DefaultConfig
               enable: true
               address: 0.0.0.0
               port: 10000
+            quic:                         # needs libmsquic
+              enable: false
+              address: 0.0.0.0
+              port: 10001
             https:
               enable: true
               address: 0.0.0.0

@@ -73,14 +73,24 @@ public static partial class EdgeCoreConfig
         var socket = hub.Section("websocket");
         socket.Ignore("readDeadline");
         var quic = hub.Section("quic");
-        quic.Ignore("server", "handshakeTimeout", "readDeadline", "writeDeadline");
-        if (quic.Bool("enable", false))
-            quic.Problem("enable", "is true; QUIC is not served in this version, use modules.edgeHub.websocket.enable: true");
-        if (!socket.Bool("enable", true))
-            socket.Problem("enable", "is false, and there is no other way to the cloud; set it to true, or modules.edgeHub.enable to false");
+        // As of the WebSocket: silence is found by the heartbeat.
+        quic.Ignore("readDeadline");
+        var byQuic = new EdgeQuicOptions();
+        byQuic = new EdgeQuicOptions
+        {
+            Enable = quic.Bool("enable", byQuic.Enable),
+            Server = quic.Text("server", byQuic.Server),
+            HandshakeTimeoutSeconds = quic.Int("handshakeTimeout", byQuic.HandshakeTimeoutSeconds, 1, 600),
+            WriteDeadlineSeconds = quic.Int("writeDeadline", byQuic.WriteDeadlineSeconds, 1, 600),
+        };
+        var webSocket = socket.Bool("enable", true);
+        if (!webSocket && !byQuic.Enable)
+            socket.Problem("enable", "is false, and there is no other way to the cloud; set it to true, or modules.edgeHub.quic.enable to true, or modules.edgeHub.enable to false");
         var options = new EdgeHubOptions
         {
             Enable = hub.Bool("enable", true),
+            WebSocketEnable = webSocket,
+            Quic = byQuic,
             Server = socket.Text("server", "127.0.0.1:10000"),
             HttpServer = hub.Text("httpServer", "https://127.0.0.1:10002"),
             Token = hub.Text("token", ""),
@@ -98,6 +108,8 @@ public static partial class EdgeCoreConfig
         };
         if (!TryHostPort(options.Server))
             socket.Problem("server", $"is '{options.Server}', must be HOST:PORT, e.g. 192.0.2.1:10000");
+        if (!TryHostPort(options.Quic.Server))
+            quic.Problem("server", $"is '{options.Quic.Server}', must be HOST:PORT, e.g. 192.0.2.1:10001");
         if (!Uri.TryCreate(options.HttpServer, UriKind.Absolute, out var url) || url.Scheme != Uri.UriSchemeHttps)
             hub.Problem("httpServer", $"is '{options.HttpServer}', must be an https URL, e.g. https://192.0.2.1:10002");
         // The token itself stays out of the message.

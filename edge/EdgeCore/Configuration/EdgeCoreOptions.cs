@@ -28,6 +28,11 @@ public sealed record EdgeHubOptions
 {
     public bool Enable { get; init; } = true;
 
+    /// <summary>False where QUIC is the only way (key websocket.enable): then there is nothing to fall back to.</summary>
+    public bool WebSocketEnable { get; init; } = true;
+
+    public EdgeQuicOptions Quic { get; init; } = new();
+
     /// <summary>Host and port of CloudCore's hub, e.g. <c>192.0.2.1:10000</c> (key websocket.server).</summary>
     public string Server { get; init; } = "127.0.0.1:10000";
 
@@ -74,6 +79,23 @@ public sealed record EdgeHubOptions
 
     /// <summary>Leaves the token out.</summary>
     public override string ToString() => $"EdgeHubOptions {{ Server = {Server}, HttpServer = {HttpServer} }}";
+}
+
+/// <summary>Section <c>modules.edgeHub.quic</c>: the other way to CloudCore's hub.</summary>
+public sealed record EdgeQuicOptions
+{
+    /// <summary>Tried before the WebSocket at each connection. Needs libmsquic here and at CloudCore, and a network that lets UDP through.</summary>
+    public bool Enable { get; init; }
+
+    /// <summary>Host and UDP port, e.g. <c>192.0.2.1:10001</c>.</summary>
+    public string Server { get; init; } = "127.0.0.1:10001";
+
+    /// <summary>Seconds for the handshake. Too small: slow networks never get QUIC. Too large: where UDP is blocked each reconnect waits so long before the WebSocket is tried, which is why
+    /// it is not KubeEdge's 30.</summary>
+    public int HandshakeTimeoutSeconds { get; init; } = 5;
+
+    /// <summary>Seconds after which a write that makes no progress ends the link.</summary>
+    public int WriteDeadlineSeconds { get; init; } = 15;
 }
 
 /// <summary>Sections <c>database</c> and <c>modules.metaManager</c>.</summary>

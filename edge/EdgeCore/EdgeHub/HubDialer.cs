@@ -7,21 +7,44 @@ using System.Security.Cryptography.X509Certificates;
 using Edge.Core.Configuration;
 using Edge.Protocol.Messages;
 using Edge.Transport;
+using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.EdgeHub;
 
-/// <summary>A link just made, and the socket below it, which knows why the peer closed.</summary>
-internal sealed record DialedLink(ILink Link, WebSocket Socket);
+/// <summary>A link just made, and whereto, for the log.</summary>
+internal sealed record DialedLink(ILink Link, string Server);
 
-/// <summary>Opens the WebSocket to CloudCore (kubeedge-wire §1.2, §1.9).</summary>
+/// <summary>Opens the link to CloudCore: QUIC where it is switched on and can be had, else the WebSocket (kubeedge-wire §1.2, §1.9).</summary>
 /// <param name="wrap">Laid round the TCP stream, below TLS, by who counts bytes; null for none.</param>
-internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimeProvider time, Func<Stream, Stream>? wrap = null)
+internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimeProvider time, ILogger log, Func<Stream, Stream>? wrap = null)
 {
     // As much of a refusal's reason as goes into the log, characters.
     private const int ReasonMax = 200;
 
+    /// <summary>Where the first try goes, for the log.</summary>
+    public string Server => options.Quic.Enable ? $"{options.Quic.Server} (QUIC)" : options.Server;
+
+    /// <remarks>QUIC is tried at each call, also after it failed: what stood in its way may be gone.</remarks>
     /// <exception cref="LinkException">Not reachable, not trusted, or refused; the text says which.</exception>
     public async Task<DialedLink> DialAsync(Credentials credentials, CancellationToken cancellationToken)
+    {
+        if (!options.Quic.Enable)
+            return await DialWebSocketAsync(credentials, cancellationToken);
+        try
+        {
+            if (!QuicSupport.IsAvailable)
+                throw new LinkException(QuicSupport.Missing);
+            return new DialedLink(await QuicDialer.DialAsync(options, nodeName, credentials, time, cancellationToken), Server);
+        }
+        catch (LinkException e) when (options.WebSocketEnable)
+        {
+            HubLog.QuicFailed(log, options.Quic.Server, e.Message, options.Server);
+        }
+
+        return await DialWebSocketAsync(credentials, cancellationToken);
+    }
+
+    private async Task<DialedLink> DialWebSocketAsync(Credentials credentials, CancellationToken cancellationToken)
     {
         var socket = new ClientWebSocket();
         var trusted = true;
@@ -51,7 +74,7 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
         {
             await socket.ConnectAsync(new Uri($"wss://{options.Server}/{options.ProjectId}/{nodeName}/events"), invoker, both.Token);
             var agreed = socket.HttpResponseHeaders?.FirstOrDefault(header => header.Key.Equals(EdgeWire.Header, StringComparison.OrdinalIgnoreCase)).Value?.FirstOrDefault();
-            return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds), EdgeWire.Includes(agreed)), socket);
+            return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds), EdgeWire.Includes(agreed)), options.Server);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

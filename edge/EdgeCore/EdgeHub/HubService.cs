@@ -124,12 +124,13 @@ internal sealed class HubService : IHubLink
         try
         {
             var credentials = await EnsureCredentialsAsync(cancellationToken);
-            var dialer = new HubDialer(_options.EdgeHub, _options.NodeName, _time);
+            var dialer = new HubDialer(_options.EdgeHub, _options.NodeName, _time, _log);
             var backoff = new Backoff(_random, s_backoffFirst, s_backoffMax);
             while (true)
             {
-                var (reason, wasConnected, renewed, looksRefused) = await ConnectOnceAsync(dialer, credentials, meta, twin, backoff, cancellationToken);
+                var (reason, server, renewed, looksRefused) = await ConnectOnceAsync(dialer, credentials, meta, twin, backoff, cancellationToken);
                 cancellationToken.ThrowIfCancellationRequested();
+                var wasConnected = server.Length > 0;
                 renewed ??= wasConnected ? null : await MendAsync(credentials, looksRefused, cancellationToken);
                 if (renewed is not null)
                 {
@@ -140,9 +141,9 @@ internal sealed class HubService : IHubLink
                 EndRotation();
                 var delay = backoff.Next();
                 if (wasConnected)
-                    HubLog.LinkEnded(_log, _options.EdgeHub.Server, reason, (long)delay.TotalMilliseconds);
+                    HubLog.LinkEnded(_log, server, reason, (long)delay.TotalMilliseconds);
                 else
-                    HubLog.ConnectFailed(_log, _options.EdgeHub.Server, reason, (long)delay.TotalMilliseconds);
+                    HubLog.ConnectFailed(_log, _options.EdgeHub.WebSocketEnable ? _options.EdgeHub.Server : dialer.Server, reason, (long)delay.TotalMilliseconds);
                 await Task.Delay(delay, _time, cancellationToken);
             }
         }
@@ -262,24 +263,25 @@ internal sealed class HubService : IHubLink
         }
     }
 
-    private async Task<(string Reason, bool WasConnected, Credentials? Renewed, bool LooksRefused)> ConnectOnceAsync(
+    // The server is empty when there was no connection.
+    private async Task<(string Reason, string Server, Credentials? Renewed, bool LooksRefused)> ConnectOnceAsync(
         HubDialer dialer, Credentials credentials, IMetaMessages meta, ITwinMessages? twin, Backoff backoff, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var renewal = _options.EdgeHub.RotateCertificates ? RenewAsync(credentials, stop) : Task.FromResult<Credentials?>(null);
         var reason = "";
-        var wasConnected = false;
+        var server = "";
         var looksRefused = false;
         try
         {
             var dialed = await dialer.DialAsync(credentials, stop.Token);
             await using var link = dialed.Link;
-            wasConnected = true;
+            server = dialed.Server;
             var since = _time.GetTimestamp();
             var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log);
-            reason = await session.RunAsync(() => SetConnected(new Connection(link, session)), stop.Token);
+            reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);
-            if (dialed.Socket.CloseStatusDescription is { Length: > 0 } said)
+            if (link.ClosedBecause is { Length: > 0 } said)
                 reason = $"CloudCore closed it: {said}";
             if (_time.GetElapsedTime(since) >= s_stable)
                 backoff.Reset();
@@ -296,7 +298,7 @@ internal sealed class HubService : IHubLink
         }
 
         await stop.CancelAsync();
-        return (reason, wasConnected, await renewal, looksRefused);
+        return (reason, server, await renewal, looksRefused);
     }
 
     // Whether a failed connection may come of our certificate: a cloud that cuts the handshake gives no reason, one that answers does.
@@ -445,7 +447,7 @@ internal sealed class HubService : IHubLink
             return _rotation is not null;
     }
 
-    private void SetConnected(Connection connection)
+    private void SetConnected(Connection connection, string server)
     {
         lock (_gate)
         {
@@ -456,7 +458,7 @@ internal sealed class HubService : IHubLink
         }
 
         EndRotation();
-        HubLog.Connected(_log, _options.EdgeHub.Server, _options.NodeName);
+        HubLog.Connected(_log, server, _options.NodeName);
     }
 
     private void SetDisconnected(string reason)

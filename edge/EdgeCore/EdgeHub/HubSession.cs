@@ -8,7 +8,7 @@ namespace Edge.Core.EdgeHub;
 
 /// <summary>One connection: greets, keeps alive, sends the queue, takes what comes and answers it. Its end is its own; a later session is another object.</summary>
 /// <remarks>At an Edge cloud (<see cref="EdgeWire"/>) the greeting has the inventory's digest, keepalives are answered, and silence ends the link. A stock cloud gets a
-/// keepalive alone, and the WebSocket's pings find out whether it is there.</remarks>
+/// keepalive alone, and the WebSocket's pings find out whether it is there. On a link with lanes the queue has a sender for each.</remarks>
 internal sealed class HubSession(
     ILink link, UplinkQueue queue, PendingRequests pending, IMetaMessages meta, ITwinMessages? twin, TimeSpan heartbeat, TimeProvider time, ILogger log)
 {
@@ -42,7 +42,11 @@ internal sealed class HubSession(
             await link.SendAsync(link.IsEdgeWire ? [Keepalive(), Digest()] : [Keepalive()], cancellationToken);
             queue.LinkUp(link.IsEdgeWire);
             ready();
-            List<Task> loops = [ReceiveAsync(stop.Token), SendQueueAsync(stop.Token), KeepAliveAsync(stop.Token)];
+            List<Task> loops = [ReceiveAsync(stop.Token), KeepAliveAsync(stop.Token)];
+            if (link.HasLanes)
+                loops.AddRange(Enum.GetValues<LinkLane>().Select(lane => SendQueueAsync(lane, UplinkRange.Of(lane), stop.Token)));
+            else
+                loops.Add(SendQueueAsync(LinkLane.Control, UplinkRange.All, stop.Token));
             if (link.IsEdgeWire)
                 loops.Add(WatchAsync(stop.Token));
             var cancelled = Task.Delay(Timeout.InfiniteTimeSpan, time, cancellationToken);
@@ -137,25 +141,25 @@ internal sealed class HubSession(
         return message;
     }
 
-    private async Task SendQueueAsync(CancellationToken cancellationToken)
+    private async Task SendQueueAsync(LinkLane lane, UplinkRange range, CancellationToken cancellationToken)
     {
         while (true)
         {
-            while (queue.TakeBatch() is { Messages.Count: > 0 } batch)
+            while (queue.TakeBatch(range) is { Messages.Count: > 0 } batch)
             {
                 await link.SendAsync(batch.Messages, cancellationToken);
                 queue.Sent(batch.Sends);
             }
 
-            var due = queue.NextDue();
+            var due = queue.NextDue(range);
             if (due == TimeSpan.Zero)
                 continue;
             using var wait = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            var wake = queue.Wake.WaitToReadAsync(wait.Token).AsTask();
+            var wake = queue.Wake(lane).WaitToReadAsync(wait.Token).AsTask();
             var timer = Task.Delay(due ?? Timeout.InfiniteTimeSpan, time, wait.Token);
             await Task.WhenAny(wake, timer);
             await wait.CancelAsync();
-            queue.Wake.TryRead(out _);
+            queue.Wake(lane).TryRead(out _);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }

@@ -25,6 +25,20 @@ internal enum UplinkOutcome
     Failed,
 }
 
+/// <summary>The priorities that one sender takes from the queue.</summary>
+internal readonly record struct UplinkRange(UplinkPriority First, UplinkPriority Last)
+{
+    public static UplinkRange All { get; } = new(UplinkPriority.Lease, UplinkPriority.User);
+
+    /// <summary>What travels in a lane of a link (<see cref="Edge.Transport.LinkLanes"/>), so that a lane that is held up keeps nothing of another waiting.</summary>
+    public static UplinkRange Of(Transport.LinkLane lane) => lane switch
+    {
+        Transport.LinkLane.Control => new UplinkRange(UplinkPriority.Lease, UplinkPriority.NodeStatus),
+        Transport.LinkLane.Objects => new UplinkRange(UplinkPriority.PodStatus, UplinkPriority.PodStatus),
+        _ => new UplinkRange(UplinkPriority.Twin, UplinkPriority.User),
+    };
+}
+
 /// <summary>Bounds and pace of the queue.</summary>
 /// <param name="Qps">Messages a second to a stock cloud.</param>
 internal sealed record UplinkLimits(int EntriesMax = 10_000, long BytesMax = 256L * 1024 * 1024, int Qps = 30, int Burst = 60)
@@ -158,14 +172,17 @@ internal sealed class UplinkCore(UplinkLimits limits)
 
     /// <summary>Chooses the next entry and marks it in flight; false when there is none to send now.</summary>
     /// <param name="newMessageId">Used unless this very value was sent before under another id.</param>
-    public bool TryNext(long nowMs, string newMessageId, out UplinkSend send)
+    public bool TryNext(long nowMs, string newMessageId, out UplinkSend send) => TryNext(UplinkRange.All, nowMs, newMessageId, out send);
+
+    /// <summary>As above, among some priorities.</summary>
+    public bool TryNext(UplinkRange range, long nowMs, string newMessageId, out UplinkSend send)
     {
         send = null!;
         if (!_up)
             return false;
         Tick(nowMs);
         Refill(nowMs);
-        for (var priority = 0; priority < PriorityCount; priority++)
+        for (var priority = (int)range.First; priority <= (int)range.Last; priority++)
         {
             if (_ready[priority].Count == 0 || IsFull(priority))
                 continue;
@@ -276,14 +293,17 @@ internal sealed class UplinkCore(UplinkLimits limits)
         }
     }
 
-    /// <summary>When <see cref="TryNext"/> may next succeed; null when only a new entry, an answer or the link can change that.</summary>
-    public long? NextDueMs(long nowMs)
+    /// <summary>When <see cref="TryNext(long, string, out UplinkSend)"/> may next succeed; null when only a new entry, an answer or the link can change that.</summary>
+    public long? NextDueMs(long nowMs) => NextDueMs(UplinkRange.All, nowMs);
+
+    /// <summary>As above, among some priorities; what falls due of others may count too.</summary>
+    public long? NextDueMs(UplinkRange range, long nowMs)
     {
         if (!_up)
             return null;
         Refill(nowMs);
         long? due = null;
-        for (var priority = 0; priority < PriorityCount && due is null; priority++)
+        for (var priority = (int)range.First; priority <= (int)range.Last && due is null; priority++)
         {
             if (_ready[priority].Count > 0 && !IsFull(priority))
                 due = priority == (int)UplinkPriority.Lease || _tokens >= 1 ? nowMs : nowMs + (long)Math.Ceiling((1 - _tokens) * 1000 / Qps);

@@ -19,7 +19,10 @@ internal sealed class UplinkQueue
     private readonly ILogger _log;
     private readonly UplinkCore _core;
     private readonly Lock _gate = new();
-    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }); // a flag, not a queue
+
+    // A flag for each sender, not a queue.
+    private readonly Channel<bool>[] _wakes =
+        [.. Enumerable.Range(0, Transport.LinkLanes.Count).Select(_ => Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }))];
     private volatile bool _edgeWire;
 
     public UplinkQueue(IUplinkStore store, EdgeHubOptions options, TimeProvider time, ILogger log)
@@ -37,7 +40,8 @@ internal sealed class UplinkQueue
 
     public long NowMs => (long)(_time.GetTimestamp() * 1000.0 / _time.TimestampFrequency);
 
-    public ChannelReader<bool> Wake => _wake.Reader;
+    /// <summary>Readable when there may be something new to send. One sender a lane; on a link without lanes there is but the first.</summary>
+    public ChannelReader<bool> Wake(Transport.LinkLane lane) => _wakes[(int)lane].Reader;
 
     public async ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {
@@ -47,7 +51,7 @@ internal sealed class UplinkQueue
         IReadOnlyList<UplinkRow> pushedOut;
         lock (_gate)
             pushedOut = _core.Apply(slot);
-        _wake.Writer.TryWrite(true);
+        WakeAll();
         if (pushedOut.Count > 0)
         {
             HubLog.QueueOverflow(_log, entry.Priority, pushedOut.Count);
@@ -61,7 +65,7 @@ internal sealed class UplinkQueue
         _edgeWire = edgeWire;
         lock (_gate)
             _core.LinkUp(NowMs, edgeWire);
-        _wake.Writer.TryWrite(true);
+        WakeAll();
     }
 
     public void LinkDown()
@@ -70,8 +74,12 @@ internal sealed class UplinkQueue
             _core.LinkDown();
     }
 
+    /// <summary>As below, of all priorities.</summary>
+    public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch() => TakeBatch(UplinkRange.All);
+
     /// <summary>The next messages to send, as many as fit one batch; none when nothing is due. After the write, <see cref="Sent"/> must be called.</summary>
-    public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch()
+    /// <param name="range">The priorities that are asked for.</param>
+    public (IReadOnlyList<UplinkSend> Sends, IReadOnlyList<Message> Messages) TakeBatch(UplinkRange range)
     {
         while (true)
         {
@@ -79,7 +87,7 @@ internal sealed class UplinkQueue
             var size = 0L;
             lock (_gate)
             {
-                while (sends.Count < BatchEntriesMax && size < BatchBytesTarget && _core.TryNext(NowMs, Guid.NewGuid().ToString(), out var send))
+                while (sends.Count < BatchEntriesMax && size < BatchBytesTarget && _core.TryNext(range, NowMs, Guid.NewGuid().ToString(), out var send))
                 {
                     sends.Add(send);
                     size += send.Slot.Size;
@@ -126,12 +134,12 @@ internal sealed class UplinkQueue
     }
 
     /// <summary>How long until something may be sent without a new post; null when nothing is due.</summary>
-    public TimeSpan? NextDue()
+    public TimeSpan? NextDue(UplinkRange range)
     {
         lock (_gate)
         {
             var now = NowMs;
-            return _core.NextDueMs(now) is { } due ? TimeSpan.FromMilliseconds(due - now) : null;
+            return _core.NextDueMs(range, now) is { } due ? TimeSpan.FromMilliseconds(due - now) : null;
         }
     }
 
@@ -153,7 +161,7 @@ internal sealed class UplinkQueue
         else if (read.Outcome == UplinkOutcome.Failed)
             HubLog.EntryFailed(_log, slot.Key, read.Text);
         await DeleteAsync(done);
-        _wake.Writer.TryWrite(true);
+        WakeAll();
         return true;
     }
 
@@ -174,6 +182,12 @@ internal sealed class UplinkQueue
             var all = Enum.GetValues<UplinkPriority>();
             return new UplinkFigures([.. all.Select(_core.Depth)], [.. all.Select(_core.Bytes)], [.. all.Select(_core.Overflowed)], _core.Rejected, _core.Resent);
         }
+    }
+
+    private void WakeAll()
+    {
+        foreach (var wake in _wakes)
+            wake.Writer.TryWrite(true);
     }
 
     private async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows)

@@ -96,7 +96,7 @@ public sealed class NodeSessionTests
         Deliver("a", 4);
         Tick(0);
         Ack("m1");
-        Assert.Equal((0, 0, long.MaxValue, false), (Session.ObjectDepth, Session.InFlight, Session.NextDueMs, Session.HasReady));
+        Assert.Equal((0, 0, long.MaxValue, false), (Session.ObjectDepth, Session.InFlight, Session.NextDueMs, Session.HasReady(SendPart.All)));
         Deliver("a", 5, Operations.Update);
         Assert.Equal(["update a 5"], Tick(1));
     }

@@ -66,13 +66,22 @@ public sealed class CloudCoreOptionsTests
     [InlineData("modules:\n  cloudHub:\n    websocket:\n      port: high", "test:4: modules.cloudHub.websocket.port: is 'high', must be a whole number")]
     [InlineData("kind: EdgeCore", "test:1: kind: is 'EdgeCore', must be 'CloudCore'")]
     [InlineData("modules:\n  cloudHub:\n    advertiseAddress: [host]", "'host' is not an IP address")]
-    [InlineData("modules:\n  cloudHub:\n    quic:\n      enable: true", "modules.cloudHub.quic.enable: is true")]
+    [InlineData("modules:\n  cloudHub:\n    quic:\n      port: 70000", "modules.cloudHub.quic.port: is 70000")]
     [InlineData("modules:\n  apiServer:\n    enable: false", "modules.apiServer.enable: is false and kubeAPIConfig.kubeConfig is empty")]
     [InlineData("commonConfig:\n  monitorServer:\n    bindAddress: nine", "'nine' is not <IP address>:<port>")]
     public void Wrong_settings_are_errors_that_name_key_and_line(string yaml, string error)
     {
         var thrown = Assert.Throws<ConfigException>(() => Read(yaml));
         Assert.Contains(error, thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Quic_is_off_and_where_KubeEdge_has_it_until_it_is_set()
+    {
+        Assert.Equal(new ListenOn(false, "0.0.0.0", 10001, "modules.cloudHub.quic.port"), Read("kind: CloudCore").Quic);
+        Assert.Equal(
+            new ListenOn(true, "127.0.0.1", 1234, "modules.cloudHub.quic.port"),
+            Read("modules:\n  cloudHub:\n    quic: {enable: true, address: 127.0.0.1, port: 1234, maxIncomingStreams: 10000}").Quic);
     }
 
     [Fact]

@@ -33,7 +33,7 @@ internal sealed class WholeCloud : IAsyncDisposable
 
     public LogLines Log { get; }
 
-    public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig) Ports => _process.Ports;
+    public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports => _process.Ports;
 
     public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null)
     {

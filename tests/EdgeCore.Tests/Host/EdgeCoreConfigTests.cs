@@ -55,7 +55,8 @@ public sealed class EdgeCoreConfigTests
     [InlineData("modules.edgeHub.websocket.server=nohost", "modules.edgeHub.websocket.server")]
     [InlineData("modules.edgeHub.httpServer=http://x", "must be an https URL")]
     [InlineData("modules.edgeHub.token=abc", "modules.edgeHub.token: is malformed: it has 1 part(s)")]
-    [InlineData("modules.edgeHub.quic.enable=true", "QUIC is not served")]
+    [InlineData("modules.edgeHub.quic.server=nohost", "modules.edgeHub.quic.server: is 'nohost', must be HOST:PORT")]
+    [InlineData("modules.edgeHub.websocket.enable=false", "modules.edgeHub.quic.enable to true")]
     [InlineData("modules.edged.hostnameOverride=Bad_Name", "DNS-1123")]
     [InlineData("modules.edged.cgroupDriver=x", "must be 'cgroupfs' or 'systemd'")]
     [InlineData("modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint=tcp://x", "containerRuntimeEndpoint")]
@@ -65,6 +66,15 @@ public sealed class EdgeCoreConfigTests
     [InlineData("kind=CloudCore", "must be 'EdgeCore'")]
     public void A_value_that_cannot_work_is_named_with_what_it_must_be(string set, string says)
         => Assert.Contains(says, Error("kind: EdgeCore\n", set), StringComparison.Ordinal);
+
+    [Fact]
+    public void Quic_is_tried_first_where_it_is_enabled_and_may_be_the_only_way()
+    {
+        var both = Parse("kind: EdgeCore\nmodules: {edgeHub: {quic: {enable: true, server: \"192.0.2.1:10001\", handshakeTimeout: 30, readDeadline: 15, writeDeadline: 20}}}\n").EdgeHub;
+        Assert.Equal((true, new EdgeQuicOptions { Enable = true, Server = "192.0.2.1:10001", HandshakeTimeoutSeconds = 30, WriteDeadlineSeconds = 20 }), (both.WebSocketEnable, both.Quic));
+        Assert.False(Parse("kind: EdgeCore\nmodules: {edgeHub: {websocket: {enable: false}, quic: {enable: true}}}\n").EdgeHub.WebSocketEnable);
+        Assert.False(Parse("kind: EdgeCore\n").EdgeHub.Quic.Enable);
+    }
 
     [Fact]
     public void A_malformed_token_is_not_repeated_in_the_error()

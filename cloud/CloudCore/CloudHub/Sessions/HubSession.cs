@@ -60,8 +60,9 @@ internal sealed record SessionContext(SessionTimes Times, TimerWheel Wheel, Time
 
 /// <summary>One connection of one node: the shell round <see cref="NodeSession"/>. It lives exactly as long as its link.</summary>
 /// <remarks>While nothing happens it has a pending receive and a place on the wheel, and no task, timer or buffer. Sending runs on the thread pool while there is something to
-/// send, a batch at a time, so that a node that is handed much does not keep the others waiting.</remarks>
-internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
+/// send, a batch at a time, so that a node that is handed much does not keep the others waiting. On a link with lanes each is read by itself, and what is urgent is sent apart from the
+/// rest: objects that the edge is slow to take hold up no answer to a lease.</remarks>
+internal sealed class HubSession : WheelEntry, ISyncSession
 {
     // As many messages as one write carries.
     private const int SendBatch = 64;
@@ -86,11 +87,10 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
     private readonly ISessionOwner _owner;
     private readonly SessionContext _context;
     private readonly long _startedAtMs;
-    private Task _pump = Task.CompletedTask; // locked
+    private readonly Pump _pump;
+    private readonly Pump? _urgentPump; // only where the link has lanes
     private long _heardAtMs;
-    private long _writingSinceMs = -1;
     private long _endedAtMs;
-    private int _pumpState;
     private int _endReason;
     private bool _isOpen; // locked
     private bool _isClosing; // locked
@@ -104,6 +104,8 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         _owner = owner;
         _context = context;
         _startedAtMs = _heardAtMs = context.Wheel.NowMs;
+        _pump = new Pump(this, link.HasLanes ? SendPart.Rest : SendPart.All);
+        _urgentPump = link.HasLanes ? new Pump(this, SendPart.Urgent) : null;
     }
 
     public string Node { get; }
@@ -128,18 +130,24 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
     public async Task<SessionEndReason> RunAsync()
     {
         _context.Wheel.Arm(this, NextDueMs());
-        await ReceiveLoopAsync();
-        Task pump;
+        if (_link.HasLanes)
+            await Task.WhenAll(ReceiveLoopAsync(LinkLane.Control), ReceiveLoopAsync(LinkLane.Objects), ReceiveLoopAsync(LinkLane.User));
+        else
+            await ReceiveLoopAsync(LinkLane.Control);
+        End(SessionEndReason.PeerClosed); // unless there is another reason
+        Task pump, urgentPump;
         bool mayClose;
         lock (_core)
         {
             _isOver = true;
-            pump = _pump;
+            pump = _pump.Running;
+            urgentPump = _urgentPump?.Running ?? Task.CompletedTask;
             mayClose = !_isClosing;
             _isClosing = true;
         }
 
         await pump;
+        await urgentPump;
         if (mayClose)
             await _link.CloseAsync(Explain(EndReason));
         _context.Wheel.Cancel(this);
@@ -154,7 +162,8 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         var now = _context.Wheel.NowMs;
         Volatile.Write(ref _endedAtMs, now);
         _context.Wheel.ArmNoLater(this, now + CloseWithinMs);
-        Wake();
+        _pump.Wake();
+        _urgentPump?.Wake(); // either closes; the other may be held up
     }
 
     /// <summary>The node should have this state. Never waits; what has no room ends the session.</summary>
@@ -163,7 +172,8 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
     public void Known(string uid, long version) => Step(new SessionInput.Known(uid, version));
 
     /// <summary>Sends a message once, not waited for.</summary>
-    public void Send(Message message, bool isUrgent = false) => Step(new SessionInput.Send(message, isUrgent));
+    public void Send(Message message, bool isUrgent = false)
+        => Step(new SessionInput.Send(message, isUrgent && (!_link.HasLanes || LinkLanes.Of(message) == LinkLane.Control)));
 
     /// <summary>Lets the objects flow. True the first time.</summary>
     public bool Open()
@@ -191,7 +201,7 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
             return;
         }
 
-        var writing = Interlocked.Read(ref _writingSinceMs);
+        var writing = OldestWriteMs;
         if (nowMs >= SilentAtMs)
         {
             End(SessionEndReason.Silent);
@@ -214,24 +224,20 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
             if (!isOpen && nowMs >= OpenAtMs)
                 _owner.InventoryMissing(this);
             if (isDue && isOpen)
-                Wake(); // arms the wheel again when it is through
+                _pump.Wake(); // arms the wheel again when it is through
             else
                 _context.Wheel.ArmNoLater(this, NextDueMs());
         }
     }
 
-    /// <summary>On the thread pool: sends what there is.</summary>
-    void IThreadPoolWorkItem.Execute()
+    // Since when a write goes on; -1 where none does.
+    private long OldestWriteMs
     {
-        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        lock (_core)
+        get
         {
-            if (_isOver)
-                return;
-            _pump = done.Task;
+            var (rest, urgent) = (_pump.WritingSinceMs, _urgentPump?.WritingSinceMs ?? -1);
+            return rest < 0 ? urgent : urgent < 0 ? rest : Math.Min(rest, urgent);
         }
-
-        _ = PumpAsync(done); // awaited by RunAsync through `done`; it does not throw
     }
 
     private long SilentAtMs => Interlocked.Read(ref _heardAtMs) + (long)_context.Times.Keepalive.TotalMilliseconds;
@@ -259,21 +265,16 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         }
     }
 
-    private void Wake()
-    {
-        if (Interlocked.Exchange(ref _pumpState, Again) == Idle)
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-    }
-
     private void Step(SessionInput input)
     {
         var outputs = s_outputs ?? [];
         s_outputs = null;
-        bool hasReady;
+        bool hasReady, hasUrgent;
         lock (_core)
         {
             _core.Step(input, outputs);
-            hasReady = _core.HasReady;
+            hasReady = _core.HasReady(_pump.Part);
+            hasUrgent = _urgentPump is not null && _core.HasReady(SendPart.Urgent);
         }
 
         foreach (var output in outputs)
@@ -281,7 +282,9 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         outputs.Clear();
         s_outputs = outputs;
         if (hasReady)
-            Wake();
+            _pump.Wake();
+        if (hasUrgent)
+            _urgentPump!.Wake();
     }
 
     private void Perform(SessionOutput output)
@@ -311,12 +314,13 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         }
     }
 
-    private async Task ReceiveLoopAsync()
+    // Of a link without lanes: everything.
+    private async Task ReceiveLoopAsync(LinkLane lane)
     {
         Action<string> onMalformed = error => HubLog.Malformed(_context.Logger, Node, error);
         try
         {
-            while (await _link.ReceiveAsync(onMalformed, CancellationToken.None) is { } message)
+            while (await _link.ReceiveAsync(lane, onMalformed, CancellationToken.None) is { } message)
             {
                 Interlocked.Exchange(ref _heardAtMs, _context.Wheel.NowMs);
                 _context.Metrics.UpstreamReceived();
@@ -339,8 +343,6 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
                         break;
                 }
             }
-
-            End(SessionEndReason.PeerClosed);
         }
         catch (LinkException e)
         {
@@ -352,49 +354,6 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
         {
             HubLog.LaneBroke(_context.Logger, Node, e);
             End(SessionEndReason.Failed);
-        }
-    }
-
-    private async Task PumpAsync(TaskCompletionSource done)
-    {
-        var outputs = new List<SessionOutput>();
-        var messages = new List<Message>();
-        try
-        {
-            do
-            {
-                Volatile.Write(ref _pumpState, Running);
-                for (var batches = 1; EndReason == SessionEndReason.None && Take(outputs, messages); batches++)
-                {
-                    Interlocked.Exchange(ref _writingSinceMs, _context.Wheel.NowMs);
-                    await _link.SendAsync(messages, CancellationToken.None);
-                    Interlocked.Exchange(ref _writingSinceMs, -1);
-                    if (batches % BatchesPerTurn == 0)
-                        await Task.Yield();
-                }
-
-                if (EndReason != SessionEndReason.None)
-                    await CloseOnceAsync();
-            }
-            while (Interlocked.CompareExchange(ref _pumpState, Idle, Running) != Running);
-        }
-        catch (LinkException e)
-        {
-            if (EndReason == SessionEndReason.None)
-                HubLog.LinkBroke(_context.Logger, Node, e.Message);
-            End(SessionEndReason.LinkBroke);
-            _link.Abort();
-        }
-        catch (Exception e) when (e is not OutOfMemoryException)
-        {
-            HubLog.LaneBroke(_context.Logger, Node, e);
-            End(SessionEndReason.Failed);
-            _link.Abort();
-        }
-        finally
-        {
-            _context.Wheel.ArmNoLater(this, EndReason == SessionEndReason.None ? NextDueMs() : Volatile.Read(ref _endedAtMs) + CloseWithinMs);
-            done.SetResult();
         }
     }
 
@@ -412,13 +371,13 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
     }
 
     // Fills `messages` with what is to go out next; false when that is nothing.
-    private bool Take(List<SessionOutput> outputs, List<Message> messages)
+    private bool Take(SendPart part, List<SessionOutput> outputs, List<Message> messages)
     {
         outputs.Clear();
         messages.Clear();
         lock (_core)
         {
-            _core.Step(new SessionInput.Tick(_context.Wheel.NowMs, SendBatch), outputs);
+            _core.Step(new SessionInput.Tick(_context.Wheel.NowMs, SendBatch, part), outputs);
         }
 
         foreach (var output in outputs)
@@ -465,5 +424,83 @@ internal sealed class HubSession : WheelEntry, ISyncSession, IThreadPoolWorkItem
     {
         var text = System.Text.Encoding.UTF8.GetString(content.Span[..Math.Min(content.Length, 300)]);
         return text.Length == 0 ? "no reason given" : text;
+    }
+
+    /// <summary>Sends a part of what there is, while there is some.</summary>
+    private sealed class Pump(HubSession session, SendPart part) : IThreadPoolWorkItem
+    {
+        private long _writingSinceMs = -1;
+        private int _state;
+
+        public SendPart Part => part;
+
+        /// <summary>Ends with the run that is under way; under the session's lock.</summary>
+        public Task Running { get; private set; } = Task.CompletedTask;
+
+        public long WritingSinceMs => Interlocked.Read(ref _writingSinceMs);
+
+        public void Wake()
+        {
+            if (Interlocked.Exchange(ref _state, Again) == Idle)
+                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+
+        /// <summary>On the thread pool: sends what there is.</summary>
+        void IThreadPoolWorkItem.Execute()
+        {
+            var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            lock (session._core)
+            {
+                if (session._isOver)
+                    return;
+                Running = done.Task;
+            }
+
+            _ = RunAsync(done); // awaited by the session through `Running`; it does not throw
+        }
+
+        private async Task RunAsync(TaskCompletionSource done)
+        {
+            var (context, link) = (session._context, session._link);
+            var outputs = new List<SessionOutput>();
+            var messages = new List<Message>();
+            try
+            {
+                do
+                {
+                    Volatile.Write(ref _state, HubSession.Running);
+                    for (var batches = 1; session.EndReason == SessionEndReason.None && session.Take(part, outputs, messages); batches++)
+                    {
+                        Interlocked.Exchange(ref _writingSinceMs, context.Wheel.NowMs);
+                        await link.SendAsync(messages, CancellationToken.None);
+                        Interlocked.Exchange(ref _writingSinceMs, -1);
+                        if (batches % BatchesPerTurn == 0)
+                            await Task.Yield();
+                    }
+
+                    if (session.EndReason != SessionEndReason.None)
+                        await session.CloseOnceAsync();
+                }
+                while (Interlocked.CompareExchange(ref _state, Idle, HubSession.Running) != HubSession.Running);
+            }
+            catch (LinkException e)
+            {
+                if (session.EndReason == SessionEndReason.None)
+                    HubLog.LinkBroke(context.Logger, session.Node, e.Message);
+                session.End(SessionEndReason.LinkBroke);
+                link.Abort();
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                HubLog.LaneBroke(context.Logger, session.Node, e);
+                session.End(SessionEndReason.Failed);
+                link.Abort();
+            }
+            finally
+            {
+                context.Wheel.ArmNoLater(session, session.EndReason == SessionEndReason.None ? session.NextDueMs() : Volatile.Read(ref session._endedAtMs) + CloseWithinMs);
+                done.SetResult();
+            }
+        }
     }
 }

@@ -69,8 +69,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         }
     }
 
-    /// <summary>True when a <see cref="SessionInput.Tick"/> may have something to send besides what falls due.</summary>
-    public bool HasReady => MessageDepth > 0 || (_isOpen && _work is { Waiting.Count: > 0 } && _inWindow < limits.Window && _unanswered < limits.UnansweredMax);
+    /// <summary>True when a <see cref="SessionInput.Tick"/> may have something of that part to send besides what falls due.</summary>
+    public bool HasReady(SendPart part)
+        => (part != SendPart.Rest && _urgent is { Count: > 0 })
+            || (part != SendPart.Urgent && (_messages is { Count: > 0 } || (_isOpen && _work is { Waiting.Count: > 0 } && _inWindow < limits.Window && _unanswered < limits.UnansweredMax)));
 
     public void Step(SessionInput input, List<SessionOutput> outputs)
     {
@@ -192,7 +194,9 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
     private void Tick(SessionInput.Tick tick, List<SessionOutput> outputs)
     {
-        var left = SendMessages(ref _urgent, tick.SendMax, outputs);
+        var left = tick.Part == SendPart.Rest ? tick.SendMax : SendMessages(ref _urgent, tick.SendMax, outputs);
+        if (tick.Part == SendPart.Urgent)
+            return;
         left = SendMessages(ref _messages, left, outputs);
         if (!_isOpen || _work is not { } work)
             return;

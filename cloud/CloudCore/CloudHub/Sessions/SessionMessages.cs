@@ -25,7 +25,16 @@ internal abstract record SessionInput
 
     /// <summary>The link takes up to <paramref name="SendMax"/> more messages.</summary>
     /// <param name="NowMs">Milliseconds of a clock that never goes back.</param>
-    public sealed record Tick(long NowMs, int SendMax) : SessionInput;
+    /// <param name="Part">What of it is asked for.</param>
+    public sealed record Tick(long NowMs, int SendMax, SendPart Part = SendPart.All) : SessionInput;
+}
+
+/// <summary>What a sender takes. A link whose lanes do not hold each other up has a sender for the urgent messages and one for the rest.</summary>
+internal enum SendPart
+{
+    All,
+    Urgent,
+    Rest,
 }
 
 /// <summary>What the shell of a session must do.</summary>
