@@ -82,13 +82,14 @@ public sealed class CriClient(string endpoint, TimeProvider time, TimeSpan callT
             UpdateContainerResourcesResponse.Parser,
             cancellationToken);
 
-    /// <summary>Runs a command in a container and collects its output; the runtime kills it after <paramref name="timeout"/>.</summary>
+    /// <summary>Runs a command in a container and collects its output; the runtime kills it after <paramref name="timeout"/>, never when that is zero.</summary>
     public Task<ExecSyncResponse> ExecSyncAsync(string id, IEnumerable<string> command, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var request = new ExecSyncRequest { ContainerId = id, Timeout = (long)Math.Ceiling(timeout.TotalSeconds) };
         request.Cmd.Add(command);
         return _channel.UnaryAsync(
-            "/runtime.v1.RuntimeService/ExecSync", request, ExecSyncResponse.Parser, timeout + TimeSpan.FromSeconds(5), cancellationToken);
+            "/runtime.v1.RuntimeService/ExecSync", request, ExecSyncResponse.Parser,
+            timeout > TimeSpan.Zero ? timeout + callTimeout : TimeSpan.Zero, cancellationToken);
     }
 
     public Task ReopenContainerLogAsync(string id, CancellationToken cancellationToken)

@@ -8,22 +8,32 @@ using Google.Protobuf;
 
 namespace Edge.Protocol.Grpc;
 
-/// <summary>A gRPC client on one unix socket: unary and server-streaming calls over HTTP/2 with prior knowledge. Calls may run at the
-/// same time from any thread. The socket is dialled at the first call and again after it broke, so a channel outlives its server.</summary>
+/// <summary>A gRPC client of one server, on a unix socket or over TCP without TLS: unary and server-streaming calls over HTTP/2 with prior knowledge. Calls may run
+/// at the same time from any thread. The server is dialled at the first call and again after the connection broke, so a channel outlives its server.</summary>
 public sealed class GrpcChannel : IDisposable
 {
     private readonly HttpClient _http;
     private readonly string _socketPath;
+    private readonly string _authority;
+    private readonly string _userAgent;
 
     /// <param name="socketPath">Path of the unix socket, or <c>unix://</c> and the path.</param>
     /// <param name="time">Clock of the deadlines.</param>
+    // grpc-go servers refuse an authority that is a path; "localhost" is what every gRPC stack accepts on a unix socket.
     public GrpcChannel(string socketPath, TimeProvider time)
+        : this(socketPath.StartsWith("unix://", StringComparison.Ordinal) ? socketPath["unix://".Length..] : socketPath, "localhost", "edge-grpc/1.0", isUnix: true, time)
     {
-        _socketPath = socketPath.StartsWith("unix://", StringComparison.Ordinal) ? socketPath["unix://".Length..] : socketPath;
+    }
+
+    private GrpcChannel(string target, string authority, string userAgent, bool isUnix, TimeProvider time)
+    {
+        _socketPath = target;
+        _authority = authority;
+        _userAgent = userAgent;
         Time = time;
         _http = new HttpClient(new SocketsHttpHandler
         {
-            ConnectCallback = ConnectAsync,
+            ConnectCallback = isUnix ? ConnectAsync : null,
             EnableMultipleHttp2Connections = true,
             AllowAutoRedirect = false,
             UseCookies = false,
@@ -38,7 +48,16 @@ public sealed class GrpcChannel : IDisposable
         };
     }
 
-    /// <summary>The path of the socket.</summary>
+    /// <summary>A channel to a server on TCP, without TLS.</summary>
+    /// <param name="host">A name or an address; an IPv6 address without brackets.</param>
+    /// <param name="userAgent">What the server is told of the caller.</param>
+    public static GrpcChannel ToTcp(string host, int port, string userAgent, TimeProvider time)
+    {
+        var authority = string.Create(CultureInfo.InvariantCulture, $"{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}");
+        return new GrpcChannel(authority, authority, userAgent, isUnix: false, time);
+    }
+
+    /// <summary>The path of the socket; of a channel over TCP, host and port.</summary>
     public string SocketPath => _socketPath;
 
     private TimeProvider Time { get; }
@@ -182,9 +201,7 @@ public sealed class GrpcChannel : IDisposable
         var bytes = new byte[GrpcText.PrefixSize + size];
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(1), (uint)size);
         request.WriteTo(bytes.AsSpan(GrpcText.PrefixSize));
-
-        // grpc-go servers refuse an authority that is a path; "localhost" is what every gRPC stack accepts on a unix socket.
-        using var message = new HttpRequestMessage(HttpMethod.Post, "http://localhost" + path)
+        using var message = new HttpRequestMessage(HttpMethod.Post, $"http://{_authority}{path}")
         {
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
@@ -192,7 +209,7 @@ public sealed class GrpcChannel : IDisposable
         };
         message.Content.Headers.TryAddWithoutValidation("content-type", "application/grpc");
         message.Headers.TryAddWithoutValidation("te", "trailers");
-        message.Headers.TryAddWithoutValidation("user-agent", "edge-grpc/1.0");
+        message.Headers.TryAddWithoutValidation("user-agent", _userAgent);
         if (deadline > TimeSpan.Zero)
             message.Headers.TryAddWithoutValidation("grpc-timeout", GrpcText.Timeout(deadline));
         return await _http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);

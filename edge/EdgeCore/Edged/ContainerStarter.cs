@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Lifecycle;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
@@ -7,7 +8,7 @@ using Edge.Protocol.Grpc;
 namespace Edge.Core.Edged;
 
 /// <summary>Starts a pod's sandbox and containers: image, environment, mounts, create, start. One at a time for one pod.</summary>
-internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, Func<bool, string, string, string, CancellationToken, ValueTask> report)
+internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, HookRunner hooks, ContainerStopper stopper, ReportEvent report)
 {
     /// <summary>Runs a sandbox; null when it is up, else why not.</summary>
     public async Task<StartFailure?> RunSandboxAsync(PodDescription pod, uint attempt, CancellationToken cancellationToken)
@@ -87,27 +88,9 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, F
             return new StartFailure("CreateContainerError", e.Message);
         }
 
-        return await CreateAsync(pod, action, config, cancellationToken);
+        var (id, notRun) = await CreateAsync(pod, action, config, cancellationToken);
+        return notRun ?? await PostStartAsync(pod, action, id, podIps, cancellationToken);
     }
-
-    /// <summary>preStop, then SIGTERM, then SIGKILL when the grace is over. preStop's time counts as grace, of which 2 s are always left.</summary>
-    public async Task StopAsync(PodDescription pod, ContainerView view, TimeSpan grace, CancellationToken cancellationToken)
-    {
-        var started = context.Time.GetTimestamp();
-        var container = pod.Containers.Concat(pod.InitContainers).FirstOrDefault(item => item.Name == view.Name);
-        await report(false, "Killing", $"Stopping container {view.Name}", container?.FieldPath ?? "", cancellationToken);
-        if (container?.Json.At("lifecycle", "preStop") is { } hook && grace > TimeSpan.Zero && view.Phase == ContainerPhase.Running)
-        {
-            if (await HookAsync(view.Id, hook, grace, cancellationToken) is { } error)
-                await report(true, "FailedPreStopHook", $"PreStopHook failed: {error}", container.FieldPath, cancellationToken);
-            var left = grace - context.Time.GetElapsedTime(started);
-            grace = left > TimeSpan.FromSeconds(2) ? left : TimeSpan.FromSeconds(2);
-        }
-
-        await context.Cri.StopContainerAsync(view.Id, grace, cancellationToken);
-    }
-
-    private static string Text(Google.Protobuf.ByteString bytes) => bytes.ToStringUtf8().Trim() is { Length: > 200 } text ? text[..200] : bytes.ToStringUtf8().Trim();
 
     private FindObject Find(PodDescription pod) => (type, name)
         => context.Meta.Get(type, pod.Namespace, name) is { } found ? JsonNode.Parse(found.Json.Span) as JsonObject : null;
@@ -115,7 +98,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, F
     private PodSandboxConfig SandboxConfig(PodDescription pod, uint attempt)
         => CriConfigs.Sandbox(pod, attempt, context.Options, context.NodeName, File.Exists("/etc/resolv.conf") ? File.ReadLines("/etc/resolv.conf") : []);
 
-    private async Task<StartFailure?> CreateAsync(PodDescription pod, PodAction.StartContainer action, ContainerConfig config, CancellationToken cancellationToken)
+    private async Task<(string Id, StartFailure? Failure)> CreateAsync(PodDescription pod, PodAction.StartContainer action, ContainerConfig config, CancellationToken cancellationToken)
     {
         var container = action.Container;
         await context.Creates.WaitAsync(cancellationToken);
@@ -132,7 +115,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, F
             {
                 var message = e is GrpcException grpc ? grpc.Detail : e.Message;
                 await report(true, "Failed", $"Error: {message}", container.FieldPath, cancellationToken);
-                return new StartFailure("CreateContainerError", message);
+                return ("", new StartFailure("CreateContainerError", message));
             }
 
             try
@@ -143,17 +126,11 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, F
             {
                 // The runtime keeps it as exited (StartError): the next decision sees an end like any other and backs off.
                 await report(true, "Failed", $"Error: {e.Detail}", container.FieldPath, cancellationToken);
-                return new StartFailure("RunContainerError", e.Detail);
+                return (id, new StartFailure("RunContainerError", e.Detail));
             }
 
             await report(false, "Started", $"Started container {container.Name}", container.FieldPath, cancellationToken);
-            if (container.Json.At("lifecycle", "postStart") is { } hook && await HookAsync(id, hook, TimeSpan.FromMinutes(2), cancellationToken) is { } error)
-            {
-                await report(true, "FailedPostStartHook", $"PostStartHook failed: {error}", container.FieldPath, cancellationToken);
-                await context.Cri.StopContainerAsync(id, pod.Grace, cancellationToken);
-            }
-
-            return null;
+            return (id, null);
         }
         finally
         {
@@ -161,29 +138,21 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, F
         }
     }
 
-    private async Task<string?> HookAsync(string id, JsonNode hook, TimeSpan limit, CancellationToken cancellationToken)
+    // Outside the bound on creates: a hook may take its time, and must not hold up other pods.
+    private async Task<StartFailure?> PostStartAsync(
+        PodDescription pod, PodAction.StartContainer action, string id, IReadOnlyList<string> podIps, CancellationToken cancellationToken)
     {
-        if (hook.At("exec") is not null)
-        {
-            try
-            {
-                var result = await context.Cri.ExecSyncAsync(id, hook.Texts("exec", "command"), limit, cancellationToken);
-                return result.ExitCode == 0 ? null : $"command exited with {result.ExitCode}: {Text(result.Stderr)}";
-            }
-            catch (GrpcException e)
-            {
-                return e.Detail;
-            }
-        }
-
-        if (hook.At("sleep") is not null)
-        {
-            var wait = TimeSpan.FromSeconds(Math.Max(0, hook.Number(0, "sleep", "seconds")));
-            await Task.Delay(wait < limit ? wait : limit, context.Time, cancellationToken);
+        var container = action.Container;
+        if (container.Json.At("lifecycle", "postStart") is not { } hook
+            || await hooks.RunAsync(container, id, hook, podIps.Count > 0 ? podIps[0] : "", cancellationToken) is not { } error)
             return null;
-        }
-
-        return "only exec and sleep hooks are supported";
+        EdgedLog.HookFailed(context.Log, "postStart", container.Name, $"{pod.Namespace}/{pod.Name}", error);
+        await report(true, "FailedPostStartHook", "PostStartHook failed", container.FieldPath, cancellationToken);
+        var now = context.Time.GetUtcNow();
+        var view = new ContainerView(id, action.SandboxId, container.Name, action.Attempt, ContainerPhase.Running, now, now, default, 0, "", "", container.Image, "");
+        var stop = new PodAction.StopContainer(view, pod.Grace, "FailedPostStartHook");
+        await stopper.StopAsync(pod, stop, Task.CompletedTask, podIps.Count > 0 ? podIps[0] : "", cancellationToken);
+        return new StartFailure("PostStartHookError", "PostStartHook failed");
     }
 
     private async Task<(Image?, StartFailure?)> ImageAsync(PodDescription pod, ContainerDescription container, CancellationToken cancellationToken)

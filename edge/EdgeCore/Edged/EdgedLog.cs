@@ -1,3 +1,4 @@
+using Edge.Core.Edged.Probes;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.Edged;
@@ -33,4 +34,10 @@ internal static partial class EdgedLog
 
     [LoggerMessage(4009, LogLevel.Error, "{What} of pod {Pod} could not be stored: {Reason}; its containers go on, and it is tried again")]
     public static partial void NotKept(ILogger log, string what, string pod, string reason);
+
+    [LoggerMessage(4010, LogLevel.Error, "the {Kind} probe of container {Container} met a defect; this run says nothing of the container")]
+    public static partial void ProbeBroke(ILogger logger, ProbeKind kind, string container, Exception error);
+
+    [LoggerMessage(4011, LogLevel.Warning, "the {Hook} hook of container {Container} of pod {Pod} failed: {Reason}")]
+    public static partial void HookFailed(ILogger logger, string hook, string container, string pod, string reason);
 }

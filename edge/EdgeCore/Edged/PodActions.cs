@@ -16,7 +16,12 @@ internal abstract record PodAction
     public sealed record StartContainer(ContainerDescription Container, string SandboxId, uint Attempt) : PodAction;
 
     /// <summary>Run preStop, send SIGTERM, after <paramref name="Grace"/> SIGKILL.</summary>
-    public sealed record StopContainer(ContainerView Container, TimeSpan Grace) : PodAction;
+    /// <param name="Message">Why, for the event; empty for a kubelet's usual words.</param>
+    /// <param name="Order">All stops of a batch begin at once, but a container gets its SIGTERM only when those of a lower order have ended or its grace is over.</param>
+    public sealed record StopContainer(ContainerView Container, TimeSpan Grace, string Message = "", int Order = 0) : PodAction;
+
+    /// <summary>Record an event of the pod.</summary>
+    public sealed record Report(string Reason, string Message) : PodAction;
 
     /// <summary>Remove a container that has ended.</summary>
     public sealed record RemoveContainer(string Id) : PodAction;
@@ -31,3 +36,7 @@ internal abstract record PodAction
 /// <summary>How starting a container, or a sandbox, went wrong.</summary>
 /// <param name="Reason">Kubelet's word: <c>ErrImagePull</c>, <c>CreateContainerConfigError</c> …</param>
 internal sealed record StartFailure(string Reason, string Message);
+
+/// <summary>Why a node ends a pod itself.</summary>
+/// <param name="Reason">Kubelet's word: <c>DeadlineExceeded</c> …</param>
+internal sealed record PodFailure(string Reason, string Message);

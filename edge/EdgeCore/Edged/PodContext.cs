@@ -1,5 +1,6 @@
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
+using Edge.Core.Edged.Probes;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
@@ -15,6 +16,9 @@ internal sealed class PodContext : IDisposable
     /// <summary>Images that are being pulled at once.</summary>
     private const int PullsMax = 4;
 
+    /// <summary>Probes that are asked at once.</summary>
+    private const int ProbesMax = 32;
+
     public required EdgedOptions Options { get; init; }
 
     public required string NodeName { get; init; }
@@ -27,6 +31,12 @@ internal sealed class PodContext : IDisposable
     public required bool NegativeOomScore { get; init; }
 
     public required CriClient Cri { get; init; }
+
+    /// <summary>For httpGet of probes and hooks.</summary>
+    public required HttpGetClient Http { get; init; }
+
+    /// <summary>When this EdgeCore started.</summary>
+    public required DateTimeOffset Since { get; init; }
 
     public required IMetaStore Meta { get; init; }
 
@@ -42,8 +52,12 @@ internal sealed class PodContext : IDisposable
 
     public SemaphoreSlim Pulls { get; } = new(PullsMax);
 
+    public SemaphoreSlim Probes { get; } = new(ProbesMax);
+
     public void Dispose()
     {
+        Probes.Dispose();
+        Http.Dispose();
         Creates.Dispose();
         Pulls.Dispose();
     }

@@ -1,3 +1,5 @@
+using Edge.Core.Edged.Probes;
+
 namespace Edge.Core.Edged;
 
 /// <summary>Decides what to do for one pod. Pure: the wanted pod, the runtime's state, results and the time come in, actions go out.</summary>
@@ -11,7 +13,10 @@ namespace Edge.Core.Edged;
 /// run               no ready sandbox                          StopSandbox old ones, RunSandbox
 /// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
 /// run               init done                                 StartContainer each that is missing or due for a restart
+/// run               a liveness or startup probe has failed    StopContainer, which then ended like any other
+/// run               active longer than activeDeadlineSeconds  as ended
 /// </code>
+/// An init container is done when it has ended well; a sidecar (restartPolicy Always) when it has started. Sidecars are stopped after all others, last one first.
 /// After each batch the shell calls the Note methods for what happened, reads the runtime again and calls <see cref="Decide"/> again.
 /// </remarks>
 internal sealed class PodCore
@@ -25,6 +30,7 @@ internal sealed class PodCore
     private static readonly TimeSpan s_stopRetry = TimeSpan.FromSeconds(2);
 
     private readonly Dictionary<string, RestartState> _restarts = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _killed = new(StringComparer.Ordinal);
     private int _sandboxFailures;
     private DateTimeOffset _sandboxRetry;
     private DateTimeOffset _stopRetry;
@@ -32,35 +38,44 @@ internal sealed class PodCore
     /// <summary>Why containers are not running, by name; for the status.</summary>
     public Dictionary<string, StartFailure> Waiting { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>When the pod became active on this node; activeDeadlineSeconds counts from it.</summary>
+    public DateTimeOffset StartTime { get; init; } = DateTimeOffset.MaxValue;
+
+    /// <summary>Restart counts said last, by name: counting goes on from them when the runtime has lost the containers.</summary>
+    public IReadOnlyDictionary<string, uint> LastRestarts { get; init; } = new Dictionary<string, uint>();
+
+    /// <summary>Why this node ended the pod before its containers did; null when it did not.</summary>
+    public PodFailure? Failure { get; private set; }
+
     /// <summary>True once the core has decided that the pod's sandbox is to go because all its containers ended for good.</summary>
     public bool HasEnded { get; private set; }
 
     /// <summary>The actions to do now, in order; empty or a single WaitUntil when there is nothing to do.</summary>
     /// <param name="pod">The newest known object.</param>
     /// <param name="removed">True when the pod must go: deleted from the store, replaced, or being deleted.</param>
-    public List<PodAction> Decide(PodDescription pod, bool removed, PodSnapshot snapshot, DateTimeOffset now)
+    /// <param name="probes">What the probes say of the containers.</param>
+    public List<PodAction> Decide(PodDescription pod, bool removed, PodSnapshot snapshot, ProbeVerdicts probes, DateTimeOffset now)
     {
         if (removed || pod.IsDeleting)
             return Remove(pod, snapshot, now);
         if (HasEnded || IsEnded(pod, snapshot))
+            return End(pod, snapshot, now);
+        var deadline = pod.ActiveDeadline is { } limit && StartTime < DateTimeOffset.MaxValue - limit ? StartTime + limit : DateTimeOffset.MaxValue;
+        if (now >= deadline)
         {
-            HasEnded = true;
-            Waiting.Clear();
-            return now < _stopRetry
-                ? [new PodAction.WaitUntil(_stopRetry)]
-                : [.. Running(snapshot).Select(container => (PodAction)new PodAction.StopContainer(container, pod.Grace)),
-                   .. snapshot.Sandboxes.Where(sandbox => sandbox.Ready).Select(sandbox => new PodAction.StopSandbox(sandbox.Id))];
+            Failure = new PodFailure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+            return [new PodAction.Report(Failure.Reason, Failure.Message), .. End(pod, snapshot, now)];
         }
 
         if (snapshot.Ready is not { } sandbox)
-            return Sandbox(snapshot, now);
+            return Sandbox(snapshot, deadline, now);
         var actions = new List<PodAction>();
         Tidy(pod, snapshot, sandbox, actions);
-        var until = DateTimeOffset.MaxValue;
-        if (InitDone(pod, snapshot, sandbox, now, actions, ref until))
+        var until = deadline;
+        if (InitDone(pod, snapshot, sandbox, probes, now, actions, ref until))
         {
             foreach (var container in pod.Containers)
-                Consider(pod, container, snapshot, sandbox, now, actions, ref until);
+                Consider(pod, container, snapshot, sandbox, probes, now, actions, ref until);
         }
 
         if (until < DateTimeOffset.MaxValue)
@@ -129,6 +144,9 @@ internal sealed class PodCore
         _ => true,
     };
 
+    /// <summary>Whether the container is to run again now that it has ended. One that was killed for a probe is, however well it went.</summary>
+    public bool WillRestart(string policy, ContainerView ended) => ShouldRestart(policy, ended.ExitCode) || policy != "Never" && _killed.Contains(ended.Id);
+
     private static IEnumerable<ContainerView> Running(PodSnapshot snapshot)
         => snapshot.Containers.Where(container => container.Phase is ContainerPhase.Running or ContainerPhase.Unknown);
 
@@ -139,9 +157,9 @@ internal sealed class PodCore
     {
         if (now < _stopRetry)
             return [new PodAction.WaitUntil(_stopRetry)];
-        var running = Running(snapshot).ToList();
-        if (running.Count > 0)
-            return [.. running.Select(container => new PodAction.StopContainer(container, pod.Grace))];
+        var stops = Stops(pod, snapshot);
+        if (stops.Count > 0)
+            return stops;
         if (snapshot.Sandboxes.Count == 0 && snapshot.Containers.Count == 0)
             return [new PodAction.Finish()];
         return
@@ -152,15 +170,31 @@ internal sealed class PodCore
         ];
     }
 
-    private List<PodAction> Sandbox(PodSnapshot snapshot, DateTimeOffset now)
+    private List<PodAction> End(PodDescription pod, PodSnapshot snapshot, DateTimeOffset now)
+    {
+        HasEnded = true;
+        Waiting.Clear();
+        return now < _stopRetry
+            ? [new PodAction.WaitUntil(_stopRetry)]
+            : [.. Stops(pod, snapshot), .. snapshot.Sandboxes.Where(sandbox => sandbox.Ready).Select(sandbox => new PodAction.StopSandbox(sandbox.Id))];
+    }
+
+    // Sidecars serve the others to the last: their SIGTERM comes when the others have ended, and of the sidecars the last one goes first.
+    private static List<PodAction> Stops(PodDescription pod, PodSnapshot snapshot)
+    {
+        var sidecars = pod.InitContainers.Where(init => init.IsSidecar).Select(init => init.Name).Reverse().ToList();
+        return [.. Running(snapshot).Select(view => new PodAction.StopContainer(view, pod.Grace, Order: sidecars.IndexOf(view.Name) + 1)).OrderBy(stop => stop.Order)];
+    }
+
+    private List<PodAction> Sandbox(PodSnapshot snapshot, DateTimeOffset deadline, DateTimeOffset now)
     {
         if (now < _sandboxRetry)
-            return [new PodAction.WaitUntil(_sandboxRetry)];
+            return [new PodAction.WaitUntil(Min(_sandboxRetry, deadline))];
         var attempt = snapshot.Sandboxes.Count == 0 ? 0 : snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1;
         return [.. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(attempt)];
     }
 
-    private static bool IsEnded(PodDescription pod, PodSnapshot snapshot)
+    private bool IsEnded(PodDescription pod, PodSnapshot snapshot)
     {
         if (pod.EndedPhase.Length > 0)
             return true;
@@ -172,11 +206,11 @@ internal sealed class PodCore
         }
 
         return pod.Containers.All(container =>
-            snapshot.Newest(container.Name) is { Phase: ContainerPhase.Exited } newest && !ShouldRestart(pod.RestartPolicy, newest.ExitCode));
+            snapshot.Newest(container.Name) is { Phase: ContainerPhase.Exited } newest && !WillRestart(pod.RestartPolicy, newest));
     }
 
     private bool InitDone(
-        PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
+        PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, ProbeVerdicts probes, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
     {
         var anyMain = pod.Containers.Any(container => snapshot.Containers.Any(view => view.Name == container.Name && view.SandboxId == sandbox.Id));
         foreach (var init in pod.InitContainers)
@@ -184,15 +218,15 @@ internal sealed class PodCore
             var newest = snapshot.Newest(init.Name) is { } view && view.SandboxId == sandbox.Id ? view : null;
             if (init.IsSidecar)
             {
-                Consider(pod, init, snapshot, sandbox, now, actions, ref until);
-                if (newest?.Phase is not ContainerPhase.Running && !anyMain)
+                Consider(pod, init, snapshot, sandbox, probes, now, actions, ref until);
+                if (!anyMain && !probes.IsStarted(init, newest))
                     return false;
                 continue;
             }
 
             if (anyMain || newest is { Phase: ContainerPhase.Exited, ExitCode: 0 })
                 continue;
-            Consider(pod, init, snapshot, sandbox, now, actions, ref until);
+            Consider(pod, init, snapshot, sandbox, probes, now, actions, ref until);
             return false;
         }
 
@@ -200,7 +234,7 @@ internal sealed class PodCore
     }
 
     private void Consider(
-        PodDescription pod, ContainerDescription container, PodSnapshot snapshot, SandboxView sandbox, DateTimeOffset now,
+        PodDescription pod, ContainerDescription container, PodSnapshot snapshot, SandboxView sandbox, ProbeVerdicts probes, DateTimeOffset now,
         List<PodAction> actions, ref DateTimeOffset until)
     {
         var newest = snapshot.Newest(container.Name);
@@ -209,6 +243,8 @@ internal sealed class PodCore
         if (here && newest!.Phase == ContainerPhase.Running)
         {
             Waiting.Remove(container.Name);
+            if (probes.Find(newest.Id) is { Failed: { } kind })
+                Kill(pod, container, newest, kind, now, actions, ref until);
             return;
         }
 
@@ -237,9 +273,9 @@ internal sealed class PodCore
         if (here)
         {
             var policy = container.IsSidecar ? "Always" : container.IsInit && pod.RestartPolicy == "Always" ? "OnFailure" : pod.RestartPolicy;
-            if (!ShouldRestart(policy, newest!.ExitCode))
+            if (!WillRestart(policy, newest!))
                 return;
-            if (!MayRestart(state, newest, now, out var due))
+            if (!MayRestart(state, newest!, now, out var due))
             {
                 Waiting[container.Name] = new StartFailure(
                     "CrashLoopBackOff",
@@ -248,13 +284,31 @@ internal sealed class PodCore
                 return;
             }
         }
-        else if (newest is not null && !container.IsInit && newest.Phase == ContainerPhase.Exited && !ShouldRestart(pod.RestartPolicy, newest.ExitCode))
+        else if (newest is not null && !container.IsInit && newest.Phase == ContainerPhase.Exited && !WillRestart(pod.RestartPolicy, newest))
         {
             // It ended for good in an earlier sandbox.
             return;
         }
 
-        actions.Add(new PodAction.StartContainer(container, sandbox.Id, newest is null ? 0 : newest.Attempt + 1));
+        var attempt = newest is not null ? newest.Attempt + 1 : LastRestarts.TryGetValue(container.Name, out var last) ? last + 1 : 0;
+        actions.Add(new PodAction.StartContainer(container, sandbox.Id, attempt));
+    }
+
+    private void Kill(
+        PodDescription pod, ContainerDescription container, ContainerView view, ProbeKind kind, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
+    {
+        if (now < _stopRetry)
+        {
+            until = Min(until, _stopRetry);
+            return;
+        }
+
+        _killed.Add(view.Id);
+        var (word, probe) = kind == ProbeKind.Startup ? ("startup", container.Startup) : ("liveness", container.Liveness);
+        var message = container.IsInit
+            ? $"Init container {container.Name} failed {word} probe"
+            : $"Container {container.Name} failed {word} probe{(pod.RestartPolicy == "Never" ? "" : ", will be restarted")}";
+        actions.Add(new PodAction.StopContainer(view, probe?.Grace ?? pod.Grace, message));
     }
 
     // As a kubelet: the first restart is at once, then 10 s, 20 s … 5 min after the container's end.
@@ -277,7 +331,7 @@ internal sealed class PodCore
     }
 
     // Of each container the newest and the one before it are kept, for its log and last state.
-    private static void Tidy(PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, List<PodAction> actions)
+    private void Tidy(PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, List<PodAction> actions)
     {
         foreach (var container in pod.InitContainers.Concat(pod.Containers))
         {
@@ -288,6 +342,7 @@ internal sealed class PodCore
             }
         }
 
+        _killed.RemoveWhere(id => !snapshot.Containers.Any(view => view.Id == id));
         foreach (var old in snapshot.Sandboxes)
         {
             if (old.Id != sandbox.Id && !snapshot.Containers.Any(container => container.SandboxId == old.Id))

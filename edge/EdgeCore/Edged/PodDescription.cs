@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Probes;
 using Edge.Kubernetes;
 
 namespace Edge.Core.Edged;
@@ -26,6 +27,9 @@ internal sealed record PodDescription
 
     /// <summary>Time between SIGTERM and SIGKILL: the deletion's own, else the pod's, else 30 s.</summary>
     public TimeSpan Grace { get; init; }
+
+    /// <summary>How long the pod may be active from its start time; null for ever.</summary>
+    public TimeSpan? ActiveDeadline { get; init; }
 
     public bool HostNetwork => Json.Flag(false, "spec", "hostNetwork");
 
@@ -62,6 +66,7 @@ internal sealed record PodDescription
             Containers = containers,
             RestartPolicy = json.Text("spec", "restartPolicy") is { Length: > 0 } policy ? policy : "Always",
             IsDeleting = json.IsDeleting(),
+            ActiveDeadline = json.Number(0, "spec", "activeDeadlineSeconds") is > 0 and var deadline ? TimeSpan.FromSeconds(Math.Min(deadline, int.MaxValue)) : null,
             Grace = TimeSpan.FromSeconds(Math.Clamp(grace, 0, 24 * 3600)),
             QosClass = Resources.QosClass(json),
             EndedPhase = json.Text("status", "phase") is "Succeeded" or "Failed" ? json.Text("status", "phase") : "",
@@ -135,7 +140,18 @@ internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
         }
     }
 
-    public bool HasProbes => Json["livenessProbe"] is JsonObject || Json["readinessProbe"] is JsonObject || Json["startupProbe"] is JsonObject;
+    public ProbeSpec? Startup => Probe(ProbeKind.Startup);
+
+    public ProbeSpec? Liveness => Probe(ProbeKind.Liveness);
+
+    public ProbeSpec? Readiness => Probe(ProbeKind.Readiness);
+
+    /// <summary>Its probes; an init container that runs to its end has none.</summary>
+    public IReadOnlyList<ProbeSpec> Probes { get; } = IsInit && Json.Text("restartPolicy") != "Always"
+        ? []
+        : [.. Enum.GetValues<ProbeKind>().Select(kind => ProbeSpec.Read(Json, kind)).OfType<ProbeSpec>()];
+
+    private ProbeSpec? Probe(ProbeKind kind) => Probes.FirstOrDefault(probe => probe.Kind == kind);
 }
 
 /// <summary>Requests and limits as the runtime wants them (kubelet's arithmetic).</summary>

@@ -10,24 +10,33 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.Edged;
 
+/// <summary>Records an event of one pod.</summary>
+/// <param name="fieldPath">The container's field, or empty for the pod.</param>
+internal delegate ValueTask ReportEvent(bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken);
+
 /// <summary>Logs what happens to pods and, when reportEvent is set, sends it to the cloud as Kubernetes events.</summary>
 /// <param name="report">Whether events leave the node.</param>
 internal sealed class PodEvents(IUplink uplink, TimeProvider time, string nodeName, bool report, ILogger log)
 {
     private static readonly TimeSpan s_repeat = TimeSpan.FromMinutes(1);
 
-    /// <summary>Records one event. The same one is not repeated within a minute of its pod; <paramref name="recent"/> is the pod's own memory.</summary>
+    /// <summary>Records one event. The same one is not repeated within a minute of its pod; <paramref name="recent"/> is the pod's own memory;
+    /// its probes, hooks and starts may report at the same time.</summary>
     public async ValueTask RecordAsync(
         PodDescription pod, Dictionary<string, DateTimeOffset> recent, bool warning, string reason, string message, string fieldPath,
         CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
         var key = $"{reason}|{fieldPath}|{message}";
-        if (recent.TryGetValue(key, out var last) && now - last < s_repeat)
-            return;
-        if (recent.Count >= 256)
-            recent.Clear();
-        recent[key] = now;
+        lock (recent)
+        {
+            if (recent.TryGetValue(key, out var last) && now - last < s_repeat)
+                return;
+            if (recent.Count >= 256)
+                recent.Clear();
+            recent[key] = now;
+        }
+
         if (warning)
             EdgedLog.PodWarning(log, $"{pod.Namespace}/{pod.Name}", reason, message);
         else

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
+using Edge.Core.Edged.Probes;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Edge.Protocol.Cri;
@@ -20,6 +21,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly CriRuntimeState _state;
     private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
+    private readonly Random _random;
     private Dictionary<string, JsonObject> _lastStatus = [];
 
     public PodManager(EdgeServices services)
@@ -39,9 +41,12 @@ public sealed class PodManager : IPodModule, IDisposable
             Meta = services.Meta,
             Uplink = services.Uplink,
             Time = services.Time,
+            Http = new HttpGetClient(services.Time),
+            Since = services.Time.GetUtcNow(),
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,
         };
+        _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
     }
 
@@ -294,7 +299,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private void Start(PodDescription pod, bool removed, CancellationToken cancellationToken)
     {
         var before = _pods.Values.Where(entry => entry.Worker.Pod.Namespace == pod.Namespace && entry.Worker.Pod.Name == pod.Name).Select(entry => entry.Task).ToList();
-        var worker = new PodWorker(_context, pod, removed, _lastStatus.Remove(pod.Uid, out var last) ? last : null);
+        var worker = new PodWorker(_context, pod, removed, _lastStatus.Remove(pod.Uid, out var last) ? last : null, new Random(_random.Next()));
         _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
     }
 

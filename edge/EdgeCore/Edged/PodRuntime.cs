@@ -1,3 +1,5 @@
+using System.Globalization;
+using Edge.Core.Edged.Lifecycle;
 using Edge.Protocol.Cri;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
@@ -5,22 +7,22 @@ using Edge.Protocol.Grpc;
 namespace Edge.Core.Edged;
 
 /// <summary>Reads what the runtime has of one pod. Answers that cannot change any more are kept.</summary>
-internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, PodVolumes volumes)
+internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volumes, string logDirectory)
 {
     private readonly Dictionary<string, ContainerView> _exited = new(StringComparer.Ordinal);
     private readonly Dictionary<string, IReadOnlyList<string>> _ips = new(StringComparer.Ordinal);
 
     /// <summary>The pod's sandboxes and containers now.</summary>
-    public async Task<PodSnapshot> ReadAsync(bool hostNetwork, CancellationToken cancellationToken)
+    public async Task<PodSnapshot> ReadAsync(PodDescription pod, CancellationToken cancellationToken)
     {
         var podFilter = new PodSandboxFilter();
-        podFilter.LabelSelector[CriConfigs.UidLabel] = uid;
+        podFilter.LabelSelector[CriConfigs.UidLabel] = pod.Uid;
         podFilter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
         var sandboxes = new List<SandboxView>();
         foreach (var item in await cri.ListPodSandboxAsync(podFilter, cancellationToken))
         {
             var ready = item.State == PodSandboxState.SandboxReady;
-            if (ready && !hostNetwork && !_ips.ContainsKey(item.Id))
+            if (ready && !pod.HostNetwork && !_ips.ContainsKey(item.Id))
             {
                 try
                 {
@@ -37,7 +39,7 @@ internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, Pod
         }
 
         var filter = new ContainerFilter();
-        filter.LabelSelector[CriConfigs.UidLabel] = uid;
+        filter.LabelSelector[CriConfigs.UidLabel] = pod.Uid;
         filter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
         var containers = new List<ContainerView>();
         foreach (var item in await cri.ListContainersAsync(filter, cancellationToken))
@@ -50,7 +52,7 @@ internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, Pod
 
             try
             {
-                var view = View(item.PodSandboxId, await cri.ContainerStatusAsync(item.Id, cancellationToken));
+                var view = View(pod, item.PodSandboxId, await cri.ContainerStatusAsync(item.Id, cancellationToken));
                 if (view.Phase == ContainerPhase.Exited)
                     _exited[item.Id] = view;
                 containers.Add(view);
@@ -68,7 +70,7 @@ internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, Pod
 
     private static DateTimeOffset Time(long nanoseconds) => DateTimeOffset.UnixEpoch.AddTicks(nanoseconds / TimeSpan.NanosecondsPerTick);
 
-    private ContainerView View(string sandboxId, ContainerStatus status)
+    private ContainerView View(PodDescription pod, string sandboxId, ContainerStatus status)
     {
         var phase = status.State switch
         {
@@ -78,8 +80,15 @@ internal sealed class PodRuntime(CriClient cri, string uid, string nodeName, Pod
             _ => ContainerPhase.Unknown,
         };
         var message = status.Message;
-        if (phase == ContainerPhase.Exited && volumes.TerminationMessage(status.Metadata.Name, status.Metadata.Attempt) is { Length: > 0 } written)
-            message = written;
+        if (phase == ContainerPhase.Exited)
+        {
+            var (name, attempt) = (status.Metadata.Name, status.Metadata.Attempt);
+            var container = pod.Containers.Concat(pod.InitContainers).FirstOrDefault(item => item.Name == name);
+            var log = Path.Combine(logDirectory, name, string.Create(CultureInfo.InvariantCulture, $"{attempt}.log"));
+            if (TerminationMessages.Of(container, status.ExitCode, volumes.TerminationMessage(name, attempt), log) is { Length: > 0 } words)
+                message = words;
+        }
+
         return new ContainerView(
             status.Id, sandboxId, status.Metadata.Name, status.Metadata.Attempt, phase, Time(status.CreatedAt), Time(status.StartedAt),
             Time(status.FinishedAt), status.ExitCode, status.Reason, message, status.Image?.UserSpecifiedImage is { Length: > 0 } asked ? asked : status.Image?.Image ?? "",

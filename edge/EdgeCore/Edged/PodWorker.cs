@@ -3,6 +3,8 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
+using Edge.Core.Edged.Lifecycle;
+using Edge.Core.Edged.Probes;
 using Edge.Kubernetes;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
@@ -17,11 +19,13 @@ internal sealed class PodWorker : IDisposable
 
     private readonly PodContext _context;
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private readonly PodCore _core = new();
+    private readonly PodCore _core;
     private readonly PodStatusBuilder _status;
     private readonly PodVolumes _volumes;
     private readonly PodRuntime _runtime;
     private readonly ContainerStarter _starter;
+    private readonly ContainerStopper _stopper;
+    private readonly PodProber _prober;
     private readonly Dictionary<string, DateTimeOffset> _recentEvents = new(StringComparer.Ordinal);
     private readonly Lock _gate = new();
     private Wanted _wanted;
@@ -31,15 +35,20 @@ internal sealed class PodWorker : IDisposable
     private string _sentText = "";
 
     /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
-    public PodWorker(PodContext context, PodDescription pod, bool removed, JsonObject? last)
+    /// <param name="random">For the probes' first delays; used by this worker alone.</param>
+    public PodWorker(PodContext context, PodDescription pod, bool removed, JsonObject? last, Random random)
     {
         _context = context;
         _wanted = new Wanted(pod, removed);
         _sentStatus = last ?? pod.Json["status"] as JsonObject;
         _status = new PodStatusBuilder(_sentStatus, context.Time.GetUtcNow());
+        _core = new PodCore { StartTime = _status.StartTime, LastRestarts = PodStatusBuilder.Restarts(_sentStatus) };
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
-        _runtime = new PodRuntime(context.Cri, pod.Uid, context.NodeName, _volumes);
-        _starter = new ContainerStarter(context, _volumes, ReportAsync);
+        _runtime = new PodRuntime(context.Cri, context.NodeName, _volumes, CriConfigs.LogDirectory(context.Options, pod));
+        var hooks = new HookRunner(context, ReportAsync);
+        _stopper = new ContainerStopper(context, hooks, ReportAsync);
+        _starter = new ContainerStarter(context, _volumes, hooks, _stopper, ReportAsync);
+        _prober = new PodProber(context, new PodProbes(ProbeVerdicts.Of(_sentStatus), context.Since, random), Wake, ReportAsync);
     }
 
     /// <summary>The pod as it is wanted now.</summary>
@@ -80,7 +89,27 @@ internal sealed class PodWorker : IDisposable
     public async Task RunAsync(Task predecessor, CancellationToken cancellationToken)
     {
         await predecessor.WaitAsync(cancellationToken);
-        await WarnOfProbesAsync(cancellationToken);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var probing = _prober.RunAsync(stop.Token);
+        try
+        {
+            await LoopAsync(cancellationToken);
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await probing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+            _interrupt.Dispose();
+    }
+
+    private async Task LoopAsync(CancellationToken cancellationToken)
+    {
         while (!IsFinished)
         {
             var next = DateTimeOffset.MaxValue;
@@ -118,12 +147,6 @@ internal sealed class PodWorker : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        lock (_gate)
-            _interrupt.Dispose();
-    }
-
     // Batches until there is nothing to do; returns when to look again.
     private async Task<DateTimeOffset> SyncAsync(CancellationToken cancellationToken)
     {
@@ -133,7 +156,7 @@ internal sealed class PodWorker : IDisposable
             // How it ended, this node knows best: the object may be from before, and is not sent again for its status.
             if (pod.EndedPhase.Length == 0 && _sentStatus.Text("phase") is "Succeeded" or "Failed")
                 pod = pod with { EndedPhase = _sentStatus.Text("phase") };
-            var snapshot = await _runtime.ReadAsync(pod.HostNetwork, cancellationToken);
+            var snapshot = await ReadAsync(pod, cancellationToken);
             if (Volatile.Read(ref _referencesChanged))
             {
                 Volatile.Write(ref _referencesChanged, false);
@@ -142,11 +165,11 @@ internal sealed class PodWorker : IDisposable
                     await RefreshAsync(pod, ready, cancellationToken);
             }
 
-            var actions = _core.Decide(pod, removed, snapshot, _context.Time.GetUtcNow());
+            var actions = _core.Decide(pod, removed, snapshot, _prober.Verdicts, _context.Time.GetUtcNow());
             var published = await PublishAsync(pod, removed, snapshot, cancellationToken);
             var next = published ? DateTimeOffset.MaxValue : _context.Time.GetUtcNow() + s_failureRetry;
             var did = false;
-            var stops = new List<Task>();
+            var stops = new List<(int Order, Task Task)>();
             foreach (var action in actions)
             {
                 if (action is PodAction.WaitUntil wait)
@@ -157,12 +180,16 @@ internal sealed class PodWorker : IDisposable
 
                 did = true;
                 if (action is PodAction.StopContainer stop)
-                    stops.Add(StopAsync(pod, stop, cancellationToken));
+                    stops.Add((stop.Order, StopAsync(pod, stop, Task.WhenAll(stops.Where(other => other.Order < stop.Order).Select(other => other.Task)), snapshot, cancellationToken)));
+                else if (stops.Count > 0 && action is not PodAction.StartContainer)
+                    break; // what follows stops waits for their end
                 else if (!await DoAsync(pod, removed, action, snapshot, cancellationToken))
                     break;
+                else if (action is PodAction.StartContainer)
+                    break; // its status goes out before the next one's image is pulled
             }
 
-            await Task.WhenAll(stops);
+            await StopsAsync(pod, removed, stops.Select(stop => stop.Task), cancellationToken);
             if (!did || IsFinished)
                 return next;
         }
@@ -184,8 +211,11 @@ internal sealed class PodWorker : IDisposable
                 var failure = await _starter.StartAsync(pod, start, snapshot.Ready!, cancellationToken);
                 if (failure is null)
                     _core.NoteStarted(start.Container.Name);
-                else if (failure.Reason != "RunContainerError")
+                else if (failure.Reason is not ("RunContainerError" or "PostStartHookError"))
                     _core.NoteStartFailed(start.Container.Name, failure, _context.Time.GetUtcNow());
+                return true;
+            case PodAction.Report report:
+                await ReportAsync(false, report.Reason, report.Message, "", cancellationToken);
                 return true;
             case PodAction.StopSandbox stop:
                 return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, cancellationToken));
@@ -219,8 +249,43 @@ internal sealed class PodWorker : IDisposable
         }
     }
 
-    private async Task StopAsync(PodDescription pod, PodAction.StopContainer stop, CancellationToken cancellationToken)
-        => await TryAsync(() => _starter.StopAsync(pod, stop.Container, stop.Grace, cancellationToken));
+    private async Task StopAsync(PodDescription pod, PodAction.StopContainer stop, Task before, PodSnapshot snapshot, CancellationToken cancellationToken)
+        => await TryAsync(() => _stopper.StopAsync(pod, stop, before, Ip(pod, snapshot), cancellationToken));
+
+    // Stopping takes its time: meanwhile the status goes on.
+    private async Task StopsAsync(PodDescription pod, bool removed, IEnumerable<Task> stops, CancellationToken cancellationToken)
+    {
+        var all = Task.WhenAll(stops);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        while (!all.IsCompleted && !cancellationToken.IsCancellationRequested)
+        {
+            await Task.WhenAny(all, _wake.Reader.WaitToReadAsync(stop.Token).AsTask());
+            if (all.IsCompleted || !_wake.Reader.TryRead(out _))
+                continue;
+            try
+            {
+                await PublishAsync(pod, removed, await ReadAsync(pod, cancellationToken), cancellationToken);
+            }
+            catch
+            {
+                await all; // whatever is wrong, what was begun has an owner
+                throw;
+            }
+        }
+
+        await stop.CancelAsync();
+        await all;
+    }
+
+    private async Task<PodSnapshot> ReadAsync(PodDescription pod, CancellationToken cancellationToken)
+    {
+        var snapshot = await _runtime.ReadAsync(pod, cancellationToken);
+        _prober.Observe(pod, snapshot, Ip(pod, snapshot));
+        return snapshot;
+    }
+
+    private string Ip(PodDescription pod, PodSnapshot snapshot)
+        => pod.HostNetwork ? _context.HostIp : snapshot.Ready is { Ips: [var first, ..] } ? first : "";
 
     private async Task RefreshAsync(PodDescription pod, SandboxView sandbox, CancellationToken cancellationToken)
     {
@@ -270,7 +335,7 @@ internal sealed class PodWorker : IDisposable
         // Without containers a pod that goes, or went before, would look as if it had never run.
         if (removed || snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
             return true;
-        var status = _status.Build(pod, snapshot, _core, _context.HostIp, _context.Time.GetUtcNow());
+        var status = _status.Build(pod, snapshot, _core, _prober.Verdicts, _context.HostIp, _context.Time.GetUtcNow());
         var text = status.ToJsonString();
         if (text == _sentText)
             return true;
@@ -299,15 +364,6 @@ internal sealed class PodWorker : IDisposable
     private ValueTask ReportAsync(bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken)
         => _context.Events.RecordAsync(Pod, _recentEvents, warning, reason, message, fieldPath, cancellationToken);
 
-    private async Task WarnOfProbesAsync(CancellationToken cancellationToken)
-    {
-        var (pod, removed) = _wanted;
-        if (removed || pod.IsDeleting)
-            return;
-        foreach (var container in pod.InitContainers.Concat(pod.Containers).Where(container => container.HasProbes))
-            await ReportAsync(true, "ProbesNotSupported", $"probes of container {container.Name} are not run; it counts as ready while it runs", container.FieldPath, cancellationToken);
-    }
-
     private async Task WaitAsync(DateTimeOffset until, CancellationToken cancellationToken)
     {
         var now = _context.Time.GetUtcNow();
@@ -321,23 +377,4 @@ internal sealed class PodWorker : IDisposable
     }
 
     private sealed record Wanted(PodDescription Pod, bool Removed);
-}
-
-/// <summary>The cgroups of pods.</summary>
-internal static class PodCgroup
-{
-    private const string Root = "/sys/fs/cgroup";
-
-    /// <summary>Removes a pod's empty cgroup, in every hierarchy of v1 or in the one of v2. One that is still in use stays.</summary>
-    public static void Remove(string parent)
-    {
-        if (!parent.StartsWith('/') || !Directory.Exists(Root))
-            return; // a systemd slice is systemd's
-        foreach (var hierarchy in Directory.EnumerateDirectories(Root).Append(Root))
-        {
-            var path = hierarchy + parent;
-            if (Directory.Exists(path))
-                Native.RemoveDirectory(path);
-        }
-    }
 }

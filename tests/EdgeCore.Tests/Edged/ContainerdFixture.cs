@@ -100,9 +100,9 @@ internal sealed class RunningEdged : IAsyncDisposable
     public IRuntimeState Runtime => _manager.Runtime;
 
     /// <summary>Waits for a status of the pod that satisfies the condition.</summary>
-    public async Task<JsonObject> StatusAsync(JsonObject pod, string what, Func<JsonObject, bool> match)
+    public async Task<JsonObject> StatusAsync(JsonObject pod, string what, Func<JsonObject, bool> match, int from = 0)
         => (JsonObject)FakeUplink.Content(await Uplink.WaitAsync(what, entry => entry.Resource == $"{pod["metadata"]!["namespace"]}/podpatch/{pod["metadata"]!["name"]}"
-            && match((JsonObject)FakeUplink.Content(entry)["status"]!)))["status"]!;
+            && match((JsonObject)FakeUplink.Content(entry)["status"]!), from))["status"]!;
 
     public Task<EdgeHub.UplinkEntry> EventAsync(string reason, string message = "")
         => Uplink.WaitAsync($"event {reason} {message}", entry => entry.Resource.Contains("/event/", StringComparison.Ordinal)

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Edge.Core.Edged;
+using Edge.Core.Edged.Probes;
 
 namespace Edge.Core.Tests;
 
@@ -15,7 +16,10 @@ internal sealed class PodBench
     public PodBench(string json)
         => Pod = Read(json);
 
-    public PodCore Core { get; private set; } = new();
+    public PodCore Core { get; private set; } = new() { StartTime = Start };
+
+    /// <summary>What the probes say.</summary>
+    public ProbeVerdicts Probes { get; set; } = ProbeVerdicts.Empty;
 
     public PodDescription Pod { get; set; }
 
@@ -55,7 +59,7 @@ internal sealed class PodBench
         {
             Until = null;
             var before = done.Count;
-            foreach (var action in Core.Decide(Pod, Removed, Snapshot, Now))
+            foreach (var action in Core.Decide(Pod, Removed, Snapshot, Probes, Now))
                 done.AddRange(Do(action));
             if (done.Count == before || done[^1] == "finish")
                 return string.Join(", ", done);
@@ -87,10 +91,10 @@ internal sealed class PodBench
     }
 
     /// <summary>As after a restart of EdgeCore: nothing is remembered but the runtime.</summary>
-    public void Forget() => Core = new PodCore();
+    public void Forget() => Core = new PodCore { StartTime = Start };
 
     public JsonObject Status(PodStatusBuilder? builder = null)
-        => (builder ?? new PodStatusBuilder(Pod.Json["status"] as JsonObject, Now)).Build(Pod, Snapshot, Core, "192.0.2.1", Now);
+        => (builder ?? new PodStatusBuilder(Pod.Json["status"] as JsonObject, Now)).Build(Pod, Snapshot, Core, Probes, "192.0.2.1", Now);
 
     private List<string> Do(PodAction action)
     {
@@ -99,6 +103,8 @@ internal sealed class PodBench
             case PodAction.WaitUntil wait:
                 Until = wait.Time;
                 return [];
+            case PodAction.Report report:
+                return [$"report {report.Reason}"];
             case PodAction.RunSandbox run:
                 _sandboxes.Add(new SandboxView($"s{run.Attempt}", run.Attempt, true, Now, ["10.0.0.2"]));
                 Core.NoteSandboxStarted();

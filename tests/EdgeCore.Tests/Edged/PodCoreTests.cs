@@ -1,4 +1,5 @@
 using Edge.Core.Edged;
+using Edge.Core.Edged.Probes;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -296,9 +297,9 @@ public sealed class PodCoreTests
         var delays = new List<double>();
         for (var i = 0; i < 8; i++)
         {
-            Assert.Equal(new PodAction.RunSandbox(0), Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, now)));
+            Assert.Equal(new PodAction.RunSandbox(0), Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, now)));
             core.NoteSandboxFailed(new StartFailure("ContainerCreating", "no network"), pod, now);
-            var wait = Assert.IsType<PodAction.WaitUntil>(Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, now)));
+            var wait = Assert.IsType<PodAction.WaitUntil>(Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, now)));
             delays.Add((wait.Time - now).TotalSeconds);
             now = wait.Time;
         }
@@ -370,6 +371,105 @@ public sealed class PodCoreTests
     {
         var core = new PodCore();
         var pod = PodBench.Read("""{"restartPolicy":"Never","containers":[{"name":"a"}]}""", status: """{"phase":"Succeeded"}""");
-        Assert.Empty(core.Decide(pod, false, PodSnapshot.Empty, PodBench.Start));
+        Assert.Empty(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, PodBench.Start));
+    }
+
+    [Theory]
+    [InlineData("Always", "Container a failed liveness probe, will be restarted")]
+    [InlineData("OnFailure", "Container a failed liveness probe, will be restarted")]
+    [InlineData("Never", "Container a failed liveness probe")]
+    public void A_failed_liveness_probe_has_the_container_killed_and_the_policy_decides_the_rest(string policy, string message)
+    {
+        var bench = new PodBench($$"""{"restartPolicy":"{{policy}}","containers":[{"name":"a","livenessProbe":{"exec":{},"terminationGracePeriodSeconds":4} }]}""");
+        bench.Step();
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c1"] = new(true, true, ProbeKind.Liveness) });
+        var stop = Assert.IsType<PodAction.StopContainer>(Assert.Single(bench.Core.Decide(bench.Pod, false, bench.Snapshot, bench.Probes, bench.Now)));
+        Assert.Equal((message, 4d), (stop.Message, stop.Grace.TotalSeconds));
+
+        // Although it ends well: it was killed because it did not do well.
+        bench.Exit("a", 0);
+        Assert.Equal(policy == "Never" ? "stop s0" : "start a 1", bench.Step());
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c2"] = new(true, true, ProbeKind.Liveness) });
+        Assert.Equal(policy == "Never" ? "" : "stop a 4s", bench.Step());
+        if (policy == "Never")
+            return;
+        bench.WaitUntilDue();
+        Assert.Equal(10, bench.Seconds);
+        Assert.StartsWith("start a 2", bench.Step(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_sidecars_startup_probe_holds_back_what_follows_and_its_failure_has_it_killed()
+    {
+        var bench = new PodBench("""{"initContainers":[{"name":"s","restartPolicy":"Always","startupProbe":{"exec":{}}},{"name":"i"}],"containers":[{"name":"a"}]}""");
+        Assert.Equal("sandbox 0, start s 0", bench.Step());
+        Assert.Contains("containers with incomplete status: [s i]", bench.Status().ToJsonString(), StringComparison.Ordinal);
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c1"] = new(false, false, ProbeKind.Startup) });
+        var stop = Assert.IsType<PodAction.StopContainer>(Assert.Single(bench.Core.Decide(bench.Pod, false, bench.Snapshot, bench.Probes, bench.Now)));
+        Assert.Equal("Init container s failed startup probe", stop.Message);
+        Assert.Equal("stop s 30s, start s 1", bench.Step());
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c2"] = new(true, true, null) });
+        Assert.Equal("start i 0", bench.Step());
+        bench.Exit("i", 0);
+        Assert.Equal("start a 0", bench.Step());
+    }
+
+    [Fact]
+    public void Sidecars_are_stopped_after_the_others_and_the_last_one_first()
+    {
+        var bench = new PodBench("""{"initContainers":[{"name":"s1","restartPolicy":"Always"},{"name":"i"},{"name":"s2","restartPolicy":"Always"}],"containers":[{"name":"a"},{"name":"b"}]}""");
+        bench.Step();
+        bench.Exit("i", 0);
+        bench.Step();
+        var stops = bench.Core.Decide(bench.Pod, true, bench.Snapshot, ProbeVerdicts.Empty, bench.Now).Cast<PodAction.StopContainer>();
+        Assert.Equal(["a 0", "b 0", "s2 1", "s1 2"], stops.Select(stop => $"{stop.Container.Name} {stop.Order}"));
+    }
+
+    [Fact]
+    public void A_pod_is_active_no_longer_than_its_deadline()
+    {
+        var bench = new PodBench("""{"activeDeadlineSeconds":60,"containers":[{"name":"a"},{"name":"b"}]}""");
+        bench.Step();
+        Assert.Equal(60, (bench.Until!.Value - bench.Now).TotalSeconds);
+        bench.Wait(TimeSpan.FromSeconds(59));
+        bench.Exit("b", 1);
+        Assert.Equal("start b 1", bench.Step());
+        bench.WaitUntilDue();
+        var builder = new PodStatusBuilder(null, PodBench.Start);
+        bench.Core.Decide(bench.Pod, false, bench.Snapshot, ProbeVerdicts.Empty, bench.Now);
+        Assert.Equal("Running", (string)bench.Status(builder)["phase"]!); // until what is killed has gone
+        Assert.Equal("stop a 30s, stop b 30s, stop s0", bench.Step());
+        var status = bench.Status(builder);
+        Assert.Equal("Failed DeadlineExceeded Pod was active on the node longer than the specified deadline", $"{status["phase"]} {status["reason"]} {status["message"]}");
+
+        // Known after a restart of EdgeCore too.
+        bench.Forget();
+        bench.Pod = bench.Pod with { EndedPhase = "Failed" };
+        Assert.Equal("", bench.Step());
+        Assert.Equal("DeadlineExceeded", (string)bench.Status(new PodStatusBuilder(status, bench.Now))["reason"]!);
+    }
+
+    [Fact]
+    public void A_pod_whose_image_never_comes_ends_at_its_deadline_too()
+    {
+        var bench = new PodBench("""{"activeDeadlineSeconds":15,"containers":[{"name":"a"}]}""");
+        bench.Failing["a"] = new StartFailure("ErrImagePull", "no route");
+        bench.Step();
+        bench.WaitUntilDue();
+        Assert.Equal("failed a", bench.Step());
+        Assert.Equal(15, (bench.Until!.Value - PodBench.Start).TotalSeconds);
+        bench.WaitUntilDue();
+        Assert.Equal("report DeadlineExceeded, stop s0", bench.Step());
+        Assert.Equal("Failed", (string)bench.Status()["phase"]!);
+    }
+
+    [Fact]
+    public void A_restart_count_goes_on_when_the_runtime_has_lost_the_containers()
+    {
+        var said = (System.Text.Json.Nodes.JsonObject)System.Text.Json.Nodes.JsonNode.Parse("""{"containerStatuses":[{"name":"a","restartCount":4,"containerID":"containerd://x"},{"name":"b","restartCount":0}]}""")!;
+        var core = new PodCore { LastRestarts = PodStatusBuilder.Restarts(said) };
+        var sandbox = new SandboxView("s0", 0, true, PodBench.Start, []);
+        var starts = core.Decide(PodBench.Read(Two), false, new PodSnapshot([sandbox], []), ProbeVerdicts.Empty, PodBench.Start).Cast<PodAction.StartContainer>();
+        Assert.Equal(["a 5", "b 0"], starts.Select(start => $"{start.Container.Name} {start.Attempt}"));
     }
 }

@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Core.Edged;
+using Edge.Core.Edged.Lifecycle;
+using Edge.Core.Edged.Probes;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -172,6 +174,73 @@ public sealed class PodStatusBuilderTests
         Assert.Equal("""{"metadata":{"uid":"u1"},"status":{"podIP":"10.0.0.3","podIPs":[{"ip":"10.0.0.3"},{"$patch":"delete","ip":"10.0.0.2"}]}}""", moved.ToJsonString());
         var gone = PodStatusBuilder.Patch("u1", old, new JsonObject { ["phase"] = "Failed" });
         Assert.Equal("""{"metadata":{"uid":"u1"},"status":{"phase":"Failed","podIPs":[{"$patch":"delete","ip":"10.0.0.2"}],"podIP":null}}""", gone.ToJsonString());
+    }
+
+    [Fact]
+    public void Ready_and_started_follow_the_probes()
+    {
+        var bench = new PodBench("""{"containers":[{"name":"a","startupProbe":{"exec":{}},"readinessProbe":{"exec":{}}},{"name":"b"}]}""");
+        bench.Step();
+        Assert.Equal("a False False b True True", Flags());
+        Assert.Equal("containers with unready status: [a]", Text(bench.Status(), "conditions", 2, "message"));
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c1"] = new(true, false, null) });
+        Assert.Equal("a True False b True True", Flags());
+        bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c1"] = new(true, true, null) });
+        Assert.Equal("a True True b True True", Flags());
+        Assert.Contains(" Ready=True ContainersReady=True", Conditions(bench.Status()), StringComparison.Ordinal);
+
+        string Flags() => string.Join(' ', bench.Status()["containerStatuses"]!.AsArray().Select(status => $"{status!["name"]} {(bool)status["started"]!} {(bool)status["ready"]!}"));
+    }
+
+    [Fact]
+    public void A_sidecar_that_is_not_ready_makes_the_pod_unready()
+    {
+        var bench = new PodBench("""{"initContainers":[{"name":"s","restartPolicy":"Always","readinessProbe":{"exec":{}}}],"containers":[{"name":"a"}]}""");
+        bench.Step();
+        var status = bench.Status();
+        Assert.Contains("Initialized=True Ready=False/ContainersNotReady", Conditions(status), StringComparison.Ordinal);
+        Assert.Equal("containers with unready status: [s]", Text(status, "conditions", 3, "message"));
+    }
+
+    [Theory]
+    [InlineData("[]", "corresponding condition of pod readiness gate \"example.com/lb\" does not exist.")]
+    [InlineData("[{\"type\":\"example.com/lb\",\"status\":\"False\"}]", "the status of pod readiness gate \"example.com/lb\" is not \"True\", but False")]
+    [InlineData("[{\"type\":\"example.com/lb\",\"status\":\"True\"}]", "")]
+    public void A_closed_readiness_gate_keeps_the_pod_unready_though_its_containers_are_ready(string conditions, string message)
+    {
+        var bench = new PodBench("""{"readinessGates":[{"conditionType":"example.com/lb"}],"containers":[{"name":"a"}]}""");
+        bench.Pod.Json["status"] = new JsonObject { ["conditions"] = JsonNode.Parse(conditions) };
+        bench.Step();
+        var status = bench.Status();
+        Assert.Contains(message.Length > 0 ? "Ready=False/ReadinessGatesNotReady ContainersReady=True" : "Ready=True ContainersReady=True", Conditions(status), StringComparison.Ordinal);
+        if (message.Length > 0)
+            Assert.Equal(message, Text(status, "conditions", 2, "message"));
+    }
+
+    [Fact]
+    public void Last_words_of_all_containers_together_stay_within_12_KiB()
+    {
+        var bench = new PodBench("""{"restartPolicy":"Never","containers":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"d"}]}""");
+        bench.Step();
+        foreach (var name in (string[])["a", "b", "c", "d"])
+        {
+            bench.Exit(name, 1);
+            bench.Change(name, view => view with { Message = new string('x', 4096) });
+        }
+
+        Assert.All(bench.Status()["containerStatuses"]!.AsArray(), status => Assert.Equal(3072, ((string)status!["state"]!["terminated"]!["message"]!).Length));
+    }
+
+    [Fact]
+    public void The_end_of_a_log_is_80_lines_and_2048_bytes_at_most()
+    {
+        Assert.Equal("one\ntwo\n", TerminationMessages.Tail("torn line\n2030-01-01T00:00:00Z stdout P on\n2030-01-01T00:00:00Z stdout F e\n2030-01-01T00:00:00Z stderr F two\n"));
+        var lines = string.Concat(Enumerable.Range(0, 100).Select(i => $"t stdout F {i}\n"));
+        Assert.Equal(string.Concat(Enumerable.Range(20, 80).Select(i => $"{i}\n")), TerminationMessages.Tail(lines));
+        var wide = TerminationMessages.Tail(string.Concat(Enumerable.Range(0, 10).Select(i => $"t stdout F {new string((char)('a' + i), 999)}\n")));
+        Assert.Equal(2048, wide.Length);
+        Assert.EndsWith("j\n", wide, StringComparison.Ordinal);
+        Assert.Equal("", TerminationMessages.Tail(""));
     }
 
     private static string Conditions(JsonObject status) => string.Join(' ', status["conditions"]!.AsArray().Select(condition =>

@@ -136,15 +136,15 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
         await UntilAsync("it is gone", async () => (await SandboxesAsync(client, next.Uid())).Count == 0);
     }
 
-    private static string Sleeper()
+    internal static string Sleeper()
         => """{"terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"]}]}""";
 
-    private static bool IsReady(JsonObject status)
+    internal static bool IsReady(JsonObject status)
         => status.Items("conditions").Any(condition => condition.Text("type") == "Ready" && condition.Text("status") == "True");
 
-    private static string Reason(JsonObject status) => status.Items("containerStatuses").First().Text("state", "waiting", "reason");
+    internal static string Reason(JsonObject status) => status.Items("containerStatuses").First().Text("state", "waiting", "reason");
 
-    private static JsonObject Pod(string name, string spec)
+    internal static JsonObject Pod(string name, string spec)
     {
         var pod = Object(name, "{\"spec\":" + spec + "}");
         pod["apiVersion"] = "v1";
@@ -152,21 +152,21 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
         return pod;
     }
 
-    private static JsonObject Object(string name, string rest)
+    internal static JsonObject Object(string name, string rest)
     {
         var obj = (JsonObject)JsonNode.Parse(rest)!;
         obj["metadata"] = new JsonObject { ["namespace"] = "default", ["name"] = name, ["uid"] = Guid.NewGuid().ToString(), ["resourceVersion"] = "1" };
         return obj;
     }
 
-    private static Task<IReadOnlyList<PodSandbox>> SandboxesAsync(CriClient client, string uid)
+    internal static Task<IReadOnlyList<PodSandbox>> SandboxesAsync(CriClient client, string uid)
     {
         var filter = new PodSandboxFilter();
         filter.LabelSelector["io.kubernetes.pod.uid"] = uid;
         return client.ListPodSandboxAsync(filter, default);
     }
 
-    private static async Task UntilAsync(string what, Func<Task<bool>> condition)
+    internal static async Task UntilAsync(string what, Func<Task<bool>> condition)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(40));
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
