@@ -33,6 +33,7 @@ public sealed class HttpGetClientTests : IAsyncLifetime
         _server.Map("/echo", (HttpContext context) => string.Join('\n', context.Request.Headers.OrderBy(header => header.Key, StringComparer.Ordinal).Select(header => $"{header.Key}: {header.Value}")));
         _server.Map("/status/{code:int}", (int code) => Results.StatusCode(code));
         _server.Map("/to", (HttpContext context) => context.Response.Redirect(context.Request.Query["url"].ToString()));
+        _server.Map("/loop", (HttpContext context) => context.Response.Redirect("/loop"));
         _server.Map("/long", () => new string('x', 100_000));
         _server.Map("/never", async (HttpContext context) => await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing));
         await _server.StartAsync();
@@ -53,7 +54,7 @@ public sealed class HttpGetClientTests : IAsyncLifetime
     {
         var answer = await GetAsync(Target("/echo", ("Host", "pod.example"), ("X-Two", "1"), ("X-Two", "2"), ("Content-Type", "text/x")));
         Assert.Equal(200, answer.Status);
-        Assert.Equal("Accept: */*\nConnection: close\nContent-Length: 0\nContent-Type: text/x\nHost: pod.example\nUser-Agent: kube-probe/1.32\nX-Two: 1,2", answer.Body.ReplaceLineEndings("\n"));
+        Assert.Equal("Accept: */*\nConnection: close\nContent-Length: 0\nContent-Type: text/x\nHost: pod.example\nUser-Agent: kube-probe/1.32\nX-Two: 1, 2", answer.Body.ReplaceLineEndings("\n"));
         Assert.Contains("User-Agent: mine", (await GetAsync(Target("/echo", ("user-agent", "mine")))).Body, StringComparison.Ordinal);
         Assert.DoesNotContain("Accept", (await GetAsync(Target("/echo", ("Accept", "")))).Body, StringComparison.Ordinal);
     }
@@ -75,7 +76,7 @@ public sealed class HttpGetClientTests : IAsyncLifetime
         Assert.Equal(503, (await GetAsync(Target("/to?url=/status/503"))).Status);
         Assert.Equal(204, (await GetAsync(Target($"/to?url=https://127.0.0.1:{_secure}/status/204"))).Status); // another port is the same host
         Assert.Equal(302, (await GetAsync(Target("/to?url=http://elsewhere.invalid/"))).Status);
-        var error = await Assert.ThrowsAsync<HttpGetException>(() => GetAsync(Target("/to?url=/to%3Furl%3D/to")));
+        var error = await Assert.ThrowsAsync<HttpGetException>(() => GetAsync(Target("/loop")));
         Assert.Contains("stopped after 10 redirects", error.Message, StringComparison.Ordinal);
     }
 
