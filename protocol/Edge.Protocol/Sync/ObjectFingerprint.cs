@@ -7,7 +7,8 @@ namespace Edge.Protocol.Sync;
 /// <remarks>
 /// <para>Left out are <c>status</c>, <c>kind</c>, <c>apiVersion</c> and, in <c>metadata</c>, <c>resourceVersion</c>, <c>generation</c>, <c>managedFields</c> and
 /// <c>selfLink</c>: an edge writes the status itself, and the bookkeeping changes with it. A resourceVersion alone would make a node that reconnects get
-/// every pod again whose status it has reported.</para>
+/// every pod again whose status it has reported. Of a pod with <c>spec.readinessGates</c> the type and status of the conditions that these name do count: somebody else writes them,
+/// and the edge needs them to say whether the pod is ready.</para>
 /// <para>The order of keys and the escaping of strings do not count; the order of list items does.</para>
 /// </remarks>
 public static class ObjectFingerprint
@@ -32,7 +33,11 @@ public static class ObjectFingerprint
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
                 return false;
             fingerprint = ObjectAt(ref reader, Level.Top);
-            return !reader.Read();
+            if (reader.Read())
+                return false;
+            if (utf8.IndexOf("\"readinessGates\""u8) >= 0)
+                fingerprint = StableHash.Mix(fingerprint + (5 * Gates(utf8)));
+            return true;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -60,6 +65,36 @@ public static class ObjectFingerprint
 
         return StableHash.Mix(sum + 'o');
     }
+
+    // Rare enough for a second reading.
+    private static ulong Gates(ReadOnlySpan<byte> utf8)
+    {
+        var reader = new Utf8JsonReader(utf8, s_reader);
+        using var document = JsonDocument.ParseValue(ref reader);
+        if (!TryList(document.RootElement, "spec", "readinessGates", out var gates) || !TryList(document.RootElement, "status", "conditions", out var conditions))
+            return 0;
+        ulong sum = 0;
+        foreach (var condition in conditions.EnumerateArray())
+        {
+            foreach (var gate in gates.EnumerateArray())
+            {
+                if (Member(gate, "conditionType") is { Length: > 0 } type && Member(condition, "type") == type)
+                    sum += StableHash.Mix(StableHash.Of(type, 'g') + (3 * StableHash.Of(Member(condition, "status"), 'g')));
+            }
+        }
+
+        return sum;
+    }
+
+    private static bool TryList(JsonElement root, string outer, string inner, out JsonElement list)
+    {
+        list = default;
+        return root.TryGetProperty(outer, out var holder) && holder.ValueKind == JsonValueKind.Object
+            && holder.TryGetProperty(inner, out list) && list.ValueKind == JsonValueKind.Array;
+    }
+
+    private static string Member(JsonElement element, string name)
+        => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString()! : "";
 
     private static bool IsLeftOut(ref Utf8JsonReader reader, Level level) => level switch
     {

@@ -25,6 +25,20 @@ public sealed class ObjectFingerprintTests
     public void What_matters_counts(string other) => Assert.NotEqual(Of(Pod), Of(other));
 
     [Fact]
+    public void Of_the_status_only_the_conditions_that_readiness_gates_name_count()
+    {
+        const string open = """{"metadata":{"name":"web"},"spec":{"readinessGates":[{"conditionType":"example.com/lb"}]},"status":{"conditions":[{"type":"Ready","status":"False"},{"type":"example.com/lb","status":"True","lastTransitionTime":"a"}]}}""";
+        var closed = open.Replace("\"status\":\"True\"", "\"status\":\"False\"", StringComparison.Ordinal);
+        var later = open.Replace("\"a\"", "\"b\"", StringComparison.Ordinal).Replace("\"type\":\"Ready\",\"status\":\"False\"", "\"type\":\"Ready\",\"status\":\"Unknown\"", StringComparison.Ordinal);
+
+        Assert.NotEqual(Of(open), Of(closed));
+        Assert.NotEqual(Of(open), Of(open.Replace("example.com/lb\",\"status", "example.com/other\",\"status", StringComparison.Ordinal)));
+        Assert.Equal(Of(open), Of(later));
+        Assert.True(ObjectFingerprint.TryOf("""{"spec":{"readinessGates":7},"status":{"conditions":[1,{}]}}"""u8, out _));
+        Assert.True(ObjectFingerprint.TryOf("""{"spec":{"readinessGates":[1,{"conditionType":2}]},"status":{"conditions":[{"type":[]}]}}"""u8, out _));
+    }
+
+    [Fact]
     public void Every_single_letter_of_the_spec_counts()
     {
         var seen = new HashSet<ulong> { Of(Pod) };
