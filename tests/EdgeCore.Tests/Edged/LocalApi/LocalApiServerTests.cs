@@ -199,7 +199,7 @@ public sealed class LocalApiServerTests : IDisposable
     private static async Task<HttpStatusCode> StatusAsync(RunningLocalApi api, X509Certificate2? certificate, string? token)
     {
         using var handler = new SocketsHttpHandler();
-        handler.SslOptions.RemoteCertificateValidationCallback = (_, _, _, _) => true; // the test is about the client's side
+        handler.SslOptions.RemoteCertificateValidationCallback = (_, server, _, _) => server?.Subject == "CN=edge-1";
         if (certificate is not null)
             handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => certificate;
         using var client = new HttpClient(handler);
