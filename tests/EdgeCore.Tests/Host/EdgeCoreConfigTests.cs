@@ -67,7 +67,7 @@ public sealed class EdgeCoreConfigTests
     [InlineData("modules.edged.tailoredKubeletConfig.address=localhost", "must be an IP address")]
     [InlineData("modules.edged.tailoredKubeletConfig.readOnlyPort=70000", "must be from 0 to 65535")]
     [InlineData("modules.edged.tailoredKubeletConfig.tlsCertFile=/x.crt", "tlsPrivateKeyFile: is empty")]
-    [InlineData("modules.edged.tailoredKubeletConfig.authentication={x509: {clientCA: x}}", "is not a known key; did you mean 'clientCAFile'?")]
+    [InlineData("modules.edged.tailoredKubeletConfig.authentication={x509: {clientCAFil: x}}", "is not a known key; did you mean 'clientCAFile'?")]
     [InlineData("kind=CloudCore", "must be 'EdgeCore'")]
     public void A_value_that_cannot_work_is_named_with_what_it_must_be(string set, string says)
         => Assert.Contains(says, Error("kind: EdgeCore\n", set), StringComparison.Ordinal);

@@ -31,6 +31,8 @@ internal sealed record ContainerUse
 
     public ulong? SwapBytes { get; init; }
 
+    public ulong? Processes { get; init; }
+
     /// <summary>The container's writable layer; capacity is of the file system below it.</summary>
     public DiskUse? Rootfs { get; init; }
 

@@ -82,9 +82,9 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
         foreach (var sandbox in sandboxes.OrderBy(one => one.Metadata.Namespace, StringComparer.Ordinal).ThenBy(one => one.Metadata.Name, StringComparer.Ordinal))
         {
             var pod = Describe(sandbox.Metadata);
-            var own = containers.Where(one => one.PodSandboxId == sandbox.Id).OrderBy(one => one.Metadata.Name, StringComparer.Ordinal)
-                .Select(one => Container(one, stats[one.Id].FirstOrDefault(), sandbox.Metadata, imageDisk, now)).ToList();
             var cgroup = pod is null ? "" : CriConfigs.CgroupParent(options, pod);
+            var own = containers.Where(one => one.PodSandboxId == sandbox.Id).OrderBy(one => one.Metadata.Name, StringComparer.Ordinal)
+                .Select(one => Container(one, stats[one.Id].FirstOrDefault(), pod, sandbox.Metadata, cgroup, imageDisk, now)).ToList();
             var (cpu, memory, processes) = UsageFiles.Cgroup(cgroup, now);
             pods.Add(new PodUse
             {
@@ -107,8 +107,11 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
         return pods;
     }
 
-    private ContainerUse Container(Container container, ContainerStats? stats, PodSandboxMetadata pod, DiskUse? imageDisk, DateTimeOffset now)
+    private ContainerUse Container(
+        Container container, ContainerStats? stats, PodDescription? wanted, PodSandboxMetadata pod, string cgroup, DiskUse? imageDisk, DateTimeOffset now)
     {
+        // The runtime may say no more of memory than the working set; with cgroupfs the container's own cgroup lies below the pod's.
+        var (_, measured, processes) = UsageFiles.Cgroup($"{cgroup}/{container.Id}", now);
         CpuUse? cpu = stats?.Cpu?.UsageCoreNanoSeconds is { } used ? new CpuUse(Time(stats.Cpu.Timestamp), used.Value, stats.Cpu.UsageNanoCores?.Value) : null;
         var memory = stats?.Memory;
         var logs = Path.Combine(options.PodLogsDirectory, $"{pod.Namespace}_{pod.Name}_{pod.Uid}", container.Metadata.Name);
@@ -116,14 +119,16 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
         {
             Name = container.Metadata.Name,
             Id = container.Id,
-            Image = container.Image?.UserSpecifiedImage is { Length: > 0 } asked ? asked : container.Image?.Image ?? "",
+            // containerd 1.6 lists the image by its id.
+            Image = wanted?.InitContainers.Concat(wanted.Containers).FirstOrDefault(one => one.Name == container.Metadata.Name)?.Image ?? container.Image?.Image ?? "",
             Started = Time(container.CreatedAt),
             Cpu = cpu is { NanoCores: null } ? _rates.Rate(container.Id, cpu) : cpu,
             Memory = memory?.WorkingSetBytes is { } working
                 ? new MemoryUse(
-                    Time(memory.Timestamp), memory.UsageBytes?.Value, working.Value, memory.AvailableBytes?.Value, memory.RssBytes?.Value, memory.PageFaults?.Value,
-                    memory.MajorPageFaults?.Value)
-                : null,
+                    Time(memory.Timestamp), memory.UsageBytes?.Value ?? measured?.Usage, working.Value, memory.AvailableBytes?.Value, memory.RssBytes?.Value ?? measured?.Rss,
+                    memory.PageFaults?.Value ?? measured?.PageFaults, memory.MajorPageFaults?.Value ?? measured?.MajorPageFaults)
+                : measured,
+            Processes = processes,
             SwapBytes = stats?.Swap?.SwapUsageBytes?.Value,
             Rootfs = stats?.WritableLayer is { } layer
                 ? new DiskUse(
