@@ -217,6 +217,7 @@ public sealed partial class LocalEdge
                     "modules.edged.reportEvent=true",
                     $"modules.deviceTwin.dmiSockPath={node.DmiSocket}",
                     "commonConfig.monitorServer.bindAddress=127.0.0.1:0",
+                    "modules.edged.tailoredKubeletConfig.readOnlyPort=0",
                     .. node.Containerd is null ? ["modules.edged.enable=false"] : Array.Empty<string>(),
                     .. _options.EdgeCoreSettings])]);
 

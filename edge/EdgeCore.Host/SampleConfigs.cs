@@ -61,7 +61,16 @@ internal static class SampleConfigs
             podSandboxImage: kubeedge/pause:3.6
             rootDirectory: /var/lib/kubelet
             reportEvent: false
+            localAPITokenFile: ""                 # empty: localapi.token beside the database; made with mode 0600
             tailoredKubeletConfig:
+              enableServer: true                  # the local API: /pods, /containerLogs, /exec, /stats/summary …
+              address: 127.0.0.1                  # another than loopback needs tlsCertFile and tlsPrivateKeyFile
+              readOnlyPort: 10350                 # 0 takes a free one
+              tlsCertFile: ""
+              tlsPrivateKeyFile: ""
+              authentication:
+                x509:
+                  clientCAFile: ""                # client certificates of this CA, beside the token; needs TLS
               containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
               cgroupDriver: cgroupfs
               maxPods: 110

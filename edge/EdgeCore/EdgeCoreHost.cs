@@ -4,6 +4,7 @@ using Edge.Common.Configuration;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
+using Edge.Core.Edged.LocalApi;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
@@ -31,6 +32,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly EdgeServices _services;
     private readonly List<IEdgeModule> _modules = [];
     private readonly Func<NodeFacts> _readFacts;
+    private readonly LocalApiModule? _localApi;
     private IPodModule? _pods;
     private ITwinMessages? _twin;
 
@@ -53,6 +55,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
         _services = new EdgeServices(options, _meta, _hub, time, random, loggers);
+        if (options.Edged.Enable && options.LocalApi.Enable)
+            _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
     }
 
     /// <summary>Raised once, when the first connection to CloudCore stands; the texts are the node's name and the server.</summary>
@@ -64,6 +68,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
     /// <summary>Port of /metrics and /healthz; 0 while not served.</summary>
     public int MetricsPort { get; private set; }
+
+    /// <summary>Port of Edged's local API; 0 while not served.</summary>
+    public int LocalApiPort => _localApi?.Port ?? 0;
 
     /// <summary>Adds Edged. Call before <see cref="RunAsync"/>, and only when modules.edged.enable is true.</summary>
     public void AddPods(Func<EdgeServices, IPodModule> make)
@@ -92,12 +99,20 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var metrics = await StartMetricsAsync(cancellationToken);
+        if (_localApi is not null)
+        {
+            _localApi.Listening = WritePorts;
+            await _localApi.TryStartAsync(cancellationToken);
+        }
+
         WritePorts();
         IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, _readFacts, _time, _random, _loggers);
         var running = new List<(string Name, Task Task)>();
         foreach (var module in _modules)
             running.Add((module.Name, KeepRunningAsync(module.Name, module.RunAsync, stop.Token)));
+        if (_localApi is not null)
+            running.Add((_localApi.Name, KeepRunningAsync(_localApi.Name, _localApi.RunAsync, stop.Token)));
         running.Add(("nodestatus", KeepRunningAsync("nodestatus", node.RunAsync, stop.Token)));
         if (_options.EdgeHub.Enable)
             running.Add(("edgehub", KeepRunningAsync("edgehub", token => _hub.RunAsync(_meta, _twin, token), stop.Token)));
@@ -118,7 +133,12 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         }
     }
 
-    public ValueTask DisposeAsync() => _database.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        if (_localApi is not null)
+            await _localApi.DisposeAsync();
+        await _database.DisposeAsync();
+    }
 
     private async Task AwaitStopAsync(string name, Task task)
     {
@@ -186,7 +206,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth), cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics(), cancellationToken);
             MetricsPort = server.Port;
             return server;
         }
@@ -201,7 +221,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private void WritePorts()
     {
         var path = Path.Combine(_options.DataDirectory, "edgecore.ports.json");
-        var ports = new JsonObject { ["metrics"] = MetricsPort, ["dmi"] = _options.DeviceTwin.DmiSockPath };
+        var ports = new JsonObject { ["metrics"] = MetricsPort, ["localApi"] = LocalApiPort, ["dmi"] = _options.DeviceTwin.DmiSockPath };
         try
         {
             Directory.CreateDirectory(_options.DataDirectory);

@@ -99,6 +99,23 @@ public sealed class CriClient(string endpoint, TimeProvider time, TimeSpan callT
     public async Task<string> ExecAsync(ExecRequest request, CancellationToken cancellationToken)
         => (await RuntimeAsync("Exec", request, ExecResponse.Parser, cancellationToken).ConfigureAwait(false)).Url;
 
+    /// <summary>The URL that serves a streaming attach.</summary>
+    public async Task<string> AttachAsync(AttachRequest request, CancellationToken cancellationToken)
+        => (await RuntimeAsync("Attach", request, AttachResponse.Parser, cancellationToken).ConfigureAwait(false)).Url;
+
+    /// <summary>The URL that serves a streaming port-forward into the sandbox.</summary>
+    public async Task<string> PortForwardAsync(PortForwardRequest request, CancellationToken cancellationToken)
+        => (await RuntimeAsync("PortForward", request, PortForwardResponse.Parser, cancellationToken).ConfigureAwait(false)).Url;
+
+    /// <summary>What the running containers that satisfy the filter use now.</summary>
+    public async Task<IReadOnlyList<ContainerStats>> ListContainerStatsAsync(ContainerStatsFilter? filter, CancellationToken cancellationToken)
+        => (await RuntimeAsync("ListContainerStats", new ListContainerStatsRequest { Filter = filter }, ListContainerStatsResponse.Parser, cancellationToken)
+            .ConfigureAwait(false)).Stats;
+
+    /// <summary>The sandbox's state with the runtime's own details (containerd: a JSON text under <c>info</c>).</summary>
+    public Task<PodSandboxStatusResponse> PodSandboxDetailsAsync(string id, CancellationToken cancellationToken)
+        => RuntimeAsync("PodSandboxStatus", new PodSandboxStatusRequest { PodSandboxId = id, Verbose = true }, PodSandboxStatusResponse.Parser, cancellationToken);
+
     /// <summary>The image, or null when the runtime does not have it.</summary>
     public async Task<Image?> ImageStatusAsync(string image, CancellationToken cancellationToken)
         => (await ImageAsync(

@@ -44,21 +44,25 @@ public static partial class EdgeCoreConfig
         }
 
         modules.Ignore("eventBus", "serviceBus", "edgeStream", "taskManager", "dbTest");
-        var edged = ReadEdged(modules.Section("edged"), paths, notes);
+        var edgedSection = modules.Section("edged");
+        var kubelet = edgedSection.Section("tailoredKubeletConfig");
+        var edged = ReadEdged(edgedSection, kubelet, paths, notes);
         var nodeName = edged.HostnameOverride.Length > 0 ? edged.HostnameOverride : hostName.ToLowerInvariant();
         if (!IsNodeName(nodeName))
         {
-            modules.Section("edged").Problem("hostnameOverride", $"the node's name is '{nodeName}', must be a DNS-1123 subdomain: at most 253 lower-case letters, digits, '-' and '.', "
+            edgedSection.Problem("hostnameOverride", $"the node's name is '{nodeName}', must be a DNS-1123 subdomain: at most 253 lower-case letters, digits, '-' and '.', "
                 + "each part starting and ending with a letter or digit");
         }
 
+        var databasePath = database.Text("dataSource", paths.Database);
         var options = new EdgeCoreOptions
         {
             NodeName = nodeName,
             DataDirectory = paths.Data,
             EdgeHub = ReadHub(modules.Section("edgeHub"), paths, notes),
-            MetaManager = ReadMeta(modules.Section("metaManager"), notes) with { DatabasePath = database.Text("dataSource", paths.Database) },
+            MetaManager = ReadMeta(modules.Section("metaManager"), notes) with { DatabasePath = databasePath },
             Edged = edged,
+            LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };
@@ -144,9 +148,8 @@ public static partial class EdgeCoreConfig
         return new DeviceTwinOptions { Enable = twin.Bool("enable", true), DmiSockPath = path };
     }
 
-    private static EdgedOptions ReadEdged(ConfigSection edged, DefaultPaths paths, List<string> notes)
+    private static EdgedOptions ReadEdged(ConfigSection edged, ConfigSection kubelet, DefaultPaths paths, List<string> notes)
     {
-        var kubelet = edged.Section("tailoredKubeletConfig");
         edged.Ignore(s_unneededFlags);
         kubelet.Ignore(s_unneededKubelet);
         if (edged.Has("registerNodeNamespace") && edged.Text("registerNodeNamespace", "default") != "default")
@@ -303,18 +306,18 @@ public static partial class EdgeCoreConfig
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
     private static readonly string[] s_unneededKubelet =
     [
-        "address", "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxFiles", "containerLogMaxSize",
+        "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxFiles", "containerLogMaxSize",
         "containerLogMaxWorkers", "containerLogMonitorInterval", "contentType", "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod",
-        "crashLoopBackOff", "enableControllerAttachDetach", "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableServer", "enableSystemLogHandler", "enableSystemLogQuery",
+        "crashLoopBackOff", "enableControllerAttachDetach", "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery",
         "enforceNodeAllocatable", "eventBurst", "eventRecordQPS", "evictionHard", "evictionMaxPodGracePeriod", "evictionMinimumReclaim", "evictionPressureTransitionPeriod", "evictionSoft",
         "evictionSoftGracePeriod", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "imageMaximumGCAge", "imageMinimumGCAge",
         "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit", "kernelMemcgNotification", "kubeReserved", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains",
         "maxOpenFiles", "maxParallelImagePulls", "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "mergeDefaultEvictionSettings", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit",
-        "podsPerCore", "port", "protectKernelDefaults", "qosReserved", "readOnlyPort", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
+        "podsPerCore", "port", "protectKernelDefaults", "qosReserved", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
         "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod", "shutdownGracePeriodByPodPriority",
         "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior", "syncFrequency", "systemCgroups", "systemReserved", "systemReservedCgroup",
-        "tlsCertFile", "tlsCipherSuites", "tlsMinVersion", "tlsPrivateKeyFile", "topologyManagerPolicy", "topologyManagerPolicyOptions", "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir",
-        "volumeStatsAggPeriod", "authentication", "authorization", "kubeletCgroups", "fileCheckFrequency", "httpCheckFrequency", "memoryManager", "minimumGCAge", "systemCgroups", "rotateCertificates",
+        "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions", "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir",
+        "volumeStatsAggPeriod", "authorization", "kubeletCgroups", "fileCheckFrequency", "httpCheckFrequency", "memoryManager", "minimumGCAge", "systemCgroups", "rotateCertificates",
         "nodeStatusUpdateFrequency",
     ];
 }

@@ -15,6 +15,8 @@ public sealed record EdgeCoreOptions
 
     public EdgedOptions Edged { get; init; } = new();
 
+    public LocalApiOptions LocalApi { get; init; } = new();
+
     public DeviceTwinOptions DeviceTwin { get; init; } = new();
 
     public MonitorOptions Monitor { get; init; } = new();
@@ -168,6 +170,34 @@ public sealed record EdgedOptions
 
 /// <summary>A taint of <c>registerWithTaints</c>.</summary>
 public sealed record NodeTaint(string Key, string Value, string Effect);
+
+/// <summary>Edged's HTTP API, as a kubelet has it; keys of <c>modules.edged.tailoredKubeletConfig</c> unless another is named.</summary>
+public sealed record LocalApiOptions
+{
+    /// <summary>False serves nothing (key enableServer).</summary>
+    public bool Enable { get; init; } = true;
+
+    /// <summary>IP address to listen on (key address); one that is not loopback needs TLS.</summary>
+    public string Address { get; init; } = "127.0.0.1";
+
+    /// <summary>Port (key readOnlyPort); 0 takes a free one, which edgecore.ports.json names.</summary>
+    public int Port { get; init; } = 10350;
+
+    /// <summary>File with the bearer token, made with mode 0600 when it is not there (key modules.edged.localAPITokenFile).</summary>
+    public string TokenFile { get; init; } = "/var/lib/kubeedge/localapi.token";
+
+    /// <summary>PEM certificate (key tlsCertFile); empty for plain HTTP.</summary>
+    public string TlsCertificateFile { get; init; } = "";
+
+    /// <summary>PEM key of the certificate (key tlsPrivateKeyFile).</summary>
+    public string TlsKeyFile { get; init; } = "";
+
+    /// <summary>PEM CAs whose client certificates are accepted beside the token (key authentication.x509.clientCAFile); empty accepts none.</summary>
+    public string ClientCaFile { get; init; } = "";
+
+    /// <summary>Whether HTTPS is served.</summary>
+    public bool HasTls => TlsCertificateFile.Length > 0;
+}
 
 /// <summary>Section <c>modules.deviceTwin</c>.</summary>
 public sealed record DeviceTwinOptions

@@ -65,7 +65,8 @@ internal static class NodeObject
     /// <summary>The status.</summary>
     /// <param name="runtime">The container runtime; null when this node runs no pods.</param>
     /// <param name="previous">The conditions reported last; a condition whose status is the same keeps its lastTransitionTime.</param>
-    public static JsonObject Status(string name, EdgedOptions options, NodeFacts facts, RuntimeState? runtime, IEnumerable<JsonObject> previous, DateTimeOffset now)
+    /// <param name="kubeletPort">Port of Edged's local API.</param>
+    public static JsonObject Status(string name, EdgedOptions options, NodeFacts facts, RuntimeState? runtime, IEnumerable<JsonObject> previous, DateTimeOffset now, int kubeletPort = 10350)
     {
         var pods = runtime is null ? 0 : options.MaxPods;
         var before = previous.GroupBy(condition => condition.Text("type")).ToDictionary(group => group.Key, group => group.Last());
@@ -108,7 +109,7 @@ internal static class NodeObject
             ["addresses"] = new JsonArray(
                 new JsonObject { ["type"] = "InternalIP", ["address"] = facts.InternalIp },
                 new JsonObject { ["type"] = "Hostname", ["address"] = name }),
-            ["daemonEndpoints"] = new JsonObject { ["kubeletEndpoint"] = new JsonObject { ["Port"] = 10350 } },
+            ["daemonEndpoints"] = new JsonObject { ["kubeletEndpoint"] = new JsonObject { ["Port"] = kubeletPort } },
             ["nodeInfo"] = new JsonObject
             {
                 ["machineID"] = facts.MachineId,

@@ -35,6 +35,9 @@ internal sealed class NodeService(
 
     private string PatchKey => $"{ResourceTypes.NodePatch}/{_name}";
 
+    // A port that is chosen at start is not known here.
+    private int KubeletPort => options.LocalApi.Port is > 0 and var port ? port : 10350;
+
     /// <summary>Runs until cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -112,7 +115,7 @@ internal sealed class NodeService(
         try
         {
             var facts = readFacts();
-            var status = NodeObject.Status(_name, options.Edged, facts, runtime?.Current, [], time.GetUtcNow());
+            var status = NodeObject.Status(_name, options.Edged, facts, runtime?.Current, [], time.GetUtcNow(), KubeletPort);
             var node = NodeObject.Node(_name, options.Edged, facts, status);
             var answer = await AskAsync(Operations.Insert, NodeResource, node, cancellationToken);
             if (answer.Outcome == UplinkOutcome.Accepted)
@@ -201,7 +204,7 @@ internal sealed class NodeService(
                 continue;
             (generation, registration, seen, computedAt) = (connection, Interlocked.Read(ref _registrations), current, time.GetTimestamp());
             var previous = _reported ?? StoredStatus();
-            var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow());
+            var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow(), KubeletPort);
             if (!fresh && NodeObject.Same(_reported, status) && time.GetElapsedTime(reportedAt) < report)
                 continue;
             reportedAt = computedAt;

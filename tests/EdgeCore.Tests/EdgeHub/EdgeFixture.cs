@@ -118,7 +118,7 @@ internal sealed class RunningEdge : IAsyncDisposable
         => EdgeCoreConfig.Parse("edgecore.yaml", "kind: EdgeCore\n",
             [
                 $"modules.edgeHub.token={cloud.Token}", $"modules.edgeHub.httpServer=https://127.0.0.1:{cloud.Port}", $"modules.edgeHub.websocket.server=127.0.0.1:{cloud.Port}",
-                "modules.edged.enable=false", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. set,
+                "modules.edged.enable=false", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", "modules.edged.tailoredKubeletConfig.readOnlyPort=0", .. set,
             ],
             directory.Path, "edge-node");
 

@@ -39,6 +39,7 @@ public sealed class EdgeCoreConfigTests
         var empty = Parse("kind: EdgeCore\n");
         Assert.Equal(empty.EdgeHub, printed.EdgeHub);
         Assert.Equal(empty.DeviceTwin, printed.DeviceTwin);
+        Assert.Equal(empty.LocalApi, printed.LocalApi);
         Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels }, printed.Edged);
         Parse(SampleConfigs.Minimal);
     }
@@ -63,6 +64,11 @@ public sealed class EdgeCoreConfigTests
     [InlineData("modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency=soon", "must be a duration")]
     [InlineData("modules.edged.tailoredKubeletConfig.registerWithTaints=[{key: a, effect: Never}]", "must be NoSchedule")]
     [InlineData("commonConfig.monitorServer.bindAddress=9092", "must be an IP address and a port")]
+    [InlineData("modules.edged.tailoredKubeletConfig.address=0.0.0.0", "which others can reach")]
+    [InlineData("modules.edged.tailoredKubeletConfig.address=localhost", "must be an IP address")]
+    [InlineData("modules.edged.tailoredKubeletConfig.readOnlyPort=70000", "must be from 0 to 65535")]
+    [InlineData("modules.edged.tailoredKubeletConfig.tlsCertFile=/x.crt", "tlsPrivateKeyFile: is empty")]
+    [InlineData("modules.edged.tailoredKubeletConfig.authentication={x509: {clientCAFil: x}}", "is not a known key; did you mean 'clientCAFile'?")]
     [InlineData("kind=CloudCore", "must be 'EdgeCore'")]
     public void A_value_that_cannot_work_is_named_with_what_it_must_be(string set, string says)
         => Assert.Contains(says, Error("kind: EdgeCore\n", set), StringComparison.Ordinal);
@@ -98,6 +104,18 @@ public sealed class EdgeCoreConfigTests
         Assert.Equal("2", edged.NodeLabels["line"]);
         Assert.Equal(new NodeTaint("edge", "1", "NoExecute"), Assert.Single(edged.Taints));
         Assert.Equal((90, "/run/x.sock"), (edged.NodeStatusUpdateFrequencySeconds, edged.RuntimeSocketPath));
+    }
+
+    [Fact]
+    public void The_local_API_has_KubeEdges_address_and_its_token_beside_the_database()
+    {
+        Assert.Equal(new LocalApiOptions(), Parse("kind: EdgeCore\n").LocalApi);
+        Assert.Equal("/data/e1/localapi.token", Parse("kind: EdgeCore\n", "/data/e1").LocalApi.TokenFile);
+        Assert.Equal("/srv/localapi.token", Parse("kind: EdgeCore\n", "/data/e1", "database.dataSource=/srv/edge.db").LocalApi.TokenFile);
+        var open = Parse("kind: EdgeCore\n", null, "modules.edged.tailoredKubeletConfig.address=0.0.0.0", "modules.edged.tailoredKubeletConfig.tlsCertFile=/x.crt",
+            "modules.edged.tailoredKubeletConfig.tlsPrivateKeyFile=/x.key", "modules.edged.tailoredKubeletConfig.authentication={anonymous: {enabled: true}, x509: {clientCAFile: /ca.crt}}");
+        Assert.Equal(("0.0.0.0", "/x.crt", "/x.key", "/ca.crt"), (open.LocalApi.Address, open.LocalApi.TlsCertificateFile, open.LocalApi.TlsKeyFile, open.LocalApi.ClientCaFile));
+        Assert.Contains(open.Notes, note => note.Contains("anonymous.enabled has no effect", StringComparison.Ordinal));
     }
 
     [Fact]
