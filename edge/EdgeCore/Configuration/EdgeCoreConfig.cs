@@ -187,6 +187,7 @@ public static partial class EdgeCoreConfig
             ReportEvent = edged.Bool("reportEvent", false),
             ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
             ClusterDomain = kubelet.Text("clusterDomain", ""),
+            Resources = ReadResources(kubelet),
         };
     }
 
@@ -291,16 +292,16 @@ public static partial class EdgeCoreConfig
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
     private static readonly string[] s_unneededKubelet =
     [
-        "address", "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxFiles", "containerLogMaxSize",
-        "containerLogMaxWorkers", "containerLogMonitorInterval", "contentType", "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod",
+        "address", "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy",
+        "containerLogMaxWorkers", "contentType", "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod",
         "crashLoopBackOff", "enableControllerAttachDetach", "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableServer", "enableSystemLogHandler", "enableSystemLogQuery",
-        "enforceNodeAllocatable", "eventBurst", "eventRecordQPS", "evictionHard", "evictionMaxPodGracePeriod", "evictionMinimumReclaim", "evictionPressureTransitionPeriod", "evictionSoft",
-        "evictionSoftGracePeriod", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "imageMaximumGCAge", "imageMinimumGCAge",
-        "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit", "kernelMemcgNotification", "kubeReserved", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains",
-        "maxOpenFiles", "maxParallelImagePulls", "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "mergeDefaultEvictionSettings", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit",
+        "enforceNodeAllocatable", "eventBurst", "eventRecordQPS",
+        "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode",
+        "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit", "kernelMemcgNotification", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains",
+        "maxOpenFiles", "maxParallelImagePulls", "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit",
         "podsPerCore", "port", "protectKernelDefaults", "qosReserved", "readOnlyPort", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
         "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod", "shutdownGracePeriodByPodPriority",
-        "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior", "syncFrequency", "systemCgroups", "systemReserved", "systemReservedCgroup",
+        "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior", "syncFrequency", "systemCgroups", "systemReservedCgroup",
         "tlsCertFile", "tlsCipherSuites", "tlsMinVersion", "tlsPrivateKeyFile", "topologyManagerPolicy", "topologyManagerPolicyOptions", "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir",
         "volumeStatsAggPeriod", "authentication", "authorization", "kubeletCgroups", "fileCheckFrequency", "httpCheckFrequency", "memoryManager", "minimumGCAge", "systemCgroups", "rotateCertificates",
         "nodeStatusUpdateFrequency",

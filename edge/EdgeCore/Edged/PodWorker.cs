@@ -29,6 +29,11 @@ internal sealed class PodWorker : IDisposable
     private bool _referencesChanged;
     private JsonObject? _sentStatus;
     private string _sentText = "";
+    private PodEnd? _ordered;
+    private PodEnd? _end;
+    private string _endedAt;
+    private bool _endDue;
+    private bool _again;
 
     /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
     public PodWorker(PodContext context, PodDescription pod, bool removed, JsonObject? last)
@@ -36,6 +41,9 @@ internal sealed class PodWorker : IDisposable
         _context = context;
         _wanted = new Wanted(pod, removed);
         _sentStatus = last ?? pod.Json["status"] as JsonObject;
+        _end = PodEnd.Of(_sentStatus);
+        _endedAt = _sentStatus.Items("conditions").FirstOrDefault(condition => condition.Text("type") == "DisruptionTarget").Text("lastTransitionTime");
+        HasEnded = _sentStatus.Text("phase") is "Succeeded" or "Failed";
         _status = new PodStatusBuilder(_sentStatus, context.Time.GetUtcNow());
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
         _runtime = new PodRuntime(context.Cri, pod.Uid, context.NodeName, _volumes);
@@ -47,6 +55,25 @@ internal sealed class PodWorker : IDisposable
 
     /// <summary>True once nothing is left of the pod on this node.</summary>
     public bool IsFinished { get; private set; }
+
+    /// <summary>True once the pod has Succeeded or Failed: it holds nothing of the node any longer.</summary>
+    public bool HasEnded { get; private set; }
+
+    /// <summary>Ends the pod as Failed; the first end counts.</summary>
+    public void End(PodEnd end)
+    {
+        Interlocked.CompareExchange(ref _ordered, end, null);
+        lock (_gate)
+            _interrupt.Cancel();
+        Wake();
+    }
+
+    /// <summary>Sends the status again, though it is the one sent last.</summary>
+    public void ReportAgain()
+    {
+        Volatile.Write(ref _again, true);
+        Wake();
+    }
 
     /// <summary>A newer object, or its removal. Work that the removal makes pointless is cancelled.</summary>
     public void Update(PodDescription pod, bool removed)
@@ -133,6 +160,7 @@ internal sealed class PodWorker : IDisposable
             // How it ended, this node knows best: the object may be from before, and is not sent again for its status.
             if (pod.EndedPhase.Length == 0 && _sentStatus.Text("phase") is "Succeeded" or "Failed")
                 pod = pod with { EndedPhase = _sentStatus.Text("phase") };
+            pod = await EndedAsync(pod, cancellationToken);
             var snapshot = await _runtime.ReadAsync(pod.HostNetwork, cancellationToken);
             if (Volatile.Read(ref _referencesChanged))
             {
@@ -166,6 +194,23 @@ internal sealed class PodWorker : IDisposable
             if (!did || IsFinished)
                 return next;
         }
+    }
+
+    private async Task<PodDescription> EndedAsync(PodDescription pod, CancellationToken cancellationToken)
+    {
+        if (Volatile.Read(ref _again))
+        {
+            Volatile.Write(ref _again, false);
+            _sentText = "";
+        }
+
+        if (Volatile.Read(ref _ordered) is { } ordered && _end is null && pod.EndedPhase.Length == 0)
+        {
+            (_end, _endDue, _endedAt) = (ordered, true, KubeObject.Time(_context.Time.GetUtcNow()));
+            await ReportAsync(true, ordered.Reason, ordered.EventMessage, "", cancellationToken);
+        }
+
+        return _end is null ? pod : pod with { EndedPhase = "Failed", Grace = pod.Grace < _end.Grace ? pod.Grace : _end.Grace };
     }
 
     // False ends the batch: what follows would build on what did not happen.
@@ -268,9 +313,10 @@ internal sealed class PodWorker : IDisposable
     private async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
     {
         // Without containers a pod that goes, or went before, would look as if it had never run.
-        if (removed || snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
+        if (removed || !_endDue && snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
             return true;
         var status = _status.Build(pod, snapshot, _core, _context.HostIp, _context.Time.GetUtcNow());
+        _end?.Apply(status, _endedAt);
         var text = status.ToJsonString();
         if (text == _sentText)
             return true;
@@ -293,6 +339,8 @@ internal sealed class PodWorker : IDisposable
 
         _sentText = text;
         _sentStatus = status;
+        _endDue = false;
+        HasEnded = status.Text("phase") is "Succeeded" or "Failed";
         return true;
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
+using Edge.Kubernetes.Scheduling;
 
 namespace Edge.ApiServer.Controllers.Nodes;
 
