@@ -28,9 +28,9 @@ internal sealed class NodeKeeper : IDisposable
     {
         _context = context;
         read ??= ReadMachineAsync;
-        _images = new ImageCollector(context, read, () => workers().Where(worker => !worker.HasEnded && !worker.IsFinished).Select(worker => worker.Pod));
+        _images = new ImageCollector(context, read, () => Active(workers()));
         _eviction = new EvictionManager(context, read, workers, _images, pressures);
-        _leftovers = new LeftoverCollector(context, () => workers().Select(worker => worker.Pod.Uid).ToHashSet(StringComparer.Ordinal));
+        _leftovers = new LeftoverCollector(context, () => workers().Select(worker => worker.Pod.Uid).Concat(context.Meta.List("pod").Select(pod => pod.Uid)).ToHashSet(StringComparer.Ordinal));
         _logs = new LogRotator(context, () => workers().Select(worker => worker.Pod));
     }
 
@@ -42,6 +42,17 @@ internal sealed class NodeKeeper : IDisposable
         RepeatAsync("log rotation", _context.Options.Resources.LogPeriod, _logs.RotateAsync, cancellationToken));
 
     public void Dispose() => _images.Dispose();
+
+    // The store's pods that have not ended: at a start some have no worker yet, and no containers after a power cut.
+    private IEnumerable<PodDescription> Active(IReadOnlyCollection<PodWorker> workers)
+    {
+        var ended = workers.Where(worker => worker.HasEnded || worker.IsFinished).Select(worker => worker.Pod.Uid).ToHashSet(StringComparer.Ordinal);
+        foreach (var pod in _context.Meta.List("pod").Where(pod => !ended.Contains(pod.Uid)))
+        {
+            if (PodManager.TryRead(pod, out var description, out _))
+                yield return description;
+        }
+    }
 
     private async Task RepeatAsync(string what, TimeSpan period, Func<CancellationToken, Task> pass, CancellationToken cancellationToken)
     {

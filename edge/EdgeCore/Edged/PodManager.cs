@@ -316,7 +316,8 @@ public sealed class PodManager : IPodModule, IDisposable
 
     private static bool Matches(Entry entry, MetaObject obj) => entry.Worker.Pod.Namespace == obj.Namespace && entry.Worker.Pod.Name == obj.Name;
 
-    private static bool TryRead(MetaObject obj, out PodDescription pod, out string error)
+    /// <summary>Reads a stored pod; false with the reason when it cannot be run at all.</summary>
+    internal static bool TryRead(MetaObject obj, out PodDescription pod, out string error)
     {
         pod = null!;
         try

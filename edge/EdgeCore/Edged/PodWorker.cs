@@ -64,7 +64,11 @@ internal sealed class PodWorker : IDisposable
     {
         Interlocked.CompareExchange(ref _ordered, end, null);
         lock (_gate)
-            _interrupt.Cancel();
+        {
+            if (!IsFinished) // else it may be disposed
+                _interrupt.Cancel();
+        }
+
         Wake();
     }
 

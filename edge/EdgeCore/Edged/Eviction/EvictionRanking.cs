@@ -38,8 +38,9 @@ internal static class EvictionRanking
     /// <param name="graceMax">The most grace for a soft threshold; a hard one gives none.</param>
     public static PodEviction? Choose(IEnumerable<EvictionCandidate> candidates, MetThreshold met, TimeSpan graceMax)
     {
-        var first = Order(candidates, met.Threshold.Signal).FirstOrDefault();
-        return first is null ? null : new PodEviction(first.Json.Uid(), Message(first, met), met.Threshold.IsHard ? TimeSpan.Zero : graceMax);
+        return Order(candidates, met.Threshold.Signal) is [var first, ..]
+            ? new PodEviction(first.Json.Uid(), Message(first, met), met.Threshold.IsHard ? TimeSpan.Zero : graceMax)
+            : null;
     }
 
     /// <summary>The resource that a signal is about, as messages name it.</summary>
@@ -55,7 +56,8 @@ internal static class EvictionRanking
     {
         var resource = Resource(met.Threshold.Signal);
         var wanted = met.Threshold.Amount.Of(met.Reading.Capacity);
-        var text = new StringBuilder(CultureInfo.InvariantCulture, $"The node was low on resource: {resource}. Threshold quantity: {Size(wanted)}, available: {Available(met)}. ");
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"The node was low on resource: {resource}. Threshold quantity: {Size(wanted)}, available: {Available(met)}. ");
         if (resource != "memory")
             return text.ToString();
         foreach (var container in candidate.Json.Items("spec", "containers"))
