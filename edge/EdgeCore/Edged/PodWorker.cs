@@ -59,6 +59,12 @@ internal sealed class PodWorker : IDisposable
     /// <summary>True once the pod has Succeeded or Failed: it holds nothing of the node any longer.</summary>
     public bool HasEnded { get; private set; }
 
+    /// <summary>True once the object is gone, and the pod with it soon.</summary>
+    public bool IsRemoved => _wanted.Removed;
+
+    /// <summary>Whether containers ran when the runtime was asked last.</summary>
+    public bool IsRunning { get; private set; }
+
     /// <summary>Ends the pod as Failed; the first end counts.</summary>
     public void End(PodEnd end)
     {
@@ -317,6 +323,7 @@ internal sealed class PodWorker : IDisposable
     private async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
     {
         // Without containers a pod that goes, or went before, would look as if it had never run.
+        IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
         if (removed || !_endDue && snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
             return true;
         var status = _status.Build(pod, snapshot, _core, _context.HostIp, _context.Time.GetUtcNow());

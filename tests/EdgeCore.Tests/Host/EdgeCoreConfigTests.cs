@@ -129,7 +129,7 @@ public sealed class EdgeCoreConfigTests
             ],
             resources.Thresholds);
         Assert.Equal((1L << 20, TimeSpan.FromSeconds(3)), (resources.LogSizeMax, resources.LogPeriod));
-        var merged = Parse(Text + "      mergeDefaultEvictionSettings: true\n").Edged.Resources.Thresholds;
+        var merged = Parse(Text + "\n      mergeDefaultEvictionSettings: true\n").Edged.Resources.Thresholds;
         Assert.Contains(merged, threshold => threshold is { Signal: "imagefs.available", Amount.Fraction: 0.15 });
         Assert.DoesNotContain(merged, threshold => threshold.Signal == "nodefs.available");
     }

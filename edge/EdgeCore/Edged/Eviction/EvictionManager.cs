@@ -13,8 +13,14 @@ internal sealed class EvictionManager(
 {
     private static readonly TimeSpan s_period = TimeSpan.FromSeconds(10);
 
+    // How long a pod that is evicted may take beyond its grace before another goes.
+    private static readonly TimeSpan s_stopTime = TimeSpan.FromSeconds(30);
+
     private readonly EvictionCore _core = new(context.Options.Resources);
     private readonly PodUsageReader _usage = new(context.Options);
+    private string _lowOn = "";
+    private PodWorker? _evicted;
+    private DateTimeOffset _evictedUntil;
     private IReadOnlySet<string> _said = new HashSet<string>();
 
     /// <summary>Looks until cancelled.</summary>
@@ -44,8 +50,18 @@ internal sealed class EvictionManager(
         _said = decision.Pressures;
         pressures(decision.Pressures);
         if (decision.Reclaim is not { } met)
+        {
+            _lowOn = "";
             return;
-        EdgedLog.LowOn(context.Log, met.Threshold.Signal, met.Reading.Available, met.Threshold.Amount.Of(met.Reading.Capacity));
+        }
+
+        if (met.Threshold.Signal != _lowOn)
+            EdgedLog.LowOn(context.Log, met.Threshold.Signal, met.Reading.Available, met.Threshold.Amount.Of(met.Reading.Capacity));
+        _lowOn = met.Threshold.Signal;
+
+        // What the last one held counts as soon as it has stopped.
+        if (_evicted is { IsRunning: true, IsFinished: false } && context.Time.GetUtcNow() < _evictedUntil)
+            return;
 
         // Images that nobody uses go before any pod.
         if (EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure)
@@ -57,12 +73,18 @@ internal sealed class EvictionManager(
                 return;
         }
 
-        var active = workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.Pod.IsDeleting).ToDictionary(worker => worker.Pod.Uid, StringComparer.Ordinal);
+        var active = workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting).ToDictionary(worker => worker.Pod.Uid, StringComparer.Ordinal);
         var candidates = await CandidatesAsync(active.Values, EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure, cancellationToken);
         if (EvictionRanking.Choose(candidates, met, context.Options.Resources.EvictionPodGraceMax) is { } eviction)
-            active[eviction.Uid].End(new PodEnd("Evicted", eviction.Message, eviction.Message, eviction.Grace) { Disrupted = true });
+        {
+            _evicted = active[eviction.Uid];
+            _evictedUntil = context.Time.GetUtcNow() + eviction.Grace + s_stopTime;
+            _evicted.End(new PodEnd("Evicted", eviction.Message, eviction.Message, eviction.Grace) { Disrupted = true });
+        }
         else
+        {
             EdgedLog.NobodyToEvict(context.Log, met.Threshold.Signal);
+        }
     }
 
     private async Task<List<EvictionCandidate>> CandidatesAsync(IEnumerable<PodWorker> active, bool withDisk, CancellationToken cancellationToken)

@@ -22,7 +22,7 @@ public sealed class GarbageTests
         Assert.Equal(0, none);
         Assert.Equal(["older", "old"], Names(core.Decide(150, 1000, s_start.AddMinutes(2), out var toFree)));
         Assert.Equal(50, toFree);
-        Assert.Equal(["older"], Names(core.Decide(149, 875, s_start.AddMinutes(2), out _))); // 26 are wanted
+        Assert.Equal(["older"], Names(core.Decide(95, 600, s_start.AddMinutes(2), out _))); // 25 are wanted
         Assert.Equal(["older", "old"], Names(core.AllUnused()));
     }
 
