@@ -10,8 +10,11 @@ namespace Edge.Core.Edged;
 /// <param name="Grace">The most time that its containers get.</param>
 internal sealed record PodEnd(string Reason, string Message, string EventMessage, TimeSpan Grace)
 {
-    /// <summary>Whether the pod ran before, so that its status has containers and the condition DisruptionTarget.</summary>
+    /// <summary>Whether the pod was evicted, which the condition DisruptionTarget tells.</summary>
     public bool Disrupted { get; init; }
+
+    /// <summary>Whether the pod never had containers, and its status names none.</summary>
+    public bool Refused { get; init; }
 
     /// <summary>The end that a stored status tells of, or null.</summary>
     public static PodEnd? Of(JsonObject? status)
@@ -19,6 +22,7 @@ internal sealed record PodEnd(string Reason, string Message, string EventMessage
             ? new PodEnd(reason, status.Text("message"), "", TimeSpan.FromSeconds(30))
             {
                 Disrupted = status.Items("conditions").Any(condition => condition.Text("type") == "DisruptionTarget"),
+                Refused = !status.Items("containerStatuses").Any(),
             }
             : null;
 
@@ -40,9 +44,9 @@ internal sealed record PodEnd(string Reason, string Message, string EventMessage
                 ["message"] = Message,
             });
         }
-        else
+
+        if (Refused)
         {
-            // It never had containers.
             status.Remove("containerStatuses");
             status.Remove("initContainerStatuses");
         }

@@ -341,7 +341,7 @@ public sealed class PodManager : IPodModule, IDisposable
         if (refusal is not null)
         {
             EdgedLog.PodRefused(_context.Log, $"{pod.Namespace}/{pod.Name}", refusal.Reason, refusal.Message);
-            worker.End(new PodEnd(refusal.Reason, refusal.StatusMessage, refusal.Message, TimeSpan.Zero));
+            worker.End(new PodEnd(refusal.Reason, refusal.StatusMessage, refusal.Message, TimeSpan.Zero) { Refused = true });
         }
 
         _workers = [.. _workers, worker];
