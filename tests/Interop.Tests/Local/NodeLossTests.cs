@@ -8,6 +8,7 @@ namespace Edge.Interop.Tests;
 
 /// <summary>A node that is lost and returns, on real parts.</summary>
 [Trait("Category", "Interop")]
+[Collection(nameof(EdgeCollection))]
 public sealed class NodeLossTests
 {
     private static readonly TimeSpan s_long = TimeSpan.FromMinutes(3);
