@@ -78,6 +78,26 @@ internal static class SampleConfigs
               nodeStatusReportFrequency: 5m0s
               nodeLeaseDurationSeconds: 40
               registerWithTaints: []
+              systemReserved: {}                  # taken from capacity, e.g. {cpu: 200m, memory: 256Mi}
+              kubeReserved: {}
+              evictionHard:                       # below this much free, pods are evicted at once
+                memory.available: 100Mi
+                nodefs.available: 10%
+                nodefs.inodesFree: 5%
+                imagefs.available: 15%
+                imagefs.inodesFree: 5%
+              evictionSoft: {}                    # below this much free for evictionSoftGracePeriod
+              evictionSoftGracePeriod: {}
+              evictionMinimumReclaim: {}
+              evictionPressureTransitionPeriod: 5m0s
+              evictionMaxPodGracePeriod: 0
+              imageGCHighThresholdPercent: 85     # of the images' disk in use: unused images go,
+              imageGCLowThresholdPercent: 80      # down to this
+              imageMinimumGCAge: 2m0s
+              imageMaximumGCAge: 0s               # 0s: no limit
+              containerLogMaxSize: 10Mi
+              containerLogMaxFiles: 5
+              containerLogMonitorInterval: 10s
               staticPodPath: /etc/kubeedge/manifests
           metaManager:
             enable: true

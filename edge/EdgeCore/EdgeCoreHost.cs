@@ -107,7 +107,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
         WritePorts();
         IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
-        var node = new NodeService(_options, _meta, _hub, runtime, _readFacts, _time, _random, _loggers);
+        var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
         var running = new List<(string Name, Task Task)>();
         foreach (var module in _modules)
             running.Add((module.Name, KeepRunningAsync(module.Name, module.RunAsync, stop.Token)));

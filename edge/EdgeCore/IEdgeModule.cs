@@ -21,6 +21,9 @@ public interface IEdgeModule
 public interface IPodModule : IEdgeModule
 {
     IRuntimeState Runtime { get; }
+
+    /// <summary>Sends every pod's status again, though it is the one sent last: the cluster may have written another meanwhile. From any thread.</summary>
+    void ReportAll();
 }
 
 /// <summary>What a module may use; handed to the function that makes it.</summary>

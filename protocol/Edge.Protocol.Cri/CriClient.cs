@@ -23,6 +23,10 @@ public sealed class CriClient(string endpoint, TimeProvider time, TimeSpan callT
     public Task<StatusResponse> StatusAsync(CancellationToken cancellationToken)
         => RuntimeAsync("Status", new StatusRequest(), StatusResponse.Parser, cancellationToken);
 
+    /// <summary>The status with the runtime's own details (containerd: its configuration, a JSON text under <c>config</c>).</summary>
+    public Task<StatusResponse> StatusDetailsAsync(CancellationToken cancellationToken)
+        => RuntimeAsync("Status", new StatusRequest { Verbose = true }, StatusResponse.Parser, cancellationToken);
+
     /// <summary>Starts a sandbox and returns its id.</summary>
     public async Task<string> RunPodSandboxAsync(PodSandboxConfig config, string runtimeHandler, CancellationToken cancellationToken)
         => (await RuntimeAsync(

@@ -202,6 +202,7 @@ public static partial class EdgeCoreConfig
             ReportEvent = edged.Bool("reportEvent", false),
             ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
             ClusterDomain = kubelet.Text("clusterDomain", ""),
+            Resources = ReadResources(kubelet),
         };
     }
 
@@ -306,18 +307,18 @@ public static partial class EdgeCoreConfig
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
     private static readonly string[] s_unneededKubelet =
     [
-        "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxFiles", "containerLogMaxSize",
-        "containerLogMaxWorkers", "containerLogMonitorInterval", "contentType", "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod",
-        "crashLoopBackOff", "enableControllerAttachDetach", "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery",
-        "enforceNodeAllocatable", "eventBurst", "eventRecordQPS", "evictionHard", "evictionMaxPodGracePeriod", "evictionMinimumReclaim", "evictionPressureTransitionPeriod", "evictionSoft",
-        "evictionSoftGracePeriod", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "imageMaximumGCAge", "imageMinimumGCAge",
-        "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit", "kernelMemcgNotification", "kubeReserved", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains",
-        "maxOpenFiles", "maxParallelImagePulls", "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "mergeDefaultEvictionSettings", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit",
-        "podsPerCore", "port", "protectKernelDefaults", "qosReserved", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
-        "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod", "shutdownGracePeriodByPodPriority",
-        "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior", "syncFrequency", "systemCgroups", "systemReserved", "systemReservedCgroup",
-        "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions", "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir",
-        "volumeStatsAggPeriod", "authorization", "kubeletCgroups", "fileCheckFrequency", "httpCheckFrequency", "memoryManager", "minimumGCAge", "systemCgroups", "rotateCertificates",
+        "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers", "contentType",
+        "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "crashLoopBackOff", "enableControllerAttachDetach",
+        "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery", "enforceNodeAllocatable", "eventBurst",
+        "eventRecordQPS", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit",
+        "kernelMemcgNotification", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains", "maxOpenFiles", "maxParallelImagePulls",
+        "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit", "podsPerCore", "port",
+        "protectKernelDefaults", "qosReserved", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
+        "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod",
+        "shutdownGracePeriodByPodPriority", "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior",
+        "syncFrequency", "systemCgroups", "systemReservedCgroup", "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions",
+        "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups", "fileCheckFrequency",
+        "httpCheckFrequency", "memoryManager", "minimumGCAge", "rotateCertificates",
         "nodeStatusUpdateFrequency",
     ];
 }

@@ -166,6 +166,8 @@ public sealed record EdgedOptions
     public string ClusterDns { get; init; } = "";
 
     public string ClusterDomain { get; init; } = "";
+
+    public ResourceOptions Resources { get; init; } = new();
 }
 
 /// <summary>A taint of <c>registerWithTaints</c>.</summary>

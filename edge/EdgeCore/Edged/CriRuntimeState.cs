@@ -12,8 +12,12 @@ internal sealed class CriRuntimeState(CriClient cri, TimeProvider time, ILogger 
 
     private volatile RuntimeState _current = new(false, $"container runtime on {cri.SocketPath} has not been asked yet", "", "", []);
     private string _lastReason = "";
+    private volatile IReadOnlySet<string>? _pressures;
 
-    public RuntimeState Current => _current;
+    public RuntimeState Current => _current with { Pressures = _pressures };
+
+    /// <summary>The node's pressures as eviction sees them; one writer.</summary>
+    public void SetPressures(IReadOnlySet<string> pressures) => _pressures = pressures;
 
     /// <summary>Refreshes <see cref="Current"/> until cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -37,7 +41,10 @@ internal sealed class CriRuntimeState(CriClient cri, TimeProvider time, ILogger 
             var was = _current;
             _current = new RuntimeState(
                 bad is null, bad is null ? "" : $"{bad.Type} is not ready: {bad.Reason} {bad.Message}".Trim(), version.RuntimeName, version.RuntimeVersion,
-                [.. images.Select(image => new RuntimeImage([.. image.RepoDigests, .. image.RepoTags], (long)image.Size))]);
+                [.. images.Select(image => new RuntimeImage([.. image.RepoDigests, .. image.RepoTags], (long)image.Size))])
+            {
+                NetworkReady = status.Status?.Conditions.FirstOrDefault(condition => condition.Type == "NetworkReady")?.Status,
+            };
             if (bad is not null)
                 Missing(_current.Message);
             else if (!was.Ready)

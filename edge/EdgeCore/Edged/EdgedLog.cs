@@ -40,4 +40,40 @@ internal static partial class EdgedLog
 
     [LoggerMessage(4011, LogLevel.Warning, "the {Hook} hook of container {Container} of pod {Pod} failed: {Reason}")]
     public static partial void HookFailed(ILogger logger, string hook, string container, string pod, string reason);
+
+    [LoggerMessage(4050, LogLevel.Warning, "pod {Pod} is refused: {Reason}: {Text}")]
+    public static partial void PodRefused(ILogger logger, string pod, string reason, string text);
+
+    [LoggerMessage(4051, LogLevel.Warning, "the node's pressures are now [{Pressures}]")]
+    public static partial void Pressures(ILogger logger, string pressures);
+
+    [LoggerMessage(4052, LogLevel.Warning, "{Signal} is {Available}, below {Threshold}: making room")]
+    public static partial void LowOn(ILogger logger, string signal, long available, long threshold);
+
+    [LoggerMessage(4053, LogLevel.Warning, "{Signal} is below its threshold, and no pod may be evicted")]
+    public static partial void NobodyToEvict(ILogger logger, string signal);
+
+    [LoggerMessage(4054, LogLevel.Information, "image {Image} ({Bytes} bytes) was unused and is removed")]
+    public static partial void ImageRemoved(ILogger logger, string image, long bytes);
+
+    [LoggerMessage(4055, LogLevel.Warning, "unused image {Image} could not be removed: {Reason}")]
+    public static partial void ImageNotRemoved(ILogger logger, string image, string reason);
+
+    [LoggerMessage(4056, LogLevel.Warning, "{Wanted} bytes of unused images should go, {Freed} could: the rest of the disk is used by others or by images in use or too young")]
+    public static partial void ImagesStay(ILogger logger, long wanted, long freed);
+
+    [LoggerMessage(4057, LogLevel.Information, "{Path} was left over and is removed")]
+    public static partial void LeftoverRemoved(ILogger logger, string path);
+
+    [LoggerMessage(4058, LogLevel.Warning, "{Path} is left over and could not be removed: {Reason}")]
+    public static partial void LeftoverStays(ILogger logger, string path, string reason);
+
+    [LoggerMessage(4059, LogLevel.Information, "log {Path} is rotated at {Bytes} bytes")]
+    public static partial void Rotated(ILogger logger, string path, long bytes);
+
+    [LoggerMessage(4060, LogLevel.Warning, "log {Path} could not be rotated: {Reason}; it is tried again")]
+    public static partial void NotRotated(ILogger logger, string path, string reason);
+
+    [LoggerMessage(4061, LogLevel.Error, "{What} failed; it is tried again")]
+    public static partial void KeeperFailed(ILogger logger, string what, Exception error);
 }

@@ -2,12 +2,16 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
+using Edge.Core.Edged.Admission;
+using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
+using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
+using Edge.Protocol.Messages;
 
 namespace Edge.Core.Edged;
 
@@ -22,9 +26,18 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
     private readonly Random _random;
+    private readonly IReadOnlyDictionary<string, Quantity> _allocatable;
+    private readonly NodeKeeper _keeper;
     private Dictionary<string, JsonObject> _lastStatus = [];
+    private volatile PodWorker[] _workers = [];
 
     public PodManager(EdgeServices services)
+        : this(services, null)
+    {
+    }
+
+    /// <param name="read">Reads how much of the node is free; null reads this machine.</param>
+    internal PodManager(EdgeServices services, Func<CancellationToken, Task<NodeReadings>>? read)
     {
         var log = services.Loggers.CreateLogger("edged");
         var options = services.Options.Edged;
@@ -48,11 +61,19 @@ public sealed class PodManager : IPodModule, IDisposable
         };
         _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
+        _allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources);
+        _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
 
     public string Name => "edged";
 
     public IRuntimeState Runtime => _state;
+
+    public void ReportAll()
+    {
+        foreach (var worker in _workers)
+            worker.ReportAgain();
+    }
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -65,6 +86,7 @@ public sealed class PodManager : IPodModule, IDisposable
             _lastStatus = PodStatusRows.Load(_context.Meta);
             var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
             await ForgetStrangersAsync(stop.Token);
+            running.Add(_keeper.RunAsync(stop.Token));
             await LoopAsync(changes, state, stop.Token);
         }
         finally
@@ -76,11 +98,13 @@ public sealed class PodManager : IPodModule, IDisposable
             foreach (var entry in _pods.Values)
                 entry.Worker.Dispose();
             _pods.Clear();
+            _workers = [];
         }
     }
 
     public void Dispose()
     {
+        _keeper.Dispose();
         _context.Cri.Dispose();
         _context.Dispose();
     }
@@ -274,12 +298,31 @@ public sealed class PodManager : IPodModule, IDisposable
         }
 
         EdgedLog.PodWanted(_context.Log, $"{wanted.Namespace}/{wanted.Name}", wanted.Uid);
-        Start(wanted, removed: false, cancellationToken);
+        Start(wanted, removed: false, cancellationToken, Refusal(wanted));
+    }
+
+    // A pod that ran here before was admitted then, and is not asked again.
+    private AdmissionRefusal? Refusal(PodDescription pod)
+    {
+        if (pod.IsDeleting || pod.EndedPhase.Length > 0 || _lastStatus.ContainsKey(pod.Uid) || pod.Json.Text("status", "startTime").Length > 0)
+            return null;
+        var others = _pods.Values.Where(entry => !entry.Removed && !entry.Worker.HasEnded && !entry.Worker.IsFinished).Select(entry => entry.Worker.Pod.Json).ToList();
+
+        // Those that are still to be taken over after a start.
+        if (_lastStatus.Count > 0)
+        {
+            others.AddRange(_context.Meta.List("pod").Where(other => _lastStatus.TryGetValue(other.Uid, out var status) && status.Text("phase") is not ("Succeeded" or "Failed"))
+                .Select(other => JsonNode.Parse(other.Json.Span)).OfType<JsonObject>());
+        }
+
+        var node = _context.Meta.Get(ResourceTypes.Node, ResourcePath.ClusterScope, _context.NodeName);
+        return PodAdmission.Check(pod.Json, node is null ? null : JsonNode.Parse(node.Json.Span) as JsonObject, _allocatable, others, _state.Current.Pressures ?? new HashSet<string>());
     }
 
     private static bool Matches(Entry entry, MetaObject obj) => entry.Worker.Pod.Namespace == obj.Namespace && entry.Worker.Pod.Name == obj.Name;
 
-    private static bool TryRead(MetaObject obj, out PodDescription pod, out string error)
+    /// <summary>Reads a stored pod; false with the reason when it cannot be run at all.</summary>
+    internal static bool TryRead(MetaObject obj, out PodDescription pod, out string error)
     {
         pod = null!;
         try
@@ -296,16 +339,24 @@ public sealed class PodManager : IPodModule, IDisposable
         return false;
     }
 
-    private void Start(PodDescription pod, bool removed, CancellationToken cancellationToken)
+    private void Start(PodDescription pod, bool removed, CancellationToken cancellationToken, AdmissionRefusal? refusal = null)
     {
         var before = _pods.Values.Where(entry => entry.Worker.Pod.Namespace == pod.Namespace && entry.Worker.Pod.Name == pod.Name).Select(entry => entry.Task).ToList();
         var worker = new PodWorker(_context, pod, removed, _lastStatus.Remove(pod.Uid, out var last) ? last : null, new Random(_random.Next()));
+        if (refusal is not null)
+        {
+            EdgedLog.PodRefused(_context.Log, $"{pod.Namespace}/{pod.Name}", refusal.Reason, refusal.Message);
+            worker.End(new PodEnd(refusal.Reason, refusal.StatusMessage, refusal.Message, TimeSpan.Zero) { Refused = true });
+        }
+
+        _workers = [.. _workers, worker];
         _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
     }
 
     private void Forget(string uid, Entry entry)
     {
         _pods.Remove(uid);
+        _workers = [.. _workers.Where(worker => worker != entry.Worker)];
         entry.Worker.Dispose();
     }
 

@@ -111,7 +111,8 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     /// <summary>Unmounts what is mounted below the pod's directory and removes it.</summary>
     public void Remove() => Remove(PodDirectory);
 
-    private static void Remove(string directory)
+    /// <summary>Unmounts what is mounted below the directory, then removes it.</summary>
+    internal static void Remove(string directory)
     {
         foreach (var mount in File.ReadLines("/proc/self/mountinfo").Select(line => line.Split(' ')[4])
             .Where(path => path.StartsWith(directory + "/", StringComparison.Ordinal)).OrderByDescending(path => path.Length).ToList())

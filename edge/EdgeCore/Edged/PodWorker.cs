@@ -33,6 +33,11 @@ internal sealed class PodWorker : IDisposable
     private bool _referencesChanged;
     private JsonObject? _sentStatus;
     private string _sentText = "";
+    private PodEnd? _ordered;
+    private PodEnd? _end;
+    private string _endedAt;
+    private bool _endDue;
+    private bool _again;
 
     /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
     /// <param name="random">For the probes' first delays; used by this worker alone.</param>
@@ -41,6 +46,9 @@ internal sealed class PodWorker : IDisposable
         _context = context;
         _wanted = new Wanted(pod, removed);
         _sentStatus = last ?? pod.Json["status"] as JsonObject;
+        _end = PodEnd.Of(_sentStatus);
+        _endedAt = _sentStatus.Items("conditions").FirstOrDefault(condition => condition.Text("type") == "DisruptionTarget").Text("lastTransitionTime");
+        HasEnded = _sentStatus.Text("phase") is "Succeeded" or "Failed";
         _status = new PodStatusBuilder(_sentStatus, context.Time.GetUtcNow());
         _core = new PodCore { StartTime = _status.StartTime, LastRestarts = PodStatusBuilder.Restarts(_sentStatus) };
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
@@ -56,6 +64,35 @@ internal sealed class PodWorker : IDisposable
 
     /// <summary>True once nothing is left of the pod on this node.</summary>
     public bool IsFinished { get; private set; }
+
+    /// <summary>True once the pod has Succeeded or Failed: it holds nothing of the node any longer.</summary>
+    public bool HasEnded { get; private set; }
+
+    /// <summary>True once the object is gone, and the pod with it soon.</summary>
+    public bool IsRemoved => _wanted.Removed;
+
+    /// <summary>Whether containers ran when the runtime was asked last.</summary>
+    public bool IsRunning { get; private set; }
+
+    /// <summary>Ends the pod as Failed; the first end counts.</summary>
+    public void End(PodEnd end)
+    {
+        Interlocked.CompareExchange(ref _ordered, end, null);
+        lock (_gate)
+        {
+            if (!IsFinished) // else it may be disposed
+                _interrupt.Cancel();
+        }
+
+        Wake();
+    }
+
+    /// <summary>Sends the status again, though it is the one sent last.</summary>
+    public void ReportAgain()
+    {
+        Volatile.Write(ref _again, true);
+        Wake();
+    }
 
     /// <summary>A newer object, or its removal. Work that the removal makes pointless is cancelled.</summary>
     public void Update(PodDescription pod, bool removed)
@@ -156,6 +193,7 @@ internal sealed class PodWorker : IDisposable
             // How it ended, this node knows best: the object may be from before, and is not sent again for its status.
             if (pod.EndedPhase.Length == 0 && _sentStatus.Text("phase") is "Succeeded" or "Failed")
                 pod = pod with { EndedPhase = _sentStatus.Text("phase") };
+            pod = await EndedAsync(pod, cancellationToken);
             var snapshot = await ReadAsync(pod, cancellationToken);
             if (Volatile.Read(ref _referencesChanged))
             {
@@ -193,6 +231,23 @@ internal sealed class PodWorker : IDisposable
             if (!did || IsFinished)
                 return next;
         }
+    }
+
+    private async Task<PodDescription> EndedAsync(PodDescription pod, CancellationToken cancellationToken)
+    {
+        if (Volatile.Read(ref _again))
+        {
+            Volatile.Write(ref _again, false);
+            _sentText = "";
+        }
+
+        if (Volatile.Read(ref _ordered) is { } ordered && _end is null && pod.EndedPhase.Length == 0)
+        {
+            (_end, _endDue, _endedAt) = (ordered, true, KubeObject.Time(_context.Time.GetUtcNow()));
+            await ReportAsync(true, ordered.Reason, ordered.EventMessage, "", cancellationToken);
+        }
+
+        return _end is null ? pod : pod with { EndedPhase = "Failed", Grace = pod.Grace < _end.Grace ? pod.Grace : _end.Grace };
     }
 
     // False ends the batch: what follows would build on what did not happen.
@@ -333,9 +388,11 @@ internal sealed class PodWorker : IDisposable
     private async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
     {
         // Without containers a pod that goes, or went before, would look as if it had never run.
-        if (removed || snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
+        IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
+        if (removed || !_endDue && snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
             return true;
         var status = _status.Build(pod, snapshot, _core, _prober.Verdicts, _context.HostIp, _context.Time.GetUtcNow());
+        _end?.Apply(status, _endedAt);
         var text = status.ToJsonString();
         if (text == _sentText)
             return true;
@@ -358,6 +415,8 @@ internal sealed class PodWorker : IDisposable
 
         _sentText = text;
         _sentStatus = status;
+        _endDue = false;
+        HasEnded = status.Text("phase") is "Succeeded" or "Failed";
         return true;
     }
 

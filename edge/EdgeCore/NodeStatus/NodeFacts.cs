@@ -34,6 +34,17 @@ internal sealed record NodeFacts
 
     public long DiskAvailableBytes { get; init; }
 
+    /// <summary>Tells the file system from others.</summary>
+    public string DiskDevice { get; init; } = "";
+
+    /// <summary>Inodes of the file system; 0 when it has no fixed number.</summary>
+    public long Inodes { get; init; }
+
+    public long InodesFree { get; init; }
+
+    /// <summary>Bytes set aside as huge pages, by the size of a page.</summary>
+    public IReadOnlyList<(long PageBytes, long Bytes)> HugePages { get; init; } = [];
+
     public long Processes { get; init; }
 
     public long ProcessesMax { get; init; }
@@ -45,7 +56,7 @@ internal sealed record NodeFacts
     {
         var memory = Lines("/proc/meminfo").Select(line => line.Split(':', 2)).Where(pair => pair.Length == 2).ToDictionary(pair => pair[0], pair => Number(pair[1]) * 1024);
         var load = First("/proc/loadavg").Split(' ');
-        var disk = Disk(options.RootDirectory);
+        var disk = FileSystemFacts.Of(options.RootDirectory);
         var machineId = First("/etc/machine-id");
         var uuid = First("/sys/class/dmi/id/product_uuid").ToLowerInvariant();
         return new NodeFacts
@@ -59,10 +70,14 @@ internal sealed record NodeFacts
             Cpus = Math.Max(1, Lines("/proc/cpuinfo").Count(line => line.StartsWith("processor", StringComparison.Ordinal)) is > 0 and var count ? count : Environment.ProcessorCount),
             MemoryBytes = memory.GetValueOrDefault("MemTotal"),
             MemoryAvailableBytes = memory.GetValueOrDefault("MemAvailable"),
-            DiskBytes = disk?.TotalSize ?? 0,
-            DiskAvailableBytes = disk?.AvailableFreeSpace ?? 0,
+            DiskBytes = disk?.Bytes ?? 0,
+            DiskAvailableBytes = disk?.BytesAvailable ?? 0,
+            DiskDevice = disk?.Device ?? "",
+            Inodes = disk?.Inodes ?? 0,
+            InodesFree = disk?.InodesFree ?? 0,
+            HugePages = Huge("/sys/kernel/mm/hugepages"),
             Processes = load.Length > 3 && load[3].Split('/') is [_, var total] ? Number(total) : 0,
-            ProcessesMax = Number(First("/proc/sys/kernel/pid_max")),
+            ProcessesMax = Math.Min(Number(First("/proc/sys/kernel/pid_max")), Number(First("/proc/sys/kernel/threads-max")) is > 0 and var threads ? threads : long.MaxValue),
             InternalIp = Address(options),
         };
     }
@@ -102,21 +117,20 @@ internal sealed record NodeFacts
         }
     }
 
-    private static DriveInfo? Disk(string directory)
+    /// <summary>Reads a directory like /sys/kernel/mm/hugepages: one <c>hugepages-&lt;n&gt;kB/nr_hugepages</c> for each size.</summary>
+    internal static IReadOnlyList<(long PageBytes, long Bytes)> Huge(string directory)
     {
-        // The directory may not be there yet: its nearest ancestor lies on the same file system.
-        var path = Path.GetFullPath(directory);
-        while (!Directory.Exists(path) && Path.GetDirectoryName(path) is { } parent)
-            path = parent;
-        try
+        if (!Directory.Exists(directory))
+            return [];
+        var pages = new List<(long, long)>();
+        foreach (var folder in Directory.EnumerateDirectories(directory, "hugepages-*kB").Order(StringComparer.Ordinal))
         {
-            var drive = new DriveInfo(path);
-            return drive.TotalSize > 0 ? drive : null;
+            var size = Number(Path.GetFileName(folder)["hugepages-".Length..]) * 1024;
+            if (size > 0)
+                pages.Add((size, size * Number(First(Path.Combine(folder, "nr_hugepages")))));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
+
+        return pages;
     }
 
     private static string First(string path) => Lines(path).FirstOrDefault("").Trim();

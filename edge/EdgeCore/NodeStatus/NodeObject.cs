@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
+using Edge.Core.Edged.Eviction;
 using Edge.Kubernetes;
 
 namespace Edge.Core.NodeStatus;
@@ -10,8 +11,6 @@ internal static class NodeObject
 {
     /// <summary>Stock edges say <c>v1.x-kubeedge-v1.y</c>: the Kubernetes whose behaviour is followed, then the edge's own version.</summary>
     public const string KubeletVersion = "v1.32.10-edge-v0.1.0";
-
-    private const long MemoryReserve = 100L * 1024 * 1024; // evictionHard memory.available, KubeEdge's default
 
     /// <summary>The labels this node gives itself.</summary>
     public static JsonObject Labels(string name, EdgedOptions options, NodeFacts facts)
@@ -68,7 +67,7 @@ internal static class NodeObject
     /// <param name="kubeletPort">Port of Edged's local API.</param>
     public static JsonObject Status(string name, EdgedOptions options, NodeFacts facts, RuntimeState? runtime, IEnumerable<JsonObject> previous, DateTimeOffset now, int kubeletPort = 10350)
     {
-        var pods = runtime is null ? 0 : options.MaxPods;
+        var capacity = NodeResources.Capacity(facts, runtime is null ? 0 : options.MaxPods);
         var before = previous.GroupBy(condition => condition.Text("type")).ToDictionary(group => group.Key, group => group.Last());
         var conditions = new JsonArray();
         void Add(string type, bool value, string reason, string message)
@@ -86,14 +85,18 @@ internal static class NodeObject
             });
         }
 
-        var lowMemory = facts.MemoryBytes > 0 && facts.MemoryAvailableBytes < MemoryReserve;
-        var lowDisk = facts.DiskBytes > 0 && facts.DiskAvailableBytes < facts.DiskBytes / 100;
-        var lowPids = facts.ProcessesMax > 0 && facts.Processes > facts.ProcessesMax * 95 / 100;
+        // Where pods run, Edged says which pressures there are, and since when; else this one look does.
+        var pressures = runtime?.Pressures ?? EvictionCore.PressuresOf(NodeResources.Readings(facts, null), options.Resources);
+        var lowMemory = pressures.Contains(EvictionCore.MemoryPressure);
+        var lowDisk = pressures.Contains(EvictionCore.DiskPressure);
+        var lowPids = pressures.Contains(EvictionCore.PidPressure);
         Add("MemoryPressure", lowMemory, lowMemory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
             lowMemory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available");
         Add("DiskPressure", lowDisk, lowDisk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure", lowDisk ? "kubelet has disk pressure" : "kubelet has no disk pressure");
         Add("PIDPressure", lowPids, lowPids ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
             lowPids ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available");
+        if (runtime?.NetworkReady is { } network)
+            Add("NetworkUnavailable", !network, network ? "NetworkPluginIsReady" : "NetworkPluginNotReady", network ? "the container runtime's network is ready" : runtime.Message);
         if (runtime is null)
             Add("Ready", true, "EdgeReady", "edge is posting ready status; pods are off here (modules.edged.enable is false)");
         else if (runtime.Ready)
@@ -103,8 +106,8 @@ internal static class NodeObject
 
         var status = new JsonObject
         {
-            ["capacity"] = Resources(facts, facts.MemoryBytes, $"{facts.DiskBytes / 1024}Ki", pods),
-            ["allocatable"] = Resources(facts, Math.Max(0, facts.MemoryBytes - MemoryReserve), $"{facts.DiskBytes / 100 * 99}", pods),
+            ["capacity"] = Resources(capacity),
+            ["allocatable"] = Resources(NodeResources.Allocatable(capacity, options.Resources)),
             ["conditions"] = conditions,
             ["addresses"] = new JsonArray(
                 new JsonObject { ["type"] = "InternalIP", ["address"] = facts.InternalIp },
@@ -164,15 +167,8 @@ internal static class NodeObject
         return renewed;
     }
 
-    private static JsonObject Resources(NodeFacts facts, long memoryBytes, string disk, int pods) => new()
-    {
-        ["cpu"] = $"{facts.Cpus}",
-        ["ephemeral-storage"] = disk,
-        ["hugepages-1Gi"] = "0",
-        ["hugepages-2Mi"] = "0",
-        ["memory"] = $"{memoryBytes / 1024}Ki",
-        ["pods"] = $"{pods}",
-    };
+    private static JsonObject Resources(Dictionary<string, Quantity> amounts)
+        => new(amounts.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)NodeResources.Text(pair.Key, pair.Value))));
 
     private static JsonObject WithoutHeartbeats(JsonObject status)
     {

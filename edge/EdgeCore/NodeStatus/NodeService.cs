@@ -16,8 +16,10 @@ namespace Edge.Core.NodeStatus;
 
 /// <summary>Registers the node, keeps its lease, reports its status.</summary>
 /// <param name="runtime">The container runtime; null when this node runs no pods.</param>
+/// <param name="reportPods">Called when the cluster may have written to the pods' statuses while the node was away: each is to be sent again.</param>
 internal sealed class NodeService(
-    EdgeCoreOptions options, IMetaStore meta, IHubLink hub, IRuntimeState? runtime, Func<NodeFacts> readFacts, TimeProvider time, Random random, ILoggerFactory loggers)
+    EdgeCoreOptions options, IMetaStore meta, IHubLink hub, IRuntimeState? runtime, Action reportPods, Func<NodeFacts> readFacts, TimeProvider time, Random random,
+    ILoggerFactory loggers)
 {
     private const string Room = "nodestatus";
     private static readonly TimeSpan s_tick = TimeSpan.FromSeconds(1);
@@ -171,7 +173,11 @@ internal sealed class NodeService(
                 {
                     // The cluster may have taken a node that was silent so long for lost, and waits for its status.
                     if (renewed != 0 && time.GetElapsedTime(renewed).TotalSeconds >= options.Edged.NodeLeaseDurationSeconds)
+                    {
                         Volatile.Write(ref _statusDue, true);
+                        reportPods();
+                    }
+
                     renewed = time.GetTimestamp();
                 }
             }
@@ -199,9 +205,12 @@ internal sealed class NodeService(
             var connection = hub.Generation is > 0 and var up ? up : generation;
             // A stock cloud gets the status with each connection, as from a stock edge. At an Edge cloud the queue has brought it there, or will.
             var fresh = (connection != generation && !hub.IsEdgeWire) || registration != Interlocked.Read(ref _registrations) || Volatile.Read(ref _statusDue);
-            var runtimeChanged = current?.Ready != seen?.Ready || current?.Message != seen?.Message || current?.Version != seen?.Version;
+            var runtimeChanged = current?.Ready != seen?.Ready || current?.Message != seen?.Message || current?.Version != seen?.Version || !SamePressures(current, seen);
             if (!fresh && !runtimeChanged && time.GetElapsedTime(computedAt) < update)
                 continue;
+            // Where a controller of the cluster took the node for lost, it also wrote to its pods.
+            if (current is { Ready: true } && seen is { Ready: false })
+                reportPods();
             (generation, registration, seen, computedAt) = (connection, Interlocked.Read(ref _registrations), current, time.GetTimestamp());
             var previous = _reported ?? StoredStatus();
             var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow(), KubeletPort);
@@ -217,6 +226,9 @@ internal sealed class NodeService(
                 Volatile.Write(ref _statusDue, true);
         }
     }
+
+    private static bool SamePressures(RuntimeState? a, RuntimeState? b)
+        => a?.Pressures is null ? b?.Pressures is null : b?.Pressures is not null && a.Pressures.SetEquals(b.Pressures);
 
     private async Task<bool> PostAsync(JsonObject status, CancellationToken cancellationToken)
     {

@@ -155,6 +155,71 @@ public sealed class NodeLifecycleCoreTests
         Assert.Equal("a", Assert.IsType<EvictPod>(Assert.Single(Step().Actions)).Pod.Name());
     }
 
+    [Fact]
+    public void A_node_with_the_autonomy_label_keeps_its_pods_but_for_taints_set_by_hand()
+    {
+        _node["metadata"]!["labels"] = new JsonObject { ["app-offline.kubeedge.io"] = "autonomy" };
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"a","uid":"a"},"spec":{"nodeName":"n","tolerations":[{"key":"node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":1}]}}""")!.AsObject());
+        Lose();
+        _time.Advance(TimeSpan.FromDays(100));
+        Assert.Empty(Step().Actions);
+        _node["spec"]!["taints"]!.AsArray().Add((JsonNode)new JsonObject { ["key"] = "k", ["effect"] = "NoExecute" });
+        Assert.Equal("a", Assert.IsType<EvictPod>(Assert.Single(Step().Actions)).Pod.Name());
+    }
+
+    [Fact]
+    public void Ready_pods_of_a_lost_node_are_marked_not_ready_and_those_of_a_node_that_came_back_are_left_alone()
+    {
+        _pods.Add(Pod("ready", "True", "Running"));
+        _pods.Add(Pod("unready", "False", "Running"));
+        _pods.Add(Pod("done", "True", "Succeeded"));
+        var plan = Lose();
+        Assert.Equal("ready", Assert.Single(plan.Actions.OfType<MarkPodNotReady>()).Pod.Name());
+
+        // Its lease comes first, then a status from before: the pod is ready again, and stays so.
+        _lease["spec"]!["renewTime"] = "2";
+        Assert.Empty(Step().Actions.OfType<MarkPodNotReady>());
+    }
+
+    [Theory]
+    [InlineData(6, 3, true)]  // 50 %
+    [InlineData(6, 4, false)] // 67 %
+    [InlineData(5, 3, false)] // 60 %
+    [InlineData(1, 1, true)]
+    [InlineData(2, 2, true)]
+    public void When_most_of_more_than_two_nodes_are_lost_no_pod_leaves(int nodes, int lost, bool leaves)
+    {
+        var fleet = new Fleet(nodes);
+        fleet.Run(TimeSpan.FromMinutes(30), lost);
+        Assert.Equal(leaves ? lost : 0, fleet.Evicted.Count);
+        Assert.Equal(!leaves, fleet.Core.EvictionsSuspended);
+    }
+
+    [Fact]
+    public void After_most_nodes_came_back_the_others_pods_have_their_whole_time_again()
+    {
+        var fleet = new Fleet(6);
+        fleet.Run(TimeSpan.FromMinutes(30), 5);
+        Assert.Empty(fleet.Evicted);
+        fleet.Run(TimeSpan.FromSeconds(295), 1);
+        Assert.Empty(fleet.Evicted);
+        fleet.Run(TimeSpan.FromSeconds(10), 1);
+        Assert.Equal(["p0"], fleet.Evicted.Select(evicted => evicted.Pod));
+    }
+
+    [Fact]
+    public void Lost_nodes_are_emptied_one_every_10_seconds()
+    {
+        var fleet = new Fleet(20);
+        fleet.Run(TimeSpan.FromMinutes(10), 5);
+        Assert.Equal(5, fleet.Evicted.Count);
+        var first = fleet.Evicted[0].At;
+        Assert.Equal([0, 10, 20, 30, 40], fleet.Evicted.Select(evicted => (int)(evicted.At - first).TotalSeconds));
+    }
+
+    private static JsonObject Pod(string name, string ready, string phase)
+        => JsonNode.Parse($$$"""{"metadata":{"name":"{{{name}}}","uid":"{{{name}}}"},"spec":{"nodeName":"n"},"status":{"phase":"{{{phase}}}","conditions":[{"type":"Ready","status":"{{{ready}}}"}]}}""")!.AsObject();
+
     private NodeLifecyclePlan Lose()
     {
         Apply(Step());
@@ -168,15 +233,15 @@ public sealed class NodeLifecycleCoreTests
         => _core.Step([_node], name => name == "n" ? _lease : null, _pods.ToLookup(pod => pod.Text("spec", "nodeName")), _time.GetUtcNow());
 
     // As the API would.
-    private void Apply(NodeLifecyclePlan plan)
+    private static void Apply(NodeLifecyclePlan plan)
     {
         foreach (var action in plan.Actions)
         {
             if (action is SetTaints taints)
-                _node["spec"]!["taints"] = taints.Taints.DeepClone();
+                action.Node["spec"]!["taints"] = taints.Taints.DeepClone();
             if (action is not MarkUnknown unknown)
                 continue;
-            var conditions = _node["status"]!["conditions"]!.AsArray();
+            var conditions = action.Node["status"]!["conditions"]!.AsArray();
             foreach (var condition in unknown.Conditions)
             {
                 if (conditions.FirstOrDefault(known => known.Text("type") == condition.Text("type")) is { } old)
@@ -187,4 +252,45 @@ public sealed class NodeLifecycleCoreTests
     }
 
     private static IEnumerable<string> Names(JsonArray taints) => taints.Select(taint => $"{taint.Text("key")}:{taint.Text("effect")}");
+
+    /// <summary>Nodes with a pod each; the first ones stop their heartbeat.</summary>
+    private sealed class Fleet(int count)
+    {
+        private readonly List<JsonObject> _nodes = [.. Enumerable.Range(0, count).Select(i => JsonNode.Parse(
+            $$$$"""{"metadata":{"name":"n{{{{i}}}}","uid":"n{{{{i}}}}"},"spec":{},"status":{"conditions":[{"type":"Ready","status":"True"}]}}""")!.AsObject())];
+
+        private readonly List<JsonObject> _pods = [.. Enumerable.Range(0, count).Select(i => JsonNode.Parse(
+            $$$$"""{"metadata":{"name":"p{{{{i}}}}","uid":"p{{{{i}}}}"},"spec":{"nodeName":"n{{{{i}}}}"}}""")!.AsObject())];
+
+        private readonly Dictionary<string, string> _renewed = new(StringComparer.Ordinal);
+        private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+        public NodeLifecycleCore Core { get; } = new();
+
+        public List<(string Pod, DateTimeOffset At)> Evicted { get; } = [];
+
+        public void Run(TimeSpan span, int lost)
+        {
+            for (var end = _now + span; _now < end; _now += TimeSpan.FromSeconds(1))
+            {
+                foreach (var node in _nodes.Skip(lost))
+                {
+                    _renewed[node.Name()] = $"{_now.Ticks}";
+                    node["status"]!["conditions"]![0]!["status"] = "True";
+                }
+
+                var plan = Core.Step(
+                    _nodes,
+                    name => new JsonObject { ["spec"] = new JsonObject { ["renewTime"] = _renewed.GetValueOrDefault(name, "0") } },
+                    _pods.ToLookup(pod => pod.Text("spec", "nodeName")),
+                    _now);
+                Apply(plan);
+                foreach (var evict in plan.Actions.OfType<EvictPod>())
+                {
+                    Evicted.Add((evict.Pod.Name(), _now));
+                    _pods.Remove(evict.Pod);
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
+using Edge.Core.Edged.Eviction;
 using Edge.Local.Containerd;
 using Edge.Local.Images;
 using Edge.Protocol.Cri;
@@ -50,9 +51,11 @@ public sealed class ContainerdFixture : IAsyncLifetime
 
     internal CriClient Client() => new(Socket, TimeProvider.System, TimeSpan.FromSeconds(30));
 
-    internal RunningEdged Run(string node, FakeMetaStore? meta = null) => new(this, node, meta ?? new FakeMetaStore());
+    /// <param name="read">What the node has free; this machine's own by default.</param>
+    internal RunningEdged Run(string node, FakeMetaStore? meta = null, ResourceOptions? resources = null, Func<CancellationToken, Task<NodeReadings>>? read = null)
+        => new(this, node, meta ?? new FakeMetaStore(), resources ?? new ResourceOptions(), read);
 
-    private async Task ImportAsync(OciImage image)
+    internal async Task ImportAsync(OciImage image)
     {
         var file = Path.Combine(Directory, "image.tar");
         await using (var stream = File.Create(file))
@@ -74,7 +77,7 @@ internal sealed class RunningEdged : IAsyncDisposable
     private readonly PodManager _manager;
     private readonly Task _run;
 
-    public RunningEdged(ContainerdFixture fixture, string node, FakeMetaStore meta)
+    public RunningEdged(ContainerdFixture fixture, string node, FakeMetaStore meta, ResourceOptions resources, Func<CancellationToken, Task<NodeReadings>>? read)
     {
         Meta = meta;
         Root = Path.Combine(fixture.Directory, node);
@@ -83,9 +86,9 @@ internal sealed class RunningEdged : IAsyncDisposable
         {
             NodeName = node,
             DataDirectory = Root,
-            Edged = new EdgedOptions { RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7" },
+            Edged = new EdgedOptions { RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7", Resources = resources },
         };
-        _manager = new PodManager(new EdgeServices(options, meta, Uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance));
+        _manager = new PodManager(new EdgeServices(options, meta, Uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance), read);
         _run = _manager.RunAsync(_stop.Token);
     }
 
@@ -98,6 +101,8 @@ internal sealed class RunningEdged : IAsyncDisposable
     public string Logs { get; }
 
     public IRuntimeState Runtime => _manager.Runtime;
+
+    public void ReportAll() => _manager.ReportAll();
 
     /// <summary>Waits for a status of the pod that satisfies the condition.</summary>
     public async Task<JsonObject> StatusAsync(JsonObject pod, string what, Func<JsonObject, bool> match, int from = 0)

@@ -106,7 +106,7 @@ internal sealed class FakeRuntime : IAsyncDisposable
     private ListPodSandboxResponse List(ListPodSandboxRequest request)
     {
         var answer = new ListPodSandboxResponse();
-        answer.Items.Add(_sandboxes.Where(sandbox => request.Filter.LabelSelector.All(label => sandbox.Labels[label.Key] == label.Value)).Select(sandbox => sandbox.Clone()));
+        answer.Items.Add(_sandboxes.Where(sandbox => request.Filter is null || request.Filter.LabelSelector.All(label => sandbox.Labels[label.Key] == label.Value)).Select(sandbox => sandbox.Clone()));
         return answer;
     }
 
@@ -143,7 +143,7 @@ internal sealed class FakeRuntime : IAsyncDisposable
     private ListContainersResponse List(ListContainersRequest request)
     {
         var answer = new ListContainersResponse();
-        foreach (var status in _containers.Where(status => request.Filter.LabelSelector.All(label => status.Labels[label.Key] == label.Value)))
+        foreach (var status in _containers.Where(status => request.Filter is null || request.Filter.LabelSelector.All(label => status.Labels[label.Key] == label.Value)))
         {
             var item = new Container { Id = status.Id, PodSandboxId = _homes[status.Id], Metadata = status.Metadata, State = status.State };
             item.Labels.Add(status.Labels);

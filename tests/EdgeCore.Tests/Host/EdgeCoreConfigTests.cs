@@ -40,7 +40,11 @@ public sealed class EdgeCoreConfigTests
         Assert.Equal(empty.EdgeHub, printed.EdgeHub);
         Assert.Equal(empty.DeviceTwin, printed.DeviceTwin);
         Assert.Equal(empty.LocalApi, printed.LocalApi);
-        Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels }, printed.Edged);
+        var resources = printed.Edged.Resources;
+        Assert.Equal(empty.Edged.Resources.Thresholds, resources.Thresholds);
+        Assert.Empty(resources.SystemReserved.Concat(resources.KubeReserved));
+        Assert.Equal(empty.Edged.Resources with { Thresholds = resources.Thresholds, SystemReserved = resources.SystemReserved, KubeReserved = resources.KubeReserved }, resources);
+        Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels, Resources = resources }, printed.Edged);
         Parse(SampleConfigs.Minimal);
     }
 
@@ -63,6 +67,15 @@ public sealed class EdgeCoreConfigTests
     [InlineData("modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint=tcp://x", "containerRuntimeEndpoint")]
     [InlineData("modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency=soon", "must be a duration")]
     [InlineData("modules.edged.tailoredKubeletConfig.registerWithTaints=[{key: a, effect: Never}]", "must be NoSchedule")]
+    [InlineData("modules.edged.tailoredKubeletConfig.systemReserved={memory: lots}", "systemReserved: has 'lots' for memory, must be a quantity")]
+    [InlineData("modules.edged.tailoredKubeletConfig.kubeReserved={gpu: 1}", "kubeReserved: names 'gpu', must name cpu, memory, ephemeral-storage, pid")]
+    [InlineData("modules.edged.tailoredKubeletConfig.evictionHard={disk: 10%}", "evictionHard: names 'disk', must name memory.available")]
+    [InlineData("modules.edged.tailoredKubeletConfig.evictionHard={memory.available: 110%}", "must be a quantity or a percentage")]
+    [InlineData("modules.edged.tailoredKubeletConfig.evictionSoft={memory.available: 1Gi}", "for which evictionSoftGracePeriod has no period")]
+    [InlineData("modules.edged.tailoredKubeletConfig.imageGCHighThresholdPercent=70", "imageGCLowThresholdPercent: is 80, must not be above imageGCHighThresholdPercent, which is 70")]
+    [InlineData("modules.edged.tailoredKubeletConfig.imageMinimumGCAge=soon", "must be a duration")]
+    [InlineData("modules.edged.tailoredKubeletConfig.containerLogMaxFiles=1", "must be from 2 to 1000")]
+    [InlineData("modules.edged.tailoredKubeletConfig.containerLogMaxSize=-1", "containerLogMaxSize: is '-1', must be a quantity above 0")]
     [InlineData("commonConfig.monitorServer.bindAddress=9092", "must be an IP address and a port")]
     [InlineData("modules.edged.tailoredKubeletConfig.address=0.0.0.0", "which others can reach")]
     [InlineData("modules.edged.tailoredKubeletConfig.address=localhost", "must be an IP address")]
@@ -116,6 +129,37 @@ public sealed class EdgeCoreConfigTests
             "modules.edged.tailoredKubeletConfig.tlsPrivateKeyFile=/x.key", "modules.edged.tailoredKubeletConfig.authentication={anonymous: {enabled: true}, x509: {clientCAFile: /ca.crt}}");
         Assert.Equal(("0.0.0.0", "/x.crt", "/x.key", "/ca.crt"), (open.LocalApi.Address, open.LocalApi.TlsCertificateFile, open.LocalApi.TlsKeyFile, open.LocalApi.ClientCaFile));
         Assert.Contains(open.Notes, note => note.Contains("anonymous.enabled has no effect", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Resource_settings_are_read_as_a_kubelet_reads_them()
+    {
+        const string Text = """
+            kind: EdgeCore
+            modules:
+              edged:
+                tailoredKubeletConfig:
+                  systemReserved: {cpu: 200m, memory: 256Mi}
+                  evictionHard: {memory.available: 200Mi, nodefs.available: 0%, pid.available: 5%}
+                  evictionSoft: {memory.available: 10%}
+                  evictionSoftGracePeriod: {memory.available: 1m30s}
+                  evictionMinimumReclaim: {memory.available: 50Mi}
+                  containerLogMaxSize: 1Mi
+                  containerLogMonitorInterval: 3s
+            """;
+        var resources = Parse(Text).Edged.Resources;
+        Assert.Equal(200, resources.SystemReserved["cpu"].MilliValue);
+        Assert.Equal(
+            [
+                new EvictionThreshold("memory.available", new EvictionAmount(200 << 20, 0), TimeSpan.Zero, new EvictionAmount(50 << 20, 0)),
+                new EvictionThreshold("pid.available", new EvictionAmount(0, 0.05)),
+                new EvictionThreshold("memory.available", new EvictionAmount(0, 0.1), TimeSpan.FromSeconds(90), new EvictionAmount(50 << 20, 0)),
+            ],
+            resources.Thresholds);
+        Assert.Equal((1L << 20, TimeSpan.FromSeconds(3)), (resources.LogSizeMax, resources.LogPeriod));
+        var merged = Parse(Text + "\n      mergeDefaultEvictionSettings: true\n").Edged.Resources.Thresholds;
+        Assert.Contains(merged, threshold => threshold is { Signal: "imagefs.available", Amount.Fraction: 0.15 });
+        Assert.DoesNotContain(merged, threshold => threshold.Signal == "nodefs.available");
     }
 
     [Fact]

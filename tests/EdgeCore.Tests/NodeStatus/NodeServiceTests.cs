@@ -149,6 +149,40 @@ public sealed class NodeServiceTests
     }
 
     [Fact]
+    public async Task After_a_cut_that_outlasts_the_lease_pods_are_told_to_say_their_status_again()
+    {
+        using var directory = new TempDirectory();
+        await using var cloud = new FakeCloud();
+        await cloud.StartAsync();
+        var pods = new SilentPods();
+        await using var edge = new RunningEdge(
+            RunningEdge.Options(cloud, directory, "modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds=4"), host => host.AddPods(_ => pods));
+        await HubServiceTests.WaitUntilAsync(() => cloud.Objects.ContainsKey("kube-node-lease/lease/edge-node"));
+        Assert.False(pods.WasAsked.IsCompleted, "nothing was cut yet");
+        var port = cloud.Port;
+        await cloud.StopAsync();
+        var cut = System.Diagnostics.Stopwatch.StartNew();
+        await HubServiceTests.WaitUntilAsync(() => cut.Elapsed > TimeSpan.FromSeconds(5)); // until the lease has run out
+        await cloud.StartAsync(port);
+        await pods.WasAsked.WaitAsync(TimeSpan.FromSeconds(90));
+    }
+
+    private sealed class SilentPods : IPodModule
+    {
+        private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task WasAsked => _asked.Task;
+
+        public string Name => "pods";
+
+        public IRuntimeState Runtime { get; } = new RuntimeSocket(new EdgedOptions());
+
+        public Task RunAsync(CancellationToken cancellationToken) => Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
+
+        public void ReportAll() => _asked.TrySetResult();
+    }
+
+    [Fact]
     public void A_condition_keeps_its_transition_time_until_its_status_changes()
     {
         var options = new EdgedOptions();

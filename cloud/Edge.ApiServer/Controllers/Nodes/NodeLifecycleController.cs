@@ -19,6 +19,7 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly EventRecorder _events;
     private readonly ReconcileLoop _loop;
+    private bool _suspended;
 
     /// <param name="leases">The leases of namespace kube-node-lease.</param>
     public NodeLifecycleController(
@@ -36,8 +37,10 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
         leases.Listen(_ => _loop.Wake());
         pods.Listen(change =>
         {
-            // A pod that comes to a node, or is there at our start, may have to leave it.
-            if (change.Type != ChangeType.Deleted && change.Old.Text("spec", "nodeName") != change.Object.Text("spec", "nodeName"))
+            // A pod that comes to a node, or is there at our start, may have to leave it; one that says it is ready may have said so too late.
+            if (change.Type != ChangeType.Deleted
+                && (change.Old.Text("spec", "nodeName") != change.Object.Text("spec", "nodeName")
+                    || (Conditions.Status(change.Object, "Ready") == "True" && (change.Old is null || Conditions.Status(change.Old, "Ready") != "True"))))
                 _loop.Wake();
         });
     }
@@ -51,6 +54,15 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
         await Task.WhenAll(_nodes.Synced, _leases.Synced, _pods.Synced).WaitAsync(token);
         var pods = _pods.List().ToLookup(pod => pod.Text("spec", "nodeName"), StringComparer.Ordinal);
         var plan = _core.Step(_nodes.List(), name => _leases.Get("kube-node-lease", name), pods, _time.GetUtcNow());
+        if (_core.EvictionsSuspended != _suspended)
+        {
+            _suspended = _core.EvictionsSuspended;
+            if (_suspended)
+                LogSuspended(_logger);
+            else
+                LogResumed(_logger);
+        }
+
         var failed = false;
         foreach (var action in plan.Actions)
         {
@@ -96,6 +108,16 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
                     null,
                     token);
                 break;
+            case MarkPodNotReady { Pod: var pod }:
+                var condition = new JsonObject { ["type"] = "Ready", ["status"] = "False", ["lastTransitionTime"] = KubeObject.Time(_time.GetUtcNow()) };
+                var patch = new JsonObject
+                {
+                    ["metadata"] = new JsonObject { ["uid"] = pod.Uid() },
+                    ["status"] = new JsonObject { ["conditions"] = new JsonArray(condition) },
+                };
+                await _client.PatchAsync(ResourceKind.Pod, pod.Namespace(), pod.Name(), PatchKind.Strategic, Encoding.UTF8.GetBytes(patch.ToJsonString()), "status", token);
+                await _events.RecordAsync(pod, "Warning", "NodeNotReady", "Node is not ready", token);
+                break;
             case EvictPod { Pod: var pod }:
                 LogEvicted(_logger, pod.Namespace(), pod.Name(), node.Name());
                 await _events.RecordAsync(pod, "Normal", "TaintManagerEviction", $"Marking for deletion Pod {pod.Namespace()}/{pod.Name()}", token);
@@ -128,4 +150,10 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
 
     [LoggerMessage(3223, LogLevel.Warning, "{Action} for node {Node} failed, trying again: {Message}")]
     private static partial void LogFailed(ILogger logger, string action, string node, string message);
+
+    [LoggerMessage(3224, LogLevel.Warning, "most of the nodes are lost at once: pods stay on them until fewer are")]
+    private static partial void LogSuspended(ILogger logger);
+
+    [LoggerMessage(3225, LogLevel.Information, "fewer nodes are lost: pods that do not tolerate it leave lost nodes again, each after its whole tolerationSeconds")]
+    private static partial void LogResumed(ILogger logger);
 }

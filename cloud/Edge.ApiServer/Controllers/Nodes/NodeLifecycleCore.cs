@@ -1,6 +1,6 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
+using Edge.Kubernetes.Scheduling;
 
 namespace Edge.ApiServer.Controllers.Nodes;
 
@@ -13,6 +13,9 @@ internal sealed record MarkUnknown(JsonObject Node, JsonArray Conditions) : Node
 /// <summary>Make these the node's taints.</summary>
 internal sealed record SetTaints(JsonObject Node, JsonArray Taints) : NodeAction(Node);
 
+/// <summary>Set the pod's Ready condition to False: its node is lost.</summary>
+internal sealed record MarkPodNotReady(JsonObject Node, JsonObject Pod) : NodeAction(Node);
+
 /// <summary>Delete the pod: it does not tolerate its node's NoExecute taints any longer.</summary>
 internal sealed record EvictPod(JsonObject Node, JsonObject Pod) : NodeAction(Node);
 
@@ -24,17 +27,11 @@ internal sealed record NodeLifecyclePlan(IReadOnlyList<NodeAction> Actions, Date
 /// nodes' clocks may be wrong. So a fresh start gives every node one grace period.</remarks>
 internal sealed class NodeLifecycleCore
 {
-    /// <summary>Pods with this label (KubeEdge's) stay on a node however long it is away.</summary>
-    public const string AutonomyLabel = "app-offline.kubeedge.io";
-
     /// <summary>A node without a heartbeat for this long is lost; Kubernetes' nodeMonitorGracePeriod.</summary>
     public static readonly TimeSpan Grace = TimeSpan.FromSeconds(40);
 
     // Kubernetes' nodeStartupGracePeriod.
     private static readonly TimeSpan s_startupGrace = TimeSpan.FromSeconds(60);
-
-    // What Kubernetes' admission adds to each pod that says nothing about lost nodes.
-    private static readonly TimeSpan s_tolerationDefault = TimeSpan.FromSeconds(300);
 
     private static readonly (string Condition, string Taint)[] s_pressures =
     [
@@ -47,6 +44,10 @@ internal sealed class NodeLifecycleCore
     private static readonly string[] s_reported = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
     private readonly Dictionary<string, (string Heartbeat, DateTimeOffset At)> _seen = new(StringComparer.Ordinal);
+    private readonly PodEvictions _evictions = new();
+
+    /// <summary>Whether pods stay on lost nodes because most of the nodes are lost at once.</summary>
+    public bool EvictionsSuspended => _evictions.Suspended;
 
     /// <param name="nodes">All nodes.</param>
     /// <param name="lease">A node's lease by the node's name, or null.</param>
@@ -58,6 +59,8 @@ internal sealed class NodeLifecycleCore
         DateTimeOffset? next = null;
         foreach (var gone in _seen.Keys.Except(nodes.Select(node => node.Uid())).ToList())
             _seen.Remove(gone);
+        var tainted = new List<(JsonObject Node, JsonArray Taints)>();
+        var lost = new HashSet<string>(StringComparer.Ordinal);
         foreach (var node in nodes)
         {
             var lostAt = Heartbeat(node, lease(node.Name()), now);
@@ -69,6 +72,8 @@ internal sealed class NodeLifecycleCore
                     actions.Add(new MarkUnknown(node, conditions));
                     ready = "Unknown";
                 }
+
+                actions.AddRange(NotReady(node, podsByNode[node.Name()]));
             }
             else
             {
@@ -78,8 +83,14 @@ internal sealed class NodeLifecycleCore
             var taints = Taints(node, ready, now);
             if (!JsonNode.DeepEquals(taints, node.At("spec", "taints") ?? new JsonArray()))
                 actions.Add(new SetTaints(node, taints));
-            Evict(node, taints, podsByNode[node.Name()], now, actions, ref next);
+            tainted.Add((node, taints));
+            if (ready is "Unknown" or "False")
+                lost.Add(node.Uid());
         }
+
+        _evictions.Begin(lost, nodes.Count, now);
+        foreach (var (node, taints) in tainted)
+            _evictions.Consider(node, taints, podsByNode[node.Name()], now, actions, ref next);
 
         return new NodeLifecyclePlan(actions, next);
     }
@@ -146,35 +157,9 @@ internal sealed class NodeLifecycleCore
         _ => effect == Taint.NoSchedule && Array.Exists(s_pressures, pressure => pressure.Taint == key),
     };
 
-    private static void Evict(JsonObject node, JsonArray taints, IEnumerable<JsonObject> pods, DateTimeOffset now, List<NodeAction> actions, ref DateTimeOffset? next)
-    {
-        var executing = taints.OfType<JsonObject>().Where(taint => taint.Text("effect") == Taint.NoExecute).ToList();
-        if (executing.Count == 0)
-            return;
-        foreach (var pod in pods)
-        {
-            if (pod.IsDeleting() || Conditions.IsFinished(pod) || pod.Label(AutonomyLabel) == "autonomy")
-                continue;
-            var leavesAt = executing.Min(taint => LeavesAt(pod, taint, now));
-            if (now >= leavesAt)
-                actions.Add(new EvictPod(node, pod));
-            else if (leavesAt < DateTimeOffset.MaxValue)
-                Earlier(ref next, leavesAt);
-        }
-    }
-
-    private static DateTimeOffset LeavesAt(JsonObject pod, JsonObject taintNode, DateTimeOffset now)
-    {
-        var taint = Taint.Read(taintNode);
-        var since = DateTimeOffset.TryParse(taintNode.Text("timeAdded"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var added) ? added : now;
-        var tolerations = pod.Items("spec", "tolerations").Where(taint.IsToleratedBy).ToList();
-        if (tolerations.Count == 0)
-            return taint.Key is Taint.NotReady or Taint.Unreachable ? since + s_tolerationDefault : since;
-
-        // The shortest of those that end; no end when none does.
-        var seconds = tolerations.Min(toleration => toleration.Number(long.MaxValue, "tolerationSeconds"));
-        return seconds > int.MaxValue ? DateTimeOffset.MaxValue : since + TimeSpan.FromSeconds(Math.Max(0, seconds));
-    }
+    // A pod on a lost node serves nobody: Services must not send to it. One whose node comes back says itself that it is ready.
+    private static IEnumerable<NodeAction> NotReady(JsonObject node, IEnumerable<JsonObject> pods)
+        => pods.Where(pod => !pod.IsDeleting() && !Conditions.IsFinished(pod) && Conditions.Status(pod, "Ready") == "True").Select(pod => new MarkPodNotReady(node, pod));
 
     private static void Earlier(ref DateTimeOffset? next, DateTimeOffset candidate)
     {

@@ -1,10 +1,9 @@
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 
-namespace Edge.ApiServer.Controllers.Scheduling;
+namespace Edge.Kubernetes.Scheduling;
 
 /// <summary>What a pod asks of its node.</summary>
-internal static class PodResources
+public static class PodResources
 {
     // What Kubernetes' scoring counts for a container that asks for nothing, so that such pods spread too.
     private static readonly Quantity s_cpuAssumed = Quantity.FromMilli(100);
@@ -47,6 +46,7 @@ internal static class PodResources
         => (requests.GetValueOrDefault("cpu") is { IsZero: false } cpu ? cpu : s_cpuAssumed,
             requests.GetValueOrDefault("memory") is { IsZero: false } memory ? memory : s_memoryAssumed);
 
+    /// <summary>The quantities of a resource list; what is not a quantity is left out.</summary>
     public static Dictionary<string, Quantity> Read(JsonNode? node, params ReadOnlySpan<string> path)
     {
         var quantities = new Dictionary<string, Quantity>(StringComparer.Ordinal);
@@ -59,6 +59,7 @@ internal static class PodResources
         return quantities;
     }
 
+    /// <summary>Adds <paramref name="more"/> to <paramref name="to"/>.</summary>
     public static void Add(Dictionary<string, Quantity> to, Dictionary<string, Quantity> more)
     {
         foreach (var (name, quantity) in more)
@@ -100,8 +101,9 @@ internal static class PodResources
 }
 
 /// <summary>A port of the node's own network.</summary>
-internal readonly record struct HostPort(string Address, string Protocol, long Port)
+public readonly record struct HostPort(string Address, string Protocol, long Port)
 {
+    /// <summary>Whether two pods with these ports cannot run on one node.</summary>
     public bool ConflictsWith(HostPort other)
         => Port == other.Port && Protocol == other.Protocol && (Address == other.Address || Address == "0.0.0.0" || other.Address == "0.0.0.0");
 }

@@ -1,12 +1,12 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 
-namespace Edge.ApiServer.Controllers.Scheduling;
+namespace Edge.Kubernetes.Scheduling;
 
 /// <summary>nodeSelector and nodeAffinity.</summary>
-internal static class NodeAffinity
+public static class NodeAffinity
 {
+    /// <summary>Whether the node has what the pod requires: every nodeSelector label, and one of the required affinity terms.</summary>
     public static bool Matches(JsonObject pod, JsonObject node)
     {
         foreach (var (key, value) in pod.Map("spec", "nodeSelector"))

@@ -1,0 +1,114 @@
+using Edge.Core.Configuration;
+using Edge.Core.Edged.GarbageCollection;
+using Edge.Protocol.Cri.V1;
+using Edge.Protocol.Grpc;
+
+namespace Edge.Core.Edged.Eviction;
+
+/// <summary>Looks at the node every 10 s, makes room while a threshold is not met, and tells the pressures. At most one pod goes at a look.</summary>
+/// <param name="read">Reads the node.</param>
+/// <param name="workers">The pods' workers now.</param>
+internal sealed class EvictionManager(
+    PodContext context, Func<CancellationToken, Task<NodeReadings>> read, Func<IReadOnlyCollection<PodWorker>> workers, ImageCollector images, Action<IReadOnlySet<string>> pressures)
+{
+    private static readonly TimeSpan s_period = TimeSpan.FromSeconds(10);
+
+    // How long a pod that is evicted may take beyond its grace before another goes.
+    private static readonly TimeSpan s_stopTime = TimeSpan.FromSeconds(30);
+
+    private readonly EvictionCore _core = new(context.Options.Resources);
+    private readonly PodUsageReader _usage = new(context.Options);
+    private string _lowOn = "";
+    private PodWorker? _evicted;
+    private DateTimeOffset _evictedUntil;
+    private IReadOnlySet<string> _said = new HashSet<string>();
+
+    /// <summary>Looks until cancelled.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(s_period, context.Time);
+        do
+        {
+            try
+            {
+                await LookAsync(cancellationToken);
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+            {
+                EdgedLog.KeeperFailed(context.Log, "eviction", e); // the loop's outermost frame; the next look tries again
+            }
+        }
+        while (await timer.WaitForNextTickAsync(cancellationToken));
+    }
+
+    /// <summary>One look, with what follows from it.</summary>
+    internal async Task LookAsync(CancellationToken cancellationToken)
+    {
+        var decision = _core.Step(await read(cancellationToken), context.Time.GetUtcNow());
+        if (!decision.Pressures.SetEquals(_said))
+            EdgedLog.Pressures(context.Log, string.Join(", ", decision.Pressures.Order(StringComparer.Ordinal)));
+        _said = decision.Pressures;
+        pressures(decision.Pressures);
+        if (decision.Reclaim is not { } met)
+        {
+            _lowOn = "";
+            return;
+        }
+
+        if (met.Threshold.Signal != _lowOn)
+            EdgedLog.LowOn(context.Log, met.Threshold.Signal, met.Reading.Available, met.Threshold.Amount.Of(met.Reading.Capacity));
+        _lowOn = met.Threshold.Signal;
+
+        // What the last one held counts as soon as it has stopped.
+        if (_evicted is { IsRunning: true, IsFinished: false } && context.Time.GetUtcNow() < _evictedUntil)
+            return;
+
+        // Images that nobody uses go before any pod.
+        if (EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure)
+        {
+            var readings = await read(cancellationToken);
+            var onImages = met.Threshold.Signal is EvictionSignals.ImageFs or EvictionSignals.ImageFsInodes;
+            if ((onImages || readings.ImagesOnNodeFs) && await images.RemoveUnusedAsync(cancellationToken) > 0
+                && EvictionCore.IsResolved(met.Threshold, await read(cancellationToken)))
+                return;
+        }
+
+        var active = workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting).ToDictionary(worker => worker.Pod.Uid, StringComparer.Ordinal);
+        var candidates = await CandidatesAsync(active.Values, EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure, cancellationToken);
+        if (EvictionRanking.Choose(candidates, met, context.Options.Resources.EvictionPodGraceMax) is { } eviction)
+        {
+            _evicted = active[eviction.Uid];
+            _evictedUntil = context.Time.GetUtcNow() + eviction.Grace + s_stopTime;
+            _evicted.End(new PodEnd("Evicted", eviction.Message, eviction.Message, eviction.Grace) { Disrupted = true });
+        }
+        else
+        {
+            EdgedLog.NobodyToEvict(context.Log, met.Threshold.Signal);
+        }
+    }
+
+    private async Task<List<EvictionCandidate>> CandidatesAsync(IEnumerable<PodWorker> active, bool withDisk, CancellationToken cancellationToken)
+    {
+        var running = new Dictionary<string, Dictionary<string, string>>(StringComparer.Ordinal);
+        try
+        {
+            var filter = new ContainerFilter { State = new ContainerStateValue { State = ContainerState.ContainerRunning } };
+            filter.LabelSelector[CriConfigs.NodeLabel] = context.NodeName;
+            foreach (var container in await context.Cri.ListContainersAsync(filter, cancellationToken))
+            {
+                if (!container.Labels.TryGetValue(CriConfigs.UidLabel, out var uid))
+                    continue;
+                if (!running.TryGetValue(uid, out var ids))
+                    running.Add(uid, ids = new Dictionary<string, string>(StringComparer.Ordinal));
+                ids[container.Metadata.Name] = container.Id;
+            }
+        }
+        catch (GrpcException e)
+        {
+            // Without it the message names no containers; who goes is decided by the pods' own cgroups.
+            EdgedLog.RuntimeMissing(context.Log, context.Cri.SocketPath, e.Detail);
+        }
+
+        return [.. active.Select(worker => worker.Pod).Select(pod => new EvictionCandidate(pod.Json, _usage.Read(pod, running.GetValueOrDefault(pod.Uid) ?? [], withDisk)))];
+    }
+}
