@@ -38,7 +38,7 @@ public sealed class EdgeWireTests
         var digest = await cloud.NextAsync(IsDigest, "digest");
         Assert.Equal(Operations.Keepalive, cloud.Seen()[0].Operation);
         Assert.Equal((Sources.MetaManager, Groups.Resource, """{"count":0,"digest":"AAAAAAAAAAA="}"""), (digest.Source, digest.Group, Encoding.UTF8.GetString(digest.Content.Span)));
-        Assert.True(edge.Hub.IsEdgeWire);
+        await HubServiceTests.WaitUntilAsync(() => edge.Hub.IsEdgeWire); // known once the greeting is sent, which the cloud may have read by then
     }
 
     [Fact]
