@@ -4,11 +4,13 @@ using Edge.ApiServer;
 using Edge.Cloud;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Host;
+using Edge.Common;
 using Edge.Common.Configuration;
 using Edge.Kubernetes;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
+NativeHeap.LimitArenas(2);
 var config = new Option<string?>("--config") { Description = "The config file, cloudcore.yaml. Without one, the defaults hold.", HelpName = "FILE" };
 var set = new Option<string[]>("--set") { Description = "Sets one key over the file, e.g. modules.cloudHub.websocket.port=10000; may be repeated.", HelpName = "KEY=VALUE", AllowMultipleArgumentsPerToken = false };
 var dataDirectory = new Option<string>("--data-dir")

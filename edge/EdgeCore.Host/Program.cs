@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Edge.Common;
 using Edge.Common.Configuration;
 using Edge.Common.Storage;
 using Edge.Core;
@@ -9,6 +10,7 @@ using Edge.Core.Edged;
 using Edge.Core.Host;
 using Microsoft.Extensions.Logging;
 
+NativeHeap.LimitArenas(2);
 var config = new Option<string>("--config") { Description = "The config file.", DefaultValueFactory = _ => "/etc/kubeedge/config/edgecore.yaml" };
 var set = new Option<string[]>("--set") { Description = "Sets one key over the file, e.g. modules.edgeHub.heartbeat=10; may be given many times.", AllowMultipleArgumentsPerToken = false };
 var dataDir = new Option<string?>("--data-dir") { Description = "Puts every default path (store, certificates, DMI socket, pods) below this directory." };

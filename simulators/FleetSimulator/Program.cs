@@ -2,11 +2,13 @@ using System.CommandLine;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
+using Edge.Common;
 using Edge.Common.Configuration;
 using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Fleet;
 
+NativeHeap.LimitArenas(2);
 var nodes = new Option<int>("--nodes") { Description = "How many hollow EdgeCores.", DefaultValueFactory = _ => 100 };
 var cloudcore = new Option<string>("--cloudcore") { Description = "CloudCore's hub, wss://HOST:PORT or HOST:PORT.", DefaultValueFactory = _ => "127.0.0.1:10000" };
 var enrolUrl = new Option<string?>("--enrol-url") { Description = "CloudCore's enrolment server; default https://HOST:10002 of the hub's host.", HelpName = "URL" };

@@ -6,11 +6,14 @@ using Microsoft.Extensions.Logging;
 namespace Edge.ApiServer.Controllers;
 
 /// <summary>Runs one controller's pass over the world whenever something changed or time is due. Wake-ups that come while a pass runs make
-/// one more pass, however many they are. A pass that throws is run again with backoff.</summary>
+/// one more pass, however many they are. After a long pass it rests. A pass that throws is run again with backoff.</summary>
 internal sealed partial class ReconcileLoop : IAsyncDisposable
 {
     // Changes come in bursts (kubectl apply -f of many); one pass for a burst costs this much delay.
     private static readonly TimeSpan s_burst = TimeSpan.FromMilliseconds(10);
+    // A pass over a large cluster takes long: after it as many times its own length is rest, so that changes that never end do not take a whole core.
+    private const int RestFactor = 3;
+    private static readonly TimeSpan s_restMax = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_backoffMin = TimeSpan.FromSeconds(0.2);
     private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(10);
 
@@ -56,6 +59,7 @@ internal sealed partial class ReconcileLoop : IAsyncDisposable
             {
                 _wake.Reader.TryRead(out _);
                 TimeSpan? next = null;
+                var began = _time.GetTimestamp();
                 try
                 {
                     next = await _pass(token);
@@ -80,8 +84,9 @@ internal sealed partial class ReconcileLoop : IAsyncDisposable
                     continue;
                 }
 
+                var rest = _time.GetElapsedTime(began) * RestFactor;
                 await WaitAsync(next, token);
-                await Task.Delay(s_burst, _time, token);
+                await Task.Delay(rest < s_burst ? s_burst : rest < s_restMax ? rest : s_restMax, _time, token);
             }
         }
         catch (OperationCanceledException) when (token.IsCancellationRequested)

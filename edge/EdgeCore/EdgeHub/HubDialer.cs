@@ -3,7 +3,6 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Security.Authentication;
-using System.Security.Cryptography.X509Certificates;
 using Edge.Core.Configuration;
 using Edge.Protocol.Messages;
 using Edge.Transport;
@@ -49,16 +48,7 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
         var socket = new ClientWebSocket();
         var trusted = true;
         socket.Options.CollectHttpResponseDetails = true;
-        bool Trusts(object sender, X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors) => trusted = credentials.IsTrusted(certificate, sent, errors);
-        using var invoker = wrap is null ? null : Invoker(credentials, Trusts, wrap);
-        if (invoker is null)
-        {
-            // With an invoker these are its own; the socket refuses both.
-            socket.Options.Proxy = null;
-            socket.Options.ClientCertificates.Add(credentials.Certificate);
-            socket.Options.RemoteCertificateValidationCallback = Trusts;
-        }
-
+        using var invoker = Invoker(credentials.TlsOptions(verdict => trusted = verdict), wrap);
         socket.Options.SetRequestHeader("node_id", nodeName);
         socket.Options.SetRequestHeader("project_id", options.ProjectId);
         socket.Options.SetRequestHeader("ConnectionUse", "msg");
@@ -96,18 +86,19 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
         }
     }
 
-    private static HttpMessageInvoker Invoker(Credentials credentials, RemoteCertificateValidationCallback trusts, Func<Stream, Stream> wrap)
+    private static HttpMessageInvoker Invoker(SslClientAuthenticationOptions tls, Func<Stream, Stream>? wrap)
         => new(new SocketsHttpHandler
         {
             UseProxy = false,
-            SslOptions = new SslClientAuthenticationOptions { ClientCertificates = [credentials.Certificate], RemoteCertificateValidationCallback = trusts },
+            SslOptions = tls,
             ConnectCallback = async (context, cancellationToken) =>
             {
                 var tcp = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 try
                 {
                     await tcp.ConnectAsync(context.DnsEndPoint, cancellationToken);
-                    return wrap(new NetworkStream(tcp, ownsSocket: true));
+                    var stream = new NetworkStream(tcp, ownsSocket: true);
+                    return wrap is null ? stream : wrap(stream);
                 }
                 catch
                 {

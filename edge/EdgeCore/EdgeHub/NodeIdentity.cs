@@ -29,6 +29,7 @@ public sealed class EnrolmentException : Exception
 internal sealed record Credentials(X509Certificate2 Certificate, IReadOnlyList<X509Certificate2> Authorities)
 {
     private volatile bool _serverWasRefused;
+    private volatile SslStreamCertificateContext? _shown;
 
     public Credentials(X509Certificate2 certificate, X509Certificate2 ca)
         : this(certificate, [ca])
@@ -38,16 +39,35 @@ internal sealed record Credentials(X509Certificate2 Certificate, IReadOnlyList<X
     /// <summary>Whether a server was met that none of the CAs vouches for: the cloud may have a new one.</summary>
     public bool ServerWasRefused => _serverWasRefused;
 
-    /// <summary>Checks a server's chain against these CAs only; the name or address dialled must be in its SAN (kubeedge-wire §1.9).</summary>
-    public bool IsTrusted(X509Certificate? certificate, SslPolicyErrors errors) => IsTrusted(certificate, null, errors);
-
-    /// <summary>As above, with the intermediate certificates that the server sent (those in <paramref name="sent"/>, of the validation callback):
-    /// after a rollover of the CA they lead to the one before it.</summary>
-    public bool IsTrusted(X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors)
+    /// <summary>For a connection to CloudCore: this certificate is shown, and the server's chain is checked against these CAs only; the name or address dialled must be
+    /// in its SAN (kubeedge-wire §1.9). After a rollover of the CA the certificates that the server sent lead to the one before it.</summary>
+    /// <param name="judged">Told whether the server is trusted.</param>
+    public SslClientAuthenticationOptions TlsOptions(Action<bool> judged)
     {
-        var trusted = NodeIdentity.IsTrusted(Authorities, certificate, sent, errors);
-        _serverWasRefused = !trusted;
-        return trusted;
+        // The only chain that is built: without a policy SslStream first looks for one in the machine's store, and may fetch what it does not find.
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        foreach (var one in Authorities)
+            policy.CustomTrustStore.Add(one);
+        return new SslClientAuthenticationOptions
+        {
+            ClientCertificateContext = Shown(),
+            CertificateChainPolicy = policy,
+            RemoteCertificateValidationCallback = (_, _, _, errors) =>
+            {
+                var trusted = errors == SslPolicyErrors.None;
+                _serverWasRefused = !trusted;
+                judged(trusted);
+                return trusted;
+            },
+        };
+    }
+
+    // Made at first use and kept: it holds what OpenSSL needs of the certificate. Offline: the machine's store has nothing to add to it.
+    private SslStreamCertificateContext Shown()
+    {
+        if (_shown is not { } shown || !ReferenceEquals(shown.TargetCertificate, Certificate))
+            _shown = shown = SslStreamCertificateContext.Create(Certificate, null, offline: true);
+        return shown;
     }
 }
 

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Security;
 using System.Net.Sockets;
 using System.Runtime.Versioning;
 using System.Security.Authentication;
@@ -21,11 +20,7 @@ internal static class QuicDialer
         var quic = options.Quic;
         var within = TimeSpan.FromSeconds(quic.HandshakeTimeoutSeconds);
         var trusted = true;
-        var tls = new SslClientAuthenticationOptions
-        {
-            ClientCertificates = [credentials.Certificate],
-            RemoteCertificateValidationCallback = (_, certificate, sent, errors) => trusted = credentials.IsTrusted(certificate, sent, errors),
-        };
+        var tls = credentials.TlsOptions(verdict => trusted = verdict);
         using var deadline = new CancellationTokenSource(within, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try

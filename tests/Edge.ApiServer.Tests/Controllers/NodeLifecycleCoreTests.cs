@@ -229,6 +229,23 @@ public sealed class NodeLifecycleCoreTests
         return plan;
     }
 
+    [Fact]
+    public void A_renewal_counts_from_when_it_came_however_late_the_next_step_is()
+    {
+        Step();
+        _time.Advance(TimeSpan.FromSeconds(30));
+        Assert.False(_core.Renewed("n", _time.GetUtcNow()));
+        _lease["spec"]!["renewTime"] = "2";
+        _time.Advance(TimeSpan.FromSeconds(30)); // 60 s after the first step, 30 s after the renewal
+        var plan = Step();
+        Assert.DoesNotContain(plan.Actions, action => action is MarkUnknown);
+        Assert.Equal(_time.GetUtcNow() + NodeLifecycleCore.Grace - TimeSpan.FromSeconds(30), plan.Next);
+
+        _time.Advance(TimeSpan.FromSeconds(10));
+        Assert.Contains(Step().Actions, action => action is MarkUnknown);
+        Assert.True(_core.Renewed("n", _time.GetUtcNow())); // a lost node that is back is looked at at once
+    }
+
     private NodeLifecyclePlan Step()
         => _core.Step([_node], name => name == "n" ? _lease : null, _pods.ToLookup(pod => pod.Text("spec", "nodeName")), _time.GetUtcNow());
 

@@ -34,7 +34,14 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
         _events = new EventRecorder(client, "node-controller", time, logger);
         _loop = new ReconcileLoop("node lifecycle", PassAsync, time, random, logger);
         nodes.Listen(_ => _loop.Wake());
-        leases.Listen(_ => _loop.Wake());
+        // Each node renews every 10 s: a pass over all nodes for each renewal would be most of what a large cluster costs.
+        leases.Listen(change =>
+        {
+            if (change.Type != ChangeType.Deleted
+                && change.Old.Text("spec", "renewTime") != change.Object.Text("spec", "renewTime")
+                && _core.Renewed(change.Object.Name(), time.GetUtcNow()))
+                _loop.Wake();
+        });
         pods.Listen(change =>
         {
             // A pod that comes to a node, or is there at our start, may have to leave it; one that says it is ready may have said so too late.

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Kubernetes.Scheduling;
@@ -43,8 +44,18 @@ internal sealed class NodeLifecycleCore
 
     private static readonly string[] s_reported = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
-    private readonly Dictionary<string, (string Heartbeat, DateTimeOffset At)> _seen = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Sign> _seen = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _renewed = new(StringComparer.Ordinal); // by name
     private readonly PodEvictions _evictions = new();
+    private volatile HashSet<string> _lost = []; // names; replaced by each step
+
+    /// <summary>A node's lease was renewed at this time of our clock. Any thread may call it. True when the node counts as lost, so that <see cref="Step"/> is due;
+    /// for all others the next one finds it.</summary>
+    public bool Renewed(string node, DateTimeOffset at)
+    {
+        _renewed[node] = at;
+        return _lost.Contains(node);
+    }
 
     /// <summary>Whether pods stay on lost nodes because most of the nodes are lost at once.</summary>
     public bool EvictionsSuspended => _evictions.Suspended;
@@ -57,16 +68,17 @@ internal sealed class NodeLifecycleCore
     {
         var actions = new List<NodeAction>();
         DateTimeOffset? next = null;
-        foreach (var gone in _seen.Keys.Except(nodes.Select(node => node.Uid())).ToList())
-            _seen.Remove(gone);
+        Forget(nodes);
         var tainted = new List<(JsonObject Node, JsonArray Taints)>();
         var lost = new HashSet<string>(StringComparer.Ordinal);
+        var lostNames = new HashSet<string>(StringComparer.Ordinal);
         foreach (var node in nodes)
         {
             var lostAt = Heartbeat(node, lease(node.Name()), now);
             var ready = Conditions.Status(node, "Ready");
             if (now >= lostAt)
             {
+                lostNames.Add(node.Name());
                 if (Lost(node, now) is { Count: > 0 } conditions)
                 {
                     actions.Add(new MarkUnknown(node, conditions));
@@ -88,6 +100,8 @@ internal sealed class NodeLifecycleCore
                 lost.Add(node.Uid());
         }
 
+        _lost = lostNames;
+
         _evictions.Begin(lost, nodes.Count, now);
         foreach (var (node, taints) in tainted)
             _evictions.Consider(node, taints, podsByNode[node.Name()], now, actions, ref next);
@@ -98,10 +112,24 @@ internal sealed class NodeLifecycleCore
     // When the node counts as lost unless another heartbeat comes.
     private DateTimeOffset Heartbeat(JsonObject node, JsonObject? lease, DateTimeOffset now)
     {
-        var heartbeat = $"{lease.Text("spec", "renewTime")} {Conditions.Find(node, "Ready").Text("lastHeartbeatTime")}";
+        var (renewal, heartbeat) = (lease.Text("spec", "renewTime"), Conditions.Find(node, "Ready").Text("lastHeartbeatTime"));
+        var grace = renewal.Length + heartbeat.Length == 0 ? s_startupGrace : Grace;
         if (!_seen.TryGetValue(node.Uid(), out var seen) || seen.Heartbeat != heartbeat)
-            _seen[node.Uid()] = seen = (heartbeat, now);
-        return seen.At + (heartbeat == " " ? s_startupGrace : Grace);
+            seen = new Sign(renewal, heartbeat, now);
+        else if (seen.Renewal != renewal) // this step may come long after the renewal that it finds
+            seen = new Sign(renewal, heartbeat, _renewed.TryGetValue(node.Name(), out var renewed) && renewed >= seen.At ? renewed : now);
+        _seen[node.Uid()] = seen;
+        return seen.At + grace;
+    }
+
+    private void Forget(IReadOnlyCollection<JsonObject> nodes)
+    {
+        if (_seen.Count == nodes.Count && _renewed.Count <= nodes.Count)
+            return;
+        foreach (var gone in _seen.Keys.Except(nodes.Select(node => node.Uid())).ToList())
+            _seen.Remove(gone);
+        foreach (var gone in _renewed.Keys.Except(nodes.Select(node => node.Name())).ToList())
+            _renewed.TryRemove(gone, out _);
     }
 
     private static JsonArray Lost(JsonObject node, DateTimeOffset now)
@@ -166,4 +194,7 @@ internal sealed class NodeLifecycleCore
         if (next is null || candidate < next)
             next = candidate;
     }
+
+    // The last signs of life of a node as its objects say them, and when the last one came by our clock.
+    private sealed record Sign(string Renewal, string Heartbeat, DateTimeOffset At);
 }
