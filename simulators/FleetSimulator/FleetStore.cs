@@ -132,7 +132,7 @@ internal sealed class FleetStore : IAsyncDisposable
             if (isRepair)
                 With(_exhume, node, incoming.Uid).ExecuteNonQuery();
             else if (incoming.Uid.Length > 0 && With(_isDead, node, incoming.Uid).ExecuteScalar() is long deleted && MetaRules.IsHeldBack(incoming, deleted))
-                return MetaDecision.Ignored;
+                return MetaRules.OfHeldBack(incoming);
             if (held is not null && held.Uid.Length > 0 && held.Uid != incoming.Uid)
                 With(_bury, node, held.Uid, 0L).ExecuteNonQuery();
             With(_put, node, incoming.Key, incoming.Type, incoming.Uid, incoming.ResourceVersion, (long)incoming.Fingerprint, incoming.Json.ToArray()).ExecuteNonQuery();

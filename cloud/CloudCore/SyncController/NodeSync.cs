@@ -16,7 +16,7 @@ namespace Edge.Cloud.SyncController;
 /// <para>One lock orders everything: a change is seen either in the comparison that a node gets on connecting or after it, never not at all. Nothing under the lock waits.</para>
 /// <para>Nothing is kept for a node that is not connected here. What it has is known when it comes: an Edge peer tells a digest, of a stock edge there are records.</para>
 /// </remarks>
-internal sealed class NodeSync : IAsyncDisposable
+internal sealed partial class NodeSync : IAsyncDisposable
 {
     /// <summary>The reason of Events about objects that an edge refuses.</summary>
     public const string RefusedReason = "EdgeRefused";
@@ -212,6 +212,7 @@ internal sealed class NodeSync : IAsyncDisposable
     {
         SyncMember? member;
         InventoryDifference difference;
+        List<DownObject> missing = [];
         lock (_gate)
         {
             member = Current(session);
@@ -224,6 +225,7 @@ internal sealed class NodeSync : IAsyncDisposable
                 // It comes late and got everything already: what has not gone yet need not.
                 foreach (var obj in difference.Same)
                     session.Known(obj.Uid, obj.Version);
+                missing = TakeMissingPods(difference, part);
             }
 
             Send(member, difference);
@@ -231,6 +233,7 @@ internal sealed class NodeSync : IAsyncDisposable
 
         HubLog.Inventory(_logger, session.Node, part.Items.Count, difference.Send.Count, difference.Remove.Count + difference.Doubts.Count);
         await ResolveAsync(member, difference.Doubts, cancellationToken);
+        await ResolveMissingAsync(member, missing, cancellationToken);
     }
 
     /// <summary>An Edge peer told no inventory in time, or one that cannot be used: it gets everything. What it has beyond that goes when it tells one.</summary>
@@ -382,66 +385,6 @@ internal sealed class NodeSync : IAsyncDisposable
         if (!member.Session.IsEdgeWire && !obj.IsDelete)
             _records.Sent(SyncRecord.Of(node, obj));
         member.Session.Deliver(obj);
-    }
-
-    // The API knows what our watch may not show yet: ask it before something is taken away or set back.
-    private async Task ResolveAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
-    {
-        var node = member.Session.Node;
-        foreach (var doubt in doubts)
-        {
-            JsonObject? live;
-            try
-            {
-                var kind = ManagedTypes.KindOf(doubt.Path.Type)!;
-                live = await _kube.TryGetAsync(kind, kind.Namespaced ? doubt.Path.Namespace : null, doubt.Path.Name, cancellationToken);
-            }
-            catch (KubeException e)
-            {
-                // Taking away what should run is worse than leaving what should not.
-                SyncLog.NotAsked(_logger, node, doubt.Has.Key, e.Message);
-                continue;
-            }
-
-            lock (_gate)
-            {
-                if (Current(member.Session) != member)
-                    return;
-                Resolve(member, doubt, live);
-            }
-        }
-    }
-
-    private void Resolve(SyncMember member, Doubt doubt, JsonObject? live)
-    {
-        var (has, path) = doubt;
-        if (Find(member.Session.Node, has.Key) is not { } wanted)
-        {
-            if (live is not null && live.Uid() == has.Uid && live.Text("spec", "nodeName") == member.Session.Node)
-                return; // the watch will show it
-            TakeAway(member, has, path, isFinal: live is null || live.Uid() != has.Uid);
-        }
-        else if (wanted.Uid != has.Uid)
-        {
-            if (live is not null && live.Uid() == has.Uid)
-                return;
-            TakeAway(member, has, path, isFinal: true);
-            Deliver(member, wanted);
-        }
-        else if (live is null || live.Uid() != wanted.Uid || live.Version() <= wanted.Version)
-        {
-            // The watch is not behind, so the edge has a version of a history that is no more.
-            if (has.Fingerprint != wanted.Body.Fingerprint)
-                Deliver(member, wanted with { IsRepair = has.Version >= wanted.Version });
-        }
-    }
-
-    private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal)
-    {
-        var gone = Inventory.GoneOf(has, path.Type, isFinal);
-        if (path.Type == ResourceTypes.Device)
-            SendMembers(member, [], [gone.Body.Json]);
-        Deliver(member, gone);
     }
 
     private void Perform(PlacementOutput output)

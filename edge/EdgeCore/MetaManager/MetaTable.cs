@@ -14,7 +14,7 @@ internal enum MetaDecision
     /// <summary>Older than what is held, the same, of a deleted object, or not there to delete: nothing to do, and the sender may forget it.</summary>
     Ignored,
 
-    /// <summary>Ignored, but it is older and says something else: a late message, or a cloud whose versions went back.</summary>
+    /// <summary>Ignored, but it is older and says something else, or is a pod that was deleted here: a late message, or a cloud that was set back.</summary>
     Doubtful,
 }
 
@@ -33,6 +33,9 @@ internal static class MetaRules
     /// ConfigMap, Secret, device or model may have been taken away only because nothing here needed it, and comes back as it was.</summary>
     public static bool IsHeldBack(MetaObject incoming, long deleted)
         => deleted == 0 || incoming.Type is ResourceTypes.Pod or ResourceTypes.Node || (incoming.ResourceVersion != 0 && incoming.ResourceVersion < deleted);
+
+    /// <summary>What becomes of <paramref name="incoming"/> that a tombstone holds back. A pod makes the two sides compare: a cluster restored from a backup may mean it.</summary>
+    public static MetaDecision OfHeldBack(MetaObject incoming) => incoming.Type == ResourceTypes.Pod ? MetaDecision.Doubtful : MetaDecision.Ignored;
 
     /// <summary>The version of the tombstone after one more delete of version <paramref name="deleted"/>: a late copy of an older delete never lowers it, and 0 stays.</summary>
     public static long Tombstone(long? before, long deleted) => before is 0 || deleted == 0 ? 0 : Math.Max(before ?? 0, deleted);
@@ -127,7 +130,7 @@ internal sealed class MetaTable(SqliteDatabase database)
         if (!isRepair && !MetaRules.Replaces(held, incoming))
             return MetaRules.IsDoubtful(held!, incoming) ? MetaDecision.Doubtful : MetaDecision.Ignored;
         if (!isRepair && deleted is { } version && MetaRules.IsHeldBack(incoming, version))
-            return MetaDecision.Ignored;
+            return MetaRules.OfHeldBack(incoming);
         if (held is not null && held.Uid.Length > 0 && held.Uid != incoming.Uid)
             Bury(connection, held.Uid, version: 0, sequence);
         if (isRepair && deleted is not null)

@@ -23,6 +23,9 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     /// <summary>What the edge has, by path.</summary>
     public Dictionary<string, Row> Store { get; } = store ?? [];
 
+    /// <summary>Uids that the edge has tombstones of: what is not a repair does not bring them back.</summary>
+    public HashSet<string> Buried { get; } = [];
+
     /// <summary>Everything that reached the edge: <c>operation path version</c>, and <c>membership</c>.</summary>
     public List<string> Told { get; } = [];
 
@@ -48,9 +51,15 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
             .Select(pair => new InventoryItem(pair.Key, pair.Value.Uid, pair.Value.Version, pair.Value.Fingerprint))]);
 
     /// <summary>Connects as an Edge peer does: digest, and the part that is asked for. True when the digest was enough.</summary>
-    public async Task<bool> ConnectAsync(NodeSync sync, int? buckets = null, Action? between = null)
+    public Task<bool> ConnectAsync(NodeSync sync, int? buckets = null, Action? between = null)
     {
         Assert.True(sync.TryRegister(this, 10));
+        return CompareAsync(sync, buckets, between);
+    }
+
+    /// <summary>Tells the digest, as it also does amid a session, and the part that is asked for. True when the digest was enough.</summary>
+    public async Task<bool> CompareAsync(NodeSync sync, int? buckets = null, Action? between = null)
+    {
         var digest = Digest(buckets);
         var answer = sync.AnswerDigest(this, digest);
         var asked = InventoryMessages.ReadAsk(answer, digest.Buckets, out var error);
@@ -102,7 +111,7 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
                 if (row?.Uid == obj.Uid)
                     Store.Remove(obj.Resource);
             }
-            else if (row is null || row.Uid != obj.Uid || obj.Version > row.Version || obj.IsRepair)
+            else if (obj.IsRepair || (!Buried.Contains(obj.Uid) && (row is null || row.Uid != obj.Uid || obj.Version > row.Version)))
             {
                 Store[obj.Resource] = new Row(obj.Uid, obj.Version, obj.Body.Fingerprint);
             }

@@ -140,6 +140,28 @@ public sealed class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Pod_that_the_edge_deleted_before_the_cluster_was_restored_comes_back_on_the_APIs_word()
+    {
+        var pod = await PodAsync("web");
+        var session = new TestSession("n1");
+        session.Buried.Add(pod.Uid());
+        await session.ConnectAsync(_sync);
+        Assert.Equal(["insert default/pod/web 101"], session.Told);
+        Assert.Empty(session.Store); // held back by its tombstone
+
+        await session.CompareAsync(_sync);
+        Assert.Equal("insert default/pod/web 101 repair", session.Told[^1]);
+        Assert.Equal(["default/pod/web"], session.Store.Keys);
+
+        // A pod that is gone by the API, but not yet by our watch, is not dug up.
+        session.Store.Clear();
+        await _kube.DeleteAsync(ResourceKind.Pod, "default", "web", null, CancellationToken.None);
+        await session.CompareAsync(_sync);
+        Assert.Equal(2, session.Told.Count);
+        Assert.Empty(session.Store);
+    }
+
+    [Fact]
     public async Task Watch_that_is_behind_neither_sets_back_nor_takes_away_what_another_cloudcore_sent()
     {
         // Our watch has shown the first version of one pod, and nothing of the others.

@@ -247,6 +247,7 @@ public sealed class MetaServiceTests : IAsyncDisposable
         await SendAsync(Operations.Delete, "u1", 9);
         AssertOk(await SendAsync(Operations.Insert, "u1", 8));
         Assert.Null(_meta.Get("pod", "default", "web"));
+        Assert.Equal(2, _meta.Doubts); // one more, so that the cloud learns of it
         AssertOk(await RepairAsync("u1", 8));
         AssertOk(await SendAsync(Operations.Update, "u1", 9));
         Assert.Equal(9, _meta.Get("pod", "default", "web")!.ResourceVersion);

@@ -1,0 +1,109 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
+
+namespace Edge.Cloud.SyncController;
+
+/// <content>What a comparison could not decide: the API is asked.</content>
+internal sealed partial class NodeSync
+{
+    // The API knows what our watch may not show yet: ask it before something is taken away or set back.
+    private async Task ResolveAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
+    {
+        var node = member.Session.Node;
+        foreach (var doubt in doubts)
+        {
+            JsonObject? live;
+            try
+            {
+                var kind = ManagedTypes.KindOf(doubt.Path.Type)!;
+                live = await _kube.TryGetAsync(kind, kind.Namespaced ? doubt.Path.Namespace : null, doubt.Path.Name, cancellationToken);
+            }
+            catch (KubeException e)
+            {
+                // Taking away what should run is worse than leaving what should not.
+                SyncLog.NotAsked(_logger, node, doubt.Has.Key, e.Message);
+                continue;
+            }
+
+            lock (_gate)
+            {
+                if (Current(member.Session) != member)
+                    return;
+                Resolve(member, doubt, live);
+            }
+        }
+    }
+
+    // Of an open session's difference, the pods that the edge has not although they were sent: one that it deleted before the cluster was restored is held back there by its tombstone.
+    private static List<DownObject> TakeMissingPods(InventoryDifference difference, InventoryPart part)
+    {
+        var told = part.Items.Select(item => item.Key).ToHashSet(StringComparer.Ordinal);
+        var missing = difference.Send.Where(obj => !told.Contains(obj.Resource) && ResourcePath.TryParse(obj.Resource, out var path) && path.Type == ResourceTypes.Pod).ToList();
+        difference.Send.RemoveAll(missing.Contains);
+        return missing;
+    }
+
+    // A deleted pod comes back only on the API's own word, since our watch may be behind the delete.
+    private async Task ResolveMissingAsync(SyncMember member, List<DownObject> missing, CancellationToken cancellationToken)
+    {
+        foreach (var obj in missing)
+        {
+            if (!ResourcePath.TryParse(obj.Resource, out var path))
+                continue;
+            JsonObject? live;
+            try
+            {
+                live = await _kube.TryGetAsync(ResourceKind.Pod, path.Namespace, path.Name, cancellationToken);
+            }
+            catch (KubeException e)
+            {
+                // The edge says the digest again when it holds the pod back again.
+                SyncLog.NotAsked(_logger, member.Session.Node, obj.Resource, e.Message);
+                continue;
+            }
+
+            lock (_gate)
+            {
+                if (Current(member.Session) != member)
+                    return;
+                if (Find(member.Session.Node, obj.Resource) is { } wanted && wanted.Uid == obj.Uid && live is not null && live.Uid() == wanted.Uid)
+                    Deliver(member, wanted with { IsRepair = true });
+            }
+        }
+    }
+
+    private void Resolve(SyncMember member, Doubt doubt, JsonObject? live)
+    {
+        var (has, path) = doubt;
+        if (Find(member.Session.Node, has.Key) is not { } wanted)
+        {
+            if (live is not null && live.Uid() == has.Uid && live.Text("spec", "nodeName") == member.Session.Node)
+                return; // the watch will show it
+            TakeAway(member, has, path, isFinal: live is null || live.Uid() != has.Uid);
+        }
+        else if (wanted.Uid != has.Uid)
+        {
+            if (live is not null && live.Uid() == has.Uid)
+                return;
+            TakeAway(member, has, path, isFinal: true);
+            Deliver(member, wanted);
+        }
+        else if (live is null || live.Uid() != wanted.Uid || live.Version() <= wanted.Version)
+        {
+            // The watch is not behind, so the edge has a version of a history that is no more.
+            if (has.Fingerprint != wanted.Body.Fingerprint)
+                Deliver(member, wanted with { IsRepair = has.Version >= wanted.Version });
+        }
+    }
+
+    private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal)
+    {
+        var gone = Inventory.GoneOf(has, path.Type, isFinal);
+        if (path.Type == ResourceTypes.Device)
+            SendMembers(member, [], [gone.Body.Json]);
+        Deliver(member, gone);
+    }
+}
