@@ -2,6 +2,7 @@ using System.CommandLine;
 using Edge.Benchmarks;
 using Edge.Benchmarks.Fuzz;
 using Edge.Benchmarks.Hub;
+using Edge.Benchmarks.Pods;
 using Edge.Benchmarks.Store;
 
 var nodes = new Argument<int>("nodes") { Description = "How many nodes; the same is measured at a tenth of it.", DefaultValueFactory = _ => 10_000 };
@@ -24,5 +25,9 @@ var number = new Option<long?>("--number") { Description = "Only this input of -
 var fuzz = new Command("fuzz", "Mutated inputs through everything that reads what a peer sent.") { inputs, seed, target, number };
 fuzz.SetAction(parse => FuzzBench.Run(parse.GetValue(inputs), parse.GetValue(seed), parse.GetValue(target)!, parse.GetValue(number)));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, fuzz };
+var podsIdle = new Option<int>("--idle-seconds") { Description = "How long edgecore is watched with 0, 10 and 50 idle pods.", DefaultValueFactory = _ => 30 };
+var pods = new Command("pods", "Pods on real containerd, from kubectl apply to Running, against plain CRI calls.") { podsIdle };
+pods.SetAction((parse, cancellationToken) => PodsBench.RunAsync(parse.GetValue(podsIdle), cancellationToken));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, fuzz };
 return await root.Parse(args).InvokeAsync();

@@ -5,9 +5,6 @@ using System.Text.Json.Nodes;
 
 namespace Edge.Benchmarks.Hub;
 
-/// <summary>A process of the bench did not start, ended early, or did not answer.</summary>
-internal sealed class BenchException(string message) : Exception(message);
-
 /// <summary>A cloudcore of its own, on free ports.</summary>
 internal sealed class CloudProcess : IAsyncDisposable
 {
@@ -55,19 +52,11 @@ internal sealed class CloudProcess : IAsyncDisposable
         await WaitAsync(cancellationToken);
     }
 
-    /// <summary>User and system time so far, seconds (proc(5), stat, fields 14 and 15).</summary>
-    public double CpuSeconds()
-    {
-        var stat = File.ReadAllText($"/proc/{_process.Id}/stat");
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return (long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)) / 100.0;
-    }
+    /// <summary>User and system time so far, seconds.</summary>
+    public double CpuSeconds() => new ProcessFigures(_process.Id).CpuSeconds();
 
     /// <summary>Resident memory, KB.</summary>
-    public double ResidentKb()
-        => double.Parse(
-            File.ReadLines($"/proc/{_process.Id}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
-            CultureInfo.InvariantCulture);
+    public double ResidentKb() => new ProcessFigures(_process.Id).ResidentKb();
 
     public async ValueTask DisposeAsync()
     {
