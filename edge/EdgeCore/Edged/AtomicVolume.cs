@@ -3,7 +3,11 @@ using System.Globalization;
 namespace Edge.Core.Edged;
 
 /// <summary>A file of a ConfigMap, Secret or projected volume: a path relative to the volume, without dots.</summary>
-internal sealed record VolumeFile(string Path, byte[] Content, UnixFileMode Mode);
+internal sealed record VolumeFile(string Path, byte[] Content, UnixFileMode Mode)
+{
+    /// <summary>The user that owns it; null for the process's own.</summary>
+    public long? User { get; init; }
+}
 
 /// <summary>Writes a volume's files so that a reader sees all of the old or all of the new ones: the files are in a dated directory, the
 /// link <c>..data</c> names it and is replaced by one rename, and each name at the top is a link through <c>..data</c> (kubelet's layout).</summary>
@@ -45,8 +49,8 @@ internal static class AtomicVolume
                 stream.Write(file.Content);
             }
 
-            if (group is { } gid)
-                Native.ChangeOwner(path, -1, gid);
+            if (group is not null || file.User is not null)
+                Native.ChangeOwner(path, file.User ?? -1, group ?? -1);
             File.SetUnixFileMode(path, Mode(file, group is not null));
         }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Core.Edged.Lifecycle;
+using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
@@ -10,6 +11,13 @@ namespace Edge.Core.Edged;
 /// <summary>Starts a pod's sandbox and containers: image, environment, mounts, create, start. One at a time for one pod.</summary>
 internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, HookRunner hooks, ContainerStopper stopper, ReportEvent report)
 {
+    // A kubelet looks at a pod's volumes about once a minute.
+    private static readonly TimeSpan s_retry = TimeSpan.FromMinutes(1);
+
+    /// <summary>When the volumes are to be made again at the latest: a token is due, or the last time failed. At once after a start of EdgeCore, since what they read may have
+    /// changed meanwhile.</summary>
+    public DateTimeOffset RefreshAt { get; private set; } = DateTimeOffset.MinValue;
+
     /// <summary>Runs a sandbox; null when it is up, else why not.</summary>
     public async Task<StartFailure?> RunSandboxAsync(PodDescription pod, uint attempt, CancellationToken cancellationToken)
     {
@@ -53,9 +61,10 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
                 await context.Meta.GetOrQueryAsync(type, pod.Namespace, name, cancellationToken);
         }
 
-        volumes.Prepare(Find(pod), context.HostIp, podIps);
-        if (volumes.TokenNote.Length > 0)
-            await report(true, "ServiceAccountTokenSkipped", volumes.TokenNote, "", cancellationToken);
+        RefreshAt = context.Time.GetUtcNow() + s_retry;
+        var input = await InputAsync(pod, podIps, cancellationToken);
+        volumes.Prepare(pod, input);
+        RefreshAt = input.Tokens.Values.Select(token => token.RefreshAt).Append(DateTimeOffset.MaxValue).Min();
     }
 
     /// <summary>Starts a container; null when it runs, else why not.</summary>
@@ -90,6 +99,19 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
 
         var (id, notRun) = await CreateAsync(pod, action, config, cancellationToken);
         return notRun ?? await PostStartAsync(pod, action, id, podIps, cancellationToken);
+    }
+
+    private async Task<VolumeInput> InputAsync(PodDescription pod, IReadOnlyList<string> podIps, CancellationToken cancellationToken)
+    {
+        var tokens = new Dictionary<JsonObject, TokenAnswer>(ReferenceEqualityComparer.Instance);
+        foreach (var projection in VolumeFiles.TokenProjections(pod))
+        {
+            var answer = tokens[projection] = await context.Tokens.GetAsync(pod, projection, cancellationToken);
+            if (answer is { Token: not null, Problem.Length: > 0 })
+                await report(true, "FailedMount", $"MountVolume.SetUp failed for a service account token: {answer.Problem}", "", cancellationToken);
+        }
+
+        return new VolumeInput(Find(pod), context.HostIp, podIps) { Tokens = tokens };
     }
 
     private FindObject Find(PodDescription pod) => (type, name)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 
 namespace Edge.Core.Edged;
@@ -14,20 +15,19 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     /// <summary>The pod's directory.</summary>
     public string PodDirectory { get; } = Path.Combine(root, "pods", pod.Uid);
 
-    /// <summary>Why a projected token was left out, for an Event; empty when none was.</summary>
-    public string TokenNote { get; private set; } = "";
-
     /// <summary>Makes or refreshes every volume of the pod.</summary>
+    /// <param name="newest">The pod as it is wanted now: its labels may have changed.</param>
     /// <exception cref="PodConfigException">A volume cannot be made; the message has kubelet's words.</exception>
-    public void Prepare(FindObject find, string hostIp, IReadOnlyList<string> podIps)
+    public void Prepare(PodDescription newest, VolumeInput input)
     {
+        pod = newest;
         Directory.CreateDirectory(PodDirectory);
         File.SetUnixFileMode(PodDirectory, FolderMode);
         foreach (var volume in pod.Json.Items("spec", "volumes"))
         {
             try
             {
-                Make(volume, find, hostIp, podIps);
+                Make(volume, input);
             }
             catch (Exception e) when (e is PodConfigException or IOException or UnauthorizedAccessException)
             {
@@ -134,96 +134,20 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
         return Path.Combine(PodDirectory, "volumes", "kubernetes.io~" + kind, volume.Text("name"));
     }
 
-    private void Make(JsonObject volume, FindObject find, string hostIp, IReadOnlyList<string> podIps)
+    private void Make(JsonObject volume, VolumeInput input)
     {
         var folder = Folder(volume);
         if (volume["hostPath"] is JsonObject host)
             CheckHostPath(host.Text("path"), host.Text("type"));
         else if (volume["emptyDir"] is JsonObject empty)
             MakeEmpty(folder, empty);
-        else if (volume["configMap"] is JsonObject map)
-            Write(folder, FromObject("configmap", map.Text("name"), map, Mode(map, 0x1A4), find));
-        else if (volume["secret"] is JsonObject secret)
-            Write(folder, FromObject("secret", secret.Text("secretName"), secret, Mode(secret, 0x1A4), find));
-        else if (volume["downwardAPI"] is JsonObject downward)
-            Write(folder, FromFields(downward, Mode(downward, 0x1A4), hostIp, podIps));
-        else if (volume["projected"] is JsonObject projected)
-            Write(folder, FromSources(projected, find, hostIp, podIps));
+        else if (VolumeFiles.Of(pod, volume, input) is { } files)
+            AtomicVolume.Write(folder, files, Group(), time.GetUtcNow());
         else
             throw new PodConfigException($"volumes of kind {volume.Select(pair => pair.Key).FirstOrDefault(key => key != "name") ?? "(none)"} are not supported");
     }
 
-    private void Write(string folder, List<VolumeFile> files)
-        => AtomicVolume.Write(folder, files, Group(), time.GetUtcNow());
-
     private long? Group() => pod.Json.Number(-1, "spec", "securityContext", "fsGroup") is >= 0 and var group ? group : null;
-
-    private static UnixFileMode Mode(JsonObject source, int absent) => (UnixFileMode)(source.Number(absent, "defaultMode") & 0x1FF);
-
-    private List<VolumeFile> FromObject(string type, string name, JsonObject source, UnixFileMode mode, FindObject find)
-    {
-        var optional = source.Flag(false, "optional");
-        var files = new List<VolumeFile>();
-        if (PodEnvironment.Data(type, name, optional, pod, find) is not { } data)
-            return files;
-        if (source["items"] is not JsonArray)
-            return [.. data.Select(pair => new VolumeFile(pair.Key, pair.Value, mode))];
-        foreach (var item in source.Items("items"))
-        {
-            if (data.TryGetValue(item.Text("key"), out var content))
-                files.Add(new VolumeFile(Checked(item.Text("path")), content, (UnixFileMode)(item.Number((long)mode, "mode") & 0x1FF)));
-            else if (!optional)
-                throw new PodConfigException($"references non-existent {type} key: {item.Text("key")}");
-        }
-
-        return files;
-    }
-
-    private List<VolumeFile> FromFields(JsonObject source, UnixFileMode mode, string hostIp, IReadOnlyList<string> podIps)
-    {
-        var files = new List<VolumeFile>();
-        foreach (var item in source.Items("items"))
-        {
-            var text = item["resourceFieldRef"] is JsonObject resource
-                ? PodEnvironment.ResourceField(pod, pod.Containers[0], resource)
-                : PodEnvironment.Field(pod, item.Text("fieldRef", "fieldPath"), hostIp, podIps);
-            files.Add(new VolumeFile(Checked(item.Text("path")), Encoding.UTF8.GetBytes(text), (UnixFileMode)(item.Number((long)mode, "mode") & 0x1FF)));
-        }
-
-        return files;
-    }
-
-    private List<VolumeFile> FromSources(JsonObject projected, FindObject find, string hostIp, IReadOnlyList<string> podIps)
-    {
-        var mode = Mode(projected, 0x1A4);
-        var files = new Dictionary<string, VolumeFile>(StringComparer.Ordinal);
-        var hasToken = projected.Items("sources").Any(source => source["serviceAccountToken"] is not null);
-        foreach (var source in projected.Items("sources"))
-        {
-            List<VolumeFile> part = [];
-            if (source["configMap"] is JsonObject map)
-            {
-                // The cluster's CA is of use only beside a token; a pod is not held up for it.
-                if (!hasToken || find("configmap", map.Text("name")) is not null)
-                    part = FromObject("configmap", map.Text("name"), map, mode, find);
-            }
-            else if (source["secret"] is JsonObject secret)
-                part = FromObject("secret", secret.Text("name"), secret, mode, find);
-            else if (source["downwardAPI"] is JsonObject downward)
-                part = FromFields(downward, mode, hostIp, podIps);
-            else if (source["serviceAccountToken"] is JsonObject)
-                TokenNote = "service account tokens are not available on this node; the pod runs without one";
-            foreach (var file in part)
-                files[file.Path] = file;
-        }
-
-        return [.. files.Values];
-    }
-
-    private static string Checked(string path)
-        => path.Length == 0 || Path.IsPathRooted(path) || path.Split('/').Any(part => part is ".." or "" or ".") || path.StartsWith("..", StringComparison.Ordinal)
-            ? throw new PodConfigException($"path \"{path}\" must be relative and without ..")
-            : path;
 
     private void MakeEmpty(string folder, JsonObject source)
     {
