@@ -38,7 +38,7 @@ internal static class AtomicVolume
         foreach (var file in files)
         {
             var path = Path.Combine(folder, file.Path);
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            MakeFolders(folder, file.Path);
             using (var stream = new FileStream(path, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
@@ -54,6 +54,8 @@ internal static class AtomicVolume
             File.SetUnixFileMode(path, Mode(file, group is not null));
         }
 
+        if (group is { } owner)
+            Give(folder, owner);
         var temporary = Path.Combine(directory, "..data_tmp");
         File.Delete(temporary);
         File.CreateSymbolicLink(temporary, name);
@@ -62,6 +64,25 @@ internal static class AtomicVolume
         if (old is not null && Directory.Exists(Path.Combine(directory, old)))
             Directory.Delete(Path.Combine(directory, old), recursive: true);
         return true;
+    }
+
+    private static void MakeFolders(string folder, string path)
+    {
+        for (var slash = path.IndexOf('/', StringComparison.Ordinal); slash > 0; slash = path.IndexOf('/', slash + 1))
+        {
+            var inner = Path.Combine(folder, path[..slash]);
+            Directory.CreateDirectory(inner);
+            File.SetUnixFileMode(inner, FolderMode);
+        }
+    }
+
+    private static void Give(string folder, long group)
+    {
+        foreach (var directory in Directory.EnumerateDirectories(folder, "*", SearchOption.AllDirectories).Append(folder))
+        {
+            Native.ChangeOwner(directory, -1, group);
+            File.SetUnixFileMode(directory, FolderMode | UnixFileMode.SetGroup);
+        }
     }
 
     private static void Links(string directory, IReadOnlyCollection<VolumeFile> files)
@@ -81,7 +102,7 @@ internal static class AtomicVolume
         }
     }
 
-    private static UnixFileMode Mode(VolumeFile file, bool grouped) => grouped ? file.Mode | UnixFileMode.GroupRead : file.Mode;
+    private static UnixFileMode Mode(VolumeFile file, bool grouped) => grouped ? file.Mode | UnixFileMode.UserRead | UnixFileMode.GroupRead : file.Mode;
 
     private static bool IsSame(string folder, IReadOnlyCollection<VolumeFile> files, bool grouped)
     {

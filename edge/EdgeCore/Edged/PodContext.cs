@@ -48,6 +48,9 @@ internal sealed class PodContext : IDisposable
     /// <summary>Tokens of the pods' ServiceAccounts.</summary>
     public required TokenCache Tokens { get; init; }
 
+    /// <summary>Where the pods' claims lie.</summary>
+    public required ClaimResolver Claims { get; init; }
+
     public required PodEvents Events { get; init; }
 
     public required ILogger Log { get; init; }

@@ -59,6 +59,7 @@ public sealed class PodManager : IPodModule, IDisposable
             Http = new HttpGetClient(services.Time),
             Since = services.Time.GetUtcNow(),
             Tokens = new TokenCache(services.Meta, cloud, services.Time, new Random(services.Random.Next()), log),
+            Claims = new ClaimResolver(services.Meta, cloud, services.Options.NodeName, log),
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,
         };
@@ -166,10 +167,11 @@ public sealed class PodManager : IPodModule, IDisposable
         try
         {
             await _context.Tokens.ForgetOthersAsync(here, cancellationToken);
+            await _context.Claims.ForgetUnusedAsync(_context.Meta.List("pod").Select(pod => JsonNode.Parse(pod.Json.Span)).OfType<JsonObject>(), cancellationToken);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
-            EdgedLog.NotKept(_context.Log, "the end", "tokens of pods that are gone", e.Message);
+            EdgedLog.NotKept(_context.Log, "the end", "tokens and claims of pods that are gone", e.Message);
         }
 
         foreach (var uid in _lastStatus.Keys.Where(uid => !here.Contains(uid)).ToList())

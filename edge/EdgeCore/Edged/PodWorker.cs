@@ -356,7 +356,7 @@ internal sealed class PodWorker : IDisposable
     {
         try
         {
-            await _starter.PrepareAsync(pod, sandbox.Ips, cancellationToken);
+            await _starter.PrepareAsync(pod, sandbox.Ips, isNew: false, cancellationToken);
         }
         catch (PodConfigException e)
         {

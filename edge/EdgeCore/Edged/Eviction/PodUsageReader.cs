@@ -42,7 +42,8 @@ internal sealed class PodUsageReader(EdgedOptions options, string cgroups = "/sy
 
     private long Processes(string path) => Number($"{cgroups}/pids{path}/pids.current") ?? Number($"{cgroups}{path}/pids.current") ?? 0;
 
-    private static (long Bytes, long Inodes) Walk(params string[] directories)
+    /// <summary>What lies in the directories; links are not followed.</summary>
+    internal static (long Bytes, long Inodes) Walk(params string[] directories)
     {
         long bytes = 0;
         long inodes = 0;
