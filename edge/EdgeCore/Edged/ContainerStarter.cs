@@ -115,7 +115,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
                 await report(true, "FailedMount", $"MountVolume.SetUp failed for a service account token: {answer.Problem}", "", cancellationToken);
         }
 
-        return new VolumeInput(Find(pod), context.HostIp, podIps) { Tokens = tokens, Claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken) };
+        return new VolumeInput(Find(pod), context.HostIp, podIps) { IsNew = isNew, Tokens = tokens, Claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken) };
     }
 
     private FindObject Find(PodDescription pod) => (type, name)

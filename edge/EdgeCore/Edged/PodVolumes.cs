@@ -13,8 +13,10 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     // Kinds that are files of ours; a subPath of these is never made.
     private static readonly (string Key, string Folder)[] s_kinds = [("configMap", "configmap"), ("secret", "secret"), ("projected", "projected"), ("downwardAPI", "downward-api")];
 
-    private readonly HashSet<string> _owned = new(StringComparer.Ordinal); // volumes that have been given to the pod's group
     private IReadOnlyDictionary<string, ClaimedVolume> _claims = new Dictionary<string, ClaimedVolume>();
+
+    /// <summary>Folder in the pod's directory for what subPaths are bound to.</summary>
+    internal const string SubPaths = "volume-subpaths";
 
     private const UnixFileMode FolderMode = (UnixFileMode)0b111_101_000;
 
@@ -30,7 +32,7 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
         Directory.CreateDirectory(PodDirectory);
         File.SetUnixFileMode(PodDirectory, FolderMode);
         _claims = input.Claims;
-        Claims();
+        Claims(input.IsNew);
         foreach (var volume in pod.Json.Items("spec", "volumes").Where(volume => !_claims.ContainsKey(volume.Text("name"))))
             Try(volume.Text("name"), () => Make(volume, input));
     }
@@ -50,7 +52,7 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
             return path;
         if (!SubPath.IsAllowed(sub, out var error))
             throw new PodConfigException(error);
-        var target = Path.Combine(PodDirectory, "volume-subpaths", name, container.Name, index.ToString(CultureInfo.InvariantCulture));
+        var target = Path.Combine(PodDirectory, SubPaths, name, container.Name, index.ToString(CultureInfo.InvariantCulture));
         try
         {
             SubPath.Bind(path, sub, target, create: !IsReadOnly(name) && s_kinds.All(kind => volume[kind.Key] is null));
@@ -112,8 +114,25 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     internal static void Remove(string directory)
     {
         MountTable.UnmountBelow(directory);
+        var subPaths = Path.Combine(directory, SubPaths);
+        if (Directory.Exists(subPaths))
+            RemoveTargets(subPaths);
         if (Directory.Exists(directory))
             Directory.Delete(directory, recursive: true);
+    }
+
+    // Behind these lay data that outlives the pod: each must be an empty file or directory by now, and one that is not, or is still a mount, stops the removal.
+    private static void RemoveTargets(string subPaths)
+    {
+        foreach (var container in Directory.GetDirectories(subPaths).SelectMany(Directory.GetDirectories))
+        {
+            foreach (var target in new DirectoryInfo(container).GetFileSystemInfos())
+            {
+                if (target is FileInfo { Length: > 0 })
+                    throw new IOException($"{target.FullName} is not empty: is it still mounted?");
+                target.Delete(); // a directory only when it is empty
+            }
+        }
     }
 
     private string TerminationFile(string container, uint attempt)
@@ -126,7 +145,7 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     }
 
     // A claim that has no volume is a problem of the pod, one whose volume cannot be mounted one of the volume.
-    private void Claims()
+    private void Claims(bool isNew)
     {
         var unresolved = _claims.Where(claim => claim.Value.IsUnresolved).OrderBy(claim => claim.Key, StringComparer.Ordinal).ToList();
         if (unresolved.Count > 0)
@@ -144,7 +163,7 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
                 Try(claim.VolumeName, () => HostPathCheck.Apply(claim.Path, type));
             else if (!Directory.Exists(claim.Path))
                 throw new PodConfigException($"MountVolume.NewMounter initialization failed for volume \"{claim.VolumeName}\" : path \"{claim.Path}\" does not exist");
-            else if (!claim.IsReadOnly && _owned.Add(claim.VolumeName))
+            else if (isNew && !claim.IsReadOnly)
                 Try(claim.VolumeName, () => VolumeOwnership.Apply(claim.Path, pod));
         }
     }

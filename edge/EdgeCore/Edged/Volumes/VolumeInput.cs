@@ -9,6 +9,9 @@ internal sealed record VolumeInput(FindObject Find, string HostIp, IReadOnlyList
     /// <summary>The token of each <c>serviceAccountToken</c> projection of the pod's JSON, by that very node.</summary>
     public IReadOnlyDictionary<JsonObject, TokenAnswer> Tokens { get; init; } = new Dictionary<JsonObject, TokenAnswer>();
 
+    /// <summary>Whether the pod is about to get its sandbox: only then a volume that outlives it is given to the pod's group, since its files may have been given to others after that.</summary>
+    public bool IsNew { get; init; }
+
     /// <summary>Where each claim of the pod lies, by the volume's name.</summary>
     public IReadOnlyDictionary<string, ClaimedVolume> Claims { get; init; } = new Dictionary<string, ClaimedVolume>();
 }

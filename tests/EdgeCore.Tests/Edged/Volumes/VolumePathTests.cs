@@ -50,6 +50,29 @@ public sealed class VolumePathTests : IDisposable
         Assert.Throws<PodConfigException>(() => SubPath.Bind(volume, "absent", target, create: false));
     }
 
+    [SkippableFact]
+    public void What_a_subPath_was_bound_to_stays_when_the_pod_goes_also_where_the_root_is_behind_a_link()
+    {
+        Skip.IfNot(Environment.IsPrivilegedProcess, "needs root");
+        var volume = Directory.CreateDirectory(_directory.File("data/sub")).Parent!.FullName;
+        File.WriteAllText(_directory.File("data/sub/f"), "kept");
+        Directory.CreateDirectory(_directory.File("real"));
+        Directory.CreateSymbolicLink(_directory.File("root"), _directory.File("real"));
+        var pod = _directory.File("root/pods/u");
+        SubPath.Bind(volume, "sub", Path.Combine(pod, "volume-subpaths/v/c/0"), create: false);
+        SubPath.Bind(volume, "sub/f", Path.Combine(pod, "volume-subpaths/v/c/1"), create: false);
+        Assert.True(MountTable.IsMounted(Path.Combine(pod, "volume-subpaths/v/c/0")));
+        PodVolumes.Remove(pod);
+        Assert.Equal("kept", File.ReadAllText(_directory.File("data/sub/f")));
+        Assert.False(Directory.Exists(pod));
+
+        // Something that looks like data stops the removal.
+        Directory.CreateDirectory(Path.Combine(pod, "volume-subpaths/v/c/0"));
+        File.WriteAllText(Path.Combine(pod, "volume-subpaths/v/c/0/data"), "x");
+        Assert.Throws<IOException>(() => PodVolumes.Remove(pod));
+        Assert.True(File.Exists(Path.Combine(pod, "volume-subpaths/v/c/0/data")));
+    }
+
     [SkippableTheory]
     [InlineData("/etc")]
     [InlineData("../outside")]
