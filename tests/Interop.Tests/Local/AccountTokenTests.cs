@@ -1,4 +1,7 @@
 using System.Buffers.Text;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
@@ -45,15 +48,34 @@ public sealed class AccountTokenTests(SharedEdge shared)
             Assert.Equal("default", (await ReadAsync("namespace")).Trim());
             Assert.StartsWith("-----BEGIN CERTIFICATE-----", await ReadAsync("ca.crt"), StringComparison.Ordinal);
 
+            // The API server takes it, is known by the CA beside it, and refuses a token whose signature is another's.
+            var token = (await ReadAsync("token")).Trim();
+            var server = (await edge.KubectlAsync("config view --raw -o jsonpath={.clusters[0].cluster.server}")).Trim();
+            using var authority = X509Certificate2.CreateFromPem(await ReadAsync("ca.crt"));
+            Assert.Equal(HttpStatusCode.OK, await AskAsync(server, authority, token));
+            Assert.Equal(HttpStatusCode.Unauthorized, await AskAsync(server, authority, token[..^20] + (token[^20] == 'A' ? 'B' : 'A') + token[^19..]));
+
             // It is in no log.
             var logs = Directory.EnumerateFiles(edge.Local.Directory, "*.log", SearchOption.AllDirectories).Select(ReadShared);
-            var signature = (await ReadAsync("token")).Trim().Split('.')[2];
+            var signature = token.Split('.')[2];
             Assert.DoesNotContain(logs, text => text.Contains(signature, StringComparison.Ordinal));
         }
         finally
         {
             await edge.KubectlAsync("delete pod tokened --ignore-not-found --timeout=30s");
         }
+    }
+
+    private static async Task<HttpStatusCode> AskAsync(string server, X509Certificate2 authority, string token)
+    {
+        using var handler = new SocketsHttpHandler();
+        handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        handler.SslOptions.CertificateChainPolicy.CustomTrustStore.Add(authority);
+        using var client = new HttpClient(handler);
+        using var request = new HttpRequestMessage(HttpMethod.Get, server + "/api");
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        using var answer = await client.SendAsync(request);
+        return answer.StatusCode;
     }
 
     private static string ReadShared(string path)
