@@ -15,7 +15,7 @@ namespace Edge.Cloud.EdgeController;
 internal readonly record struct EdgeAnswer(Message? Message, bool IsSettled);
 
 /// <summary>Serves what an edge asks of the cluster (kubeedge-wire §3.2), with the least rights: its own node and lease, its own pods, and
-/// the ConfigMaps, Secrets and ServiceAccounts that its own pods use.</summary>
+/// the ConfigMaps, Secrets, ServiceAccounts, claims and their volumes that its own pods use.</summary>
 /// <remarks>Safe for concurrent calls. Every request is safe to repeat.</remarks>
 internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider time, string advertisedAddress, HubMetrics metrics, ILogger logger)
 {
@@ -79,6 +79,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
             (ResourceTypes.ConfigMap, Operations.Query) => QueryConfigAsync(node, ResourceKind.ConfigMap, request, path, cancellationToken),
             (ResourceTypes.Secret, Operations.Query) => QueryConfigAsync(node, ResourceKind.Secret, request, path, cancellationToken),
             (ResourceTypes.ServiceAccountToken, Operations.Query) => RequestTokenAsync(node, request, path, cancellationToken),
+            (ResourceTypes.PersistentVolumeClaim, Operations.Query) => QueryClaimAsync(node, request, path, cancellationToken),
+            (ResourceTypes.PersistentVolume, Operations.Query) => QueryVolumeAsync(node, request, path, cancellationToken),
             (ResourceTypes.Event, Operations.Insert or Operations.Update or Operations.Patch) => WriteEventAsync(node, request, path, cancellationToken),
             _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
         };
@@ -255,6 +257,33 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
         ask["apiVersion"] = "authentication.k8s.io/v1";
         ask["kind"] = "TokenRequest";
         return _answers.Plain(request, await kube.CreateSubresourceAsync(ResourceKind.ServiceAccount, path.Namespace, path.Name, "token", ask, cancellationToken));
+    }
+
+    private async Task<Message?> QueryClaimAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        if (!await UsesClaimAsync(node, path.Namespace, path.Name, cancellationToken))
+            throw Refusals.Forbidden($"persistentvolumeclaims \"{path.Name}\" is forbidden: no pod of node '{node}' uses it");
+        return _answers.Plain(request, await kube.GetAsync(ResourceKind.PersistentVolumeClaim, path.Namespace, path.Name, cancellationToken));
+    }
+
+    // A volume is a node's to read when a claim that its pods use is bound to it, as both say.
+    private async Task<Message?> QueryVolumeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        var volume = await kube.GetAsync(ResourceKind.PersistentVolume, null, path.Name, cancellationToken);
+        var (ns, name) = (volume.Text("spec", "claimRef", "namespace"), volume.Text("spec", "claimRef", "name"));
+        var claim = ns.Length == 0 || name.Length == 0 || !await UsesClaimAsync(node, ns, name, cancellationToken)
+            ? null : await kube.TryGetAsync(ResourceKind.PersistentVolumeClaim, ns, name, cancellationToken);
+        if (claim is null || claim.Text("spec", "volumeName") != path.Name)
+            throw Refusals.Forbidden($"persistentvolumes \"{path.Name}\" is forbidden: no claim of a pod of node '{node}' is bound to it");
+        return _answers.Plain(request, volume);
+    }
+
+    // Asked of the API: claims are asked for seldom, and the pod may be newer than the watch. A generic ephemeral volume's claim is named after pod and volume.
+    private async Task<bool> UsesClaimAsync(string node, string @namespace, string claim, CancellationToken cancellationToken)
+    {
+        var pods = await kube.ListAsync(ResourceKind.Pod, @namespace, new ListOptions(FieldSelector: $"spec.nodeName={node}"), cancellationToken);
+        return pods.Items.Any(pod => pod.Text("spec", "nodeName") == node && pod.Items("spec", "volumes").Any(volume =>
+            volume.Text("persistentVolumeClaim", "claimName") == claim || (volume["ephemeral"] is not null && $"{pod.Name()}-{volume.Text("name")}" == claim)));
     }
 
     private async Task<Message?> WriteEventAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)

@@ -3,7 +3,11 @@ using System.Globalization;
 namespace Edge.Core.Edged;
 
 /// <summary>A file of a ConfigMap, Secret or projected volume: a path relative to the volume, without dots.</summary>
-internal sealed record VolumeFile(string Path, byte[] Content, UnixFileMode Mode);
+internal sealed record VolumeFile(string Path, byte[] Content, UnixFileMode Mode)
+{
+    /// <summary>The user that owns it; null for the process's own.</summary>
+    public long? User { get; init; }
+}
 
 /// <summary>Writes a volume's files so that a reader sees all of the old or all of the new ones: the files are in a dated directory, the
 /// link <c>..data</c> names it and is replaced by one rename, and each name at the top is a link through <c>..data</c> (kubelet's layout).</summary>
@@ -34,7 +38,7 @@ internal static class AtomicVolume
         foreach (var file in files)
         {
             var path = Path.Combine(folder, file.Path);
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            MakeFolders(folder, file.Path);
             using (var stream = new FileStream(path, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
@@ -45,11 +49,13 @@ internal static class AtomicVolume
                 stream.Write(file.Content);
             }
 
-            if (group is { } gid)
-                Native.ChangeOwner(path, -1, gid);
+            if (group is not null || file.User is not null)
+                Native.ChangeOwner(path, file.User ?? -1, group ?? -1);
             File.SetUnixFileMode(path, Mode(file, group is not null));
         }
 
+        if (group is { } owner)
+            Give(folder, owner);
         var temporary = Path.Combine(directory, "..data_tmp");
         File.Delete(temporary);
         File.CreateSymbolicLink(temporary, name);
@@ -58,6 +64,25 @@ internal static class AtomicVolume
         if (old is not null && Directory.Exists(Path.Combine(directory, old)))
             Directory.Delete(Path.Combine(directory, old), recursive: true);
         return true;
+    }
+
+    private static void MakeFolders(string folder, string path)
+    {
+        for (var slash = path.IndexOf('/', StringComparison.Ordinal); slash > 0; slash = path.IndexOf('/', slash + 1))
+        {
+            var inner = Path.Combine(folder, path[..slash]);
+            Directory.CreateDirectory(inner);
+            File.SetUnixFileMode(inner, FolderMode);
+        }
+    }
+
+    private static void Give(string folder, long group)
+    {
+        foreach (var directory in Directory.EnumerateDirectories(folder, "*", SearchOption.AllDirectories).Append(folder))
+        {
+            Native.ChangeOwner(directory, -1, group);
+            File.SetUnixFileMode(directory, FolderMode | UnixFileMode.SetGroup);
+        }
     }
 
     private static void Links(string directory, IReadOnlyCollection<VolumeFile> files)
@@ -77,7 +102,7 @@ internal static class AtomicVolume
         }
     }
 
-    private static UnixFileMode Mode(VolumeFile file, bool grouped) => grouped ? file.Mode | UnixFileMode.GroupRead : file.Mode;
+    private static UnixFileMode Mode(VolumeFile file, bool grouped) => grouped ? file.Mode | UnixFileMode.UserRead | UnixFileMode.GroupRead : file.Mode;
 
     private static bool IsSame(string folder, IReadOnlyCollection<VolumeFile> files, bool grouped)
     {

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Images;
 using Edge.Core.Edged.Lifecycle;
+using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
@@ -10,12 +12,21 @@ namespace Edge.Core.Edged;
 /// <summary>Starts a pod's sandbox and containers: image, environment, mounts, create, start. One at a time for one pod.</summary>
 internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, HookRunner hooks, ContainerStopper stopper, ReportEvent report)
 {
+    // A kubelet looks at a pod's volumes about once a minute.
+    private static readonly TimeSpan s_retry = TimeSpan.FromMinutes(1);
+
+    private readonly ImagePuller _images = new(context, report);
+
+    /// <summary>When the volumes are to be made again at the latest: a token is due, or the last time failed. At once after a start of EdgeCore, since what they read may have
+    /// changed meanwhile.</summary>
+    public DateTimeOffset RefreshAt { get; private set; } = DateTimeOffset.MinValue;
+
     /// <summary>Runs a sandbox; null when it is up, else why not.</summary>
     public async Task<StartFailure?> RunSandboxAsync(PodDescription pod, uint attempt, CancellationToken cancellationToken)
     {
         try
         {
-            await PrepareAsync(pod, [], cancellationToken);
+            await PrepareAsync(pod, [], isNew: true, cancellationToken);
         }
         catch (PodConfigException e)
         {
@@ -44,8 +55,9 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
     }
 
     /// <summary>Makes or refreshes the pod's volumes; ConfigMaps and Secrets that are not stored here are asked of the cloud.</summary>
+    /// <param name="isNew">Whether the pod is about to get its sandbox.</param>
     /// <exception cref="PodConfigException">A volume cannot be made.</exception>
-    public async Task PrepareAsync(PodDescription pod, IReadOnlyList<string> podIps, CancellationToken cancellationToken)
+    public async Task PrepareAsync(PodDescription pod, IReadOnlyList<string> podIps, bool isNew, CancellationToken cancellationToken)
     {
         foreach (var (type, name) in pod.References().Distinct())
         {
@@ -53,9 +65,10 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
                 await context.Meta.GetOrQueryAsync(type, pod.Namespace, name, cancellationToken);
         }
 
-        volumes.Prepare(Find(pod), context.HostIp, podIps);
-        if (volumes.TokenNote.Length > 0)
-            await report(true, "ServiceAccountTokenSkipped", volumes.TokenNote, "", cancellationToken);
+        RefreshAt = context.Time.GetUtcNow() + s_retry;
+        var input = await InputAsync(pod, podIps, isNew, cancellationToken);
+        volumes.Prepare(pod, input);
+        RefreshAt = input.Tokens.Values.Select(token => token.RefreshAt).Append(DateTimeOffset.MaxValue).Min();
     }
 
     /// <summary>Starts a container; null when it runs, else why not.</summary>
@@ -63,14 +76,14 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         PodDescription pod, PodAction.StartContainer action, SandboxView sandbox, CancellationToken cancellationToken)
     {
         var container = action.Container;
-        var (image, failure) = await ImageAsync(pod, container, cancellationToken);
+        var (image, failure) = await _images.EnsureAsync(pod, container, cancellationToken);
         if (failure is not null)
             return failure;
         var podIps = pod.HostNetwork ? [context.HostIp] : sandbox.Ips;
         ContainerConfig config;
         try
         {
-            await PrepareAsync(pod, podIps, cancellationToken);
+            await PrepareAsync(pod, podIps, isNew: false, cancellationToken);
             CheckUser(pod, container, image!);
             var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps);
             config = CriConfigs.Container(
@@ -90,6 +103,19 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
 
         var (id, notRun) = await CreateAsync(pod, action, config, cancellationToken);
         return notRun ?? await PostStartAsync(pod, action, id, podIps, cancellationToken);
+    }
+
+    private async Task<VolumeInput> InputAsync(PodDescription pod, IReadOnlyList<string> podIps, bool isNew, CancellationToken cancellationToken)
+    {
+        var tokens = new Dictionary<JsonObject, TokenAnswer>(ReferenceEqualityComparer.Instance);
+        foreach (var projection in VolumeFiles.TokenProjections(pod))
+        {
+            var answer = tokens[projection] = await context.Tokens.GetAsync(pod, projection, cancellationToken);
+            if (answer is { Token: not null, Problem.Length: > 0 })
+                await report(true, "FailedMount", $"MountVolume.SetUp failed for a service account token: {answer.Problem}", "", cancellationToken);
+        }
+
+        return new VolumeInput(Find(pod), context.HostIp, podIps) { IsNew = isNew, Tokens = tokens, Claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken) };
     }
 
     private FindObject Find(PodDescription pod) => (type, name)
@@ -155,50 +181,6 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         return new StartFailure("PostStartHookError", "PostStartHook failed");
     }
 
-    private async Task<(Image?, StartFailure?)> ImageAsync(PodDescription pod, ContainerDescription container, CancellationToken cancellationToken)
-    {
-        try
-        {
-            var present = await context.Cri.ImageStatusAsync(container.Image, cancellationToken);
-            if (present is not null && container.PullPolicy != "Always")
-            {
-                await report(false, "Pulled", $"Container image \"{container.Image}\" already present on machine", container.FieldPath, cancellationToken);
-                return (present, null);
-            }
-
-            if (container.PullPolicy == "Never")
-            {
-                var missing = $"Container image \"{container.Image}\" is not present with pull policy of Never";
-                await report(true, "ErrImageNeverPull", missing, container.FieldPath, cancellationToken);
-                return (null, new StartFailure("ErrImageNeverPull", missing));
-            }
-
-            await report(false, "Pulling", $"Pulling image \"{container.Image}\"", container.FieldPath, cancellationToken);
-            var started = context.Time.GetTimestamp();
-            await context.Pulls.WaitAsync(cancellationToken);
-            try
-            {
-                await context.Cri.PullImageAsync(container.Image, null, null, cancellationToken);
-            }
-            finally
-            {
-                context.Pulls.Release();
-            }
-
-            var took = context.Time.GetElapsedTime(started);
-            await report(false, "Pulled", $"Successfully pulled image \"{container.Image}\" in {(long)took.TotalMilliseconds}ms", container.FieldPath, cancellationToken);
-            return await context.Cri.ImageStatusAsync(container.Image, cancellationToken) is { } pulled
-                ? (pulled, null)
-                : (null, new StartFailure("ErrImagePull", $"image \"{container.Image}\" was pulled and is not there"));
-        }
-        catch (GrpcException e)
-        {
-            await report(true, "Failed", $"Failed to pull image \"{container.Image}\": {e.Detail}", container.FieldPath, cancellationToken);
-            await report(true, "Failed", "Error: ErrImagePull", container.FieldPath, cancellationToken);
-            return (null, new StartFailure("ErrImagePull", e.Detail));
-        }
-    }
-
     private static void CheckUser(PodDescription pod, ContainerDescription container, Image image)
     {
         var own = container.Json["securityContext"];
@@ -218,13 +200,13 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
     private void AddMounts(
         PodDescription pod, ContainerDescription container, uint attempt, Dictionary<string, string> environment, IReadOnlyList<string> podIps, ContainerConfig config)
     {
-        foreach (var mount in container.Json.Items("volumeMounts"))
+        foreach (var (index, mount) in container.Json.Items("volumeMounts").Index())
         {
             config.Mounts.Add(new Mount
             {
                 ContainerPath = mount.Text("mountPath") is { Length: > 0 } path && path[0] != '/' ? "/" + path : mount.Text("mountPath"),
-                HostPath = volumes.PathOf(mount, text => PodEnvironment.Expand(text, environment)),
-                Readonly = mount.Flag(false, "readOnly"),
+                HostPath = volumes.PathOf(container, index, mount, text => PodEnvironment.Expand(text, environment)),
+                Readonly = mount.Flag(false, "readOnly") || volumes.IsReadOnly(mount.Text("name")),
                 Propagation = mount.Text("mountPropagation") switch
                 {
                     "Bidirectional" => MountPropagation.PropagationBidirectional,

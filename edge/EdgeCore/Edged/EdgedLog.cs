@@ -41,6 +41,9 @@ internal static partial class EdgedLog
     [LoggerMessage(4011, LogLevel.Warning, "the {Hook} hook of container {Container} of pod {Pod} failed: {Reason}")]
     public static partial void HookFailed(ILogger logger, string hook, string container, string pod, string reason);
 
+    [LoggerMessage(4030, LogLevel.Warning, "the token of ServiceAccount {Account} for pod {Pod}, good until {Expires}, could not be renewed: {Reason}; the pod keeps it, and it is tried again in a minute")]
+    public static partial void TokenNotRenewed(ILogger logger, string account, string pod, DateTimeOffset expires, string reason);
+
     [LoggerMessage(4050, LogLevel.Warning, "pod {Pod} is refused: {Reason}: {Text}")]
     public static partial void PodRefused(ILogger logger, string pod, string reason, string text);
 

@@ -9,6 +9,15 @@ internal static class Native
     private const int Detach = 2;
     private const int AtCurrentDirectory = -100;
     private const uint StatxType = 1;
+    private const uint StatxGroup = 0x10;
+    private const int EmptyPath = 0x1000;
+    private const int Bind = 4096;
+    private const int NoFollow = 0x100;
+    private const int ErrorExists = 17;
+
+    // O_PATH | O_CLOEXEC are the same everywhere; O_NOFOLLOW differs on Arm.
+    private static readonly int s_openPath = 0x200000 | 0x80000
+        | (RuntimeInformation.ProcessArchitecture is Architecture.Arm or Architecture.Arm64 ? 0x8000 : 0x20000);
 
     /// <summary>rename(2): replaces the target in one step, also when it is a link.</summary>
     public static void Rename(string from, string to) => Check(RenameCall(Utf8(from), Utf8(to)), $"rename {from} to {to}");
@@ -19,6 +28,61 @@ internal static class Native
     /// <summary>Mounts a tmpfs.</summary>
     public static void MountTmpfs(string path, string options)
         => Check(MountCall(Utf8("tmpfs"), Utf8(path), Utf8("tmpfs"), 0, Utf8(options)), $"mount tmpfs on {path}");
+
+    /// <summary>Mounts what is at one path on another.</summary>
+    public static void BindMount(string from, string to) => Check(MountCall(Utf8(from), Utf8(to), Utf8("none"), Bind, Utf8("")), $"bind {from} to {to}");
+
+    /// <summary>realpath(3): the path without links, which must exist.</summary>
+    public static string RealPath(string path)
+    {
+        var found = RealPathCall(Utf8(path), 0);
+        Check(found == 0 ? -1 : 0, $"resolve {path}");
+        try
+        {
+            return Marshal.PtrToStringUTF8(found)!;
+        }
+        finally
+        {
+            FreeCall(found);
+        }
+    }
+
+    /// <summary>openat(2) with O_PATH, which reads nothing and follows no last link.</summary>
+    /// <param name="directory">An open directory; null for the path as it is.</param>
+    public static int OpenPathAt(int? directory, string path)
+    {
+        var descriptor = OpenCall(directory ?? AtCurrentDirectory, Utf8(path), s_openPath, 0);
+        Check(descriptor < 0 ? -1 : 0, $"open {path}");
+        return descriptor;
+    }
+
+    /// <summary>mkdirat(2); false when there is something of that name.</summary>
+    public static bool MakeDirectoryAt(int directory, string name, uint mode)
+    {
+        if (MakeDirectoryCall(directory, Utf8(name), mode) == 0)
+            return true;
+        if (Marshal.GetLastPInvokeError() != ErrorExists)
+            Check(-1, $"make directory {name}");
+        return false;
+    }
+
+    /// <summary>Whether an open path is a link itself.</summary>
+    public static bool IsLink(int descriptor)
+    {
+        var buffer = new byte[256];
+        Check(StatxCall(descriptor, Utf8(""), EmptyPath | NoFollow, StatxType, buffer), "stat an open path");
+        return (BitConverter.ToUInt16(buffer, 28) & 0xF000) == 0xA000;
+    }
+
+    /// <summary>The group that owns a path; stx_gid is at offset 24.</summary>
+    public static long GroupOf(string path)
+    {
+        var buffer = new byte[256];
+        Check(StatxCall(AtCurrentDirectory, Utf8(path), 0, StatxGroup, buffer), $"stat {path}");
+        return BitConverter.ToUInt32(buffer, 24);
+    }
+
+    public static void Close(int descriptor) => _ = CloseCall(descriptor);
 
     /// <summary>Unmounts, now for new users and later for those still in it.</summary>
     public static void Unmount(string path) => Check(UnmountCall(Utf8(path), Detach), $"unmount {path}");
@@ -78,4 +142,24 @@ internal static class Native
     [DllImport("libc", EntryPoint = "rmdir", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int RemoveDirectoryCall(byte[] path);
+
+    [DllImport("libc", EntryPoint = "realpath", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern nint RealPathCall(byte[] path, nint buffer);
+
+    [DllImport("libc", EntryPoint = "free")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern void FreeCall(nint memory);
+
+    [DllImport("libc", EntryPoint = "openat", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int OpenCall(int directory, byte[] path, int flags, uint mode);
+
+    [DllImport("libc", EntryPoint = "mkdirat", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int MakeDirectoryCall(int directory, byte[] path, uint mode);
+
+    [DllImport("libc", EntryPoint = "close", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int CloseCall(int descriptor);
 }

@@ -1,6 +1,7 @@
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Core.Edged.Probes;
+using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
@@ -43,6 +44,12 @@ internal sealed class PodContext : IDisposable
     public required IUplink Uplink { get; init; }
 
     public required TimeProvider Time { get; init; }
+
+    /// <summary>Tokens of the pods' ServiceAccounts.</summary>
+    public required TokenCache Tokens { get; init; }
+
+    /// <summary>Where the pods' claims lie.</summary>
+    public required ClaimResolver Claims { get; init; }
 
     public required PodEvents Events { get; init; }
 

@@ -27,6 +27,7 @@ internal sealed class PodCore
     public static readonly TimeSpan BackOffReset = TimeSpan.FromMinutes(10);
 
     private static readonly TimeSpan s_configRetry = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_failureShown = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_stopRetry = TimeSpan.FromSeconds(2);
 
     private readonly Dictionary<string, RestartState> _restarts = new(StringComparer.Ordinal);
@@ -256,8 +257,19 @@ internal sealed class PodCore
 
         if (now < state.Retry)
         {
-            if (Waiting.TryGetValue(container.Name, out var failed) && failed.Reason == "ErrImagePull" && now > state.Attempted)
+            if (Waiting.TryGetValue(container.Name, out var failed) && failed.Reason == "ErrImagePull")
+            {
+                // The failure itself is to be seen before the back-off.
+                if (now < state.Attempted + s_failureShown)
+                {
+                    until = Min(until, state.Attempted + s_failureShown);
+                    return;
+                }
+
                 Waiting[container.Name] = new StartFailure("ImagePullBackOff", $"Back-off pulling image \"{container.Image}\": {failed.Reason}: {failed.Message}");
+                actions.Add(new PodAction.Report("BackOff", $"Back-off pulling image \"{container.Image}\""));
+            }
+
             until = Min(until, state.Retry);
             return;
         }

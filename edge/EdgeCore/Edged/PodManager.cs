@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.Edged.Admission;
 using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
+using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
@@ -42,6 +43,7 @@ public sealed class PodManager : IPodModule, IDisposable
         var log = services.Loggers.CreateLogger("edged");
         var options = services.Options.Edged;
         var facts = NodeFacts.Read(options);
+        var cloud = new CloudQuery(services.Uplink, services.Time);
         var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
         _context = new PodContext
         {
@@ -56,6 +58,8 @@ public sealed class PodManager : IPodModule, IDisposable
             Time = services.Time,
             Http = new HttpGetClient(services.Time),
             Since = services.Time.GetUtcNow(),
+            Tokens = new TokenCache(services.Meta, cloud, services.Time, new Random(services.Random.Next()), log),
+            Claims = new ClaimResolver(services.Meta, cloud, services.Options.NodeName, log),
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,
         };
@@ -160,6 +164,16 @@ public sealed class PodManager : IPodModule, IDisposable
     private async Task ForgetStrangersAsync(CancellationToken cancellationToken)
     {
         var here = _context.Meta.List("pod").Select(pod => pod.Uid).ToHashSet(StringComparer.Ordinal);
+        try
+        {
+            await _context.Tokens.ForgetOthersAsync(here, cancellationToken);
+            await _context.Claims.ForgetUnusedAsync(_context.Meta.List("pod").Select(pod => JsonNode.Parse(pod.Json.Span)).OfType<JsonObject>(), cancellationToken);
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            EdgedLog.NotKept(_context.Log, "the end", "tokens and claims of pods that are gone", e.Message);
+        }
+
         foreach (var uid in _lastStatus.Keys.Where(uid => !here.Contains(uid)).ToList())
         {
             _lastStatus.Remove(uid);

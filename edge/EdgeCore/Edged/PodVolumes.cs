@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 
 namespace Edge.Core.Edged;
@@ -9,65 +10,63 @@ namespace Edge.Core.Edged;
 /// <param name="root">The kubelet root; the pod's directory is <c>pods/&lt;uid&gt;</c> below it.</param>
 internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider time)
 {
+    // Kinds that are files of ours; a subPath of these is never made.
+    private static readonly (string Key, string Folder)[] s_kinds = [("configMap", "configmap"), ("secret", "secret"), ("projected", "projected"), ("downwardAPI", "downward-api")];
+
+    private IReadOnlyDictionary<string, ClaimedVolume> _claims = new Dictionary<string, ClaimedVolume>();
+
+    /// <summary>Folder in the pod's directory for what subPaths are bound to.</summary>
+    internal const string SubPaths = "volume-subpaths";
+
     private const UnixFileMode FolderMode = (UnixFileMode)0b111_101_000;
 
     /// <summary>The pod's directory.</summary>
     public string PodDirectory { get; } = Path.Combine(root, "pods", pod.Uid);
 
-    /// <summary>Why a projected token was left out, for an Event; empty when none was.</summary>
-    public string TokenNote { get; private set; } = "";
-
     /// <summary>Makes or refreshes every volume of the pod.</summary>
+    /// <param name="newest">The pod as it is wanted now: its labels may have changed.</param>
     /// <exception cref="PodConfigException">A volume cannot be made; the message has kubelet's words.</exception>
-    public void Prepare(FindObject find, string hostIp, IReadOnlyList<string> podIps)
+    public void Prepare(PodDescription newest, VolumeInput input)
     {
+        pod = newest;
         Directory.CreateDirectory(PodDirectory);
         File.SetUnixFileMode(PodDirectory, FolderMode);
-        foreach (var volume in pod.Json.Items("spec", "volumes"))
-        {
-            try
-            {
-                Make(volume, find, hostIp, podIps);
-            }
-            catch (Exception e) when (e is PodConfigException or IOException or UnauthorizedAccessException)
-            {
-                throw new PodConfigException($"MountVolume.SetUp failed for volume \"{volume.Text("name")}\" : {e.Message}");
-            }
-        }
+        _claims = input.Claims;
+        Claims(input.IsNew);
+        foreach (var volume in pod.Json.Items("spec", "volumes").Where(volume => !_claims.ContainsKey(volume.Text("name"))))
+            Try(volume.Text("name"), () => Make(volume, input));
     }
 
-    /// <summary>The path on this machine of a mount of a container.</summary>
+    /// <summary>The path on this machine of a mount of a container. A subPath is bound to a path of its own, anew at each call.</summary>
+    /// <param name="index">Which of the container's mounts it is.</param>
     /// <exception cref="PodConfigException">The volume or subPath does not exist or is not allowed.</exception>
-    public string PathOf(JsonObject mount, Func<string, string> expand)
+    /// <exception cref="IOException">The system refused.</exception>
+    public string PathOf(ContainerDescription container, int index, JsonObject mount, Func<string, string> expand)
     {
         var name = mount.Text("name");
         var volume = pod.Json.Items("spec", "volumes").FirstOrDefault(item => item.Text("name") == name)
             ?? throw new PodConfigException($"no volume \"{name}\" in the pod for mount {mount.Text("mountPath")}");
-        var path = volume["hostPath"] is JsonObject host ? host.Text("path") : Folder(volume);
+        var path = _claims.TryGetValue(name, out var claim) ? claim.Path : volume["hostPath"] is JsonObject host ? host.Text("path") : Folder(volume);
         var sub = mount.Text("subPathExpr") is { Length: > 0 } expression ? expand(expression) : mount.Text("subPath");
         if (sub.Length == 0)
             return path;
-        if (Path.IsPathRooted(sub) || sub.Split('/').Contains(".."))
-            throw new PodConfigException($"subPath \"{sub}\" of volume \"{name}\" must be relative and without ..");
-        var full = Path.Combine(path, sub);
-        if (volume["configMap"] is not null || volume["secret"] is not null || volume["projected"] is not null || volume["downwardAPI"] is not null)
+        if (!SubPath.IsAllowed(sub, out var error))
+            throw new PodConfigException(error);
+        var target = Path.Combine(PodDirectory, SubPaths, name, container.Name, index.ToString(CultureInfo.InvariantCulture));
+        try
         {
-            // Links through ..data do not resolve in the container: bind what they name now, as a kubelet does.
-            full = Path.Combine(path, new FileInfo(Path.Combine(path, "..data")).LinkTarget ?? "", sub);
-            if (!File.Exists(full) && !Directory.Exists(full))
-                throw new PodConfigException($"subPath \"{sub}\" is not in volume \"{name}\"");
+            SubPath.Bind(path, sub, target, create: !IsReadOnly(name) && s_kinds.All(kind => volume[kind.Key] is null));
         }
-        else if (!File.Exists(full) && !Directory.Exists(full))
+        catch (Exception e) when (e is PodConfigException or IOException or UnauthorizedAccessException)
         {
-            Directory.CreateDirectory(full);
+            throw new PodConfigException($"failed to prepare subPath for volumeMount \"{name}\" of container \"{container.Name}\": {e.Message}");
         }
 
-        // A link that a container planted must not lead out of the volume.
-        var resolved = new DirectoryInfo(full).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? full;
-        if (!resolved.StartsWith(path.TrimEnd('/') + "/", StringComparison.Ordinal))
-            throw new PodConfigException($"subPath \"{sub}\" leads out of volume \"{name}\"");
-        return full;
+        return target;
     }
+
+    /// <summary>Whether the volume itself is read-only, whatever a mount says.</summary>
+    public bool IsReadOnly(string name) => _claims.TryGetValue(name, out var claim) && claim.IsReadOnly;
 
     /// <summary>The file that holds what a container wrote to its termination message path; made empty.</summary>
     public string MakeTerminationFile(string container, uint attempt)
@@ -114,11 +113,26 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     /// <summary>Unmounts what is mounted below the directory, then removes it.</summary>
     internal static void Remove(string directory)
     {
-        foreach (var mount in File.ReadLines("/proc/self/mountinfo").Select(line => line.Split(' ')[4])
-            .Where(path => path.StartsWith(directory + "/", StringComparison.Ordinal)).OrderByDescending(path => path.Length).ToList())
-            Native.Unmount(mount);
+        MountTable.UnmountBelow(directory);
+        var subPaths = Path.Combine(directory, SubPaths);
+        if (Directory.Exists(subPaths))
+            RemoveTargets(subPaths);
         if (Directory.Exists(directory))
             Directory.Delete(directory, recursive: true);
+    }
+
+    // Behind these lay data that outlives the pod: each must be an empty file or directory by now, and one that is not, or is still a mount, stops the removal.
+    private static void RemoveTargets(string subPaths)
+    {
+        foreach (var container in Directory.GetDirectories(subPaths).SelectMany(Directory.GetDirectories))
+        {
+            foreach (var target in new DirectoryInfo(container).GetFileSystemInfos())
+            {
+                if (target is FileInfo { Length: > 0 })
+                    throw new IOException($"{target.FullName} is not empty: is it still mounted?");
+                target.Delete(); // a directory only when it is empty
+            }
+        }
     }
 
     private string TerminationFile(string container, uint attempt)
@@ -126,126 +140,73 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
 
     private string Folder(JsonObject volume)
     {
-        var kind = volume["configMap"] is not null ? "configmap"
-            : volume["secret"] is not null ? "secret"
-            : volume["projected"] is not null ? "projected"
-            : volume["downwardAPI"] is not null ? "downward-api"
-            : "empty-dir";
+        var kind = s_kinds.FirstOrDefault(kind => volume[kind.Key] is not null).Folder ?? "empty-dir";
         return Path.Combine(PodDirectory, "volumes", "kubernetes.io~" + kind, volume.Text("name"));
     }
 
-    private void Make(JsonObject volume, FindObject find, string hostIp, IReadOnlyList<string> podIps)
+    // A claim that has no volume is a problem of the pod, one whose volume cannot be mounted one of the volume.
+    private void Claims(bool isNew)
+    {
+        var unresolved = _claims.Where(claim => claim.Value.IsUnresolved).OrderBy(claim => claim.Key, StringComparer.Ordinal).ToList();
+        if (unresolved.Count > 0)
+        {
+            var names = string.Join(' ', unresolved.Select(claim => claim.Key));
+            throw new PodConfigException(
+                $"Unable to attach or mount volumes: unmounted volumes=[{names}], unattached volumes=[], failed to process volumes=[{names}]: {string.Join(", ", unresolved.Select(claim => claim.Value.Problem))}");
+        }
+
+        foreach (var claim in _claims.Values)
+        {
+            if (claim.Problem.Length > 0)
+                throw new PodConfigException(claim.Problem);
+            if (claim.HostPathType is { } type)
+                Try(claim.VolumeName, () => HostPathCheck.Apply(claim.Path, type));
+            else if (!Directory.Exists(claim.Path))
+                throw new PodConfigException($"MountVolume.NewMounter initialization failed for volume \"{claim.VolumeName}\" : path \"{claim.Path}\" does not exist");
+            else if (isNew && !claim.IsReadOnly)
+                Try(claim.VolumeName, () => VolumeOwnership.Apply(claim.Path, pod));
+        }
+    }
+
+    private static void Try(string volume, Action make)
+    {
+        try
+        {
+            make();
+        }
+        catch (Exception e) when (e is PodConfigException or IOException or UnauthorizedAccessException)
+        {
+            throw new PodConfigException($"MountVolume.SetUp failed for volume \"{volume}\" : {e.Message}");
+        }
+    }
+
+    private void Make(JsonObject volume, VolumeInput input)
     {
         var folder = Folder(volume);
         if (volume["hostPath"] is JsonObject host)
-            CheckHostPath(host.Text("path"), host.Text("type"));
+            HostPathCheck.Apply(host.Text("path"), host.Text("type"));
         else if (volume["emptyDir"] is JsonObject empty)
             MakeEmpty(folder, empty);
-        else if (volume["configMap"] is JsonObject map)
-            Write(folder, FromObject("configmap", map.Text("name"), map, Mode(map, 0x1A4), find));
-        else if (volume["secret"] is JsonObject secret)
-            Write(folder, FromObject("secret", secret.Text("secretName"), secret, Mode(secret, 0x1A4), find));
-        else if (volume["downwardAPI"] is JsonObject downward)
-            Write(folder, FromFields(downward, Mode(downward, 0x1A4), hostIp, podIps));
-        else if (volume["projected"] is JsonObject projected)
-            Write(folder, FromSources(projected, find, hostIp, podIps));
+        else if (VolumeFiles.Of(pod, volume, input) is { } files)
+            AtomicVolume.Write(folder, files, VolumeOwnership.Group(pod), time.GetUtcNow());
         else
             throw new PodConfigException($"volumes of kind {volume.Select(pair => pair.Key).FirstOrDefault(key => key != "name") ?? "(none)"} are not supported");
     }
 
-    private void Write(string folder, List<VolumeFile> files)
-        => AtomicVolume.Write(folder, files, Group(), time.GetUtcNow());
-
-    private long? Group() => pod.Json.Number(-1, "spec", "securityContext", "fsGroup") is >= 0 and var group ? group : null;
-
-    private static UnixFileMode Mode(JsonObject source, int absent) => (UnixFileMode)(source.Number(absent, "defaultMode") & 0x1FF);
-
-    private List<VolumeFile> FromObject(string type, string name, JsonObject source, UnixFileMode mode, FindObject find)
-    {
-        var optional = source.Flag(false, "optional");
-        var files = new List<VolumeFile>();
-        if (PodEnvironment.Data(type, name, optional, pod, find) is not { } data)
-            return files;
-        if (source["items"] is not JsonArray)
-            return [.. data.Select(pair => new VolumeFile(pair.Key, pair.Value, mode))];
-        foreach (var item in source.Items("items"))
-        {
-            if (data.TryGetValue(item.Text("key"), out var content))
-                files.Add(new VolumeFile(Checked(item.Text("path")), content, (UnixFileMode)(item.Number((long)mode, "mode") & 0x1FF)));
-            else if (!optional)
-                throw new PodConfigException($"references non-existent {type} key: {item.Text("key")}");
-        }
-
-        return files;
-    }
-
-    private List<VolumeFile> FromFields(JsonObject source, UnixFileMode mode, string hostIp, IReadOnlyList<string> podIps)
-    {
-        var files = new List<VolumeFile>();
-        foreach (var item in source.Items("items"))
-        {
-            var text = item["resourceFieldRef"] is JsonObject resource
-                ? PodEnvironment.ResourceField(pod, pod.Containers[0], resource)
-                : PodEnvironment.Field(pod, item.Text("fieldRef", "fieldPath"), hostIp, podIps);
-            files.Add(new VolumeFile(Checked(item.Text("path")), Encoding.UTF8.GetBytes(text), (UnixFileMode)(item.Number((long)mode, "mode") & 0x1FF)));
-        }
-
-        return files;
-    }
-
-    private List<VolumeFile> FromSources(JsonObject projected, FindObject find, string hostIp, IReadOnlyList<string> podIps)
-    {
-        var mode = Mode(projected, 0x1A4);
-        var files = new Dictionary<string, VolumeFile>(StringComparer.Ordinal);
-        var hasToken = projected.Items("sources").Any(source => source["serviceAccountToken"] is not null);
-        foreach (var source in projected.Items("sources"))
-        {
-            List<VolumeFile> part = [];
-            if (source["configMap"] is JsonObject map)
-            {
-                // The cluster's CA is of use only beside a token; a pod is not held up for it.
-                if (!hasToken || find("configmap", map.Text("name")) is not null)
-                    part = FromObject("configmap", map.Text("name"), map, mode, find);
-            }
-            else if (source["secret"] is JsonObject secret)
-                part = FromObject("secret", secret.Text("name"), secret, mode, find);
-            else if (source["downwardAPI"] is JsonObject downward)
-                part = FromFields(downward, mode, hostIp, podIps);
-            else if (source["serviceAccountToken"] is JsonObject)
-                TokenNote = "service account tokens are not available on this node; the pod runs without one";
-            foreach (var file in part)
-                files[file.Path] = file;
-        }
-
-        return [.. files.Values];
-    }
-
-    private static string Checked(string path)
-        => path.Length == 0 || Path.IsPathRooted(path) || path.Split('/').Any(part => part is ".." or "" or ".") || path.StartsWith("..", StringComparison.Ordinal)
-            ? throw new PodConfigException($"path \"{path}\" must be relative and without ..")
-            : path;
-
     private void MakeEmpty(string folder, JsonObject source)
     {
-        if (Directory.Exists(folder))
+        var medium = source.Text("medium");
+        if (medium is not ("" or "Memory"))
+            throw new PodConfigException($"emptyDir of medium {medium} is not supported");
+
+        // After a reboot the directory is there and the tmpfs is not.
+        if (Directory.Exists(folder) && (medium.Length == 0 || MountTable.IsMounted(folder)))
             return;
         Directory.CreateDirectory(folder);
-        if (source.Text("medium") == "Memory")
-        {
-            var size = Resources.Milli(source["sizeLimit"]) is > 0 and var limit ? string.Create(CultureInfo.InvariantCulture, $"size={limit / 1000},mode=0777") : "mode=0777";
-            try
-            {
-                Native.MountTmpfs(folder, size);
-            }
-            catch (IOException)
-            {
-                Directory.Delete(folder);
-                throw;
-            }
-        }
-
+        if (medium == "Memory")
+            Native.MountTmpfs(folder, MemorySize(source) is { } size ? string.Create(CultureInfo.InvariantCulture, $"size={size},mode=0777") : "mode=0777");
         var mode = (UnixFileMode)0b111_111_111;
-        if (Group() is { } group)
+        if (VolumeOwnership.Group(pod) is { } group)
         {
             Native.ChangeOwner(folder, -1, group);
             mode |= UnixFileMode.SetGroup;
@@ -254,34 +215,11 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
         File.SetUnixFileMode(folder, mode);
     }
 
-    private static void CheckHostPath(string path, string type)
+    // The limit of the volume, and no more than all containers may use; null leaves the kernel's half of the memory.
+    private long? MemorySize(JsonObject source)
     {
-        switch (type)
-        {
-            case "DirectoryOrCreate":
-                if (!Directory.Exists(path))
-                    Directory.CreateDirectory(path);
-                break;
-            case "FileOrCreate":
-                if (Directory.Exists(path))
-                    throw new PodConfigException($"hostPath type check failed: {path} is not a file");
-                if (!File.Exists(path))
-                    File.WriteAllBytes(path, []);
-                break;
-            case "Directory" when !Directory.Exists(path):
-                throw new PodConfigException($"hostPath type check failed: {path} is not a directory");
-            case "File" when !File.Exists(path) || Native.FileKind(path) != '-':
-                throw new PodConfigException($"hostPath type check failed: {path} is not a file");
-            case "Socket" when Native.FileKind(path) != 's':
-                throw new PodConfigException($"hostPath type check failed: {path} is not a socket file");
-            case "CharDevice" when Native.FileKind(path) != 'c':
-                throw new PodConfigException($"hostPath type check failed: {path} is not a character device");
-            case "BlockDevice" when Native.FileKind(path) != 'b':
-                throw new PodConfigException($"hostPath type check failed: {path} is not a block device");
-            case "" when !Directory.Exists(path) && !File.Exists(path):
-                // As containerd's own mount would: an absent path becomes a directory.
-                Directory.CreateDirectory(path);
-                break;
-        }
+        var limits = pod.Containers.Select(container => Resources.Milli(container.Json.At("resources", "limits", "memory"))).ToList();
+        var most = limits.TrueForAll(limit => limit > 0) ? limits.Sum() / 1000 : null;
+        return Resources.Milli(source["sizeLimit"]) is > 0 and var limit ? Math.Min(limit / 1000, most ?? long.MaxValue) : most;
     }
 }

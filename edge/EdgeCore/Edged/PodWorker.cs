@@ -31,6 +31,7 @@ internal sealed class PodWorker : IDisposable
     private Wanted _wanted;
     private CancellationTokenSource _interrupt = new();
     private bool _referencesChanged;
+    private JsonObject? _refreshed; // what the volumes of a running pod were made for last
     private JsonObject? _sentStatus;
     private string _sentText = "";
     private PodEnd? _ordered;
@@ -195,17 +196,26 @@ internal sealed class PodWorker : IDisposable
                 pod = pod with { EndedPhase = _sentStatus.Text("phase") };
             pod = await EndedAsync(pod, cancellationToken);
             var snapshot = await ReadAsync(pod, cancellationToken);
+            var refresh = _context.Time.GetUtcNow() >= _starter.RefreshAt || !ReferenceEquals(pod.Json, _refreshed);
             if (Volatile.Read(ref _referencesChanged))
             {
                 Volatile.Write(ref _referencesChanged, false);
                 _core.NoteReferencesChanged();
-                if (snapshot.Ready is { } ready && !removed && !pod.IsDeleting)
-                    await RefreshAsync(pod, ready, cancellationToken);
+                refresh = true;
+            }
+
+            var hasVolumes = snapshot.Ready is not null && !removed && !pod.IsDeleting;
+            if (refresh && hasVolumes)
+            {
+                _refreshed = pod.Json;
+                await RefreshAsync(pod, snapshot.Ready!, cancellationToken);
             }
 
             var actions = _core.Decide(pod, removed, snapshot, _prober.Verdicts, _context.Time.GetUtcNow());
             var published = await PublishAsync(pod, removed, snapshot, cancellationToken);
             var next = published ? DateTimeOffset.MaxValue : _context.Time.GetUtcNow() + s_failureRetry;
+            if (hasVolumes && _starter.RefreshAt < next)
+                next = _starter.RefreshAt;
             var did = false;
             var stops = new List<(int Order, Task Task)>();
             foreach (var action in actions)
@@ -346,7 +356,7 @@ internal sealed class PodWorker : IDisposable
     {
         try
         {
-            await _starter.PrepareAsync(pod, sandbox.Ips, cancellationToken);
+            await _starter.PrepareAsync(pod, sandbox.Ips, isNew: false, cancellationToken);
         }
         catch (PodConfigException e)
         {
@@ -374,6 +384,7 @@ internal sealed class PodWorker : IDisposable
         try
         {
             await PodStatusRows.DeleteAsync(_context.Meta, pod.Uid, cancellationToken);
+            await _context.Tokens.ForgetAsync(pod.Uid, cancellationToken);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {

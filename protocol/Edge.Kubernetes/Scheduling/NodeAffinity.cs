@@ -16,8 +16,11 @@ public static class NodeAffinity
         }
 
         var required = pod.At("spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution");
-        return required is null || required.Items("nodeSelectorTerms").Any(term => TermMatches(term, node));
+        return required is null || MatchesSelector(required, node);
     }
+
+    /// <summary>Whether the node matches one of the terms of a NodeSelector, as a PersistentVolume's <c>nodeAffinity.required</c> is one.</summary>
+    public static bool MatchesSelector(JsonNode selector, JsonObject node) => selector.Items("nodeSelectorTerms").Any(term => TermMatches(term, node));
 
     /// <summary>The sum of the weights of the preferred terms that match.</summary>
     public static long Preference(JsonObject pod, JsonObject node)

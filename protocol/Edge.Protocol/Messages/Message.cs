@@ -126,6 +126,8 @@ public static class ResourceTypes
     public const string DeviceModel = "devicemodel";
     public const string DeviceMapper = "devicemapper";
     public const string ServiceAccountToken = "serviceaccounttoken";
+    public const string PersistentVolume = "persistentvolume";
+    public const string PersistentVolumeClaim = "persistentvolumeclaim";
 }
 
 /// <summary>Limits of a message on any link.</summary>

@@ -127,10 +127,33 @@ public sealed class EdgeRequestTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_claim_and_its_volume_are_given_only_to_the_node_of_a_pod_that_uses_it()
+    {
+        JsonObject Claiming(string claim) => new() { ["volumes"] = new JsonArray(new JsonObject { ["name"] = "data", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = claim } }) };
+        JsonObject Claim(string name, string volume) => (JsonObject)JsonNode.Parse("""{"metadata":{"name":"NAME","namespace":"default"},"spec":{"volumeName":"VOLUME"},"status":{"phase":"Bound"}}""".Replace("NAME", name, StringComparison.Ordinal).Replace("VOLUME", volume, StringComparison.Ordinal))!;
+        JsonObject Volume(string name, string claim) => (JsonObject)JsonNode.Parse("""{"metadata":{"name":"NAME"},"spec":{"claimRef":{"namespace":"default","name":"CLAIM"},"local":{"path":"/data"}}}""".Replace("NAME", name, StringComparison.Ordinal).Replace("CLAIM", claim, StringComparison.Ordinal))!;
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1", Claiming("mine")));
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("waits", "edge-1", Claiming("absent")));
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("far", "edge-2", Claiming("theirs")));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolumeClaim, Claim("mine", "pv-mine"));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolumeClaim, Claim("theirs", "pv-theirs"));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolume, Volume("pv-mine", "mine"));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolume, Volume("pv-theirs", "theirs"));
+
+        // It names a claim of this node's pod, which is bound elsewhere.
+        await _cloud.CreateAsync(ResourceKind.PersistentVolume, Volume("pv-bait", "mine"));
+        Assert.Equal("pv-mine", (await _edge.AskAsync("query", "default/persistentvolumeclaim/mine")).Text("spec", "volumeName"));
+        Assert.Equal("/data", (await _edge.AskAsync("query", "null/persistentvolume/pv-mine")).Text("spec", "local", "path"));
+        Assert.Equal("NotFound", (await _edge.AskAsync("query", "default/persistentvolumeclaim/absent")).Text("ErrStatus", "reason"));
+        foreach (var resource in (string[])["default/persistentvolumeclaim/theirs", "default/persistentvolumeclaim/nobodys", "null/persistentvolume/pv-theirs", "null/persistentvolume/pv-bait"])
+            Assert.Equal("Forbidden", (await _edge.AskAsync("query", resource)).Text("ErrStatus", "reason"));
+    }
+
+    [Fact]
     public async Task What_is_not_served_gets_a_clear_answer()
     {
-        var answer = await _edge.AskAsync("query", "default/persistentvolumeclaim/data");
-        Assert.Contains("persistentvolumeclaim", answer.Text("ErrStatus", "message"), StringComparison.Ordinal);
+        var answer = await _edge.AskAsync("query", "default/volumeattachment/data");
+        Assert.Contains("volumeattachment", answer.Text("ErrStatus", "message"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -93,7 +93,13 @@ internal sealed class FakeUplink : IUplink
     private readonly List<UplinkEntry> _entries = [];
     private readonly List<(Func<UplinkEntry, bool> Match, TaskCompletionSource<UplinkEntry> Found)> _waiting = [];
 
-    public bool IsConnected => true;
+    public bool IsConnected { get; set; } = true;
+
+    /// <summary>The cloud's answer to a request; null while it gives none.</summary>
+    public Func<Message, JsonNode?>? Answer { get; set; }
+
+    /// <summary>The requests so far.</summary>
+    public ConcurrentQueue<Message> Requests { get; } = [];
 
     /// <summary>What posts fail with; null while they work.</summary>
     public Exception? Failure { get; set; }
@@ -126,7 +132,13 @@ internal sealed class FakeUplink : IUplink
         return ValueTask.CompletedTask;
     }
 
-    public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");
+    public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        Requests.Enqueue(request);
+        return Answer?.Invoke(request) is { } answer
+            ? Task.FromResult(request.Response(TimeProvider.System, Encoding.UTF8.GetBytes(answer.ToJsonString())))
+            : Task.FromException<Message>(new UplinkException("no answer within 10 s"));
+    }
 
     /// <summary>The first entry, earlier or to come, that satisfies the condition; fails after 60 s naming what was missing.</summary>
     public async Task<UplinkEntry> WaitAsync(string what, Func<UplinkEntry, bool> match, int from = 0)

@@ -285,7 +285,10 @@ public sealed class PodCoreTests
         bench.Exit("a", 1);
         bench.Failing["a"] = new StartFailure("ErrImagePull", "no route");
         bench.Step();
-        Assert.Equal(10, (bench.Until!.Value - bench.Now).TotalSeconds);
+        Assert.Equal(1, (bench.Until!.Value - bench.Now).TotalSeconds); // for the status to say the failure itself
+        bench.WaitUntilDue();
+        bench.Step();
+        Assert.Equal(9, (bench.Until!.Value - bench.Now).TotalSeconds);
     }
 
     [Fact]
@@ -456,7 +459,11 @@ public sealed class PodCoreTests
         bench.Failing["a"] = new StartFailure("ErrImagePull", "no route");
         bench.Step();
         bench.WaitUntilDue();
+        Assert.Equal("report BackOff", bench.Step());
+        bench.WaitUntilDue();
         Assert.Equal("failed a", bench.Step());
+        bench.WaitUntilDue();
+        Assert.Equal("report BackOff", bench.Step());
         Assert.Equal(15, (bench.Until!.Value - PodBench.Start).TotalSeconds);
         bench.WaitUntilDue();
         Assert.Equal("report DeadlineExceeded, stop s0", bench.Step());

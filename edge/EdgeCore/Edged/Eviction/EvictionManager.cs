@@ -32,6 +32,7 @@ internal sealed class EvictionManager(
             try
             {
                 await LookAsync(cancellationToken);
+                LookAtVolumes();
             }
             catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
@@ -84,6 +85,16 @@ internal sealed class EvictionManager(
         else
         {
             EdgedLog.NobodyToEvict(context.Log, met.Threshold.Signal);
+        }
+    }
+
+    /// <summary>Ends the pods whose emptyDir holds more than its sizeLimit, whatever the node has left.</summary>
+    internal void LookAtVolumes()
+    {
+        foreach (var worker in workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting))
+        {
+            if (EmptyDirLimits.Exceeded(worker.Pod, volume => PodUsageReader.Walk(EmptyDirLimits.Folder(context.Options.RootDirectory, worker.Pod.Uid, volume)).Bytes) is { } message)
+                worker.End(new PodEnd("Evicted", message, message, TimeSpan.Zero));
         }
     }
 

@@ -14,7 +14,7 @@ internal sealed class PodUsageReader(EdgedOptions options, string cgroups = "/sy
         var parent = CriConfigs.CgroupParent(options, pod);
         var systemd = !parent.StartsWith('/');
         var path = systemd ? SlicePath(parent) : parent;
-        var (disk, inodes) = withDisk ? Walk(Path.Combine(options.RootDirectory, "pods", pod.Uid), CriConfigs.LogDirectory(options, pod)) : (0, 0);
+        var (disk, inodes) = withDisk ? Walk([.. Own(Path.Combine(options.RootDirectory, "pods", pod.Uid)), CriConfigs.LogDirectory(options, pod)]) : (0, 0);
         return new PodUsage(WorkingSet(path), disk, inodes, Processes(path))
         {
             ContainerMemory = containers.ToDictionary(
@@ -42,7 +42,12 @@ internal sealed class PodUsageReader(EdgedOptions options, string cgroups = "/sy
 
     private long Processes(string path) => Number($"{cgroups}/pids{path}/pids.current") ?? Number($"{cgroups}{path}/pids.current") ?? 0;
 
-    private static (long Bytes, long Inodes) Walk(params string[] directories)
+    // What subPaths are bound to is other volumes again, or not the pod's at all.
+    private static IEnumerable<string> Own(string directory)
+        => Directory.Exists(directory) ? Directory.EnumerateDirectories(directory).Where(path => Path.GetFileName(path) != PodVolumes.SubPaths) : [];
+
+    /// <summary>What lies in the directories; links are not followed.</summary>
+    internal static (long Bytes, long Inodes) Walk(params string[] directories)
     {
         long bytes = 0;
         long inodes = 0;
