@@ -202,6 +202,7 @@ public static partial class EdgeCoreConfig
             ReportEvent = edged.Bool("reportEvent", false),
             ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
             ClusterDomain = kubelet.Text("clusterDomain", ""),
+            AllowedUnsafeSysctls = kubelet.Texts("allowedUnsafeSysctls", []),
             Resources = ReadResources(kubelet),
         };
     }
@@ -307,7 +308,7 @@ public static partial class EdgeCoreConfig
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
     private static readonly string[] s_unneededKubelet =
     [
-        "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers", "contentType",
+        "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers", "contentType",
         "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "crashLoopBackOff", "enableControllerAttachDetach",
         "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery", "enforceNodeAllocatable", "eventBurst",
         "eventRecordQPS", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit",

@@ -167,6 +167,9 @@ public sealed record EdgedOptions
 
     public string ClusterDomain { get; init; } = "";
 
+    /// <summary>Kernel settings beyond the safe ones that pods may ask for; a name that ends in <c>*</c> stands for all that begin so.</summary>
+    public IReadOnlyList<string> AllowedUnsafeSysctls { get; init; } = [];
+
     public ResourceOptions Resources { get; init; } = new();
 }
 

@@ -2,6 +2,7 @@ using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Core.Edged.Probes;
 using Edge.Core.MetaManager;
+using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
 
@@ -26,6 +27,9 @@ internal sealed class PodContext : IDisposable
     public required string HostIp { get; init; }
 
     public required long MachineMemory { get; init; }
+
+    /// <summary>What pods may have of this node.</summary>
+    public required IReadOnlyDictionary<string, Quantity> Allocatable { get; init; }
 
     /// <summary>Whether OOM scores below zero can be set (CAP_SYS_RESOURCE).</summary>
     public required bool NegativeOomScore { get; init; }

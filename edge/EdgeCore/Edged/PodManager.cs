@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.Edged.Admission;
 using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
+using Edge.Core.Edged.Spec;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
@@ -26,7 +27,6 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
     private readonly Random _random;
-    private readonly IReadOnlyDictionary<string, Quantity> _allocatable;
     private readonly NodeKeeper _keeper;
     private Dictionary<string, JsonObject> _lastStatus = [];
     private volatile PodWorker[] _workers = [];
@@ -50,6 +50,7 @@ public sealed class PodManager : IPodModule, IDisposable
             HostIp = facts.InternalIp,
             MachineMemory = facts.MemoryBytes,
             NegativeOomScore = HasSysResource(),
+            Allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources),
             Cri = cri,
             Meta = services.Meta,
             Uplink = services.Uplink,
@@ -61,7 +62,6 @@ public sealed class PodManager : IPodModule, IDisposable
         };
         _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
-        _allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
 
@@ -316,7 +316,8 @@ public sealed class PodManager : IPodModule, IDisposable
         }
 
         var node = _context.Meta.Get(ResourceTypes.Node, ResourcePath.ClusterScope, _context.NodeName);
-        return PodAdmission.Check(pod.Json, node is null ? null : JsonNode.Parse(node.Json.Span) as JsonObject, _allocatable, others, _state.Current.Pressures ?? new HashSet<string>());
+        return PodSysctls.Check(pod, _context.Options.AllowedUnsafeSysctls)
+            ?? PodAdmission.Check(pod.Json, node is null ? null : JsonNode.Parse(node.Json.Span) as JsonObject, _context.Allocatable, others, _state.Current.Pressures ?? new HashSet<string>());
     }
 
     private static bool Matches(Entry entry, MetaObject obj) => entry.Worker.Pod.Namespace == obj.Namespace && entry.Worker.Pod.Name == obj.Name;
