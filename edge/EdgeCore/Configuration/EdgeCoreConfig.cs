@@ -203,6 +203,7 @@ public static partial class EdgeCoreConfig
             ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
             ClusterDomain = kubelet.Text("clusterDomain", ""),
             AllowedUnsafeSysctls = kubelet.Texts("allowedUnsafeSysctls", []),
+            PodPidsLimit = kubelet.Int("podPidsLimit", -1, -1, int.MaxValue),
             Resources = ReadResources(kubelet),
         };
     }
@@ -313,7 +314,7 @@ public static partial class EdgeCoreConfig
         "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery", "enforceNodeAllocatable", "eventBurst",
         "eventRecordQPS", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit",
         "kernelMemcgNotification", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains", "maxOpenFiles", "maxParallelImagePulls",
-        "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit", "podsPerCore", "port",
+        "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podsPerCore", "port",
         "protectKernelDefaults", "qosReserved", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
         "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod",
         "shutdownGracePeriodByPodPriority", "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior",

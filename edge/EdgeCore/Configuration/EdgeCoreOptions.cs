@@ -170,6 +170,9 @@ public sealed record EdgedOptions
     /// <summary>Kernel settings beyond the safe ones that pods may ask for; a name that ends in <c>*</c> stands for all that begin so.</summary>
     public IReadOnlyList<string> AllowedUnsafeSysctls { get; init; } = [];
 
+    /// <summary>Processes and threads that one pod may have; 0 or less: as many as the machine lets it.</summary>
+    public long PodPidsLimit { get; init; } = -1;
+
     public ResourceOptions Resources { get; init; } = new();
 }
 

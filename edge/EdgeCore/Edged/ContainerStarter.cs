@@ -36,6 +36,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         }
 
         Directory.CreateDirectory(config.LogDirectory);
+        context.Cgroups.Apply(pod);
         await context.Creates.WaitAsync(cancellationToken);
         try
         {
@@ -87,7 +88,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             PodSecurity.CheckUser(pod, container, image!);
             var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable);
             config = CriConfigs.Container(
-                pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore), context.Options, context.NodeName);
+                pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2), context.Options, context.NodeName);
             AddMounts(pod, container, action.Attempt, environment.ToDictionary(StringComparer.Ordinal), podIps, config);
         }
         catch (PodConfigException e)

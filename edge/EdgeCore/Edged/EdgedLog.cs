@@ -41,6 +41,12 @@ internal static partial class EdgedLog
     [LoggerMessage(4011, LogLevel.Warning, "the {Hook} hook of container {Container} of pod {Pod} failed: {Reason}")]
     public static partial void HookFailed(ILogger logger, string hook, string container, string pod, string reason);
 
+    [LoggerMessage(4080, LogLevel.Warning, "{What} of a pod's cgroup could not be written: {Reason}; pods run without it, and this is said once")]
+    public static partial void CgroupNotWritten(ILogger logger, string what, string reason);
+
+    [LoggerMessage(4081, LogLevel.Information, "no CAP_SYS_RESOURCE: Guaranteed and node-critical pods get OOM score 0 instead of -997")]
+    public static partial void OomScoresLimited(ILogger logger);
+
     [LoggerMessage(4050, LogLevel.Warning, "pod {Pod} is refused: {Reason}: {Text}")]
     public static partial void PodRefused(ILogger logger, string pod, string reason, string text);
 

@@ -1,5 +1,6 @@
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
 using Edge.Core.MetaManager;
 using Edge.Kubernetes;
@@ -33,6 +34,11 @@ internal sealed class PodContext : IDisposable
 
     /// <summary>Whether OOM scores below zero can be set (CAP_SYS_RESOURCE).</summary>
     public required bool NegativeOomScore { get; init; }
+
+    /// <summary>Page sizes (<c>2MB</c>) that the runtime can limit here; containers that ask for none of them get none.</summary>
+    public required IReadOnlyList<string> HugePageSizes { get; init; }
+
+    public required PodCgroups Cgroups { get; init; }
 
     public required CriClient Cri { get; init; }
 

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.Edged.Admission;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Spec;
@@ -43,6 +44,7 @@ public sealed class PodManager : IPodModule, IDisposable
         var options = services.Options.Edged;
         var facts = NodeFacts.Read(options);
         var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
+        var cgroups = new PodCgroups(options, log);
         _context = new PodContext
         {
             Options = options,
@@ -50,6 +52,9 @@ public sealed class PodManager : IPodModule, IDisposable
             HostIp = facts.InternalIp,
             MachineMemory = facts.MemoryBytes,
             NegativeOomScore = HasSysResource(),
+            HugePageSizes = Directory.Exists("/sys/fs/cgroup/hugetlb") || cgroups.IsV2
+                ? [.. facts.HugePages.Select(pair => PodLimits.PageSize(NodeResources.BinarySize(pair.PageBytes)))] : [],
+            Cgroups = cgroups,
             Allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources),
             Cri = cri,
             Meta = services.Meta,
@@ -60,6 +65,8 @@ public sealed class PodManager : IPodModule, IDisposable
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,
         };
+        if (!_context.NegativeOomScore)
+            EdgedLog.OomScoresLimited(log);
         _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);

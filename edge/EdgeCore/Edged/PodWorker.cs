@@ -360,7 +360,7 @@ internal sealed class PodWorker : IDisposable
         var logs = CriConfigs.LogDirectory(_context.Options, pod);
         if (Directory.Exists(logs))
             Directory.Delete(logs, recursive: true);
-        PodCgroup.Remove(CriConfigs.CgroupParent(_context.Options, pod));
+        _context.Cgroups.Remove(pod);
         if (!removed)
         {
             var content = new JsonObject { ["gracePeriodSeconds"] = 0, ["preconditions"] = new JsonObject { ["uid"] = pod.Uid } };
