@@ -157,8 +157,6 @@ public static partial class EdgeCoreConfig
         edged.Ignore("registerNodeNamespace");
         if (edged.Text("podSandboxImage", DefaultSandboxImage) != DefaultSandboxImage)
             notes.Add("modules.edged.podSandboxImage has no effect: the container runtime chooses its pause image");
-        if (kubelet.Text("staticPodPath", paths.Manifests) is var manifests && manifests.Length > 0 && manifests != paths.Manifests)
-            notes.Add("modules.edged.tailoredKubeletConfig.staticPodPath has no effect: static pods are not run in this version");
 
         var runtime = edged.Text("remoteRuntimeEndpoint", "unix:///run/containerd/containerd.sock");
         var runtimeKey = kubelet.Has("containerRuntimeEndpoint") ? "tailoredKubeletConfig.containerRuntimeEndpoint" : "remoteRuntimeEndpoint";
@@ -188,6 +186,7 @@ public static partial class EdgeCoreConfig
             RootDirectory = edged.Text("rootDirectory", paths.KubeletRoot),
             PodLogsDirectory = kubelet.Text("podLogsDir", paths.PodLogs),
             StaticPodPath = kubelet.Text("staticPodPath", paths.Manifests),
+            FileCheckFrequencySeconds = Seconds(kubelet, "fileCheckFrequency", 20),
             CgroupDriver = driver,
             HostnameOverride = edged.Text("hostnameOverride", ""),
             NodeIp = nodeIp,
@@ -319,7 +318,7 @@ public static partial class EdgeCoreConfig
         "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod",
         "shutdownGracePeriodByPodPriority", "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior",
         "syncFrequency", "systemCgroups", "systemReservedCgroup", "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions",
-        "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups", "fileCheckFrequency",
+        "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups",
         "httpCheckFrequency", "memoryManager", "minimumGCAge", "rotateCertificates",
         "nodeStatusUpdateFrequency",
     ];

@@ -47,6 +47,9 @@ internal static partial class EdgedLog
     [LoggerMessage(4081, LogLevel.Information, "no CAP_SYS_RESOURCE: Guaranteed and node-critical pods get OOM score 0 instead of -997")]
     public static partial void OomScoresLimited(ILogger logger);
 
+    [LoggerMessage(4082, LogLevel.Error, "static pod {File}: {Reason}; {Effect}")]
+    public static partial void StaticPodBad(ILogger logger, string file, string reason, string effect);
+
     [LoggerMessage(4050, LogLevel.Warning, "pod {Pod} is refused: {Reason}: {Text}")]
     public static partial void PodRefused(ILogger logger, string pod, string reason, string text);
 

@@ -7,6 +7,7 @@ using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Spec;
+using Edge.Core.Edged.StaticPods;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
@@ -29,6 +30,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
     private readonly Random _random;
     private readonly NodeKeeper _keeper;
+    private readonly StaticPodSource _statics;
     private Dictionary<string, JsonObject> _lastStatus = [];
     private volatile PodWorker[] _workers = [];
 
@@ -69,6 +71,7 @@ public sealed class PodManager : IPodModule, IDisposable
             EdgedLog.OomScoresLimited(log);
         _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
+        _statics = new StaticPodSource(_context);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
 
@@ -92,6 +95,7 @@ public sealed class PodManager : IPodModule, IDisposable
             running.Add(state);
             _lastStatus = PodStatusRows.Load(_context.Meta);
             var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
+            await StaticPodsAsync(stop.Token); // before the rest: what runs of them is nobody's leftover
             await ForgetStrangersAsync(stop.Token);
             running.Add(_keeper.RunAsync(stop.Token));
             await LoopAsync(changes, state, stop.Token);
@@ -111,6 +115,7 @@ public sealed class PodManager : IPodModule, IDisposable
 
     public void Dispose()
     {
+        _statics.Dispose();
         _keeper.Dispose();
         _context.Cri.Dispose();
         _context.Dispose();
@@ -134,7 +139,11 @@ public sealed class PodManager : IPodModule, IDisposable
         while (true)
         {
             while (changes.TryRead(out var change))
-                Apply(change, cancellationToken);
+            {
+                if (change.Object.Type != ResourceTypes.Pod || !IsStaticPods(change))
+                    Apply(change, cancellationToken);
+            }
+
             if (readable.IsCompleted)
             {
                 if (!await readable)
@@ -152,6 +161,8 @@ public sealed class PodManager : IPodModule, IDisposable
             if (tick.IsCompleted)
             {
                 await tick;
+                await StaticPodsAsync(cancellationToken);
+                await _statics.ReconcileAsync(key => _pods.Values.Any(entry => $"{entry.Worker.Pod.Namespace}/{entry.Worker.Pod.Name}" == key), cancellationToken);
                 tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
                 relist ??= ListAsync(cancellationToken);
             }
@@ -163,10 +174,38 @@ public sealed class PodManager : IPodModule, IDisposable
         }
     }
 
+    private async Task StaticPodsAsync(CancellationToken cancellationToken)
+    {
+        foreach (var change in await _statics.ReadAsync(cancellationToken))
+            Apply(change, cancellationToken);
+    }
+
+    // False when the pod is to run here: it is no mirror, and no static pod has its name.
+    private bool IsStaticPods(MetaChange change)
+    {
+        if (!_statics.Observe(change, out var isNew))
+        {
+            if (!_statics.Owns($"{change.Object.Namespace}/{change.Object.Name}"))
+                return false;
+            if (_invalid.Add(change.Object.Key))
+                EdgedLog.PodInvalid(_context.Log, change.Object.Key, "a static pod of this node has its name; rename one of them");
+            return true;
+        }
+
+        if (isNew)
+        {
+            // It knows nothing of the pod so far.
+            foreach (var entry in _pods.Values.Where(entry => Matches(entry, change.Object)))
+                entry.Worker.ReportAgain();
+        }
+
+        return true;
+    }
+
     // Rows of pods that went while nobody cleaned up after them.
     private async Task ForgetStrangersAsync(CancellationToken cancellationToken)
     {
-        var here = _context.Meta.List("pod").Select(pod => pod.Uid).ToHashSet(StringComparer.Ordinal);
+        var here = _context.Meta.List("pod").Select(pod => pod.Uid).Concat(_statics.Uids).ToHashSet(StringComparer.Ordinal);
         foreach (var uid in _lastStatus.Keys.Where(uid => !here.Contains(uid)).ToList())
         {
             _lastStatus.Remove(uid);

@@ -88,7 +88,7 @@ internal sealed class RunningEdged : IAsyncDisposable
         {
             NodeName = node,
             DataDirectory = Root,
-            Edged = edged(new EdgedOptions { RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7", Resources = resources }),
+            Edged = edged(new EdgedOptions { StaticPodPath = "", RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7", Resources = resources }),
         };
         _manager = new PodManager(new EdgeServices(options, meta, Uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance), read);
         _run = _manager.RunAsync(_stop.Token);
