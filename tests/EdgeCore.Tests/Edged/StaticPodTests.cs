@@ -21,9 +21,10 @@ public sealed class StaticPodTests : IDisposable
     [Fact]
     public void A_file_makes_a_pod_of_this_node_with_a_uid_of_its_content()
     {
-        var (pod, error) = StaticPodFile.Read(Good, "/m/web.yaml", "edge-1", s_now);
+        var (read, error) = StaticPodFile.Read(Good, "/m/web.yaml", "edge-1", s_now);
         Assert.Equal("", error);
-        Assert.Equal(("web-edge-1", "default", "edge-1"), (pod!.Name(), pod!.Namespace(), pod.Text("spec", "nodeName")));
+        var pod = Assert.IsType<JsonObject>(read);
+        Assert.Equal(("web-edge-1", "default", "edge-1"), (pod.Name(), pod.Namespace(), pod.Text("spec", "nodeName")));
         Assert.Matches("^[0-9a-f]{32}$", pod.Uid());
         Assert.Equal(pod.Uid(), pod.Annotation("kubernetes.io/config.hash"));
         Assert.Equal("file", pod.Annotation("kubernetes.io/config.source"));

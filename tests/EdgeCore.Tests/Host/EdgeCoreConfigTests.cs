@@ -44,7 +44,10 @@ public sealed class EdgeCoreConfigTests
         Assert.Equal(empty.Edged.Resources.Thresholds, resources.Thresholds);
         Assert.Empty(resources.SystemReserved.Concat(resources.KubeReserved));
         Assert.Equal(empty.Edged.Resources with { Thresholds = resources.Thresholds, SystemReserved = resources.SystemReserved, KubeReserved = resources.KubeReserved }, resources);
-        Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels, Resources = resources }, printed.Edged);
+        Assert.Empty(printed.Edged.AllowedUnsafeSysctls);
+        Assert.Equal(
+            empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels, AllowedUnsafeSysctls = printed.Edged.AllowedUnsafeSysctls, Resources = resources },
+            printed.Edged);
         Parse(SampleConfigs.Minimal);
     }
 
