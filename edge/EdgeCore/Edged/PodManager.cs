@@ -396,6 +396,8 @@ public sealed class PodManager : IPodModule, IDisposable
             worker.End(new PodEnd(refusal.Reason, refusal.StatusMessage, refusal.Message, TimeSpan.Zero) { Refused = true });
         }
 
+        if (!removed)
+            _context.Cgroups.Adopt(pod);
         _workers = [.. _workers, worker];
         _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
     }

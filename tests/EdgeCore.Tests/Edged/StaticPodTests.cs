@@ -88,25 +88,28 @@ public sealed class StaticPodTests : IDisposable
         Write("second.yaml", Good.Replace("busybox", "busybox:2", StringComparison.Ordinal)); // the same name
         Write(".web.yaml.swp", "kind: [");
         Write("notes.txt", "kind: [");
+        Directory.CreateDirectory(Path.Combine(_folder, "folder.yaml"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "device.yaml"), "/dev/zero"); // would never end
         Write("big.yaml", new string('#', StaticPodFile.LengthMax + 1));
         using var folder = Folder();
-        var uid = Assert.Single((await folder.ReadAsync(default))!).Value.Uid();
-        Assert.Equal(2, _log.All.Count);
+        var uid = Assert.Single(await folder.ReadAsync(default)).Value.Uid();
+        Assert.Equal(3, _log.All.Count);
+        Assert.Contains(_log.All, line => line.Contains("device.yaml: it is not a regular file", StringComparison.Ordinal));
         Assert.Contains(_log.All, line => line.Contains("web.yaml: another file has a pod default/web-edge-1 already", StringComparison.Ordinal));
         Assert.Contains(_log.All, line => line.Contains("big.yaml: it has 1048577 bytes", StringComparison.Ordinal));
 
         File.Delete(Path.Combine(_folder, "web.yaml"));
         Write("second.yaml", "kind: [");
         await folder.ReadAsync(default);
-        Assert.Equal(uid, Assert.Single((await folder.ReadAsync(default))!).Value.Uid());
-        Assert.Equal(3, _log.All.Count); // said once
-        Assert.Contains("second.yaml", _log.All[2], StringComparison.Ordinal);
-        Assert.EndsWith("the pod that it had before goes on", _log.All[2], StringComparison.Ordinal);
+        Assert.Equal(uid, Assert.Single(await folder.ReadAsync(default)).Value.Uid());
+        Assert.Equal(4, _log.All.Count); // said once
+        Assert.Contains("second.yaml", _log.All[3], StringComparison.Ordinal);
+        Assert.EndsWith("the pod that it had before goes on", _log.All[3], StringComparison.Ordinal);
 
         using var restarted = Folder();
-        Assert.Equal(uid, Assert.Single((await restarted.ReadAsync(default))!).Value.Uid());
+        Assert.Equal(uid, Assert.Single(await restarted.ReadAsync(default)).Value.Uid());
         File.Delete(Path.Combine(_folder, "second.yaml"));
-        Assert.Empty((await restarted.ReadAsync(default))!);
+        Assert.Empty(await restarted.ReadAsync(default));
         Assert.Empty(_meta.ListLocal("staticpod"));
     }
 
@@ -116,15 +119,15 @@ public sealed class StaticPodTests : IDisposable
         var path = Path.Combine(_folder, "later");
         using var folder = new StaticPodFolder(path, "edge-1", TimeSpan.FromHours(1), _meta, TimeProvider.System, _log);
         Assert.True(folder.IsDue);
-        Assert.Empty((await folder.ReadAsync(default))!);
+        Assert.Empty(await folder.ReadAsync(default));
         Assert.False(folder.IsDue);
         Directory.CreateDirectory(path);
-        Assert.Empty((await folder.ReadAsync(default))!); // the slow look finds it
+        Assert.Empty(await folder.ReadAsync(default)); // the slow look finds it
         await File.WriteAllTextAsync(Path.Combine(path, "web.yml"), Good);
         await PodsOnContainerdTests.UntilAsync("the change is noticed", () => Task.FromResult(folder.IsDue));
-        Assert.Single((await folder.ReadAsync(default))!);
+        Assert.Single(await folder.ReadAsync(default));
         Directory.Delete(path, recursive: true);
-        Assert.Empty((await folder.ReadAsync(default))!);
+        Assert.Empty(await folder.ReadAsync(default));
         Assert.Empty(_log.All);
     }
 

@@ -40,7 +40,16 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
         }
     }
 
-    /// <summary>Removes the pod's empty cgroup. One that is still in use stays.</summary>
+    /// <summary>Counts a pod that ran before this EdgeCore started for its class; its own cgroup is left as it is.</summary>
+    public void Adopt(PodDescription pod)
+    {
+        if (pod.QosClass != "Burstable")
+            return;
+        lock (_gate)
+            _burstable[pod.Uid] = PodLimits.Of(pod, options.PodPidsLimit).CpuShares;
+    }
+
+    /// <summary>Removes the pod's empty cgroup, whatever its class was: of a leftover nobody knows it. One that is still in use stays.</summary>
     public void Remove(PodDescription pod)
     {
         var parent = CriConfigs.CgroupParent(options, pod);
@@ -61,12 +70,15 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
                 return;
             foreach (var hierarchy in IsV2 ? [root] : Directory.EnumerateDirectories(root).Append(root))
             {
-                if (Directory.Exists(hierarchy + parent))
-                    Native.RemoveDirectory(hierarchy + parent);
+                foreach (var path in (string[])[$"{hierarchy}/kubepods/pod{pod.Uid}", $"{hierarchy}/kubepods/burstable/pod{pod.Uid}", $"{hierarchy}/kubepods/besteffort/pod{pod.Uid}"])
+                {
+                    if (Directory.Exists(path))
+                        Native.RemoveDirectory(path);
+                }
             }
 
             if (_burstable.Remove(pod.Uid))
-                ApplyClass(pod.QosClass);
+                ApplyClass("Burstable");
         }
     }
 

@@ -21,9 +21,9 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
     /// <summary>Whether it is time to <see cref="ReadAsync"/>.</summary>
     public bool IsDue => path.Length > 0 && (_changed || time.GetUtcNow() >= _next);
 
-    /// <summary>The pods of all files, by <c>namespace/name</c>. A file that is bad stands for what it was when it was good, also after a restart.
-    /// Null when the folder cannot be read, and nothing is known.</summary>
-    public async Task<IReadOnlyDictionary<string, JsonObject>?> ReadAsync(CancellationToken cancellationToken)
+    /// <summary>The pods of all files, by <c>namespace/name</c>. A file that is bad stands for what it was when it was good, also after a restart,
+    /// and so do all while the folder cannot be read.</summary>
+    public async Task<IReadOnlyDictionary<string, JsonObject>> ReadAsync(CancellationToken cancellationToken)
     {
         _next = time.GetUtcNow() + rescan;
         _changed = false;
@@ -42,7 +42,9 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             Say("", path, e.Message);
-            return null;
+            foreach (var known in _good.OrderBy(pair => pair.Key, StringComparer.Ordinal))
+                pods.TryAdd($"{known.Value.Namespace()}/{known.Value.Name()}", known.Value);
+            return pods;
         }
 
         foreach (var gone in _good.Keys.Except(files).ToList())
@@ -114,10 +116,12 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
     {
         try
         {
+            if (Native.FileKind(file) is not '-' and var kind)
+                return (null, kind == ' ' ? "it cannot be found" : "it is not a regular file"); // opening a pipe would wait for its writer
             using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             if (stream.Length > StaticPodFile.LengthMax)
                 return (null, $"it has {stream.Length} bytes, at most {StaticPodFile.LengthMax} are read");
-            var bytes = new byte[StaticPodFile.LengthMax];
+            var bytes = new byte[stream.Length];
             var length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
             return StaticPodFile.Read(new UTF8Encoding(false, true).GetString(bytes, 0, length).TrimStart('\uFEFF'), file, nodeName, time.GetUtcNow());
         }
@@ -145,7 +149,7 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
         if (_said.GetValueOrDefault(key) == error)
             return;
         _said[key] = error;
-        EdgedLog.StaticPodBad(log, file, error, _good.ContainsKey(key) ? "the pod that it had before goes on" : "it runs no pod");
+        EdgedLog.StaticPodBad(log, file, error, key.Length == 0 ? "static pods go on as they were" : _good.ContainsKey(key) ? "the pod that it had before goes on" : "it runs no pod");
     }
 }
 

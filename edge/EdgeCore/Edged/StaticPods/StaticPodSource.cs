@@ -34,8 +34,9 @@ internal sealed class StaticPodSource(PodContext context) : IDisposable
     /// <returns>What changed, those that go first.</returns>
     public async Task<IReadOnlyList<MetaChange>> ReadAsync(CancellationToken cancellationToken)
     {
-        if (!_folder.IsDue || await _folder.ReadAsync(cancellationToken) is not { } found)
+        if (!_folder.IsDue)
             return [];
+        var found = await _folder.ReadAsync(cancellationToken);
         var changes = new List<MetaChange>();
         changes.AddRange(_wanted.Where(pair => !found.ContainsKey(pair.Key)).Select(pair => new MetaChange(Of(pair.Value), true)));
         var wanted = new Dictionary<string, JsonObject>(StringComparer.Ordinal);
