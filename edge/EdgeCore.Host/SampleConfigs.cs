@@ -98,7 +98,10 @@ internal static class SampleConfigs
               containerLogMaxSize: 10Mi
               containerLogMaxFiles: 5
               containerLogMonitorInterval: 10s
-              staticPodPath: /etc/kubeedge/manifests
+              staticPodPath: /etc/kubeedge/manifests   # pods from files, run without the cloud
+              fileCheckFrequency: 20s             # how often to look there, beside inotify
+              podPidsLimit: -1                    # processes of one pod; -1: no limit
+              allowedUnsafeSysctls: []            # beyond the safe ones; net.core.* allows all that begin so
           metaManager:
             enable: true
             remoteQueryTimeout: 60

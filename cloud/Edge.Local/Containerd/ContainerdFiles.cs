@@ -20,6 +20,10 @@ internal static class ContainerdFiles
 
     public static void Write(string directory, PodNetwork network)
     {
+        // hostPort needs iptables; without it the plugin would fail pods that ask for none.
+        var portMap = File.Exists(Path.Combine(PluginDirectory, "portmap")) && ((string[])["/usr/sbin/iptables", "/sbin/iptables"]).Any(File.Exists)
+            ? """, { "type": "portmap", "capabilities": { "portMappings": true } }"""
+            : "";
         var conf = Directory.CreateDirectory(Path.Combine(directory, "cni")).FullName;
         File.Delete(Socket(directory));
         File.WriteAllText(Config(directory), string.Create(CultureInfo.InvariantCulture, $"""
@@ -70,7 +74,7 @@ internal static class ContainerdFiles
                     "ranges": [[{ "subnet": "{{network.Subnet}}" }]],
                     "routes": [{ "dst": "0.0.0.0/0" }]
                   }
-                }
+                }{{portMap}}
               ]
             }
 

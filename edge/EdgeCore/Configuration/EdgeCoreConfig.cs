@@ -157,8 +157,6 @@ public static partial class EdgeCoreConfig
         edged.Ignore("registerNodeNamespace");
         if (edged.Text("podSandboxImage", DefaultSandboxImage) != DefaultSandboxImage)
             notes.Add("modules.edged.podSandboxImage has no effect: the container runtime chooses its pause image");
-        if (kubelet.Text("staticPodPath", paths.Manifests) is var manifests && manifests.Length > 0 && manifests != paths.Manifests)
-            notes.Add("modules.edged.tailoredKubeletConfig.staticPodPath has no effect: static pods are not run in this version");
 
         var runtime = edged.Text("remoteRuntimeEndpoint", "unix:///run/containerd/containerd.sock");
         var runtimeKey = kubelet.Has("containerRuntimeEndpoint") ? "tailoredKubeletConfig.containerRuntimeEndpoint" : "remoteRuntimeEndpoint";
@@ -188,6 +186,7 @@ public static partial class EdgeCoreConfig
             RootDirectory = edged.Text("rootDirectory", paths.KubeletRoot),
             PodLogsDirectory = kubelet.Text("podLogsDir", paths.PodLogs),
             StaticPodPath = kubelet.Text("staticPodPath", paths.Manifests),
+            FileCheckFrequencySeconds = Seconds(kubelet, "fileCheckFrequency", 20),
             CgroupDriver = driver,
             HostnameOverride = edged.Text("hostnameOverride", ""),
             NodeIp = nodeIp,
@@ -202,6 +201,8 @@ public static partial class EdgeCoreConfig
             ReportEvent = edged.Bool("reportEvent", false),
             ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
             ClusterDomain = kubelet.Text("clusterDomain", ""),
+            AllowedUnsafeSysctls = kubelet.Texts("allowedUnsafeSysctls", []),
+            PodPidsLimit = kubelet.Int("podPidsLimit", -1, -1, int.MaxValue),
             Resources = ReadResources(kubelet),
         };
     }
@@ -307,17 +308,17 @@ public static partial class EdgeCoreConfig
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
     private static readonly string[] s_unneededKubelet =
     [
-        "allowedUnsafeSysctls", "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers", "contentType",
+        "apiVersion", "kind", "cgroupRoot", "cgroupsPerQOS", "configMapAndSecretChangeDetectionStrategy", "containerLogMaxWorkers", "contentType",
         "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "crashLoopBackOff", "enableControllerAttachDetach",
         "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enableSystemLogQuery", "enforceNodeAllocatable", "eventBurst",
         "eventRecordQPS", "failCgroupV1", "failSwapOn", "featureGates", "hairpinMode", "imageServiceEndpoint", "iptablesDropBit", "iptablesMasqueradeBit",
         "kernelMemcgNotification", "kubeReservedCgroup", "localStorageCapacityIsolation", "logging", "makeIPTablesUtilChains", "maxOpenFiles", "maxParallelImagePulls",
-        "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podPidsLimit", "podsPerCore", "port",
+        "memoryManagerPolicy", "memorySwap", "memoryThrottlingFactor", "nodeStatusMaxImages", "oomScoreAdj", "podCIDR", "podsPerCore", "port",
         "protectKernelDefaults", "qosReserved", "registerNode", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "resolvConf", "runOnce",
         "runtimeRequestTimeout", "seccompDefault", "serializeImagePulls", "serverTLSBootstrap", "showHiddenMetricsForVersion", "shutdownGracePeriod",
         "shutdownGracePeriodByPodPriority", "shutdownGracePeriodCriticalPods", "staticPodURL", "staticPodURLHeader", "streamingConnectionIdleTimeout", "swapBehavior",
         "syncFrequency", "systemCgroups", "systemReservedCgroup", "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions",
-        "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups", "fileCheckFrequency",
+        "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups",
         "httpCheckFrequency", "memoryManager", "minimumGCAge", "rotateCertificates",
         "nodeStatusUpdateFrequency",
     ];

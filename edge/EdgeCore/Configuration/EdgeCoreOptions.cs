@@ -130,7 +130,11 @@ public sealed record EdgedOptions
     /// <summary>Where container logs are written, <c>&lt;dir&gt;/&lt;ns&gt;_&lt;pod&gt;_&lt;uid&gt;/&lt;container&gt;/&lt;n&gt;.log</c>.</summary>
     public string PodLogsDirectory { get; init; } = "/var/log/pods";
 
+    /// <summary>Folder of static pods' files; empty for none.</summary>
     public string StaticPodPath { get; init; } = "/etc/kubeedge/manifests";
+
+    /// <summary>Seconds between looks into that folder, beside those that the kernel's news bring.</summary>
+    public int FileCheckFrequencySeconds { get; init; } = 20;
 
     /// <summary><c>cgroupfs</c> or <c>systemd</c>; must be what the runtime uses.</summary>
     public string CgroupDriver { get; init; } = "cgroupfs";
@@ -166,6 +170,12 @@ public sealed record EdgedOptions
     public string ClusterDns { get; init; } = "";
 
     public string ClusterDomain { get; init; } = "";
+
+    /// <summary>Kernel settings beyond the safe ones that pods may ask for; a name that ends in <c>*</c> stands for all that begin so.</summary>
+    public IReadOnlyList<string> AllowedUnsafeSysctls { get; init; } = [];
+
+    /// <summary>Processes and threads that one pod may have; 0 or less: as many as the machine lets it.</summary>
+    public long PodPidsLimit { get; init; } = -1;
 
     public ResourceOptions Resources { get; init; } = new();
 }

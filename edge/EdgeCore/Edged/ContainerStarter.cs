@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Core.Edged.Images;
 using Edge.Core.Edged.Lifecycle;
+using Edge.Core.Edged.Spec;
 using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
@@ -34,8 +35,19 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             return new StartFailure("ContainerCreating", e.Message);
         }
 
-        var config = SandboxConfig(pod, attempt);
+        PodSandboxConfig config;
+        try
+        {
+            config = SandboxConfig(pod, attempt);
+        }
+        catch (PodConfigException e)
+        {
+            await report(true, "FailedCreatePodSandBox", $"Failed to create pod sandbox: {e.Message}", "", cancellationToken);
+            return new StartFailure("ContainerCreating", e.Message);
+        }
+
         Directory.CreateDirectory(config.LogDirectory);
+        context.Cgroups.Apply(pod);
         await context.Creates.WaitAsync(cancellationToken);
         try
         {
@@ -45,6 +57,8 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         catch (GrpcException e)
         {
             var message = $"Failed to create pod sandbox: {e.Message}";
+            if (pod.Json.Text("spec", "runtimeClassName") is { Length: > 0 } handler)
+                message += $" (RuntimeClass objects are not sent to this node: the runtimeClassName {handler} is taken as the name of the runtime's handler)";
             await report(true, "FailedCreatePodSandBox", message, "", cancellationToken);
             return new StartFailure("ContainerCreating", message);
         }
@@ -84,10 +98,10 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         try
         {
             await PrepareAsync(pod, podIps, isNew: false, cancellationToken);
-            CheckUser(pod, container, image!);
-            var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps);
+            PodSecurity.CheckUser(pod, container, image!);
+            var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable);
             config = CriConfigs.Container(
-                pod, container, action.Attempt, image!.Id, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore), context.NodeName);
+                pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2), context.Options, context.NodeName);
             AddMounts(pod, container, action.Attempt, environment.ToDictionary(StringComparer.Ordinal), podIps, config);
         }
         catch (PodConfigException e)
@@ -181,22 +195,6 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         return new StartFailure("PostStartHookError", "PostStartHook failed");
     }
 
-    private static void CheckUser(PodDescription pod, ContainerDescription container, Image image)
-    {
-        var own = container.Json["securityContext"];
-        var shared = pod.Json.At("spec", "securityContext");
-        if (!own.Flag(shared.Flag(false, "runAsNonRoot"), "runAsNonRoot"))
-            return;
-        var user = own.Number(shared.Number(-1, "runAsUser"), "runAsUser");
-        if (user == 0)
-            throw new PodConfigException($"container's runAsUser breaks non-root policy (pod: \"{pod.Name}_{pod.Namespace}({pod.Uid})\", container: {container.Name})");
-        if (user > 0 || image.Uid is { Value: > 0 })
-            return;
-        throw new PodConfigException(image.Username.Length > 0
-            ? $"container has runAsNonRoot and image has non-numeric user ({image.Username}), cannot verify user is non-root (pod: \"{pod.Name}_{pod.Namespace}({pod.Uid})\", container: {container.Name})"
-            : $"container has runAsNonRoot and image will run as root (pod: \"{pod.Name}_{pod.Namespace}({pod.Uid})\", container: {container.Name})");
-    }
-
     private void AddMounts(
         PodDescription pod, ContainerDescription container, uint attempt, Dictionary<string, string> environment, IReadOnlyList<string> podIps, ContainerConfig config)
     {
@@ -216,8 +214,12 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             });
         }
 
-        if (!pod.HostNetwork && config.Mounts.All(mount => mount.ContainerPath != "/etc/hosts"))
-            config.Mounts.Add(new Mount { ContainerPath = "/etc/hosts", HostPath = volumes.WriteHosts(CriConfigs.Hostname(pod), podIps) });
+        if (config.Mounts.All(mount => mount.ContainerPath != "/etc/hosts"))
+        {
+            var hostFile = pod.HostNetwork && File.Exists("/etc/hosts") ? File.ReadAllText("/etc/hosts") : "";
+            config.Mounts.Add(new Mount { ContainerPath = "/etc/hosts", HostPath = volumes.WriteHosts(PodNames.Hosts(pod, context.Options, podIps, hostFile)) });
+        }
+
         var message = container.Json.Text("terminationMessagePath") is { Length: > 0 } set ? set : "/dev/termination-log";
         if (config.Mounts.All(mount => mount.ContainerPath != message))
             config.Mounts.Add(new Mount { ContainerPath = message, HostPath = volumes.MakeTerminationFile(container.Name, attempt) });

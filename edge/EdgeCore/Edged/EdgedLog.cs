@@ -44,6 +44,15 @@ internal static partial class EdgedLog
     [LoggerMessage(4030, LogLevel.Warning, "the token of ServiceAccount {Account} for pod {Pod}, good until {Expires}, could not be renewed: {Reason}; the pod keeps it, and it is tried again in a minute")]
     public static partial void TokenNotRenewed(ILogger logger, string account, string pod, DateTimeOffset expires, string reason);
 
+    [LoggerMessage(4080, LogLevel.Warning, "{What} of a pod's cgroup could not be written: {Reason}; pods run without it, and this is said once")]
+    public static partial void CgroupNotWritten(ILogger logger, string what, string reason);
+
+    [LoggerMessage(4081, LogLevel.Information, "no CAP_SYS_RESOURCE: Guaranteed and node-critical pods get OOM score 0 instead of -997")]
+    public static partial void OomScoresLimited(ILogger logger);
+
+    [LoggerMessage(4082, LogLevel.Error, "static pod {File}: {Reason}; {Effect}")]
+    public static partial void StaticPodBad(ILogger logger, string file, string reason, string effect);
+
     [LoggerMessage(4050, LogLevel.Warning, "pod {Pod} is refused: {Reason}: {Text}")]
     public static partial void PodRefused(ILogger logger, string pod, string reason, string text);
 

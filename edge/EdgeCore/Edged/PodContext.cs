@@ -1,8 +1,10 @@
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
+using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
 
@@ -28,8 +30,16 @@ internal sealed class PodContext : IDisposable
 
     public required long MachineMemory { get; init; }
 
+    /// <summary>What pods may have of this node.</summary>
+    public required IReadOnlyDictionary<string, Quantity> Allocatable { get; init; }
+
     /// <summary>Whether OOM scores below zero can be set (CAP_SYS_RESOURCE).</summary>
     public required bool NegativeOomScore { get; init; }
+
+    /// <summary>Page sizes (<c>2MB</c>) that the runtime can limit here; containers that ask for none of them get none.</summary>
+    public required IReadOnlyList<string> HugePageSizes { get; init; }
+
+    public required PodCgroups Cgroups { get; init; }
 
     public required CriClient Cri { get; init; }
 

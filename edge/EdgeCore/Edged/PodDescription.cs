@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
 using Edge.Kubernetes;
+using Edge.Kubernetes.Scheduling;
 
 namespace Edge.Core.Edged;
 
@@ -157,8 +159,6 @@ internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
 /// <summary>Requests and limits as the runtime wants them (kubelet's arithmetic).</summary>
 internal static class Resources
 {
-    private const long CpuPeriodUs = 100_000;
-
     /// <summary>Reads a quantity (<c>250m</c>, <c>1.5</c>, <c>64Mi</c>, <c>1e3</c>) in thousandths; null when absent or malformed.</summary>
     public static long? Milli(JsonNode? node)
     {
@@ -212,27 +212,48 @@ internal static class Resources
 
     /// <summary>The container's limits.</summary>
     /// <param name="negativeAllowed">Whether an OOM score below zero can be set here (CAP_SYS_RESOURCE).</param>
-    public static Protocol.Cri.V1.LinuxContainerResources Of(PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed)
+    /// <param name="hugePageSizes">Page sizes that are limited here; those that the container does not name, to nothing.</param>
+    /// <param name="v2">Whether cgroups are of version 2: then all processes of a container that is out of memory end together.</param>
+    public static Protocol.Cri.V1.LinuxContainerResources Of(
+        PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed, IReadOnlyList<string> hugePageSizes, bool v2)
     {
         var limits = container.Json.At("resources", "limits");
         var requests = container.Json.At("resources", "requests");
         var cpuLimit = Milli(limits.At("cpu")) ?? 0;
-        var cpuRequest = Milli(requests.At("cpu")) ?? cpuLimit;
-        var memoryLimit = (Milli(limits.At("memory")) ?? 0) / 1000;
-        var memoryRequest = Milli(requests.At("memory")) is { } request ? request / 1000 : memoryLimit;
-        var score = pod.QosClass switch
+        var made = new Protocol.Cri.V1.LinuxContainerResources
         {
-            "Guaranteed" => negativeAllowed ? -997 : 0,
-            "BestEffort" => 1000,
-            _ => Math.Clamp(1000 - 1000 * memoryRequest / Math.Max(1, machineMemory), 3, 999),
+            CpuPeriod = PodLimits.CpuPeriodUs,
+            CpuQuota = PodLimits.Quota(cpuLimit),
+            CpuShares = PodLimits.Shares(Milli(requests.At("cpu")) ?? cpuLimit),
+            MemoryLimitInBytes = (Milli(limits.At("memory")) ?? 0) / 1000,
+            OomScoreAdj = OomScore(pod, container, machineMemory, negativeAllowed),
         };
-        return new Protocol.Cri.V1.LinuxContainerResources
-        {
-            CpuPeriod = CpuPeriodUs,
-            CpuQuota = cpuLimit > 0 ? Math.Max(1000, cpuLimit * CpuPeriodUs / 1000) : 0,
-            CpuShares = Math.Clamp(cpuRequest * 1024 / 1000, 2, 262_144),
-            MemoryLimitInBytes = memoryLimit,
-            OomScoreAdj = score,
-        };
+        var huge = hugePageSizes.ToDictionary(size => size, _ => 0L, StringComparer.Ordinal);
+        foreach (var (size, bytes) in PodLimits.HugePagesOf(PodResources.Read(limits)))
+            huge[size] = bytes;
+        made.HugepageLimits.Add(huge.Select(pair => new Protocol.Cri.V1.HugepageLimit { PageSize = pair.Key, Limit = (ulong)pair.Value }));
+        if (v2)
+            made.Unified["memory.oom.group"] = "1";
+        return made;
+    }
+
+    /// <summary>How readily the kernel ends the container when memory is short: -997 (Guaranteed and node-critical pods, the last) to 1000 (BestEffort, the first).</summary>
+    public static long OomScore(PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed)
+    {
+        if (pod.QosClass == "Guaranteed" || pod.Json.Text("spec", "priorityClassName") == "system-node-critical")
+            return negativeAllowed ? -997 : 0;
+        if (pod.QosClass == "BestEffort")
+            return 1000;
+        var score = Burstable(container, machineMemory);
+        // A sidecar does not go before those that it serves.
+        return container.IsSidecar ? pod.Containers.Select(other => Burstable(other, machineMemory)).Append(score).Min() : score;
+    }
+
+    // The more of the machine's memory it asks for, the longer it stays.
+    private static long Burstable(ContainerDescription container, long machineMemory)
+    {
+        var limit = (Milli(container.Json.At("resources", "limits", "memory")) ?? 0) / 1000;
+        var request = Milli(container.Json.At("resources", "requests", "memory")) is { } asked ? asked / 1000 : limit;
+        return Math.Clamp(1000 - (long)(1000 * (Int128)request / Math.Max(1, machineMemory)), 3, 999);
     }
 }

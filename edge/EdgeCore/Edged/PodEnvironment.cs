@@ -14,9 +14,11 @@ internal delegate JsonObject? FindObject(string type, string name);
 internal static class PodEnvironment
 {
     /// <summary>The container's variables in order; a later one of the same name replaces the earlier.</summary>
+    /// <param name="allocatable">What a resourceFieldRef to a limit that the container does not have reads.</param>
     /// <exception cref="PodConfigException">A ConfigMap, Secret or key that is not optional is missing, or a field is not supported.</exception>
     public static IReadOnlyList<KeyValuePair<string, string>> Resolve(
-        PodDescription pod, ContainerDescription container, FindObject find, string hostIp, IReadOnlyList<string> podIps)
+        PodDescription pod, ContainerDescription container, FindObject find, string hostIp, IReadOnlyList<string> podIps,
+        IReadOnlyDictionary<string, Quantity>? allocatable = null)
     {
         var order = new List<string>();
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -52,7 +54,7 @@ internal static class PodEnvironment
             if (source["fieldRef"] is JsonObject field)
                 Set(name, Field(pod, field.Text("fieldPath"), hostIp, podIps));
             else if (source["resourceFieldRef"] is JsonObject resource)
-                Set(name, ResourceField(pod, container, resource));
+                Set(name, ResourceField(pod, container, resource, allocatable));
             else if (Key(source, "configMapKeyRef", "configmap", pod, find) is { } text)
                 Set(name, text);
             else if (Key(source, "secretKeyRef", "secret", pod, find) is { } secret)
@@ -136,7 +138,9 @@ internal static class PodEnvironment
     }
 
     /// <summary>A request or limit as <c>resourceFieldRef</c> names it, in units of its divisor (default 1), rounded up.</summary>
-    public static string ResourceField(PodDescription pod, ContainerDescription container, JsonObject reference)
+    /// <param name="allocatable">Stands for limits that are not set, as at a kubelet; null reads them as 0.</param>
+    public static string ResourceField(
+        PodDescription pod, ContainerDescription container, JsonObject reference, IReadOnlyDictionary<string, Quantity>? allocatable = null)
     {
         var owner = reference.Text("containerName") is { Length: > 0 } name
             ? pod.Containers.Concat(pod.InitContainers).FirstOrDefault(other => other.Name == name) ?? container
@@ -144,7 +148,9 @@ internal static class PodEnvironment
         var path = reference.Text("resource").Split('.', 2);
         if (path.Length != 2 || path[0] is not ("limits" or "requests"))
             throw new PodConfigException($"unsupported container resource: {reference.Text("resource")}");
-        var milli = Resources.Milli(owner.Json.At("resources", path[0], path[1])) ?? Resources.Milli(owner.Json.At("resources", "limits", path[1])) ?? 0;
+        // The scheduler's rule: what has a limit alone asks for as much.
+        var milli = Resources.Milli(owner.Json.At("resources", path[0], path[1])) ?? Resources.Milli(owner.Json.At("resources", "limits", path[1]))
+            ?? (path[0] == "limits" && allocatable is not null && allocatable.TryGetValue(path[1], out var all) ? all.MilliValue : 0);
         var divisor = Resources.Milli(reference["divisor"]) is > 0 and var set ? set : 1000;
         return ((milli + divisor - 1) / divisor).ToString(System.Globalization.CultureInfo.InvariantCulture);
     }

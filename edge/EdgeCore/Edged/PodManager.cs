@@ -3,8 +3,11 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.Edged.Admission;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Eviction;
 using Edge.Core.Edged.Probes;
+using Edge.Core.Edged.Spec;
+using Edge.Core.Edged.StaticPods;
 using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
@@ -27,8 +30,8 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly Dictionary<string, Entry> _pods = new(StringComparer.Ordinal);
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
     private readonly Random _random;
-    private readonly IReadOnlyDictionary<string, Quantity> _allocatable;
     private readonly NodeKeeper _keeper;
+    private readonly StaticPodSource _statics;
     private Dictionary<string, JsonObject> _lastStatus = [];
     private volatile PodWorker[] _workers = [];
 
@@ -45,6 +48,7 @@ public sealed class PodManager : IPodModule, IDisposable
         var facts = NodeFacts.Read(options);
         var cloud = new CloudQuery(services.Uplink, services.Time);
         var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
+        var cgroups = new PodCgroups(options, log);
         _context = new PodContext
         {
             Options = options,
@@ -52,6 +56,10 @@ public sealed class PodManager : IPodModule, IDisposable
             HostIp = facts.InternalIp,
             MachineMemory = facts.MemoryBytes,
             NegativeOomScore = HasSysResource(),
+            HugePageSizes = Directory.Exists("/sys/fs/cgroup/hugetlb") || cgroups.IsV2
+                ? [.. facts.HugePages.Select(pair => PodLimits.PageSize(NodeResources.BinarySize(pair.PageBytes)))] : [],
+            Cgroups = cgroups,
+            Allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources),
             Cri = cri,
             Meta = services.Meta,
             Uplink = services.Uplink,
@@ -63,9 +71,11 @@ public sealed class PodManager : IPodModule, IDisposable
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,
         };
+        if (!_context.NegativeOomScore)
+            EdgedLog.OomScoresLimited(log);
         _random = services.Random;
         _state = new CriRuntimeState(cri, services.Time, log);
-        _allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources);
+        _statics = new StaticPodSource(_context);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
 
@@ -89,6 +99,7 @@ public sealed class PodManager : IPodModule, IDisposable
             running.Add(state);
             _lastStatus = PodStatusRows.Load(_context.Meta);
             var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
+            await StaticPodsAsync(stop.Token); // before the rest: what runs of them is nobody's leftover
             await ForgetStrangersAsync(stop.Token);
             running.Add(_keeper.RunAsync(stop.Token));
             await LoopAsync(changes, state, stop.Token);
@@ -108,6 +119,7 @@ public sealed class PodManager : IPodModule, IDisposable
 
     public void Dispose()
     {
+        _statics.Dispose();
         _keeper.Dispose();
         _context.Cri.Dispose();
         _context.Dispose();
@@ -131,7 +143,11 @@ public sealed class PodManager : IPodModule, IDisposable
         while (true)
         {
             while (changes.TryRead(out var change))
-                Apply(change, cancellationToken);
+            {
+                if (change.Object.Type != ResourceTypes.Pod || !IsStaticPods(change))
+                    Apply(change, cancellationToken);
+            }
+
             if (readable.IsCompleted)
             {
                 if (!await readable)
@@ -149,6 +165,8 @@ public sealed class PodManager : IPodModule, IDisposable
             if (tick.IsCompleted)
             {
                 await tick;
+                await StaticPodsAsync(cancellationToken);
+                await _statics.ReconcileAsync(key => _pods.Values.Any(entry => $"{entry.Worker.Pod.Namespace}/{entry.Worker.Pod.Name}" == key), cancellationToken);
                 tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
                 relist ??= ListAsync(cancellationToken);
             }
@@ -160,10 +178,38 @@ public sealed class PodManager : IPodModule, IDisposable
         }
     }
 
+    private async Task StaticPodsAsync(CancellationToken cancellationToken)
+    {
+        foreach (var change in await _statics.ReadAsync(cancellationToken))
+            Apply(change, cancellationToken);
+    }
+
+    // False when the pod is to run here: it is no mirror, and no static pod has its name.
+    private bool IsStaticPods(MetaChange change)
+    {
+        if (!_statics.Observe(change, out var isNew))
+        {
+            if (!_statics.Owns($"{change.Object.Namespace}/{change.Object.Name}"))
+                return false;
+            if (_invalid.Add(change.Object.Key))
+                EdgedLog.PodInvalid(_context.Log, change.Object.Key, "a static pod of this node has its name; rename one of them");
+            return true;
+        }
+
+        if (isNew)
+        {
+            // It knows nothing of the pod so far.
+            foreach (var entry in _pods.Values.Where(entry => Matches(entry, change.Object)))
+                entry.Worker.ReportAgain();
+        }
+
+        return true;
+    }
+
     // Rows of pods that went while nobody cleaned up after them.
     private async Task ForgetStrangersAsync(CancellationToken cancellationToken)
     {
-        var here = _context.Meta.List("pod").Select(pod => pod.Uid).ToHashSet(StringComparer.Ordinal);
+        var here = _context.Meta.List("pod").Select(pod => pod.Uid).Concat(_statics.Uids).ToHashSet(StringComparer.Ordinal);
         try
         {
             await _context.Tokens.ForgetOthersAsync(here, cancellationToken);
@@ -330,7 +376,8 @@ public sealed class PodManager : IPodModule, IDisposable
         }
 
         var node = _context.Meta.Get(ResourceTypes.Node, ResourcePath.ClusterScope, _context.NodeName);
-        return PodAdmission.Check(pod.Json, node is null ? null : JsonNode.Parse(node.Json.Span) as JsonObject, _allocatable, others, _state.Current.Pressures ?? new HashSet<string>());
+        return PodSysctls.Check(pod, _context.Options.AllowedUnsafeSysctls)
+            ?? PodAdmission.Check(pod.Json, node is null ? null : JsonNode.Parse(node.Json.Span) as JsonObject, _context.Allocatable, others, _state.Current.Pressures ?? new HashSet<string>());
     }
 
     private static bool Matches(Entry entry, MetaObject obj) => entry.Worker.Pod.Namespace == obj.Namespace && entry.Worker.Pod.Name == obj.Name;
@@ -363,6 +410,8 @@ public sealed class PodManager : IPodModule, IDisposable
             worker.End(new PodEnd(refusal.Reason, refusal.StatusMessage, refusal.Message, TimeSpan.Zero) { Refused = true });
         }
 
+        if (!removed)
+            _context.Cgroups.Adopt(pod);
         _workers = [.. _workers, worker];
         _pods.Add(pod.Uid, new Entry(worker, worker.RunAsync(Task.WhenAll(before), cancellationToken)) { Removed = removed });
     }

@@ -107,7 +107,10 @@ internal sealed class PodStatusBuilder
                 patch["podIP"] = null;
         }
 
-        return new JsonObject { ["metadata"] = new JsonObject { ["uid"] = uid }, ["status"] = patch };
+        var metadata = new JsonObject();
+        if (uid.Length > 0)
+            metadata["uid"] = uid;
+        return new JsonObject { ["metadata"] = metadata, ["status"] = patch };
     }
 
     // As a kubelet: a container that has not run yet holds the pod at Pending, and a pod that has ended stays as it ended.

@@ -94,15 +94,10 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     }
 
     /// <summary>Writes the hosts file that containers get as /etc/hosts, and returns its path.</summary>
-    public string WriteHosts(string hostname, IReadOnlyList<string> podIps)
+    public string WriteHosts(string text)
     {
-        var text = new StringBuilder("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        foreach (var ip in podIps)
-            text.Append(CultureInfo.InvariantCulture, $"{ip}\t{hostname}\n");
-        foreach (var alias in pod.Json.Items("spec", "hostAliases"))
-            text.Append(CultureInfo.InvariantCulture, $"{alias.Text("ip")}\t{string.Join('\t', alias.Texts("hostnames"))}\n");
         var path = Path.Combine(PodDirectory, "etc-hosts");
-        File.WriteAllText(path, text.ToString());
+        File.WriteAllText(path, text);
         File.SetUnixFileMode(path, (UnixFileMode)0b110_100_100);
         return path;
     }

@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Core.Edged.Lifecycle;
 using Edge.Core.Edged.Probes;
+using Edge.Core.Edged.StaticPods;
 using Edge.Kubernetes;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
@@ -370,7 +371,7 @@ internal sealed class PodWorker : IDisposable
         var logs = CriConfigs.LogDirectory(_context.Options, pod);
         if (Directory.Exists(logs))
             Directory.Delete(logs, recursive: true);
-        PodCgroup.Remove(CriConfigs.CgroupParent(_context.Options, pod));
+        _context.Cgroups.Remove(pod);
         if (!removed)
         {
             var content = new JsonObject { ["gracePeriodSeconds"] = 0, ["preconditions"] = new JsonObject { ["uid"] = pod.Uid } };
@@ -407,7 +408,7 @@ internal sealed class PodWorker : IDisposable
         var text = status.ToJsonString();
         if (text == _sentText)
             return true;
-        var patch = PodStatusBuilder.Patch(pod.Uid, _sentStatus, status);
+        var patch = PodStatusBuilder.Patch(StaticPodFile.IsStatic(pod.Json) ? "" : pod.Uid, _sentStatus, status);
         var entry = new UplinkEntry(
             $"podstatus/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch,
             $"{pod.Namespace}/{ResourceTypes.PodPatch}/{pod.Name}", MessageCodec.JsonString(patch.ToJsonString()));

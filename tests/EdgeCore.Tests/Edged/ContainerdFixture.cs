@@ -52,8 +52,10 @@ public sealed class ContainerdFixture : IAsyncLifetime
     internal CriClient Client() => new(Socket, TimeProvider.System, TimeSpan.FromSeconds(30));
 
     /// <param name="read">What the node has free; this machine's own by default.</param>
-    internal RunningEdged Run(string node, FakeMetaStore? meta = null, ResourceOptions? resources = null, Func<CancellationToken, Task<NodeReadings>>? read = null)
-        => new(this, node, meta ?? new FakeMetaStore(), resources ?? new ResourceOptions(), read);
+    /// <param name="edged">Changes the settings.</param>
+    internal RunningEdged Run(string node, FakeMetaStore? meta = null, ResourceOptions? resources = null, Func<CancellationToken, Task<NodeReadings>>? read = null,
+        Func<EdgedOptions, EdgedOptions>? edged = null)
+        => new(this, node, meta ?? new FakeMetaStore(), resources ?? new ResourceOptions(), read, edged ?? (options => options));
 
     internal async Task ImportAsync(OciImage image)
     {
@@ -77,7 +79,7 @@ internal sealed class RunningEdged : IAsyncDisposable
     private readonly PodManager _manager;
     private readonly Task _run;
 
-    public RunningEdged(ContainerdFixture fixture, string node, FakeMetaStore meta, ResourceOptions resources, Func<CancellationToken, Task<NodeReadings>>? read)
+    public RunningEdged(ContainerdFixture fixture, string node, FakeMetaStore meta, ResourceOptions resources, Func<CancellationToken, Task<NodeReadings>>? read, Func<EdgedOptions, EdgedOptions> edged)
     {
         Meta = meta;
         Root = Path.Combine(fixture.Directory, node);
@@ -86,7 +88,7 @@ internal sealed class RunningEdged : IAsyncDisposable
         {
             NodeName = node,
             DataDirectory = Root,
-            Edged = new EdgedOptions { RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7", Resources = resources },
+            Edged = edged(new EdgedOptions { StaticPodPath = "", RuntimeEndpoint = "unix://" + fixture.Socket, RootDirectory = Root, PodLogsDirectory = Logs, ReportEvent = true, NodeIp = "192.0.2.7", Resources = resources }),
         };
         _manager = new PodManager(new EdgeServices(options, meta, Uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance), read);
         _run = _manager.RunAsync(_stop.Token);

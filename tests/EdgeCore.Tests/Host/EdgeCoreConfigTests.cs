@@ -44,7 +44,10 @@ public sealed class EdgeCoreConfigTests
         Assert.Equal(empty.Edged.Resources.Thresholds, resources.Thresholds);
         Assert.Empty(resources.SystemReserved.Concat(resources.KubeReserved));
         Assert.Equal(empty.Edged.Resources with { Thresholds = resources.Thresholds, SystemReserved = resources.SystemReserved, KubeReserved = resources.KubeReserved }, resources);
-        Assert.Equal(empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels, Resources = resources }, printed.Edged);
+        Assert.Empty(printed.Edged.AllowedUnsafeSysctls);
+        Assert.Equal(
+            empty.Edged with { Taints = printed.Edged.Taints, NodeLabels = printed.Edged.NodeLabels, AllowedUnsafeSysctls = printed.Edged.AllowedUnsafeSysctls, Resources = resources },
+            printed.Edged);
         Parse(SampleConfigs.Minimal);
     }
 
@@ -166,10 +169,18 @@ public sealed class EdgeCoreConfigTests
     public void A_setting_that_changes_nothing_is_said_to()
     {
         Assert.Equal(
-            ["modules.edged.podSandboxImage has no effect: the container runtime chooses its pause image",
-             "modules.edged.tailoredKubeletConfig.staticPodPath has no effect: static pods are not run in this version"],
-            Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.podSandboxImage=pause:1",
-                "modules.edged.tailoredKubeletConfig.staticPodPath=/srv/pods").Notes);
+            ["modules.edged.podSandboxImage has no effect: the container runtime chooses its pause image"],
+            Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.podSandboxImage=pause:1").Notes);
         Assert.Empty(Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.podSandboxImage=kubeedge/pause:3.6").Notes);
+    }
+
+    [Fact]
+    public void What_pods_may_have_and_where_static_ones_lie_is_read()
+    {
+        var edged = Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2", "modules.edged.tailoredKubeletConfig.staticPodPath=/srv/pods",
+            "modules.edged.tailoredKubeletConfig.fileCheckFrequency=5s", "modules.edged.tailoredKubeletConfig.podPidsLimit=512").Edged;
+        Assert.Equal(("/srv/pods", 5, 512L), (edged.StaticPodPath, edged.FileCheckFrequencySeconds, edged.PodPidsLimit));
+        var defaults = Parse("", null, "kind=EdgeCore", "apiVersion=edgecore.config.kubeedge.io/v1alpha2").Edged;
+        Assert.Equal(("/etc/kubeedge/manifests", 20, -1L), (defaults.StaticPodPath, defaults.FileCheckFrequencySeconds, defaults.PodPidsLimit));
     }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
+using Edge.Core.Edged.StaticPods;
 using Edge.Core.MetaManager;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri;
@@ -24,9 +25,17 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
         var items = new JsonArray();
         foreach (var stored in meta.List("pod").OrderBy(pod => pod.Key, StringComparer.Ordinal))
         {
-            if (Parse(stored) is not { } pod)
+            if (Parse(stored) is not { } pod || StaticPodFile.IsMirror(pod))
                 continue;
             if (said.TryGetValue(stored.Uid, out var status))
+                pod["status"] = status;
+            items.Add((JsonNode)pod);
+        }
+
+        // In their mirrors' places, which may not be there yet.
+        foreach (var pod in StaticPodRows.Load(meta).Values.OrderBy(pod => pod.Name(), StringComparer.Ordinal))
+        {
+            if (said.TryGetValue(pod.Uid(), out var status))
                 pod["status"] = status;
             items.Add((JsonNode)pod);
         }
@@ -39,7 +48,14 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
     /// <exception cref="LocalApiRefusal">404.</exception>
     public PodDescription Pod(string @namespace, string name, string? uid)
     {
-        if (meta.Get("pod", @namespace, name) is { } stored && (uid is null || stored.Uid == uid) && Parse(stored) is { } json
+        var stored = meta.Get("pod", @namespace, name);
+        foreach (var own in StaticPodRows.Load(meta).Values)
+        {
+            if (own.Namespace() == @namespace && own.Name() == name && (uid is null || uid == own.Uid() || uid == stored?.Uid) && PodDescription.TryRead(own, out var found, out _))
+                return found;
+        }
+
+        if (stored is not null && (uid is null || stored.Uid == uid) && Parse(stored) is { } json
             && PodDescription.TryRead(json, out var pod, out _))
             return pod;
         throw new LocalApiRefusal(404, uid is null ? $"pod {@namespace}/{name} does not exist on this node" : $"pod {@namespace}/{name} with uid {uid} does not exist on this node");

@@ -1,0 +1,172 @@
+using System.Diagnostics;
+using Edge.Core.Configuration;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.Edged.Cgroups;
+
+/// <summary>Makes, limits and removes the cgroups of pods and of the QoS classes above them. What cannot be written is said once, and pods run without it.
+/// May be used by several threads.</summary>
+/// <param name="root">Where cgroups are mounted; a test's own directory otherwise.</param>
+internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root = PodCgroups.Mount)
+{
+    private const string Mount = "/sys/fs/cgroup";
+    private static readonly TimeSpan s_systemctlLimit = TimeSpan.FromSeconds(10);
+
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, long> _burstable = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _said = new(StringComparer.Ordinal);
+
+    /// <summary>Whether this machine has cgroup v2 alone.</summary>
+    public bool IsV2 { get; } = File.Exists(Path.Combine(root, "cgroup.controllers"));
+
+    /// <summary>Makes the pod's cgroup with its limits; what is there already gets them anew.</summary>
+    public void Apply(PodDescription pod)
+    {
+        var limits = PodLimits.Of(pod, options.PodPidsLimit);
+        var parent = CriConfigs.CgroupParent(options, pod);
+        if (!parent.StartsWith('/'))
+        {
+            if (HasSystemd())
+                Systemctl(["set-property", "--runtime", parent, .. CgroupFiles.Slice(limits, IsV2)]);
+            return;
+        }
+
+        lock (_gate)
+        {
+            if (pod.QosClass == "Burstable")
+                _burstable[pod.Uid] = limits.CpuShares;
+            ApplyClass(pod.QosClass);
+            Write(parent, limits);
+        }
+    }
+
+    /// <summary>Counts a pod that ran before this EdgeCore started for its class; its own cgroup is left as it is.</summary>
+    public void Adopt(PodDescription pod)
+    {
+        if (pod.QosClass != "Burstable")
+            return;
+        lock (_gate)
+            _burstable[pod.Uid] = PodLimits.Of(pod, options.PodPidsLimit).CpuShares;
+    }
+
+    /// <summary>Removes the pod's empty cgroup, whatever its class was: of a leftover nobody knows it. One that is still in use stays.</summary>
+    public void Remove(PodDescription pod)
+    {
+        var parent = CriConfigs.CgroupParent(options, pod);
+        if (!parent.StartsWith('/'))
+        {
+            if (HasSystemd())
+            {
+                Systemctl(["stop", parent]);
+                Systemctl(["revert", parent]);
+            }
+
+            return;
+        }
+
+        lock (_gate)
+        {
+            if (!Directory.Exists(root))
+                return;
+            foreach (var hierarchy in IsV2 ? [root] : Directory.EnumerateDirectories(root).Append(root))
+            {
+                foreach (var path in (string[])[$"{hierarchy}/kubepods/pod{pod.Uid}", $"{hierarchy}/kubepods/burstable/pod{pod.Uid}", $"{hierarchy}/kubepods/besteffort/pod{pod.Uid}"])
+                {
+                    if (Directory.Exists(path))
+                        Native.RemoveDirectory(path);
+                }
+            }
+
+            if (_burstable.Remove(pod.Uid))
+                ApplyClass("Burstable");
+        }
+    }
+
+    // Pods that ask for nothing get what the others leave; those that ask for some weigh together what they ask for.
+    private void ApplyClass(string qosClass)
+    {
+        if (qosClass != "Guaranteed")
+            Write("/kubepods/" + qosClass.ToLowerInvariant(), new PodLimits(qosClass == "Burstable" ? Math.Clamp(_burstable.Values.Sum(), 2, 262_144) : 2, 0, 0, 0));
+    }
+
+    private void Write(string path, PodLimits limits)
+    {
+        IReadOnlyList<CgroupWrite> writes;
+        try
+        {
+            writes = IsV2
+                ? CgroupFiles.V2(root, path, limits, File.ReadAllText(Path.Combine(root, "cgroup.controllers")).Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet(StringComparer.Ordinal))
+                : CgroupFiles.V1(root, path, limits);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Say(root, e.Message);
+            return;
+        }
+
+        foreach (var write in writes)
+        {
+            var file = Path.Combine(write.Directory, write.File);
+            try
+            {
+                // A directory beside the hierarchies would be an ordinary one, and limit nothing.
+                if (!IsV2 && write.Directory[root.Length..].Split('/')[1] is var controller && !Directory.Exists(Path.Combine(root, controller)))
+                {
+                    Say(controller, "this machine does not have the controller");
+                    continue;
+                }
+
+                Directory.CreateDirectory(write.Directory);
+                if (write.Optional && !File.Exists(file))
+                    continue;
+                File.WriteAllText(file, write.Value);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                Say(write.File, e.Message);
+            }
+        }
+    }
+
+    private bool HasSystemd()
+    {
+        if (Directory.Exists("/run/systemd/system"))
+            return true;
+        Say("systemd", "cgroupDriver is systemd, and systemd does not run here; set modules.edged.tailoredKubeletConfig.cgroupDriver to what the container runtime uses");
+        return false;
+    }
+
+    private void Systemctl(string[] arguments)
+    {
+        try
+        {
+            using var process = Process.Start(new ProcessStartInfo("systemctl", arguments) { RedirectStandardError = true, RedirectStandardOutput = true })
+                ?? throw new IOException("systemctl did not start");
+            if (!process.WaitForExit(s_systemctlLimit))
+            {
+                process.Kill();
+                Say("systemctl " + arguments[0], $"no answer within {s_systemctlLimit.TotalSeconds} s");
+            }
+            else if (process.ExitCode != 0)
+            {
+                Say("systemctl " + arguments[0], process.StandardError.ReadToEnd().Trim());
+            }
+        }
+        catch (Exception e) when (e is System.ComponentModel.Win32Exception or IOException)
+        {
+            Say("systemctl", e.Message);
+        }
+    }
+
+    // Once for each kind of limit: the next pods meet the same.
+    private void Say(string what, string reason)
+    {
+        lock (_said)
+        {
+            if (!_said.Add(what))
+                return;
+        }
+
+        EdgedLog.CgroupNotWritten(log, what, reason);
+    }
+}

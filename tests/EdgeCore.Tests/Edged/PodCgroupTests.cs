@@ -1,0 +1,180 @@
+using System.Text.Json.Nodes;
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Core.Edged.Cgroups;
+using Edge.Kubernetes;
+using Microsoft.Extensions.Logging;
+using Xunit;
+using static Edge.Core.Tests.PodsOnContainerdTests;
+
+namespace Edge.Core.Tests;
+
+[Trait("Category", "Unit")]
+public sealed class PodCgroupTests : IDisposable
+{
+    private const string Limited = """{"name":"a","resources":{"requests":{"cpu":"250m","memory":"64Mi"},"limits":{"cpu":"500m","memory":"128Mi"}}}""";
+    private readonly string _root = Directory.CreateTempSubdirectory("cgroups").FullName;
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    [Theory]
+    [InlineData("[" + Limited + "," + Limited + "]", "Burstable 512 100000 268435456 100")]
+    [InlineData("[" + Limited + """,{"name":"b"}]""", "Burstable 256 0 0 100")] // one without a limit may use the rest
+    [InlineData("""[{"name":"b"}]""", "BestEffort 2 0 0 100")]
+    [InlineData("""[{"name":"c","resources":{"limits":{"cpu":"1","memory":"1Gi","hugepages-2Mi":"4Mi"}}}]""", "Guaranteed 1024 100000 1073741824 100 2MB=4194304")]
+    [InlineData("""[{"name":"c","resources":{"limits":{"cpu":"5m","memory":"1Gi"}}}]""", "Guaranteed 5 1000 1073741824 100")]
+    public void A_pods_limits_are_the_sum_of_its_containers(string containers, string expected)
+    {
+        var pod = Of(containers);
+        var limits = PodLimits.Of(pod, 100);
+        Assert.Equal(expected, $"{pod.QosClass} {limits.CpuShares} {limits.CpuQuotaUs} {limits.MemoryBytes} {limits.Pids}{string.Concat(limits.HugePages.Select(pair => $" {pair.Key}={pair.Value}"))}");
+    }
+
+    [Fact]
+    public void An_init_container_that_needs_more_than_the_others_together_raises_the_limit()
+    {
+        var json = (JsonObject)JsonNode.Parse("{\"containers\":[" + Limited + """],"initContainers":[{"name":"i","resources":{"limits":{"cpu":"2","memory":"32Mi"}}}]}""")!;
+        var limits = PodLimits.Of(Read(json), -1);
+        Assert.Equal((2048, 200_000, 128L << 20, 0), (limits.CpuShares, limits.CpuQuotaUs, limits.MemoryBytes, limits.Pids));
+    }
+
+    [Theory]
+    [InlineData("""{"requests":{"memory":"1Gi"}}""", "", true, 750)]
+    [InlineData("""{"requests":{"memory":"1Ki"}}""", "", true, 999)]
+    [InlineData("""{"requests":{"memory":"8Gi"}}""", "", true, 3)]
+    [InlineData("""{"limits":{"cpu":"1","memory":"1Gi"}}""", "", true, -997)]
+    [InlineData("""{"limits":{"cpu":"1","memory":"1Gi"}}""", "", false, 0)]
+    [InlineData("""{}""", "", true, 1000)]
+    [InlineData("""{}""", "system-node-critical", true, -997)]
+    public void The_kernel_ends_first_who_asked_for_nothing(string resources, string priority, bool negative, long expected)
+    {
+        var pod = Read((JsonObject)JsonNode.Parse($$"""{"priorityClassName":"{{priority}}","containers":[{"name":"a","resources":{{resources}}}]}""")!);
+        Assert.Equal(expected, Resources.OomScore(pod, pod.Containers[0], 4L << 30, negative));
+    }
+
+    [Fact]
+    public void A_container_gets_no_huge_pages_of_a_size_that_it_does_not_name()
+    {
+        var pod = Of("""[{"name":"c","resources":{"limits":{"cpu":"1","memory":"1Gi","hugepages-2Mi":"4Mi"}}}]""");
+        var made = Resources.Of(pod, pod.Containers[0], 4L << 30, false, ["2MB", "1GB"], v2: true);
+        Assert.Equal("1GB=0 2MB=4194304", string.Join(' ', made.HugepageLimits.OrderBy(limit => limit.PageSize, StringComparer.Ordinal).Select(limit => $"{limit.PageSize}={limit.Limit}")));
+        Assert.Equal("1", made.Unified["memory.oom.group"]);
+        Assert.Empty(Resources.Of(pod, pod.Containers[0], 4L << 30, false, [], v2: false).Unified);
+    }
+
+    [Fact]
+    public void On_v2_every_level_hands_down_its_controllers_and_the_pod_has_its_limits()
+    {
+        File.WriteAllText(Path.Combine(_root, "cgroup.controllers"), "cpuset cpu io memory hugetlb pids rdma\n");
+        var log = new Lines();
+        var cgroups = new PodCgroups(new EdgedOptions { PodPidsLimit = 50 }, log, _root);
+        var (first, second) = (Of("[" + Limited + "]"), Of("[" + Limited + "," + Limited + "]"));
+        cgroups.Apply(first);
+        cgroups.Apply(second);
+
+        foreach (var level in (string[])["", "kubepods", "kubepods/burstable"])
+            Assert.Equal("+cpu +memory +pids +hugetlb", Text(level, "cgroup.subtree_control"));
+        var own = $"kubepods/burstable/pod{first.Uid}";
+        Assert.Equal("10", Text(own, "cpu.weight")); // 1 + 254 * 9999 / 262142
+        Assert.Equal("134217728", Text(own, "memory.max"));
+        Assert.Equal("50", Text(own, "pids.max"));
+        Assert.Equal("30", Text("kubepods/burstable", "cpu.weight")); // 768 shares of both
+        Assert.Equal("max", Text("kubepods/burstable", "memory.max"));
+        Assert.Empty(log.All);
+
+        // The kernel takes a cgroup's files away with it; here they must go first.
+        Directory.Delete(Path.Combine(_root, $"kubepods/burstable/pod{second.Uid}"), recursive: true);
+        cgroups.Remove(second);
+        Assert.Equal("10", Text("kubepods/burstable", "cpu.weight"));
+        cgroups.Remove(first);
+        Assert.True(Directory.Exists(Path.Combine(_root, own)), "one in use stays");
+    }
+
+    [Fact]
+    public void What_cannot_be_written_is_said_once_and_the_rest_is_written()
+    {
+        foreach (var controller in (string[])["cpu", "memory"])
+            Directory.CreateDirectory(Path.Combine(_root, controller));
+        var log = new Lines();
+        var cgroups = new PodCgroups(new EdgedOptions { PodPidsLimit = 50 }, log, _root);
+        var pod = Of("[" + Limited + "]");
+        Directory.CreateDirectory(Path.Combine(_root, "memory/kubepods/burstable", "pod" + pod.Uid, "memory.limit_in_bytes")); // nobody can write to it
+        cgroups.Apply(pod);
+        cgroups.Apply(pod);
+        Assert.Equal("256", Text("cpu/kubepods/burstable/pod" + pod.Uid, "cpu.shares"));
+        Assert.False(Directory.Exists(Path.Combine(_root, "pids")), "no ordinary directory stands for a controller that is not there");
+        Assert.Equal(2, log.All.Count);
+        Assert.Contains(log.All, line => line.StartsWith("pids of a pod's cgroup could not be written: this machine does not have the controller", StringComparison.Ordinal));
+        Assert.Contains(log.All, line => line.StartsWith("memory.limit_in_bytes of a pod's cgroup could not be written", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(true, "CPUWeight=20 CPUQuota=150% MemoryMax=1024 TasksMax=7")]
+    [InlineData(false, "CPUShares=512 CPUQuota=150% MemoryLimit=1024 TasksMax=7")]
+    public void A_slice_has_the_same_limits_as_properties(bool v2, string expected)
+    {
+        Assert.Equal(expected, string.Join(' ', CgroupFiles.Slice(new PodLimits(512, 150_000, 1024, 7), v2)));
+        Assert.Equal("CPUQuota= infinity", $"{CgroupFiles.Slice(new PodLimits(2, 0, 0, 0), v2)[1]} {CgroupFiles.Slice(new PodLimits(2, 0, 0, 0), v2)[3].Split('=')[1]}");
+    }
+
+    private string Text(string directory, string file) => File.ReadAllText(Path.Combine(_root, directory, file));
+
+    private static PodDescription Of(string containers) => Read(new JsonObject { ["containers"] = JsonNode.Parse(containers) });
+
+    private static PodDescription Read(JsonObject spec)
+    {
+        Assert.True(PodDescription.TryRead(Pod("p", spec.ToJsonString()), out var pod, out var error), error);
+        return pod;
+    }
+
+    private sealed class Lines : ILogger
+    {
+        public List<string> All { get; } = [];
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+            => All.Add(formatter(state, exception));
+    }
+}
+
+/// <summary>The same on this machine's own cgroups.</summary>
+[Collection("containerd")]
+[Trait("Category", "Pods")]
+public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
+{
+    [SkippableFact]
+    public async Task A_pod_and_its_container_are_limited_in_the_kernel_and_the_cgroup_goes_with_the_pod()
+    {
+        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
+        Skip.IfNot(Directory.Exists("/sys/fs/cgroup/memory"), "this machine has no cgroup v1; v2 is tested on a directory");
+        await using var edged = containerd.Run("cgroup-a", edged: options => options with { PodPidsLimit = 40 });
+        var pod = Pod("limited", """
+            {"terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"],
+              "resources":{"requests":{"cpu":"250m","memory":"32Mi"},"limits":{"cpu":"500m","memory":"64Mi"}}}]}
+            """);
+        edged.Meta.Put("pod", pod);
+        var status = await edged.StatusAsync(pod, "running", IsReady);
+        var id = status.Items("containerStatuses").Single().Text("containerID")["containerd://".Length..];
+        var path = $"kubepods/burstable/pod{pod.Uid()}";
+        string Value(string controller, string file, string below = "") => File.ReadAllText($"/sys/fs/cgroup/{controller}/{path}/{below}/{file}").Trim();
+
+        foreach (var below in (string[])["", id])
+        {
+            Assert.Equal("256", Value("cpu", "cpu.shares", below));
+            Assert.Equal("67108864", Value("memory", "memory.limit_in_bytes", below));
+            if (File.Exists($"/sys/fs/cgroup/cpu/{path}/cpu.cfs_quota_us"))
+                Assert.Equal("50000", Value("cpu", "cpu.cfs_quota_us", below));
+        }
+
+        Assert.Equal("40", Value("pids", "pids.max"));
+        using var client = containerd.Client();
+        var forks = await PodSpecOnContainerdTests.ShAsync(client, status, "main", "for i in $(seq 60); do sleep 1000 >/dev/null 2>&1 & done");
+        Assert.Contains("can't fork", forks, StringComparison.Ordinal);
+        await PodSpecOnContainerdTests.GoneAsync(edged, client, pod);
+        await UntilAsync("the cgroup is gone", () => Task.FromResult(!Directory.Exists($"/sys/fs/cgroup/memory/{path}") && !Directory.Exists($"/sys/fs/cgroup/pids/{path}")));
+    }
+}
