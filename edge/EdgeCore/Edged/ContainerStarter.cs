@@ -129,7 +129,8 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
                 await report(true, "FailedMount", $"MountVolume.SetUp failed for a service account token: {answer.Problem}", "", cancellationToken);
         }
 
-        return new VolumeInput(Find(pod), context.HostIp, podIps) { IsNew = isNew, Tokens = tokens, Claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken) };
+        var claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken);
+        return new VolumeInput(Find(pod), context.HostIp, podIps) { Allocatable = context.Allocatable, IsNew = isNew, Tokens = tokens, Claims = claims };
     }
 
     private FindObject Find(PodDescription pod) => (type, name)

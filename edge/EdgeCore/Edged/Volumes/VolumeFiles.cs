@@ -70,7 +70,7 @@ internal static class VolumeFiles
         foreach (var item in source.Items("items"))
         {
             var text = item["resourceFieldRef"] is JsonObject resource
-                ? PodEnvironment.ResourceField(pod, pod.Containers[0], resource)
+                ? PodEnvironment.ResourceField(pod, pod.Containers[0], resource, input.Allocatable)
                 : PodEnvironment.Field(pod, item.Text("fieldRef", "fieldPath"), input.HostIp, input.PodIps);
             files.Add(new VolumeFile(Checked(item.Text("path")), Encoding.UTF8.GetBytes(text), (UnixFileMode)(item.Number((long)mode, "mode") & 0x1FF)));
         }

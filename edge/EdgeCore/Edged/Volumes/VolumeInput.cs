@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.Kubernetes;
 
 namespace Edge.Core.Edged.Volumes;
 
@@ -8,6 +9,9 @@ internal sealed record VolumeInput(FindObject Find, string HostIp, IReadOnlyList
 {
     /// <summary>The token of each <c>serviceAccountToken</c> projection of the pod's JSON, by that very node.</summary>
     public IReadOnlyDictionary<JsonObject, TokenAnswer> Tokens { get; init; } = new Dictionary<JsonObject, TokenAnswer>();
+
+    /// <summary>What the node has for pods: stands for limits that a container has not; null reads them as 0.</summary>
+    public IReadOnlyDictionary<string, Quantity>? Allocatable { get; init; }
 
     /// <summary>Whether the pod is about to get its sandbox: only then a volume that outlives it is given to the pod's group, since its files may have been given to others after that.</summary>
     public bool IsNew { get; init; }
