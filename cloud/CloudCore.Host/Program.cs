@@ -83,7 +83,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
         Console.Out.WriteLine(
             $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}");
         await Console.Out.FlushAsync();
-        await WaitAsync(stop.Token);
+        await HeapTrimmer.RunAsync(TimeProvider.System, stop.Token);
         return 0;
     }
     catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -108,10 +108,3 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
 }
 
 static string OneLine(string text) => text.ReplaceLineEndings(" ");
-
-static async Task WaitAsync(CancellationToken stopping)
-{
-    var stopped = new TaskCompletionSource();
-    await using var registration = stopping.Register(stopped.SetResult);
-    await stopped.Task;
-}

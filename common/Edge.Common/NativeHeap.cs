@@ -20,6 +20,14 @@ public static partial class NativeHeap
         return SetOption(ArenaMax, arenas) == 1;
     }
 
+    /// <summary>Gives what is free back to the system now; glibc else keeps what lies between blocks in use, such as what the JIT took while the program started.</summary>
+    /// <returns>False where the C library cannot, or had nothing to give.</returns>
+    public static bool Trim()
+        => OperatingSystem.IsLinux() && NativeLibrary.TryLoad("libc.so.6", out var library) && NativeLibrary.TryGetExport(library, "malloc_trim", out _) && GiveBack(0) == 1;
+
+    [LibraryImport("libc.so.6", EntryPoint = "malloc_trim")]
+    private static partial int GiveBack(nuint keep);
+
     [LibraryImport("libc.so.6", EntryPoint = "mallopt")]
     private static partial int SetOption(int option, int value);
 }

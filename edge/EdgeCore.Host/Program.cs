@@ -65,7 +65,17 @@ root.SetAction(async (parse, cancellationToken) =>
         if (options.DeviceTwin.Enable)
             edge.AddModule(services => new TwinService(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
-        await edge.RunAsync(stop.Token);
+        var trimming = HeapTrimmer.RunAsync(TimeProvider.System, stop.Token);
+        try
+        {
+            await edge.RunAsync(stop.Token);
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await trimming;
+        }
+
         return 0;
     }
     catch (Exception e) when (e is ConfigException or StoreException)

@@ -1,0 +1,35 @@
+using System.Runtime.CompilerServices;
+using Edge.Testing;
+
+namespace Edge.Common.Tests;
+
+[Trait("Category", "Unit")]
+public sealed class HeapTrimmerTests
+{
+    [Fact]
+    public async Task What_nobody_holds_is_collected_once_the_program_has_come_to_rest()
+    {
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
+        using var stop = new CancellationTokenSource();
+        var trimming = HeapTrimmer.RunAsync(time, stop.Token);
+        var garbage = Garbage();
+        Assert.False(trimming.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(20));
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        while (garbage.IsAlive && !patience.IsCancellationRequested)
+            await Task.Yield();
+        Assert.False(garbage.IsAlive);
+        await stop.CancelAsync();
+        await trimming.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    // Old enough that only a whole collection finds it.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference Garbage()
+    {
+        var block = new object();
+        GC.Collect();
+        GC.Collect();
+        return new WeakReference(block);
+    }
+}
