@@ -83,7 +83,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
         Console.Out.WriteLine(
             $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}");
         await Console.Out.FlushAsync();
-        await HeapTrimmer.RunAsync(TimeProvider.System, stop.Token);
+        await HeapTrimmer.RunAsync(quietBytes: 128 << 20, TimeProvider.System, stop.Token);
         return 0;
     }
     catch (OperationCanceledException) when (stop.IsCancellationRequested)

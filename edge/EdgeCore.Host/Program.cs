@@ -65,7 +65,7 @@ root.SetAction(async (parse, cancellationToken) =>
         if (options.DeviceTwin.Enable)
             edge.AddModule(services => new TwinService(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
-        var trimming = HeapTrimmer.RunAsync(TimeProvider.System, stop.Token);
+        var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, stop.Token);
         try
         {
             await edge.RunAsync(stop.Token);

@@ -11,16 +11,25 @@ public sealed class HeapTrimmerTests
     {
         var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
         using var stop = new CancellationTokenSource();
-        var trimming = HeapTrimmer.RunAsync(time, stop.Token);
+        var trimming = HeapTrimmer.RunAsync(long.MaxValue, time, stop.Token);
         var garbage = Garbage();
         Assert.False(trimming.IsCompleted);
-        time.Advance(TimeSpan.FromSeconds(20));
+        time.Advance(TimeSpan.FromSeconds(10));
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         while (garbage.IsAlive && !patience.IsCancellationRequested)
             await Task.Yield();
         Assert.False(garbage.IsAlive);
         await stop.CancelAsync();
         await trimming.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public void A_program_has_come_to_rest_once_after_each_busy_time()
+    {
+        var rest = new RestCore(quietBytes: 100);
+        Assert.Equal(
+            [false, true, false, false, false, true, false],
+            ((long[])[1_000, 1_100, 1_100, 1_300, 5_000, 5_050, 5_051]).Select(rest.HasComeToRest));
     }
 
     // Old enough that only a whole collection finds it.
