@@ -38,7 +38,7 @@ internal static class VolumeRules
         CheckCapacity(spec, errors);
         CheckOneOf(spec, "persistentVolumeReclaimPolicy", "spec", errors, "Delete", "Recycle", "Retain");
         var affinity = spec["nodeAffinity"];
-        if (affinity is not null && affinity["required"] is not { } required)
+        if (affinity is not null && affinity["required"] is null)
             errors.Add(Errors.Required("spec.nodeAffinity.required", "must specify required node constraints"));
         else if (affinity is not null)
             SelectorRules.CheckNodes(affinity["required"]!, "spec.nodeAffinity.required", errors);
