@@ -31,3 +31,6 @@ internal sealed record FreeClaimAction(JsonObject Claim, JsonObject Next) : Volu
 
 /// <summary>Says how it stands; said again only when it stands otherwise, or after a while.</summary>
 internal sealed record TellAction(JsonObject About, VolumeEvent Event) : VolumeAction;
+
+/// <summary>Makes the claim of a pod's ephemeral volume.</summary>
+internal sealed record CreateClaimAction(JsonObject Pod, JsonObject Claim) : VolumeAction;
