@@ -168,8 +168,8 @@ internal sealed partial class SchedulerController : IAsyncDisposable
             }
             catch (KubeException e) when (e.Code is 404 or 409)
             {
-                // The informer lags; the change that it has not shown yet wakes us. Until then nobody gets this one.
-                catalog.Volumes.Remove(volume.Name());
+                // The informer lags; the change that it has not shown yet wakes us. Until then nobody else gets this one.
+                catalog.Volumes[volume.Name()] = next;
             }
             catch (KubeException e)
             {

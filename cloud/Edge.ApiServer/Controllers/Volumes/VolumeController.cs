@@ -40,7 +40,7 @@ internal sealed partial class VolumeController : IAsyncDisposable
             informer.Listen(_ => _loop.Wake());
         pods.Listen(change =>
         {
-            // What a pod says of its state changes nothing here, but for the end of one with claims.
+            // What a pod says of its state changes nothing here.
             if (PodClaims.Of(change.Object).Any()
                 && (change.Type != ChangeType.Updated || change.Old.Text("spec", "nodeName") != change.Object.Text("spec", "nodeName")))
                 _loop.Wake();
@@ -102,7 +102,8 @@ internal sealed partial class VolumeController : IAsyncDisposable
                 break;
             case LoseAction lose:
                 if (lose.Claim.Text("spec", "volumeName") is { Length: > 0 } name
-                    && await _client.TryGetAsync(ResourceKind.PersistentVolume, null, name, token) is { } volume && volume.Text("spec", "claimRef", "uid") == lose.Claim.Uid())
+                    && await _client.TryGetAsync(ResourceKind.PersistentVolume, null, name, token) is { } volume
+                    && (volume.At("spec", "claimRef") is null || volume.Text("spec", "claimRef", "uid") == lose.Claim.Uid()))
                     break;
                 await _client.UpdateAsync(ResourceKind.PersistentVolumeClaim, lose.Claim.Namespace(), lose.Next, "status", token);
                 LogLost(_logger, lose.Claim.Namespace(), lose.Claim.Name(), lose.Event.Message);
