@@ -214,7 +214,7 @@ public sealed class BinderCoreTests
                     released.Child("spec").Remove("claimRef");
                     break;
                 default:
-                    storage.Step(_ => random.Next(3) > 0);
+                    storage.Step(() => random.Next(3) > 0);
                     break;
             }
 

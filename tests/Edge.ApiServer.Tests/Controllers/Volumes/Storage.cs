@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Controllers.Volumes;
 using Edge.Kubernetes;
@@ -8,6 +9,8 @@ namespace Edge.ApiServer.Tests.Controllers.Volumes;
 internal sealed class Storage
 {
     private static readonly DateTimeOffset s_now = DateTimeOffset.UnixEpoch.AddYears(56);
+
+    private long _version;
 
     public Dictionary<string, JsonObject> Volumes { get; } = [];
 
@@ -42,6 +45,7 @@ internal sealed class Storage
                 ["status"] = new JsonObject { ["phase"] = "Available" },
             },
             $$"""{"metadata":{{metadata}},"spec":{{spec}}}""");
+        Number(Volumes[name]);
         return this;
     }
 
@@ -63,6 +67,7 @@ internal sealed class Storage
                 ["status"] = new JsonObject { ["phase"] = "Pending" },
             },
             $$"""{"metadata":{{metadata}},"spec":{{spec}}}""");
+        Number(Claims[name]);
         return this;
     }
 
@@ -89,17 +94,16 @@ internal sealed class Storage
         return this;
     }
 
-    /// <summary>One round: decides and does. The number of writes.</summary>
-    public int Step(Func<VolumeAction, bool>? isDone = null)
+    /// <summary>One round: decides and does, with the number of writes.</summary>
+    /// <param name="works">Whether the next write arrives; null lets all arrive.</param>
+    public int Step(Func<bool>? works = null)
     {
         var writes = 0;
         foreach (var action in (VolumeAction[])[.. BinderCore.Step(World, s_now), .. ProtectionCore.Step(World)])
         {
-            if (isDone?.Invoke(action) == false)
-                continue;
             if (action is not TellAction)
                 writes++;
-            Do(action);
+            Do(action, works ?? (() => true));
         }
 
         return writes;
@@ -122,24 +126,23 @@ internal sealed class Storage
 
     public string OfVolume(string name) => $"{Volumes[name].Text("status", "phase")} {Volumes[name].Text("spec", "claimRef", "name")}".TrimEnd();
 
-    private void Do(VolumeAction action)
+    private void Do(VolumeAction action, Func<bool> works)
     {
         switch (action)
         {
             case BindAction bind:
-                var volume = VolumeWrites.Reserve(bind.Volume, bind.Claim) ?? bind.Volume;
-                Volumes[volume.Name()] = volume = VolumeWrites.Phase(volume, "Bound", s_now) ?? volume;
-                var claim = VolumeWrites.Bind(bind.Claim, volume) ?? bind.Claim;
-                Claims[claim.Name()] = VolumeWrites.Bound(claim, volume) ?? claim;
+                var (volume, claim) = (bind.Volume, bind.Claim);
+                if (Write(Volumes, ref volume, VolumeWrites.Reserve(volume, claim)) && Write(Volumes, ref volume, VolumeWrites.Phase(volume, "Bound", s_now))
+                    && Write(Claims, ref claim, VolumeWrites.Bind(claim, volume)))
+                    Write(Claims, ref claim, VolumeWrites.Bound(claim, volume));
                 break;
             case WriteAction write:
-                Put(write.Kind == ResourceKind.PersistentVolume ? Volumes : Claims, write.Next);
-                if (write.Event is { } said)
+                if (Put(write.Kind == ResourceKind.PersistentVolume ? Volumes : Claims, write.Next) && write.Event is { } said)
                     Told.Add((write.Next.Name(), said.Reason, said.Message));
                 break;
             case LoseAction lose:
-                Put(Claims, lose.Next);
-                Told.Add((lose.Claim.Name(), lose.Event.Reason, lose.Event.Message));
+                if (Put(Claims, lose.Next))
+                    Told.Add((lose.Claim.Name(), lose.Event.Reason, lose.Event.Message));
                 break;
             case ReleaseAction release:
                 Put(Volumes, release.Next);
@@ -153,16 +156,33 @@ internal sealed class Storage
             default:
                 throw new InvalidOperationException(action.ToString());
         }
+
+        bool Write(Dictionary<string, JsonObject> objects, ref JsonObject obj, JsonObject? next)
+        {
+            if (next is null)
+                return true;
+            if (!Put(objects, next))
+                return false;
+            obj = objects[next.Name()];
+            return true;
+        }
+
+        // As the API: only over the version that it was made from; gone once it is deleted and has no finalizer.
+        bool Put(Dictionary<string, JsonObject> objects, JsonObject next)
+        {
+            if (!works() || objects.GetValueOrDefault(next.Name())?.ResourceVersion() != next.ResourceVersion())
+                return false;
+            var stored = (JsonObject)next.DeepClone();
+            Number(stored);
+            if (next.IsDeleting() && !next.Texts("metadata", "finalizers").Any())
+                objects.Remove(next.Name());
+            else
+                objects[next.Name()] = stored;
+            return true;
+        }
     }
 
-    // Gone once it is deleted and has no finalizer.
-    private static void Put(Dictionary<string, JsonObject> objects, JsonObject next)
-    {
-        if (next.IsDeleting() && !next.Texts("metadata", "finalizers").Any())
-            objects.Remove(next.Name());
-        else
-            objects[next.Name()] = next;
-    }
+    private void Number(JsonObject obj) => obj.Child("metadata")["resourceVersion"] = (++_version).ToString(CultureInfo.InvariantCulture);
 
     private static JsonObject Merge(JsonObject target, string patch) => Merge(target, Json.Object(patch));
 
