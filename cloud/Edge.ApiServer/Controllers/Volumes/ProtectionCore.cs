@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using Edge.ApiServer.Resources;
 using Edge.Kubernetes;
 
