@@ -195,7 +195,7 @@ public sealed class VolumesTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
         Requires.Kubectl();
         await _run.OkAsync($"create {kind} fixed --from-literal=a=b");
         await _run.OkAsync($$"""patch {{resource}} fixed -p {"immutable":true}""");
-        Assert.Contains("data: Forbidden: field is immutable when `immutable` is set", await _run.FailAsync($$"""patch {{resource}} fixed -p {"data":{"a":"Yw=="}}"""), StringComparison.Ordinal);
+        Assert.Contains("data: Forbidden: field is immutable when `immutable` is set", await _run.FailAsync($$$"""patch {{{resource}}} fixed -p {"data":{"a":"Yw=="}}"""), StringComparison.Ordinal);
         Assert.Contains("immutable: Forbidden: field is immutable when `immutable` is set", await _run.FailAsync($$"""patch {{resource}} fixed -p {"immutable":false}"""), StringComparison.Ordinal);
         await _run.OkAsync($"label {resource} fixed seen=yes");
         await _run.OkAsync($"delete {resource} fixed");
