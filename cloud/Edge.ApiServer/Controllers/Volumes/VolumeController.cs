@@ -60,7 +60,7 @@ internal sealed partial class VolumeController : IAsyncDisposable
         var tells = false;
         foreach (var action in (VolumeAction[])[.. EphemeralCore.Step(world), .. BinderCore.Step(world, _time.GetUtcNow()), .. ProtectionCore.Step(world)])
         {
-            tells |= action is TellAction;
+            tells |= action is TellAction or CreateClaimAction;
             retry |= !await TryAsync(action, token);
         }
 
@@ -79,11 +79,15 @@ internal sealed partial class VolumeController : IAsyncDisposable
             // The informer lags; the change that it has not shown yet wakes us.
             return true;
         }
+        catch (KubeException e) when (e.Code is 403 or 422 && action is CreateClaimAction)
+        {
+            // Refused for good: the namespace goes, or the pod's name is too long for a claim's.
+            await TellAsync(((CreateClaimAction)action).Pod, new VolumeEvent("Warning", "FailedBinding", $"ephemeral volume: create PVC {About(action).Name()}: {e.Message}"), token);
+            return true;
+        }
         catch (KubeException e)
         {
             LogFailed(_logger, action.GetType().Name, About(action).Namespace(), About(action).Name(), e.Message);
-            if (action is CreateClaimAction create)
-                await TellAsync(create.Pod, new VolumeEvent("Warning", "FailedBinding", $"ephemeral volume: create PVC {create.Claim.Name()}: {e.Message}"), token);
             return false;
         }
     }
