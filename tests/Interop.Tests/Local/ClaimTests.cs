@@ -18,16 +18,16 @@ public sealed class ClaimTests(SharedEdge shared)
         var disk = Directory.CreateTempSubdirectory("edge-claim-");
         try
         {
-            await edge.KubectlAsync("apply -f -", $$"""
+            await edge.KubectlAsync("apply -f -", $$$"""
                 apiVersion: v1
                 kind: PersistentVolume
                 metadata: {name: disk}
-                spec: {storageClassName: manual, capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: "{{disk.FullName}}", type: Directory}}
+                spec: {storageClassName: manual, capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: "{{{disk.FullName}}}", type: Directory}}
                 ---
                 apiVersion: v1
                 kind: PersistentVolumeClaim
                 metadata: {name: data, namespace: default}
-                spec: {storageClassName: manual, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+                spec: {storageClassName: manual, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}} }
                 """);
             await WriteAsync("first");
             Assert.Equal("first\n", await File.ReadAllTextAsync(Path.Combine(disk.FullName, "log")));
@@ -54,18 +54,18 @@ public sealed class ClaimTests(SharedEdge shared)
 
         async Task WriteAsync(string pod)
         {
-            await edge.KubectlAsync("apply -f -", $$"""
+            await edge.KubectlAsync("apply -f -", $$$"""
                 apiVersion: v1
                 kind: Pod
-                metadata: {name: {{pod}}, namespace: default}
+                metadata: {name: {{{pod}}}, namespace: default}
                 spec:
                   nodeSelector: {kubernetes.io/hostname: edge-1}
                   terminationGracePeriodSeconds: 1
                   volumes: [{name: v, persistentVolumeClaim: {claimName: data}}]
                   containers:
                   - name: c
-                    image: "{{LocalEdge.BusyboxImage}}"
-                    command: [sh, -c, "echo {{pod}} >> /data/log && exec sleep 100000"]
+                    image: "{{{LocalEdge.BusyboxImage}}}"
+                    command: [sh, -c, "echo {{{pod}}} >> /data/log && exec sleep 100000"]
                     volumeMounts: [{name: v, mountPath: /data}]
                 """);
             await edge.WaitForAsync($"pod {pod} runs", async () => (await edge.KubectlAsync($"get pod {pod} -o jsonpath={{.status.phase}}")).Trim() == "Running", s_long);
