@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using Edge.ApiServer.Controllers;
 using Edge.ApiServer.Tests.Rest;
 using Edge.Kubernetes;
@@ -185,6 +187,67 @@ public sealed class VolumesTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
         await UntilAsync("get pvc user-scratch --ignore-not-found -o jsonpath={.status.phase}/{.metadata.ownerReferences[0].name}", "Bound/user");
         await _run.OkAsync("delete pod user --force --grace-period=0", withErrors: true);
         await UntilAsync("get pvc -o name", "");
+    }
+
+    [SkippableFact]
+    public async Task Pods_that_come_at_once_share_no_volume_and_all_get_theirs()
+    {
+        Requires.Kubectl();
+        const int Pods = 10;
+        var all = new StringBuilder("""
+            apiVersion: v1
+            kind: Node
+            metadata: {name: n-@@, labels: {kubernetes.io/hostname: n-@@}}
+            ---
+            apiVersion: storage.k8s.io/v1
+            kind: StorageClass
+            metadata: {name: many-@@}
+            provisioner: kubernetes.io/no-provisioner
+            volumeBindingMode: WaitForFirstConsumer
+
+            """);
+        for (var i = 0; i < Pods; i++)
+        {
+            all.Append(CultureInfo.InvariantCulture, $$$"""
+                ---
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: p{{{i}}} }
+                spec:
+                  nodeSelector: {kubernetes.io/hostname: n-@@}
+                  containers: [{name: c, image: busybox}]
+                  volumes: [{name: a, persistentVolumeClaim: {claimName: a{{{i}}} }}, {name: b, persistentVolumeClaim: {claimName: b{{{i}}} }}]
+
+                """);
+            foreach (var letter in (string[])["a", "b"])
+            {
+                all.Append(CultureInfo.InvariantCulture, $$$"""
+                    ---
+                    apiVersion: v1
+                    kind: PersistentVolumeClaim
+                    metadata: {name: {{{letter + i}}} }
+                    spec: {storageClassName: many-@@, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}} }
+                    ---
+                    apiVersion: v1
+                    kind: PersistentVolume
+                    metadata: {name: {{{letter + i}}}-@@}
+                    spec: {storageClassName: many-@@, capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /mnt/{{{letter + i}}} } }
+
+                    """);
+            }
+        }
+
+        await ApplyAsync(all.ToString());
+        await _run.OkAsync(Of("""patch node n-@@ --subresource=status -p {"status":{"allocatable":{"cpu":"4","memory":"8Gi","pods":"110"},"conditions":[{"type":"Ready","status":"True"}]}}"""));
+        await UntilAsync("get pods -o jsonpath={.items[*].spec.nodeName}", string.Join(' ', Enumerable.Repeat(Of("n-@@"), Pods)));
+        var claims = (await _client!.ListAsync(ResourceKind.PersistentVolumeClaim, _run.Namespace, new ListOptions(), CancellationToken.None)).Items;
+        var volumes = (await _client.ListAsync(ResourceKind.PersistentVolume, null, new ListOptions(), CancellationToken.None)).Items.ToDictionary(volume => volume.Name());
+        Assert.Equal(2 * Pods, claims.Select(claim => claim.Text("spec", "volumeName")).Distinct().Count());
+        Assert.All(claims, claim => Assert.Equal(("Bound", claim.Uid()), (claim.Text("status", "phase"), volumes[claim.Text("spec", "volumeName")].Text("spec", "claimRef", "uid"))));
+        await _run.OkAsync("delete pods --all --force --grace-period=0", withErrors: true);
+        await _run.OkAsync("delete pvc --all");
+        await _run.OkAsync(Of("delete sc many-@@"));
+        await _run.OkAsync(Of("delete node n-@@"));
     }
 
     [SkippableTheory]
