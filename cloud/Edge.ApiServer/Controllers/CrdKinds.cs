@@ -11,6 +11,7 @@ internal static class CrdKinds
     [
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
         ResourceKind.Endpoints, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
+        ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
     ];
 
     /// <summary>The kind that a CustomResourceDefinition defines, in its stored version where that is served; null when it serves none.</summary>

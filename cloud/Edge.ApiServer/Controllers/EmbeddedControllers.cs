@@ -4,13 +4,14 @@ using Edge.ApiServer.Controllers.Namespaces;
 using Edge.ApiServer.Controllers.Nodes;
 using Edge.ApiServer.Controllers.Scheduling;
 using Edge.ApiServer.Controllers.Services;
+using Edge.ApiServer.Controllers.Volumes;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.ApiServer.Controllers;
 
-/// <summary>What a cluster's control plane does beside its API: scheduler, node lifecycle, garbage collection, namespaces, Endpoints, housekeeping.
-/// For the embedded API; a real cluster has its own.</summary>
+/// <summary>What a cluster's control plane does beside its API: scheduler, node lifecycle, garbage collection, namespaces, Endpoints, persistent volumes,
+/// housekeeping. For the embedded API; a real cluster has its own.</summary>
 public sealed class EmbeddedControllers : IAsyncDisposable
 {
     private readonly List<IAsyncDisposable> _parts = [];
@@ -50,8 +51,10 @@ public sealed class EmbeddedControllers : IAsyncDisposable
             kind => Inform(kind, metadataOnly: kind == ResourceKind.ConfigMap || kind == ResourceKind.Secret || kind == ResourceKind.ServiceAccount));
         var (pods, nodes, crds) = (builtIn[ResourceKind.Pod], builtIn[ResourceKind.Node], builtIn[ResourceKind.CustomResourceDefinition]);
 
+        var (claims, volumes, classes) = (builtIn[ResourceKind.PersistentVolumeClaim], builtIn[ResourceKind.PersistentVolume], builtIn[ResourceKind.StorageClass]);
+
         Random Own() => new(random.Next());
-        var scheduler = new SchedulerController(client, pods, nodes, time, Own(), loggers.CreateLogger<SchedulerController>());
+        var scheduler = new SchedulerController(client, pods, nodes, claims, volumes, classes, time, Own(), loggers.CreateLogger<SchedulerController>());
         var lifecycle = new NodeLifecycleController(client, nodes, builtIn[ResourceKind.Lease], pods, time, Own(), loggers.CreateLogger<NodeLifecycleController>());
         var garbage = new GarbageCollector(client, [.. builtIn.Values], crds, InformCustom, time, Own(), loggers.CreateLogger<GarbageCollector>());
         var namespaces = new NamespaceController(
@@ -66,16 +69,18 @@ public sealed class EmbeddedControllers : IAsyncDisposable
             loggers.CreateLogger<NamespaceController>());
         var endpoints = new EndpointsController(
             client, builtIn[ResourceKind.Service], builtIn[ResourceKind.Endpoints], pods, nodes, time, Own(), loggers.CreateLogger<EndpointsController>());
+        var binder = new VolumeController(client, claims, volumes, classes, pods, time, Own(), loggers.CreateLogger<VolumeController>());
         var podGc = new PodGcController(client, pods, nodes, time, Own(), loggers.CreateLogger<PodGcController>());
         var eventTtl = new EventTtl(client, time, Own(), loggers.CreateLogger<EventTtl>());
 
         // Informers start last, when all have begun to listen; they stop last, too.
-        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, podGc, eventTtl, .. builtIn.Values]);
+        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, binder, podGc, eventTtl, .. builtIn.Values]);
         scheduler.Start();
         lifecycle.Start();
         garbage.Start();
         namespaces.Start();
         endpoints.Start();
+        binder.Start();
         podGc.Start();
         eventTtl.Start();
         foreach (var informer in builtIn.Values)

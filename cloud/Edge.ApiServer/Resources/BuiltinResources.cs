@@ -25,6 +25,8 @@ internal static class BuiltinResources
         UnconditionalUpdate = false,
     };
 
+    public static readonly ServedResource StorageClasses = new(ResourceKind.StorageClass, "storageclass") { ShortNames = ["sc"] };
+
     public static readonly IReadOnlyList<ServedResource> All =
     [
         Namespaces,
@@ -45,6 +47,9 @@ internal static class BuiltinResources
             ],
         },
         ServiceAccounts,
+        new(ResourceKind.PersistentVolume, "persistentvolume") { ShortNames = ["pv"], HasStatus = true },
+        new(ResourceKind.PersistentVolumeClaim, "persistentvolumeclaim") { ShortNames = ["pvc"], HasStatus = true },
+        StorageClasses,
         new(ResourceKind.Lease, "lease") { CreateOnUpdate = true, UnconditionalUpdate = false },
         Definitions,
     ];

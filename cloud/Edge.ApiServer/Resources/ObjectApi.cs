@@ -37,6 +37,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 obj.Child("metadata")["name"] = NewName(generate);
             var next = obj.DeepClone().AsObject();
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
+            StorageAdmission.OnCreate(resource, next, store);
             Check(resource, next, null);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
@@ -152,6 +153,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 var old = current.Parse();
                 var next = ObjectStrategy.PrepareUpdate(resource, change(current), old, subresource, options);
                 Check(resource, next, old);
+                StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },
             options.DryRun, cancellationToken);

@@ -27,11 +27,14 @@ internal static class BuiltinTables
         ["Lease"] = ([s_name, Text("Holder"), s_age], (obj, now) => [obj.Name(), obj.Text("spec", "holderIdentity"), Age(obj, now)]),
         ["ServiceAccount"] = ([s_name, Number("Secrets"), s_age], (obj, now) => [obj.Name(), obj.Items("secrets").LongCount(), Age(obj, now)]),
         ["CustomResourceDefinition"] = ([s_name, new("Created At", "date", 0)], (obj, _) => [obj.Name(), obj.Text("metadata", "creationTimestamp")]),
+        ["PersistentVolume"] = (StorageTables.VolumeColumns, StorageTables.Volume),
+        ["PersistentVolumeClaim"] = (StorageTables.ClaimColumns, StorageTables.Claim),
+        ["StorageClass"] = (StorageTables.ClassColumns, StorageTables.Class),
     };
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {

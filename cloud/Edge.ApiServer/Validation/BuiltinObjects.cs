@@ -47,6 +47,15 @@ internal static class BuiltinObjects
             case "CustomResourceDefinition":
                 DefaultCrd(obj);
                 break;
+            case "PersistentVolume":
+                VolumeRules.Default(obj);
+                break;
+            case "PersistentVolumeClaim":
+                ClaimRules.Default(obj);
+                break;
+            case "StorageClass":
+                VolumeRules.DefaultClass(obj);
+                break;
         }
     }
 
@@ -90,6 +99,15 @@ internal static class BuiltinObjects
                 break;
             case "Endpoints":
                 CheckEndpoints(obj, errors);
+                break;
+            case "PersistentVolume":
+                VolumeRules.Check(obj, old, errors);
+                break;
+            case "PersistentVolumeClaim":
+                ClaimRules.Check(obj, old, errors);
+                break;
+            case "StorageClass":
+                VolumeRules.CheckClass(obj, old, errors);
                 break;
             case "Event":
                 if (obj.Namespace() is var ns && obj["involvedObject"].Text("namespace") is { Length: > 0 } involved && involved != ns)

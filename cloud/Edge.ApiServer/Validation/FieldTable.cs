@@ -51,6 +51,8 @@ internal static partial class FieldTable
         (MetaPackage, MetaTypes),
         ("io.k8s.api.core.v1", CoreTypes),
         ("io.k8s.api.core.v1", VolumeTypes),
+        ("io.k8s.api.core.v1", PersistentVolumeTypes),
+        ("io.k8s.api.storage.v1", StorageTypes),
         ("io.k8s.api.coordination.v1", CoordinationTypes),
         ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", ExtensionTypes));
 
@@ -58,6 +60,7 @@ internal static partial class FieldTable
     {
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
         ResourceKind.Endpoints, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
+        ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);
 
     /// <summary>Every type, by name.</summary>

@@ -145,6 +145,8 @@ internal static class PodDefaults
 
         if (volume["hostPath"] is JsonObject host)
             BuiltinObjects.Set(host, "type", "");
+        if (volume.At("ephemeral", "volumeClaimTemplate", "spec") is JsonObject claim)
+            ClaimRules.DefaultSpec(claim);
         foreach (var token in volume["projected"].Items("sources").Select(source => source["serviceAccountToken"]).OfType<JsonObject>())
             BuiltinObjects.Set(token, "expirationSeconds", 3600L);
         var items = volume["downwardAPI"].Items("items").Concat(volume["projected"].Items("sources").SelectMany(source => source["downwardAPI"].Items("items")));

@@ -91,6 +91,14 @@ internal static class PodRules
                     errors.Add(Errors.Invalid($"{at}.hostPath.path", host.Text("path"), "must not contain '..'"));
             }
 
+            if (volume["ephemeral"] is JsonObject ephemeral)
+            {
+                if (ephemeral.At("volumeClaimTemplate", "spec") is JsonObject claim)
+                    ClaimRules.CheckSpec(claim, $"{at}.ephemeral.volumeClaimTemplate.spec", errors);
+                else
+                    errors.Add(Errors.Required($"{at}.ephemeral.volumeClaimTemplate"));
+            }
+
             foreach (var source in (string[])["configMap", "secret", "projected", "downwardAPI"])
                 CheckFiles(volume[source], $"{at}.{source}", errors);
         }

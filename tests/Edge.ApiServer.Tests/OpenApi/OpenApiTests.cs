@@ -13,7 +13,10 @@ public sealed class OpenApiTests
     private static readonly ResourceKind s_widget = new("example.com", "v1", "widgets", "Widget", true);
 
     private static readonly (ResourceKind, StructuralSchema?)[] s_kinds =
-        [(ResourceKind.Pod, null), (ResourceKind.Lease, null), (ResourceKind.CustomResourceDefinition, null), (s_widget, CustomResourceTests.Schema("""{"spec":{"type":"object","properties":{"size":{"type":"integer"}}}}"""))];
+        [
+            (ResourceKind.Pod, null), (ResourceKind.Lease, null), (ResourceKind.CustomResourceDefinition, null), (ResourceKind.PersistentVolume, null), (ResourceKind.PersistentVolumeClaim, null),
+            (ResourceKind.StorageClass, null), (s_widget, CustomResourceTests.Schema("""{"spec":{"type":"object","properties":{"size":{"type":"integer"}}}}""")),
+        ];
 
     [Fact]
     public void Every_kinds_patch_names_its_kind_and_takes_fieldValidation()

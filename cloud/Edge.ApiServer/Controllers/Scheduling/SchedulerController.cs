@@ -1,11 +1,13 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Controllers.Volumes;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.ApiServer.Controllers.Scheduling;
 
-/// <summary>Binds pods that have no node. Looks at all waiting pods again whenever a node or pod changes.</summary>
+/// <summary>Binds pods that have no node. Looks at all waiting pods again whenever a node, pod, claim or volume changes. A pod whose claims wait for
+/// it first reserves volumes that its node reaches, and is bound once the binder has bound them.</summary>
 internal sealed partial class SchedulerController : IAsyncDisposable
 {
     private const string SchedulerName = "default-scheduler";
@@ -20,6 +22,9 @@ internal sealed partial class SchedulerController : IAsyncDisposable
     private readonly IKubeClient _client;
     private readonly SharedInformer _pods;
     private readonly SharedInformer _nodes;
+    private readonly SharedInformer _claims;
+    private readonly SharedInformer _volumes;
+    private readonly SharedInformer _classes;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly EventRecorder _events;
@@ -27,17 +32,23 @@ internal sealed partial class SchedulerController : IAsyncDisposable
     private readonly Dictionary<string, (string Node, DateTimeOffset At)> _assumed = [];
     private readonly Dictionary<string, (string Message, DateTimeOffset At)> _told = [];
 
-    public SchedulerController(IKubeClient client, SharedInformer pods, SharedInformer nodes, TimeProvider time, Random random, ILogger logger)
+    public SchedulerController(
+        IKubeClient client, SharedInformer pods, SharedInformer nodes, SharedInformer claims, SharedInformer volumes, SharedInformer classes, TimeProvider time, Random random, ILogger logger)
     {
         _client = client;
         _pods = pods;
         _nodes = nodes;
+        _claims = claims;
+        _volumes = volumes;
+        _classes = classes;
         _time = time;
         _logger = logger;
         _events = new EventRecorder(client, SchedulerName, time, logger);
         _loop = new ReconcileLoop("scheduler", PassAsync, time, random, logger);
         pods.Listen(OnPod);
         nodes.Listen(OnNode);
+        foreach (var informer in (SharedInformer[])[claims, volumes, classes])
+            informer.Listen(_ => _loop.Wake());
     }
 
     public void Start() => _loop.Start();
@@ -67,7 +78,7 @@ internal sealed partial class SchedulerController : IAsyncDisposable
 
     private async Task<TimeSpan?> PassAsync(CancellationToken token)
     {
-        await Task.WhenAll(_pods.Synced, _nodes.Synced).WaitAsync(token);
+        await Task.WhenAll(_pods.Synced, _nodes.Synced, _claims.Synced, _volumes.Synced, _classes.Synced).WaitAsync(token);
         var pods = _pods.List();
         var waiting = pods.Where(IsWaiting).ToList();
         Forget(pods);
@@ -75,13 +86,21 @@ internal sealed partial class SchedulerController : IAsyncDisposable
             return null;
 
         var nodes = Nodes(pods);
+        var catalog = new VolumeCatalog(_claims.Get, _volumes.List().ToDictionary(volume => volume.Name(), StringComparer.Ordinal), name => _classes.Get(null, name), pods);
         var retry = false;
         var unplaced = 0;
         foreach (var pod in waiting.OrderByDescending(pod => pod.At("spec").Number(0, "priority")).ThenBy(pod => pod.Text("metadata", "creationTimestamp"), StringComparer.Ordinal).ThenBy(pod => pod.Version()))
         {
-            var placement = SchedulerCore.Place(pod, nodes);
+            var volumes = PodVolumes.Read(pod, catalog);
+            var placement = SchedulerCore.Place(pod, nodes, volumes);
             if (placement.Node is { } name)
             {
+                if (volumes.IsWaiting)
+                {
+                    retry |= !await ReserveAsync(pod, volumes.Choose(nodes.Find(node => node.Name == name)!.Node)!, catalog, token);
+                    continue;
+                }
+
                 if (await BindAsync(pod, name, token))
                     nodes.Find(node => node.Name == name)!.Add(pod);
                 else
@@ -134,6 +153,32 @@ internal sealed partial class SchedulerController : IAsyncDisposable
             if (!unbound.Contains(uid))
                 _told.Remove(uid);
         }
+    }
+
+    // The binder does the rest; its change of the claim wakes us.
+    private async Task<bool> ReserveAsync(JsonObject pod, IReadOnlyList<(JsonObject Volume, JsonObject Claim)> chosen, VolumeCatalog catalog, CancellationToken token)
+    {
+        foreach (var (volume, claim) in chosen)
+        {
+            if (VolumeWrites.Reserve(volume, claim) is not { } next)
+                continue;
+            try
+            {
+                catalog.Volumes[volume.Name()] = await _client.UpdateAsync(ResourceKind.PersistentVolume, null, next, null, token);
+            }
+            catch (KubeException e) when (e.Code is 404 or 409)
+            {
+                // The informer lags; the change that it has not shown yet wakes us. Until then nobody else gets this one.
+                catalog.Volumes[volume.Name()] = next;
+            }
+            catch (KubeException e)
+            {
+                LogReserveFailed(_logger, pod.Namespace(), pod.Name(), volume.Name(), e.Message);
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private async Task<bool> BindAsync(JsonObject pod, string node, CancellationToken token)
@@ -216,6 +261,9 @@ internal sealed partial class SchedulerController : IAsyncDisposable
 
     [LoggerMessage(3211, LogLevel.Warning, "pod {Namespace}/{Name} could not be bound to node {Node}: {Message}")]
     private static partial void LogBindFailed(ILogger logger, string @namespace, string name, string node, string message);
+
+    [LoggerMessage(3213, LogLevel.Warning, "pod {Namespace}/{Name}: volume {Volume} could not be reserved: {Message}")]
+    private static partial void LogReserveFailed(ILogger logger, string @namespace, string name, string volume, string message);
 
     [LoggerMessage(3212, LogLevel.Warning, "the status of pod {Namespace}/{Name} could not be written: {Message}")]
     private static partial void LogStatusFailed(ILogger logger, string @namespace, string name, string message);

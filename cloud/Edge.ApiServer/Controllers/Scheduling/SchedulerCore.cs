@@ -14,16 +14,24 @@ internal static class SchedulerCore
     private const long TaintWeight = 3;
     private const long AffinityWeight = 2;
 
-    public static Placement Place(JsonObject pod, IReadOnlyList<NodeInfo> nodes)
+    /// <param name="pod">The pod.</param>
+    /// <param name="nodes">Those that there are.</param>
+    /// <param name="volumes">The pod's claims; null where it has none.</param>
+    public static Placement Place(JsonObject pod, IReadOnlyList<NodeInfo> nodes, PodVolumes? volumes = null)
     {
         if (nodes.Count == 0)
             return new Placement(null, "no nodes available to schedule pods");
+        volumes ??= PodVolumes.None;
+        if (volumes.Problem.Length > 0)
+            return new Placement(null, $"0/{nodes.Count} nodes are available: {volumes.Problem}.");
         var request = new PodRequest(pod);
         var reasons = new Dictionary<string, int>(StringComparer.Ordinal);
         var feasible = new List<NodeInfo>();
         foreach (var node in nodes)
         {
             var why = Filter(request, node);
+            if (why.Count == 0)
+                why = volumes.Filter(node.Node);
             if (why.Count == 0)
                 feasible.Add(node);
             foreach (var reason in why)
