@@ -18,9 +18,11 @@ internal static class ContainerdFiles
 
     public static string State(string directory) => Path.Combine(directory, "state");
 
+    public static string Cni(string directory) => Path.Combine(directory, "cni");
+
     public static void Write(string directory, PodNetwork network)
     {
-        var conf = Directory.CreateDirectory(Path.Combine(directory, "cni")).FullName;
+        var conf = Directory.CreateDirectory(Cni(directory)).FullName;
         File.Delete(Socket(directory));
         File.WriteAllText(Config(directory), string.Create(CultureInfo.InvariantCulture, $"""
             version = 2
