@@ -44,7 +44,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         }
         catch (GrpcException e)
         {
-            var message = $"Failed to create pod sandbox: {e.Message}";
+            var message = $"Failed to create pod sandbox: rpc error: code = {e.Code} desc = {e.Detail}";
             await report(true, "FailedCreatePodSandBox", message, "", cancellationToken);
             return new StartFailure("ContainerCreating", message);
         }

@@ -10,6 +10,7 @@ namespace Edge.Core.Edged;
 /// deleted/deleting  sandboxes or containers left              StopSandbox, RemoveContainer, RemoveSandbox
 /// deleted/deleting  nothing left                              Finish
 /// ended             sandbox ready                             StopSandbox
+/// run               no ready sandbox, containers run          StopContainer each
 /// run               no ready sandbox                          StopSandbox old ones, RunSandbox
 /// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
 /// run               init done                                 StartContainer each that is missing or due for a restart
@@ -69,7 +70,7 @@ internal sealed class PodCore
         }
 
         if (snapshot.Ready is not { } sandbox)
-            return Sandbox(snapshot, deadline, now);
+            return Sandbox(pod, snapshot, deadline, now);
         var actions = new List<PodAction>();
         Tidy(pod, snapshot, sandbox, actions);
         var until = deadline;
@@ -187,12 +188,19 @@ internal sealed class PodCore
         return [.. Running(snapshot).Select(view => new PodAction.StopContainer(view, pod.Grace, Order: sidecars.IndexOf(view.Name) + 1)).OrderBy(stop => stop.Order)];
     }
 
-    private List<PodAction> Sandbox(PodSnapshot snapshot, DateTimeOffset deadline, DateTimeOffset now)
+    // As a kubelet: what still runs is stopped with its grace before the sandbox goes.
+    private List<PodAction> Sandbox(PodDescription pod, PodSnapshot snapshot, DateTimeOffset deadline, DateTimeOffset now)
     {
-        if (now < _sandboxRetry)
-            return [new PodAction.WaitUntil(Min(_sandboxRetry, deadline))];
-        var attempt = snapshot.Sandboxes.Count == 0 ? 0 : snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1;
-        return [.. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(attempt)];
+        var retry = Max(_sandboxRetry, _stopRetry);
+        if (now < retry)
+            return [new PodAction.WaitUntil(Min(retry, deadline))];
+        if (snapshot.Sandboxes.Count == 0)
+            return [new PodAction.RunSandbox(0)];
+        var changed = new PodAction.Report("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        var stops = Stops(pod, snapshot);
+        if (stops.Count > 0)
+            return [changed, .. stops];
+        return [changed, .. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1)];
     }
 
     private bool IsEnded(PodDescription pod, PodSnapshot snapshot)
@@ -364,6 +372,8 @@ internal sealed class PodCore
 
     private static string Duration(TimeSpan delay)
         => delay < TimeSpan.FromMinutes(1) ? $"{(int)delay.TotalSeconds}s" : $"{(int)delay.TotalMinutes}m{delay.Seconds}s";
+
+    private static DateTimeOffset Max(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 
     private static DateTimeOffset Min(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 

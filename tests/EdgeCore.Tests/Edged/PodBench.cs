@@ -82,11 +82,12 @@ internal sealed class PodBench
         _containers[_containers.IndexOf(newest)] = change(newest);
     }
 
-    public void LoseSandbox()
+    /// <param name="alone">Whether its containers go on.</param>
+    public void LoseSandbox(bool alone = false)
     {
         for (var i = 0; i < _sandboxes.Count; i++)
             _sandboxes[i] = _sandboxes[i] with { Ready = false, Ips = [] };
-        foreach (var view in Snapshot.Containers.Where(view => view.Phase == ContainerPhase.Running))
+        foreach (var view in Snapshot.Containers.Where(view => !alone && view.Phase == ContainerPhase.Running))
             Exit(view.Name, 137);
     }
 

@@ -1,6 +1,8 @@
 using Edge.Core.Configuration;
+using Edge.Core.Edged;
 using Edge.Core.Edged.GarbageCollection;
 using Edge.Core.Edged.Logs;
+using Edge.Testing;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -59,6 +61,21 @@ public sealed class GarbageTests
         Assert.Equal(["/l/ns_c_3"], LeftoverCore.GonePods(directories, new HashSet<string> { "1" }, new HashSet<string> { "2" }));
         Assert.Equal("1-2", LeftoverCore.UidOf("/var/log/pods/ns_pod_1-2"));
         Assert.Null(LeftoverCore.UidOf("/var/log/pods/lost+found"));
+    }
+
+    [Fact]
+    public void A_pods_cgroup_goes_in_every_hierarchy_whatever_its_class_and_stays_while_it_is_used()
+    {
+        using var root = new TempDirectory();
+        string[] gone = ["memory/kubepods/burstable/podu1", "pids/kubepods/podu1", "unified/kubepods/besteffort/podu1", "kubepods/burstable/podu1"];
+        foreach (var path in (string[])[.. gone, "memory/kubepods/burstable/podu2", "pids/kubepods/podu3/c1"])
+            Directory.CreateDirectory(root.File(path));
+        Assert.True(PodCgroup.Remove(root.Path, "u1"));
+        Assert.DoesNotContain(gone, path => Directory.Exists(root.File(path)));
+        Assert.True(Directory.Exists(root.File("memory/kubepods/burstable/podu2")));
+        Assert.False(PodCgroup.Remove(root.Path, "u3"));
+        Assert.True(Directory.Exists(root.File("pids/kubepods/podu3/c1")));
+        Assert.True(PodCgroup.Remove(root.Path, "unknown"));
     }
 
     [Fact]
