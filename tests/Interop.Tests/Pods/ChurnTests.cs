@@ -26,7 +26,7 @@ public sealed class ChurnTests(ITestOutputHelper output)
         var started = Stopwatch.GetTimestamp();
         await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true });
         using var node = new PodNode(edge);
-        var churn = new Churn(edge, node, new Random(Seed), Staying);
+        var churn = new Churn(edge, node, Staying);
         await churn.StartAsync(Total);
         output.WriteLine($"{Stopwatch.GetElapsedTime(started).TotalSeconds:0} s: {Total} pods are ready");
         var processes = await node.ProcessesAsync();
@@ -53,14 +53,16 @@ public sealed class ChurnTests(ITestOutputHelper output)
     }
 
     /// <summary>The user of the cluster, who creates, changes and deletes pods with kubectl, and what should come of it.</summary>
-    private sealed class Churn(TestEdge edge, PodNode node, Random random, int staying)
+    private sealed class Churn(TestEdge edge, PodNode node, int staying)
     {
         private const string Config = "churn";
+        private const string InitContainer = "first";
 
         private readonly Dictionary<string, Wanted> _pods = new(StringComparer.Ordinal);
         private readonly HashSet<string> _uids = new(StringComparer.Ordinal);
         private readonly Dictionary<(string Uid, string Name), string> _running = [];
         private readonly HashSet<string> _deletedUids = new(StringComparer.Ordinal);
+        private readonly SemaphoreSlim _gate = new(1); // one kubectl after the other, as one user types
         private int _next;
         private string _config = "0";
 
@@ -74,7 +76,7 @@ public sealed class ChurnTests(ITestOutputHelper output)
         public async Task StartAsync(int pods)
         {
             await edge.ApplyAsync($$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{Config}}"},"data":{"value":"0"} }""");
-            await CreateAsync(pods);
+            await AloneAsync(() => CreateAsync(pods));
             await edge.WaitForAsync($"{pods} pods are ready", async () => (await edge.PodsAsync()).Count(PodSteps.IsReady) == pods, PodSteps.Long);
             await ObserveAsync("the start");
         }
@@ -83,26 +85,27 @@ public sealed class ChurnTests(ITestOutputHelper output)
         public async Task RoundAsync(int round)
         {
             var step = $"seed {Seed}, round {round}";
-            var changes = random.Next(4) == 0 ? Task.CompletedTask : ChangeAsync(round);
+            var random = new Random(Seed * 1000 + round);
+            var (changing, away, pause) = (random.Next(4) > 0, random.Next(2) == 0, random.Next(2000));
+            var changes = changing ? AloneAsync(() => ChangeAsync(round, new Random(random.Next()))) : Task.CompletedTask;
             if (round % 2 == 0)
             {
-                // In the middle of a pod's start: when its sandbox is there, or when it is not ready yet.
-                var name = (await CreateAsync(1)).Single();
+                // In the middle of a pod's start.
+                var name = await AloneAsync(() => CreateAsync(1));
                 var uid = _pods[name].Uid;
-                var pause = TimeSpan.FromMilliseconds(random.Next(400));
-                await edge.WaitForAsync($"{step}: pod {name} has begun", async () => Directory.Exists(node.PodDirectory(uid)) || (await node.SandboxesAsync()).Any(one => one.Metadata.Uid == uid), PodSteps.Long);
-                await Task.Delay(pause, TimeProvider.System);
+                await edge.WaitForAsync($"{step}: pod {name} has begun", () => Task.FromResult(Directory.Exists(node.PodDirectory(uid))), PodSteps.Long);
+                await Task.Delay(TimeSpan.FromMilliseconds(pause / 5), TimeProvider.System);
                 if (!(await node.RunningAsync()).Keys.Any(key => key.Uid == uid))
                     InStart++;
             }
             else
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(random.Next(2000)), TimeProvider.System);
+                await Task.Delay(TimeSpan.FromMilliseconds(pause), TimeProvider.System);
             }
 
             await LocalEdge.KillEdgeCoreAsync(edge.Local.Nodes[0]);
-            if (random.Next(2) == 0)
-                await DeleteSomeAsync(); // while edgecore is away
+            if (away)
+                await AloneAsync(() => DeleteSomeAsync(new Random(random.Next())));
             edge.Local.RestartEdgeCore(edge.Local.Nodes[0]);
             await changes;
             await ObserveAsync(step);
@@ -165,28 +168,39 @@ public sealed class ChurnTests(ITestOutputHelper output)
             }
         }
 
-        private async Task ChangeAsync(int round)
+        private async Task<T> AloneAsync<T>(Func<Task<T>> change)
         {
-            await LabelAsync(round);
-            await edge.KubectlAsync($"patch configmap {Config} --type=merge -p {{\"data\":{{\"value\":\"{round}\"}}}}");
-            _config = round.ToString(CultureInfo.InvariantCulture);
-            if (_pods.Count < Total)
-                await CreateAsync(Total - _pods.Count);
-            else
-                await DeleteSomeAsync();
+            await _gate.WaitAsync();
+            try
+            {
+                return await change();
+            }
+            finally
+            {
+                _gate.Release();
+            }
         }
 
-        private async Task LabelAsync(int round)
+        private async Task<int> ChangeAsync(int round, Random random)
         {
+            var text = round.ToString(CultureInfo.InvariantCulture);
             var labelled = _pods.Where(pod => pod.Value.Kind == 1).Select(pod => pod.Key).ToList();
             var name = labelled[random.Next(labelled.Count)];
             await edge.KubectlAsync($"label pod {name} step={round} --overwrite");
-            _pods[name] = _pods[name] with { Step = round.ToString(CultureInfo.InvariantCulture) };
-            var annotated = _pods.Keys.ElementAt(random.Next(_pods.Count));
-            await edge.KubectlAsync($"annotate pod {annotated} note=round-{round} --overwrite");
+            _pods[name] = _pods[name] with { Step = text };
+            if (round % 3 == 0)
+                await edge.KubectlAsync($"annotate pod {_pods.Keys.ElementAt(random.Next(_pods.Count))} note=round-{round} --overwrite");
+            await edge.KubectlAsync($"patch configmap {Config} --type=merge -p {{\"data\":{{\"value\":\"{round}\"}}}}");
+            _config = text;
+            if (_pods.Count < Total)
+                await CreateAsync(Total - _pods.Count);
+            else
+                await DeleteSomeAsync(random);
+            return round;
         }
 
-        private async Task<IReadOnlyList<string>> CreateAsync(int count)
+        // Returns the name of the last one.
+        private async Task<string> CreateAsync(int count)
         {
             var created = Enumerable.Range(_next, count).Select(number => (Name: $"churn-{number}", Kind: number % 5, Stays: number < staying)).ToList();
             _next += count;
@@ -198,14 +212,14 @@ public sealed class ChurnTests(ITestOutputHelper output)
                 _uids.Add(uids[pod.Name]);
             }
 
-            return [.. created.Select(pod => pod.Name)];
+            return created[^1].Name;
         }
 
-        private async Task DeleteSomeAsync()
+        private async Task<int> DeleteSomeAsync(Random random)
         {
             var names = _pods.Where(pod => !pod.Value.Stays).Select(pod => pod.Key).OrderBy(_ => random.Next()).Take(random.Next(1, 4)).ToArray();
             if (names.Length == 0)
-                return;
+                return 0;
             foreach (var name in names)
             {
                 _deletedUids.Add(_pods[name].Uid);
@@ -214,9 +228,10 @@ public sealed class ChurnTests(ITestOutputHelper output)
 
             Deleted += names.Length;
             await edge.KubectlAsync(["delete", "pod", .. names, "--wait=false", .. random.Next(3) == 0 ? ["--grace-period=0", "--force"] : Array.Empty<string>()]);
+            return names.Length;
         }
 
-        // A container that was seen running runs for as long as its pod is wanted, and is no other.
+        // A container that was seen running runs for as long as its pod is wanted, and is no other. Init containers end.
         private async Task ObserveAsync(string step)
         {
             var running = await node.RunningAsync();
@@ -226,7 +241,7 @@ public sealed class ChurnTests(ITestOutputHelper output)
                 Assert.True(container.Id == id, $"{step}: container {key.Name} of pod {key.Uid} was {id} and is {container.Id}");
             }
 
-            foreach (var (key, container) in running)
+            foreach (var (key, container) in running.Where(one => one.Key.Name != InitContainer))
                 _running.TryAdd(key, container.Id);
         }
 
@@ -250,12 +265,12 @@ public sealed class ChurnTests(ITestOutputHelper output)
                 ""","resources":{"requests":{"cpu":"1m","memory":"4Mi"} },"volumeMounts":[{"name":"memory","mountPath":"/memory"}]"""),
             3 => PodSteps.Manifest(name, $"{Guaranteed("c")},{Guaranteed("d")}"),
             _ => PodSteps.Pod(
-                name, $$""","initContainers":[{"name":"first","image":"{{LocalEdge.BusyboxImage}}","command":["true"]}]""",
+                name, $$""","initContainers":[{"name":"{{InitContainer}}","image":"{{LocalEdge.BusyboxImage}}","command":["true"]}]""",
                 $$""","env":[{"name":"VALUE","valueFrom":{"configMapKeyRef":{"name":"{{Config}}","key":"value"} } }]"""),
         };
 
         private static string Guaranteed(string name)
-            => $$"""{"name":"{{name}}","image":"{{LocalEdge.BusyboxImage}}","command":{{PodSteps.Sleep}},"resources":{"limits":{"cpu":"10m","memory":"16Mi"} } }""";
+            => $$"""{"name":"{{name}}","image":"{{LocalEdge.BusyboxImage}}","command":{{PodSteps.Sleep}},"resources":{"limits":{"cpu":"50m","memory":"32Mi"} } }""";
 
         private sealed record Wanted(string Uid, int Kind, bool Stays, string Step);
     }
