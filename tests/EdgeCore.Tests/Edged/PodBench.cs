@@ -115,7 +115,7 @@ internal sealed class PodBench
                 return [$"failed {start.Container.Name}"];
             case PodAction.StartContainer start:
                 _containers.Add(new ContainerView(
-                    $"c{++_ids}", start.SandboxId, start.Container.Name, start.Attempt, ContainerPhase.Running, Now, Now, default, 0, "", "", "", ""));
+                    $"c{++_ids}", start.SandboxId, start.Container.Name, start.Attempt, ContainerPhase.Running, Now, Now, default, 0, "", "", "", "") { Hash = start.Container.Hash });
                 Core.NoteStarted(start.Container.Name);
                 return [$"start {start.Container.Name} {start.Attempt}"];
             case PodAction.StopContainer stop:

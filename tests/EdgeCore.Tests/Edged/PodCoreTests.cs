@@ -324,6 +324,24 @@ public sealed class PodCoreTests
         Assert.Equal("start a 1", bench.Step());
     }
 
+    [Theory]
+    [InlineData("Always")]
+    [InlineData("Never")]
+    public void A_container_whose_image_is_another_now_is_made_anew_at_once_and_the_others_go_on(string policy)
+    {
+        var bench = new PodBench($$"""{"restartPolicy":"{{policy}}","containers":[{"name":"a","image":"i"},{"name":"b","image":"j"}]}""");
+        bench.Step();
+        for (var attempt = 1; attempt < 3; attempt++)
+        {
+            bench.Pod = PodBench.Read($$"""{"restartPolicy":"{{policy}}","containers":[{"name":"a","image":"i{{attempt}}","env":[]},{"name":"b","image":"j","tty":true}]}""");
+            Assert.StartsWith($"stop a 30s, start a {attempt}", bench.Step(), StringComparison.Ordinal);
+            Assert.Equal("", bench.Step());
+        }
+
+        bench.Change("a", view => view with { Hash = "" }); // made by an EdgeCore that said nothing of it
+        Assert.Equal("", bench.Step());
+    }
+
     [Fact]
     public void What_runs_on_in_a_lost_sandbox_is_stopped_with_its_grace_before_a_new_one_is_made()
     {
