@@ -257,8 +257,8 @@ public sealed class ChurnTests(ITestOutputHelper output)
                 ,"volumes":[{"name":"config","configMap":{"name":"{{Config}}"} },
                   {"name":"labels","downwardAPI":{"items":[{"path":"step","fieldRef":{"fieldPath":"metadata.labels['step']"} }]} }]
                 """,
-                """,
-                "volumeMounts":[{"name":"config","mountPath":"/config"},{"name":"labels","mountPath":"/labels"}]
+                """
+                ,"volumeMounts":[{"name":"config","mountPath":"/config"},{"name":"labels","mountPath":"/labels"}]
                 """),
             2 => PodSteps.Pod(
                 name, ""","volumes":[{"name":"memory","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"} }]""",
