@@ -1,5 +1,6 @@
 using System.Diagnostics;
-using System.Net.Sockets;
+using Edge.Protocol.Cri;
+using Edge.Protocol.Grpc;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Local.Containerd;
@@ -137,24 +138,20 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     private async Task WaitUntilReadyAsync(CancellationToken cancellationToken)
     {
         var started = TimeProvider.System.GetTimestamp();
+        using var cri = new CriClient("unix://" + Socket, TimeProvider.System, s_startDeadline);
         while (true)
         {
             if (_process.HasExited)
                 throw new ContainerdException($"containerd ended with code {_process.ExitCode}: {LogTail()}");
-            using (var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+            try
             {
-                try
-                {
-                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
-
-                    // The socket is there before the plugins are; `ctr version` is answered only when they serve.
-                    if (await ContainerdRemains.RunAsync("ctr", "-a", Socket, "version") == 0)
-                        return;
-                }
-                catch (SocketException)
-                {
-                    // Not listening so far.
-                }
+                // The socket is there before the plugins are; CRI is answered only when it serves and has found again what ran.
+                await cri.ListPodSandboxAsync(null, cancellationToken);
+                return;
+            }
+            catch (GrpcException)
+            {
+                // Not so far.
             }
 
             if (TimeProvider.System.GetElapsedTime(started) > s_startDeadline)
