@@ -132,6 +132,7 @@ internal sealed class PodWorker : IDisposable
     /// <param name="predecessor">The worker of an older pod of the same name, which must be gone first; else a finished task.</param>
     public async Task RunAsync(Task predecessor, CancellationToken cancellationToken)
     {
+        _starter.Stopping = cancellationToken;
         await predecessor.WaitAsync(cancellationToken);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var probing = _prober.RunAsync(stop.Token);
@@ -291,11 +292,11 @@ internal sealed class PodWorker : IDisposable
                 await ReportAsync(false, report.Reason, report.Message, "", cancellationToken);
                 return true;
             case PodAction.StopSandbox stop:
-                return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, _starter.Stopping));
             case PodAction.RemoveContainer remove:
-                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, _starter.Stopping));
             case PodAction.RemoveSandbox remove:
-                return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, _starter.Stopping));
             case PodAction.Finish:
                 await FinishAsync(pod, removed, cancellationToken);
                 return false;
