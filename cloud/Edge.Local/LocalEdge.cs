@@ -110,14 +110,45 @@ public sealed partial class LocalEdge : IAsyncDisposable
     /// <summary>SIGKILLs cloudcore and starts it again on the same ports and data.</summary>
     public async Task KillAndRestartCloudCoreAsync(CancellationToken cancellationToken)
     {
-        await CloudCore!.KillAsync();
-        await StartCloudCoreAsync([$"modules.apiServer.port={Ports.Api}", $"modules.cloudHub.websocket.port={Ports.WebSocket}", $"modules.cloudHub.https.port={Ports.Https}"], cancellationToken);
+        await KillCloudCoreAsync();
+        await RestartCloudCoreAsync(cancellationToken);
     }
+
+    /// <summary>SIGKILLs cloudcore.</summary>
+    public Task KillCloudCoreAsync() => CloudCore!.KillAsync();
+
+    /// <summary>Starts a cloudcore that was killed on the same ports and data.</summary>
+    public Task RestartCloudCoreAsync(CancellationToken cancellationToken)
+        => StartCloudCoreAsync([$"modules.apiServer.port={Ports.Api}", $"modules.cloudHub.websocket.port={Ports.WebSocket}", $"modules.cloudHub.https.port={Ports.Https}"], cancellationToken);
 
     /// <summary>SIGKILLs a node's edgecore and starts it again on the same data.</summary>
     public async Task KillAndRestartEdgeCoreAsync(LocalNode node)
     {
         await node.Process!.KillAsync();
+        StartEdgeCore(node);
+    }
+
+    /// <summary>SIGKILLs a node's edgecore.</summary>
+    public static Task KillEdgeCoreAsync(LocalNode node) => node.Process!.KillAsync();
+
+    /// <summary>Starts an edgecore that was killed on the same data.</summary>
+    public void RestartEdgeCore(LocalNode node) => StartEdgeCore(node);
+
+    /// <summary>Cuts the power of a node: its edgecore, containerd and all that its containers run is killed at once, and what does not outlive a reboot (mounts, tmpfs,
+    /// network namespaces, run state) is gone.</summary>
+    public static async Task CutPowerAsync(LocalNode node)
+    {
+        await node.Process!.KillAsync();
+        if (node.Containerd is { } containerd)
+            await containerd.CutPowerAsync();
+        Leftovers.Unmount(node.DataDirectory);
+    }
+
+    /// <summary>Starts a node's containerd and edgecore after <see cref="CutPowerAsync"/>. Does not wait for the node to be ready: the cloud may be away.</summary>
+    public async Task BootAsync(LocalNode node, CancellationToken cancellationToken)
+    {
+        if (node.Containerd is { } containerd)
+            await containerd.StartAgainAsync(cancellationToken);
         StartEdgeCore(node);
     }
 

@@ -18,13 +18,15 @@ internal static class ContainerdFiles
 
     public static string State(string directory) => Path.Combine(directory, "state");
 
+    public static string Cni(string directory) => Path.Combine(directory, "cni");
+
     public static void Write(string directory, PodNetwork network)
     {
         // hostPort needs iptables; without it the plugin would fail pods that ask for none.
         var portMap = File.Exists(Path.Combine(PluginDirectory, "portmap")) && ((string[])["/usr/sbin/iptables", "/sbin/iptables"]).Any(File.Exists)
             ? """, { "type": "portmap", "capabilities": { "portMappings": true } }"""
             : "";
-        var conf = Directory.CreateDirectory(Path.Combine(directory, "cni")).FullName;
+        var conf = Directory.CreateDirectory(Cni(directory)).FullName;
         File.Delete(Socket(directory));
         File.WriteAllText(Config(directory), string.Create(CultureInfo.InvariantCulture, $"""
             version = 2

@@ -1,5 +1,6 @@
 using System.Diagnostics;
-using System.Net.Sockets;
+using Edge.Protocol.Cri;
+using Edge.Protocol.Grpc;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Local.Containerd;
@@ -17,16 +18,21 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
 
     private static readonly TimeSpan s_startDeadline = TimeSpan.FromSeconds(30);
     private readonly string _directory;
-    private readonly Process _process;
+    private readonly PodNetwork _network;
+    private Process _process;
 
-    private ContainerdInstance(string directory, Process process)
+    private ContainerdInstance(string directory, PodNetwork network, Process process)
     {
         _directory = directory;
+        _network = network;
         _process = process;
     }
 
     /// <summary>The path of the CRI socket (no <c>unix://</c> before it).</summary>
     public string Socket => ContainerdFiles.Socket(_directory);
+
+    /// <summary>The folder of its CNI configurations; containerd reads it again whenever a file in it changes.</summary>
+    public string CniDirectory => ContainerdFiles.Cni(_directory);
 
     public int ProcessId => _process.Id;
 
@@ -45,12 +51,7 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         var network = PodNetwork.Claim(directory);
         ContainerdFiles.Write(directory, network);
 
-        // A shell only to send the output to a file; exec keeps the process id. A session of its own: Ctrl-C in the terminal is not for containerd.
-        var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = directory };
-        foreach (var argument in (string[])["-c", "exec setsid \"$0\" --config \"$1\" >>\"$2\" 2>&1", program, ContainerdFiles.Config(directory), ContainerdFiles.Log(directory)])
-            start.ArgumentList.Add(argument);
-        var process = Process.Start(start) ?? throw new ContainerdException($"{program} did not start");
-        var instance = new ContainerdInstance(directory, process);
+        var instance = new ContainerdInstance(directory, network, Launch(program, directory));
         try
         {
             await instance.WaitUntilReadyAsync(cancellationToken);
@@ -65,25 +66,48 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         return instance;
     }
 
+    /// <summary>Ends containerd alone, as <c>systemctl stop containerd</c> does: containers and their shims go on.</summary>
+    public async Task StopAsync()
+    {
+        if (_process.HasExited)
+            return;
+        _ = ContainerdNative.Kill(_process.Id, ContainerdNative.SigTerm);
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+        try
+        {
+            await _process.WaitForExitAsync(deadline.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            _process.Kill();
+            await _process.WaitForExitAsync(CancellationToken.None);
+        }
+    }
+
+    /// <summary>What a power cut leaves: no process, mount, network namespace or bridge, and no run state; files and the subnet stay.</summary>
+    public async Task CutPowerAsync()
+    {
+        await ContainerdRemains.RemoveAsync(_directory);
+        await _process.WaitForExitAsync(CancellationToken.None);
+        await _network.RemoveBridgeAsync();
+    }
+
+    /// <summary>Starts containerd again after <see cref="StopAsync"/> or <see cref="CutPowerAsync"/>, with the same files, and waits until it answers.</summary>
+    /// <exception cref="ContainerdException">It runs already, or does not answer within 30 s.</exception>
+    public async Task StartAgainAsync(CancellationToken cancellationToken)
+    {
+        if (!_process.HasExited)
+            throw new ContainerdException($"containerd on {Socket} still runs as process {_process.Id}; stop it first");
+        _process.Dispose();
+        _process = Launch(FindOnPath("containerd") ?? throw new ContainerdException("containerd is not installed any more"), _directory);
+        await WaitUntilReadyAsync(cancellationToken);
+    }
+
     /// <summary>Stops every container (SIGTERM, after 3 s SIGKILL), the shims and containerd; removes mounts, network namespaces, the bridge and cgroups.</summary>
     public async ValueTask DisposeAsync()
     {
         await ContainerdRemains.StopContainersAsync(_directory, TimeSpan.FromSeconds(3));
-        if (!_process.HasExited)
-        {
-            _ = ContainerdNative.Kill(_process.Id, ContainerdNative.SigTerm);
-            using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
-            try
-            {
-                await _process.WaitForExitAsync(deadline.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                _process.Kill();
-                await _process.WaitForExitAsync(CancellationToken.None);
-            }
-        }
-
+        await StopAsync();
         _process.Dispose();
         await CleanUpAsync(_directory);
     }
@@ -98,6 +122,15 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         await PodNetwork.ReleaseAsync(directory);
     }
 
+    // A shell only to send the output to a file; exec keeps the process id. A session of its own: Ctrl-C in the terminal is not for containerd.
+    private static Process Launch(string program, string directory)
+    {
+        var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = directory };
+        foreach (var argument in (string[])["-c", "exec setsid \"$0\" --config \"$1\" >>\"$2\" 2>&1", program, ContainerdFiles.Config(directory), ContainerdFiles.Log(directory)])
+            start.ArgumentList.Add(argument);
+        return Process.Start(start) ?? throw new ContainerdException($"{program} did not start");
+    }
+
     private static string? FindOnPath(string program)
         => ((string[])[.. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'), "/usr/sbin", "/usr/bin"])
             .Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists);
@@ -105,24 +138,20 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     private async Task WaitUntilReadyAsync(CancellationToken cancellationToken)
     {
         var started = TimeProvider.System.GetTimestamp();
+        using var cri = new CriClient("unix://" + Socket, TimeProvider.System, s_startDeadline);
         while (true)
         {
             if (_process.HasExited)
                 throw new ContainerdException($"containerd ended with code {_process.ExitCode}: {LogTail()}");
-            using (var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+            try
             {
-                try
-                {
-                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellationToken);
-
-                    // The socket is there before the plugins are; `ctr version` is answered only when they serve.
-                    if (await ContainerdRemains.RunAsync("ctr", "-a", Socket, "version") == 0)
-                        return;
-                }
-                catch (SocketException)
-                {
-                    // Not listening so far.
-                }
+                // The socket is there before the plugins are; CRI is answered only when it serves and has found again what ran.
+                await cri.ListPodSandboxAsync(null, cancellationToken);
+                return;
+            }
+            catch (GrpcException)
+            {
+                // Not so far.
             }
 
             if (TimeProvider.System.GetElapsedTime(started) > s_startDeadline)

@@ -29,12 +29,13 @@ internal sealed record PodNetwork(string Bridge, string Subnet)
         throw new ContainerdException($"all 256 pod subnets of 10.201.0.0/16 are taken; remove stale claims under {ClaimRoot}");
     }
 
+    /// <summary>Removes the bridge, as a reboot does; the subnet stays claimed.</summary>
+    public Task RemoveBridgeAsync() => RemoveBridgeAsync(Bridge);
+
     /// <summary>Removes the bridge and gives the subnet back.</summary>
     public static async Task ReleaseAsync(string directory)
     {
-        var bridge = BridgeOf(directory);
-        if (Directory.Exists($"/sys/class/net/{bridge}"))
-            await ContainerdRemains.RunAsync("ip", "link", "delete", bridge);
+        await RemoveBridgeAsync(BridgeOf(directory));
         if (!Directory.Exists(ClaimRoot))
             return;
         foreach (var claim in Directory.EnumerateDirectories(ClaimRoot))
@@ -42,6 +43,12 @@ internal sealed record PodNetwork(string Bridge, string Subnet)
             if (Owner(claim) == directory)
                 Directory.Delete(claim, recursive: true);
         }
+    }
+
+    private static async Task RemoveBridgeAsync(string bridge)
+    {
+        if (Directory.Exists($"/sys/class/net/{bridge}"))
+            await ContainerdRemains.RunAsync("ip", "link", "delete", bridge);
     }
 
     // Names of interfaces have at most 15 characters (IFNAMSIZ).

@@ -14,7 +14,7 @@ public static class Leftovers
         await KillAllAsync(directory, time);
         foreach (var containerd in ContainerdDirectories(directory))
             await Containerd.ContainerdInstance.CleanUpAsync(containerd);
-        UnmountAll(directory);
+        Unmount(directory);
     }
 
     /// <summary>What is still there, one line each; empty when all is gone. For tests and for the end of <c>--check</c>.</summary>
@@ -40,7 +40,8 @@ public static class Leftovers
         }
     }
 
-    private static void UnmountAll(string directory)
+    /// <summary>Unmounts all that is mounted on or below <paramref name="directory"/>, a full path.</summary>
+    internal static void Unmount(string directory)
     {
         // Deepest first; a mount may be stacked on another, hence again until none is left or none gives way.
         for (var round = 0; round < 10 && MountsUnder(directory) is { Count: > 0 } mounts; round++)

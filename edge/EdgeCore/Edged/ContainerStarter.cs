@@ -16,6 +16,9 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
     // A kubelet looks at a pod's volumes about once a minute.
     private static readonly TimeSpan s_retry = TimeSpan.FromMinutes(1);
 
+    /// <summary>Ends with EdgeCore. What makes sandboxes and containers is not given up when the pod is to go meanwhile: containerd forgets shims of what is.</summary>
+    public CancellationToken Stopping { get; set; }
+
     private readonly ImagePuller _images = new(context, report);
 
     /// <summary>When the volumes are to be made again at the latest: a token is due, or the last time failed. At once after a start of EdgeCore, since what they read may have
@@ -51,12 +54,12 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         await context.Creates.WaitAsync(cancellationToken);
         try
         {
-            await context.Cri.RunPodSandboxAsync(config, pod.Json.Text("spec", "runtimeClassName"), cancellationToken);
+            await context.Cri.RunPodSandboxAsync(config, pod.Json.Text("spec", "runtimeClassName"), Stopping);
             return null;
         }
         catch (GrpcException e)
         {
-            var message = $"Failed to create pod sandbox: {e.Message}";
+            var message = $"Failed to create pod sandbox: rpc error: code = {e.Code} desc = {e.Detail}";
             if (pod.Json.Text("spec", "runtimeClassName") is { Length: > 0 } handler)
                 message += $" (RuntimeClass objects are not sent to this node: the runtimeClassName {handler} is taken as the name of the runtime's handler)";
             await report(true, "FailedCreatePodSandBox", message, "", cancellationToken);
@@ -149,7 +152,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             try
             {
                 Directory.CreateDirectory(Path.Combine(CriConfigs.LogDirectory(context.Options, pod), container.Name));
-                id = await context.Cri.CreateContainerAsync(action.SandboxId, config, SandboxConfig(pod, 0), cancellationToken);
+                id = await context.Cri.CreateContainerAsync(action.SandboxId, config, SandboxConfig(pod, 0), Stopping);
                 await report(false, "Created", $"Created container: {container.Name}", container.FieldPath, cancellationToken);
             }
             catch (Exception e) when (e is GrpcException or IOException)
@@ -161,7 +164,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
 
             try
             {
-                await context.Cri.StartContainerAsync(id, cancellationToken);
+                await context.Cri.StartContainerAsync(id, Stopping);
             }
             catch (GrpcException e)
             {

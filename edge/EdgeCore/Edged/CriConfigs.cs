@@ -14,6 +14,9 @@ internal static class CriConfigs
     public const string UidLabel = "io.kubernetes.pod.uid";
     public const string ContainerLabel = "io.kubernetes.container.name";
 
+    /// <summary>Annotation of a container: <see cref="ContainerDescription.Hash"/> of what it was made from.</summary>
+    public const string HashAnnotation = "io.kubernetes.container.hash";
+
     /// <summary>The node that owns a sandbox; what carries another node's name is never touched.</summary>
     public const string NodeLabel = "edge.io/node";
 
@@ -99,6 +102,7 @@ internal static class CriConfigs
         config.Labels[UidLabel] = pod.Uid;
         config.Labels[ContainerLabel] = container.Name;
         config.Labels[NodeLabel] = nodeName;
+        config.Annotations[HashAnnotation] = container.Hash;
         config.Annotations["io.kubernetes.container.restartCount"] = attempt.ToString(CultureInfo.InvariantCulture);
         return config;
     }

@@ -10,16 +10,18 @@ namespace Edge.Core.Edged;
 /// deleted/deleting  sandboxes or containers left              StopSandbox, RemoveContainer, RemoveSandbox
 /// deleted/deleting  nothing left                              Finish
 /// ended             sandbox ready                             StopSandbox
+/// run               no ready sandbox, containers run          StopContainer each
 /// run               no ready sandbox                          StopSandbox old ones, RunSandbox
 /// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
 /// run               init done                                 StartContainer each that is missing or due for a restart
 /// run               a liveness or startup probe has failed    StopContainer, which then ended like any other
+/// run               a container's image is another now        StopContainer, which is started again at once
 /// run               active longer than activeDeadlineSeconds  as ended
 /// </code>
 /// An init container is done when it has ended well; a sidecar (restartPolicy Always) when it has started. Sidecars are stopped after all others, last one first.
 /// After each batch the shell calls the Note methods for what happened, reads the runtime again and calls <see cref="Decide"/> again.
 /// </remarks>
-internal sealed class PodCore
+internal sealed partial class PodCore
 {
     /// <summary>First and longest delay before a container that ended is started again, and the time of running well that resets it.</summary>
     public static readonly TimeSpan BackOffFirst = TimeSpan.FromSeconds(10);
@@ -31,7 +33,8 @@ internal sealed class PodCore
     private static readonly TimeSpan s_stopRetry = TimeSpan.FromSeconds(2);
 
     private readonly Dictionary<string, RestartState> _restarts = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _killed = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _killed = new(StringComparer.Ordinal); // for a probe
+    private readonly HashSet<string> _changed = new(StringComparer.Ordinal); // for another image
     private int _sandboxFailures;
     private DateTimeOffset _sandboxRetry;
     private DateTimeOffset _stopRetry;
@@ -69,7 +72,7 @@ internal sealed class PodCore
         }
 
         if (snapshot.Ready is not { } sandbox)
-            return Sandbox(snapshot, deadline, now);
+            return Sandbox(pod, snapshot, deadline, now);
         var actions = new List<PodAction>();
         Tidy(pod, snapshot, sandbox, actions);
         var until = deadline;
@@ -145,8 +148,10 @@ internal sealed class PodCore
         _ => true,
     };
 
-    /// <summary>Whether the container is to run again now that it has ended. One that was killed for a probe is, however well it went.</summary>
-    public bool WillRestart(string policy, ContainerView ended) => ShouldRestart(policy, ended.ExitCode) || policy != "Never" && _killed.Contains(ended.Id);
+    /// <summary>Whether the container is to run again now that it has ended. One that was killed for a probe is, however well it went; one that was killed because its
+    /// image is another now is under every policy.</summary>
+    public bool WillRestart(string policy, ContainerView ended)
+        => ShouldRestart(policy, ended.ExitCode) || policy != "Never" && _killed.Contains(ended.Id) || _changed.Contains(ended.Id);
 
     private static IEnumerable<ContainerView> Running(PodSnapshot snapshot)
         => snapshot.Containers.Where(container => container.Phase is ContainerPhase.Running or ContainerPhase.Unknown);
@@ -187,12 +192,19 @@ internal sealed class PodCore
         return [.. Running(snapshot).Select(view => new PodAction.StopContainer(view, pod.Grace, Order: sidecars.IndexOf(view.Name) + 1)).OrderBy(stop => stop.Order)];
     }
 
-    private List<PodAction> Sandbox(PodSnapshot snapshot, DateTimeOffset deadline, DateTimeOffset now)
+    // As a kubelet: what still runs is stopped with its grace before the sandbox goes.
+    private List<PodAction> Sandbox(PodDescription pod, PodSnapshot snapshot, DateTimeOffset deadline, DateTimeOffset now)
     {
-        if (now < _sandboxRetry)
-            return [new PodAction.WaitUntil(Min(_sandboxRetry, deadline))];
-        var attempt = snapshot.Sandboxes.Count == 0 ? 0 : snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1;
-        return [.. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(attempt)];
+        var retry = Max(_sandboxRetry, _stopRetry);
+        if (now < retry)
+            return [new PodAction.WaitUntil(Min(retry, deadline))];
+        if (snapshot.Sandboxes.Count == 0)
+            return [new PodAction.RunSandbox(0)];
+        var changed = new PodAction.Report("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        var stops = Stops(pod, snapshot);
+        if (stops.Count > 0)
+            return [changed, .. stops];
+        return [changed, .. snapshot.Sandboxes.Select(old => new PodAction.StopSandbox(old.Id)), new PodAction.RunSandbox(snapshot.Sandboxes.Max(sandbox => sandbox.Attempt) + 1)];
     }
 
     private bool IsEnded(PodDescription pod, PodSnapshot snapshot)
@@ -244,8 +256,10 @@ internal sealed class PodCore
         if (here && newest!.Phase == ContainerPhase.Running)
         {
             Waiting.Remove(container.Name);
-            if (probes.Find(newest.Id) is { Failed: { } kind })
-                Kill(pod, container, newest, kind, now, actions, ref until);
+            if (HasChanged(container, newest))
+                Kill(new PodAction.StopContainer(newest, pod.Grace, $"Container {container.Name} definition changed, will be restarted"), _changed, now, actions, ref until);
+            else if (probes.Find(newest.Id) is { Failed: { } kind })
+                Kill(ForProbe(pod, container, newest, kind), _killed, now, actions, ref until);
             return;
         }
 
@@ -287,7 +301,7 @@ internal sealed class PodCore
             var policy = container.IsSidecar ? "Always" : container.IsInit && pod.RestartPolicy == "Always" ? "OnFailure" : pod.RestartPolicy;
             if (!WillRestart(policy, newest!))
                 return;
-            if (!MayRestart(state, newest!, now, out var due))
+            if (!HasChanged(container, newest!) && !MayRestart(state, newest!, now, out var due))
             {
                 Waiting[container.Name] = new StartFailure(
                     "CrashLoopBackOff",
@@ -306,42 +320,6 @@ internal sealed class PodCore
         actions.Add(new PodAction.StartContainer(container, sandbox.Id, attempt));
     }
 
-    private void Kill(
-        PodDescription pod, ContainerDescription container, ContainerView view, ProbeKind kind, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
-    {
-        if (now < _stopRetry)
-        {
-            until = Min(until, _stopRetry);
-            return;
-        }
-
-        _killed.Add(view.Id);
-        var (word, probe) = kind == ProbeKind.Startup ? ("startup", container.Startup) : ("liveness", container.Liveness);
-        var message = container.IsInit
-            ? $"Init container {container.Name} failed {word} probe"
-            : $"Container {container.Name} failed {word} probe{(pod.RestartPolicy == "Never" ? "" : ", will be restarted")}";
-        actions.Add(new PodAction.StopContainer(view, probe?.Grace ?? pod.Grace, message));
-    }
-
-    // As a kubelet: the first restart is at once, then 10 s, 20 s … 5 min after the container's end.
-    private static bool MayRestart(RestartState state, ContainerView ended, DateTimeOffset now, out DateTimeOffset due)
-    {
-        if (state.DecidedFor != ended.Id)
-        {
-            var ranLong = ended.Finished - ended.Started >= BackOffReset;
-            if (ranLong)
-                state.Delay = TimeSpan.Zero;
-            else if (state.DecidedFor.Length > 0)
-                state.Delay = state.Delay == TimeSpan.Zero ? BackOffFirst : Min(state.Delay * 2, BackOffMost);
-            else if (ended.Attempt > 0)
-                state.Delay = Exponential(BackOffFirst, (int)Math.Min(ended.Attempt - 1, 10), BackOffMost);
-            state.DecidedFor = ended.Id;
-        }
-
-        due = ended.Finished + state.Delay;
-        return now >= due;
-    }
-
     // Of each container the newest and the one before it are kept, for its log and last state.
     private void Tidy(PodDescription pod, PodSnapshot snapshot, SandboxView sandbox, List<PodAction> actions)
     {
@@ -354,7 +332,8 @@ internal sealed class PodCore
             }
         }
 
-        _killed.RemoveWhere(id => !snapshot.Containers.Any(view => view.Id == id));
+        foreach (var ids in (HashSet<string>[])[_killed, _changed])
+            ids.RemoveWhere(id => !snapshot.Containers.Any(view => view.Id == id));
         foreach (var old in snapshot.Sandboxes)
         {
             if (old.Id != sandbox.Id && !snapshot.Containers.Any(container => container.SandboxId == old.Id))
@@ -365,28 +344,9 @@ internal sealed class PodCore
     private static string Duration(TimeSpan delay)
         => delay < TimeSpan.FromMinutes(1) ? $"{(int)delay.TotalSeconds}s" : $"{(int)delay.TotalMinutes}m{delay.Seconds}s";
 
+    private static DateTimeOffset Max(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
+
     private static DateTimeOffset Min(DateTimeOffset a, DateTimeOffset b) => a < b ? a : b;
 
     private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
-
-    private RestartState State(string name)
-    {
-        if (!_restarts.TryGetValue(name, out var state))
-            _restarts.Add(name, state = new RestartState());
-        return state;
-    }
-
-    private sealed class RestartState
-    {
-        /// <summary>Delay after the end of the container in <see cref="DecidedFor"/>.</summary>
-        public TimeSpan Delay { get; set; }
-
-        public string DecidedFor { get; set; } = "";
-
-        public int PullFailures { get; set; }
-
-        public DateTimeOffset Retry { get; set; }
-
-        public DateTimeOffset Attempted { get; set; }
-    }
 }

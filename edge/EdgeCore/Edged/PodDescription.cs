@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
@@ -125,6 +127,9 @@ internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
 
     /// <summary>An init container that keeps running beside the others (restartPolicy Always).</summary>
     public bool IsSidecar => IsInit && Json.Text("restartPolicy") == "Always";
+
+    /// <summary>Changes when the container must be made anew: as for a kubelet, with its name or image alone.</summary>
+    public string Hash { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Json.Text("name")}\n{Json.Text("image")}")).AsSpan(0, 8));
 
     /// <summary>The field as events name it.</summary>
     public string FieldPath => IsInit ? $"spec.initContainers{{{Name}}}" : $"spec.containers{{{Name}}}";

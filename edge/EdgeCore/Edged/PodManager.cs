@@ -23,6 +23,9 @@ namespace Edge.Core.Edged;
 public sealed class PodManager : IPodModule, IDisposable
 {
     private static readonly TimeSpan s_relist = TimeSpan.FromSeconds(1);
+    // A kubelet's, for containers whose pod it does not know.
+    private const int OrphanGraceSeconds = 1;
+
     private static readonly TimeSpan s_callTimeout = TimeSpan.FromMinutes(2);
 
     private readonly PodContext _context;
@@ -293,7 +296,7 @@ public sealed class PodManager : IPodModule, IDisposable
             var json = new JsonObject
             {
                 ["metadata"] = new JsonObject { ["namespace"] = found.Namespace, ["name"] = found.Name, ["uid"] = uid },
-                ["spec"] = new JsonObject { ["containers"] = new JsonArray(new JsonObject { ["name"] = "unknown" }) },
+                ["spec"] = new JsonObject { ["terminationGracePeriodSeconds"] = OrphanGraceSeconds, ["containers"] = new JsonArray(new JsonObject { ["name"] = "unknown" }) },
             };
             if (!PodDescription.TryRead(json, out var pod, out _))
                 continue;

@@ -92,6 +92,9 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
         return new ContainerView(
             status.Id, sandboxId, status.Metadata.Name, status.Metadata.Attempt, phase, Time(status.CreatedAt), Time(status.StartedAt),
             Time(status.FinishedAt), status.ExitCode, status.Reason, message, status.Image?.UserSpecifiedImage is { Length: > 0 } asked ? asked : status.Image?.Image ?? "",
-            status.ImageRef);
+            status.ImageRef)
+        {
+            Hash = status.Annotations.TryGetValue(CriConfigs.HashAnnotation, out var hash) ? hash : "",
+        };
     }
 }

@@ -18,7 +18,11 @@ internal sealed record SandboxView(string Id, uint Attempt, bool Ready, DateTime
 /// <param name="Attempt">How many times the container had been started before: its restart count.</param>
 internal sealed record ContainerView(
     string Id, string SandboxId, string Name, uint Attempt, ContainerPhase Phase, DateTimeOffset Created, DateTimeOffset Started,
-    DateTimeOffset Finished, int ExitCode, string Reason, string Message, string Image, string ImageId);
+    DateTimeOffset Finished, int ExitCode, string Reason, string Message, string Image, string ImageId)
+{
+    /// <summary><see cref="ContainerDescription.Hash"/> of what it was made from; empty when it does not say.</summary>
+    public string Hash { get; init; } = "";
+}
 
 /// <summary>What the runtime has of one pod.</summary>
 internal sealed record PodSnapshot(IReadOnlyList<SandboxView> Sandboxes, IReadOnlyList<ContainerView> Containers)

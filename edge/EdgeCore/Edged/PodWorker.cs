@@ -18,6 +18,11 @@ internal sealed class PodWorker : IDisposable
 {
     private static readonly TimeSpan s_failureRetry = TimeSpan.FromSeconds(2);
 
+    // The kernel lets go of a cgroup a moment after its last process; then a minute, as long as containerd takes at most to undo a sandbox. What is left then is somebody else's.
+    private const int CgroupQuickTries = 10;
+    private const int CgroupTriesMax = 40;
+    private static readonly TimeSpan s_cgroupRetry = TimeSpan.FromMilliseconds(100);
+
     private readonly PodContext _context;
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly PodCore _core;
@@ -40,6 +45,7 @@ internal sealed class PodWorker : IDisposable
     private string _endedAt;
     private bool _endDue;
     private bool _again;
+    private int _cgroupTries;
 
     /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
     /// <param name="random">For the probes' first delays; used by this worker alone.</param>
@@ -127,6 +133,7 @@ internal sealed class PodWorker : IDisposable
     /// <param name="predecessor">The worker of an older pod of the same name, which must be gone first; else a finished task.</param>
     public async Task RunAsync(Task predecessor, CancellationToken cancellationToken)
     {
+        _starter.Stopping = cancellationToken;
         await predecessor.WaitAsync(cancellationToken);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var probing = _prober.RunAsync(stop.Token);
@@ -241,6 +248,8 @@ internal sealed class PodWorker : IDisposable
             await StopsAsync(pod, removed, stops.Select(stop => stop.Task), cancellationToken);
             if (!did || IsFinished)
                 return next;
+            if (actions[0] is PodAction.Finish)
+                return _context.Time.GetUtcNow() + (_cgroupTries <= CgroupQuickTries ? s_cgroupRetry : s_failureRetry);
         }
     }
 
@@ -284,11 +293,11 @@ internal sealed class PodWorker : IDisposable
                 await ReportAsync(false, report.Reason, report.Message, "", cancellationToken);
                 return true;
             case PodAction.StopSandbox stop:
-                return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, _starter.Stopping));
             case PodAction.RemoveContainer remove:
-                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, _starter.Stopping));
             case PodAction.RemoveSandbox remove:
-                return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, cancellationToken));
+                return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, _starter.Stopping));
             case PodAction.Finish:
                 await FinishAsync(pod, removed, cancellationToken);
                 return false;
@@ -367,11 +376,13 @@ internal sealed class PodWorker : IDisposable
 
     private async Task FinishAsync(PodDescription pod, bool removed, CancellationToken cancellationToken)
     {
+        // The cgroup first: while one of the directories is there, the next EdgeCore knows of a pod to clean up after.
+        if (!_context.Cgroups.Remove(pod) && ++_cgroupTries < CgroupTriesMax)
+            return; // the runtime undoes a sandbox that was given up
         _volumes.Remove();
         var logs = CriConfigs.LogDirectory(_context.Options, pod);
         if (Directory.Exists(logs))
             Directory.Delete(logs, recursive: true);
-        _context.Cgroups.Remove(pod);
         if (!removed)
         {
             var content = new JsonObject { ["gracePeriodSeconds"] = 0, ["preconditions"] = new JsonObject { ["uid"] = pod.Uid } };

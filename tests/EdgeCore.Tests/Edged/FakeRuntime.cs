@@ -34,6 +34,7 @@ internal sealed class FakeRuntime : IAsyncDisposable
         runtime.Map(methods, "RuntimeService/StopPodSandbox", StopPodSandboxRequest.Parser, request => runtime.Stop(request.PodSandboxId));
         runtime.Map(methods, "RuntimeService/RemovePodSandbox", RemovePodSandboxRequest.Parser, request => runtime.Remove(request.PodSandboxId));
         runtime.Map(methods, "RuntimeService/ListPodSandbox", ListPodSandboxRequest.Parser, runtime.List);
+        runtime.Map(methods, "RuntimeService/PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse { Status = new PodSandboxStatus { Id = request.PodSandboxId } });
         runtime.Map(methods, "RuntimeService/CreateContainer", CreateContainerRequest.Parser, runtime.Create);
         runtime.Map(methods, "RuntimeService/StartContainer", StartContainerRequest.Parser, request => runtime.Start(request.ContainerId));
         runtime.Map(methods, "RuntimeService/StopContainer", StopContainerRequest.Parser, runtime.StopContainer);

@@ -82,11 +82,12 @@ internal sealed class PodBench
         _containers[_containers.IndexOf(newest)] = change(newest);
     }
 
-    public void LoseSandbox()
+    /// <param name="alone">Whether its containers go on.</param>
+    public void LoseSandbox(bool alone = false)
     {
         for (var i = 0; i < _sandboxes.Count; i++)
             _sandboxes[i] = _sandboxes[i] with { Ready = false, Ips = [] };
-        foreach (var view in Snapshot.Containers.Where(view => view.Phase == ContainerPhase.Running))
+        foreach (var view in Snapshot.Containers.Where(view => !alone && view.Phase == ContainerPhase.Running))
             Exit(view.Name, 137);
     }
 
@@ -114,7 +115,7 @@ internal sealed class PodBench
                 return [$"failed {start.Container.Name}"];
             case PodAction.StartContainer start:
                 _containers.Add(new ContainerView(
-                    $"c{++_ids}", start.SandboxId, start.Container.Name, start.Attempt, ContainerPhase.Running, Now, Now, default, 0, "", "", "", ""));
+                    $"c{++_ids}", start.SandboxId, start.Container.Name, start.Attempt, ContainerPhase.Running, Now, Now, default, 0, "", "", "", "") { Hash = start.Container.Hash });
                 Core.NoteStarted(start.Container.Name);
                 return [$"start {start.Container.Name} {start.Attempt}"];
             case PodAction.StopContainer stop:

@@ -319,9 +319,46 @@ public sealed class PodCoreTests
         bench.Exit("i", 0);
         bench.Step();
         bench.LoseSandbox();
-        Assert.Equal("stop s0, sandbox 1, start i 1", bench.Step());
+        Assert.Equal("report SandboxChanged, stop s0, sandbox 1, start i 1", bench.Step());
         bench.Exit("i", 0);
         Assert.Equal("start a 1", bench.Step());
+    }
+
+    [Theory]
+    [InlineData("Always")]
+    [InlineData("Never")]
+    public void A_container_whose_image_is_another_now_is_made_anew_at_once_and_the_others_go_on(string policy)
+    {
+        var bench = new PodBench($$"""{"restartPolicy":"{{policy}}","containers":[{"name":"a","image":"i"},{"name":"b","image":"j"}]}""");
+        bench.Step();
+        for (var attempt = 1; attempt < 3; attempt++)
+        {
+            bench.Pod = PodBench.Read($$"""{"restartPolicy":"{{policy}}","containers":[{"name":"a","image":"i{{attempt}}","env":[]},{"name":"b","image":"j","tty":true}]}""");
+            Assert.StartsWith($"stop a 30s, start a {attempt}", bench.Step(), StringComparison.Ordinal);
+            Assert.Equal("", bench.Step());
+        }
+
+        bench.Change("a", view => view with { Hash = "" }); // made by an EdgeCore that said nothing of it
+        Assert.Equal("", bench.Step());
+    }
+
+    [Fact]
+    public void What_runs_on_in_a_lost_sandbox_is_stopped_with_its_grace_before_a_new_one_is_made()
+    {
+        var bench = new PodBench(Two);
+        bench.Step();
+        bench.LoseSandbox(alone: true);
+        Assert.Equal("report SandboxChanged, stop a 30s, stop b 30s, report SandboxChanged, stop s0, sandbox 1, start a 1, start b 1", bench.Step());
+    }
+
+    [Fact]
+    public void A_pod_that_never_restarts_ends_with_its_sandbox()
+    {
+        var bench = new PodBench("""{"restartPolicy":"Never","containers":[{"name":"a"}]}""");
+        bench.Step();
+        bench.LoseSandbox(alone: true);
+        Assert.Equal("report SandboxChanged, stop a 30s", bench.Step());
+        Assert.Equal("Failed", (string)bench.Status()["phase"]!);
     }
 
     [Fact]
@@ -331,7 +368,7 @@ public sealed class PodCoreTests
         bench.Step();
         bench.Exit("a", 0);
         bench.LoseSandbox();
-        Assert.Equal("stop s0, sandbox 1, start b 1", bench.Step());
+        Assert.Equal("report SandboxChanged, stop s0, sandbox 1, start b 1", bench.Step());
     }
 
     [Fact]

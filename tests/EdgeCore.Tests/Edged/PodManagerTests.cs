@@ -116,6 +116,20 @@ public sealed class PodManagerTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_pod_that_was_removed_while_edgecore_was_away_gets_a_kubelets_grace_for_strangers_and_leaves_nothing()
+    {
+        var pod = Pod("p", "u1", "present:1");
+        _meta.Put("pod", pod);
+        await PhaseAsync("p", "u1", "Running");
+        await StopAsync();
+        _meta.Delete("pod", pod);
+
+        Start();
+        await HubServiceTests.WaitUntilAsync(() => _runtime.Trace.Contains("remove u1") && !Directory.Exists(_directory.File("root/pods/u1")));
+        Assert.Equal(["run u1", "start p-main", "stop p-main 2s", "remove u1"], _runtime.Trace);
+    }
+
+    [Fact]
     public async Task Without_a_restart_too_an_ended_pod_stays_ended_when_its_containers_go_and_no_echo_of_its_status_comes()
     {
         var pod = Pod("p", "u1", "present:1");

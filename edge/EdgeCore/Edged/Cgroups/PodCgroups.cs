@@ -49,36 +49,44 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
             _burstable[pod.Uid] = PodLimits.Of(pod, options.PodPidsLimit).CpuShares;
     }
 
-    /// <summary>Removes the pod's empty cgroup, whatever its class was: of a leftover nobody knows it. One that is still in use stays.</summary>
-    public void Remove(PodDescription pod)
+    /// <summary>Removes the pod's empty cgroup.</summary>
+    /// <returns>False when it is still in use, and stays.</returns>
+    public bool Remove(PodDescription pod)
     {
         var parent = CriConfigs.CgroupParent(options, pod);
-        if (!parent.StartsWith('/'))
+        if (parent.StartsWith('/'))
+            return Remove(pod.Uid);
+        if (HasSystemd())
         {
-            if (HasSystemd())
-            {
-                Systemctl(["stop", parent]);
-                Systemctl(["revert", parent]);
-            }
-
-            return;
+            Systemctl(["stop", parent]);
+            Systemctl(["revert", parent]);
         }
 
+        return true;
+    }
+
+    /// <summary>As <see cref="Remove(PodDescription)"/> for a pod of which only the uid is known, and so not its class; a slice of systemd stays.</summary>
+    public bool Remove(string uid)
+    {
         lock (_gate)
         {
             if (!Directory.Exists(root))
-                return;
-            foreach (var hierarchy in IsV2 ? [root] : Directory.EnumerateDirectories(root).Append(root))
+                return true;
+            var gone = true;
+            foreach (var hierarchy in IsV2 ? [root] : Directory.GetDirectories(root).Append(root))
             {
-                foreach (var path in (string[])[$"{hierarchy}/kubepods/pod{pod.Uid}", $"{hierarchy}/kubepods/burstable/pod{pod.Uid}", $"{hierarchy}/kubepods/besteffort/pod{pod.Uid}"])
+                foreach (var path in (string[])[$"{hierarchy}/kubepods/pod{uid}", $"{hierarchy}/kubepods/burstable/pod{uid}", $"{hierarchy}/kubepods/besteffort/pod{uid}"])
                 {
-                    if (Directory.Exists(path))
-                        Native.RemoveDirectory(path);
+                    if (!Directory.Exists(path))
+                        continue;
+                    Native.RemoveDirectory(path);
+                    gone &= !Directory.Exists(path);
                 }
             }
 
-            if (_burstable.Remove(pod.Uid))
+            if (_burstable.Remove(uid))
                 ApplyClass("Burstable");
+            return gone;
         }
     }
 

@@ -2,7 +2,7 @@ using Edge.Protocol.Cri.V1;
 
 namespace Edge.Core.Edged.GarbageCollection;
 
-/// <summary>Removes what <see cref="LeftoverCore"/> names: directories and logs of pods that are gone, logs of containers that were removed. (Containers and sandboxes
+/// <summary>Removes what <see cref="LeftoverCore"/> names: directories, logs and cgroups of pods that are gone, logs of containers that were removed. (Containers and sandboxes
 /// themselves are removed by their pod's worker; those of pods that nobody wants get one.)</summary>
 /// <param name="wanted">Uids of the pods that have a worker.</param>
 internal sealed class LeftoverCollector(PodContext context, Func<IReadOnlySet<string>> wanted)
@@ -18,9 +18,12 @@ internal sealed class LeftoverCollector(PodContext context, Func<IReadOnlySet<st
         // Every sandbox, other nodes' too: a kubelet may share the directories.
         var sandboxes = await context.Cri.ListPodSandboxAsync(null, cancellationToken);
         var atRuntime = sandboxes.Select(sandbox => sandbox.Metadata.Uid).ToHashSet(StringComparer.Ordinal);
-        foreach (var path in LeftoverCore.GonePods(logs, here, atRuntime))
+        var (goneLogs, gonePods) = (LeftoverCore.GonePods(logs, here, atRuntime), LeftoverCore.GonePods(pods, here, atRuntime));
+        foreach (var uid in goneLogs.Select(path => LeftoverCore.UidOf(path)!).Concat(gonePods.Select(path => Path.GetFileName(path))).Distinct(StringComparer.Ordinal))
+            context.Cgroups.Remove(uid);
+        foreach (var path in goneLogs)
             Remove(path, directory => Directory.Delete(directory, recursive: true));
-        foreach (var path in LeftoverCore.GonePods(pods, here, atRuntime))
+        foreach (var path in gonePods)
             Remove(path, PodVolumes.Remove);
 
         var filter = new ContainerFilter();

@@ -1,6 +1,10 @@
 using Edge.Core.Configuration;
+using Edge.Core.Edged;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.GarbageCollection;
 using Edge.Core.Edged.Logs;
+using Edge.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -59,6 +63,22 @@ public sealed class GarbageTests
         Assert.Equal(["/l/ns_c_3"], LeftoverCore.GonePods(directories, new HashSet<string> { "1" }, new HashSet<string> { "2" }));
         Assert.Equal("1-2", LeftoverCore.UidOf("/var/log/pods/ns_pod_1-2"));
         Assert.Null(LeftoverCore.UidOf("/var/log/pods/lost+found"));
+    }
+
+    [Fact]
+    public void A_pods_cgroup_goes_in_every_hierarchy_whatever_its_class_and_stays_while_it_is_used()
+    {
+        using var root = new TempDirectory();
+        string[] gone = ["memory/kubepods/burstable/podu1", "pids/kubepods/podu1", "unified/kubepods/besteffort/podu1", "kubepods/burstable/podu1"];
+        foreach (var path in (string[])[.. gone, "memory/kubepods/burstable/podu2", "pids/kubepods/podu3/c1"])
+            Directory.CreateDirectory(root.File(path));
+        var cgroups = new PodCgroups(new EdgedOptions(), NullLogger.Instance, root.Path);
+        Assert.True(cgroups.Remove("u1"));
+        Assert.DoesNotContain(gone, path => Directory.Exists(root.File(path)));
+        Assert.True(Directory.Exists(root.File("memory/kubepods/burstable/podu2")));
+        Assert.False(cgroups.Remove("u3"));
+        Assert.True(Directory.Exists(root.File("pids/kubepods/podu3/c1")));
+        Assert.True(cgroups.Remove("unknown"));
     }
 
     [Fact]
