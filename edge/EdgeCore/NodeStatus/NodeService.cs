@@ -150,7 +150,7 @@ internal sealed class NodeService(
         JsonObject? lease = null;
         long generation = 0;
         long registration = 0;
-        long renewed = 0;
+        var renewed = time.GetTimestamp(); // the start counts: the cluster waits for the first lease as for any other
         var every = TimeSpan.FromSeconds(options.Edged.NodeLeaseDurationSeconds / 4.0);
         var last = time.GetTimestamp() - (long)(every.TotalSeconds * time.TimestampFrequency);
         while (true)
@@ -172,7 +172,7 @@ internal sealed class NodeService(
                 if (lease is not null)
                 {
                     // The cluster may have taken a node that was silent so long for lost, and waits for its status.
-                    if (renewed != 0 && time.GetElapsedTime(renewed).TotalSeconds >= options.Edged.NodeLeaseDurationSeconds)
+                    if (time.GetElapsedTime(renewed).TotalSeconds >= options.Edged.NodeLeaseDurationSeconds)
                     {
                         Volatile.Write(ref _statusDue, true);
                         reportPods();
