@@ -38,9 +38,8 @@ internal sealed class HubListener : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Channel<Socket> _waiting;
     private readonly SemaphoreSlim _handshakes;
-    private readonly TaskCompletionSource _allServed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ServedConnections _served;
     private Task[] _loops = [];
-    private int _served = 1; // the listener itself counts as one until it stops
 
     private HubListener(
         Socket socket, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, AdmissionRate rate, TimeProvider time, HubMetrics metrics,
@@ -54,6 +53,7 @@ internal sealed class HubListener : IAsyncDisposable
         _time = time;
         _metrics = metrics;
         _logger = logger;
+        _served = new ServedConnections(time, logger);
         // Full means close at once: TryWrite says so.
         _waiting = Channel.CreateBounded<Socket>(new BoundedChannelOptions(limits.WaitingMax) { SingleReader = true, SingleWriter = true, FullMode = BoundedChannelFullMode.Wait });
         _handshakes = new SemaphoreSlim(limits.AtOnce, limits.AtOnce);
@@ -88,21 +88,14 @@ internal sealed class HubListener : IAsyncDisposable
         await Task.WhenAll(_loops);
         while (_waiting.Reader.TryRead(out var socket))
             socket.Dispose();
-        Release();
+        _served.Leave();
     }
 
     /// <summary>Stops, and waits up to <paramref name="deadline"/> for the connections that are still served.</summary>
     public async Task StopAsync(TimeSpan deadline)
     {
         await StopAsync();
-        try
-        {
-            await _allServed.Task.WaitAsync(deadline, _time);
-        }
-        catch (TimeoutException)
-        {
-            HubLog.SlowStop(_logger, Volatile.Read(ref _served));
-        }
+        await _served.WaitAsync(deadline);
     }
 
     public async ValueTask DisposeAsync()
@@ -168,8 +161,8 @@ internal sealed class HubListener : IAsyncDisposable
                         throw;
                     }
 
-                    Interlocked.Increment(ref _served);
-                    _ = ServeAsync(socket); // awaited through _allServed; it does not throw
+                    _served.Enter();
+                    _ = ServeAsync(socket); // awaited through _served; it does not throw
                 }
             }
         }
@@ -206,7 +199,7 @@ internal sealed class HubListener : IAsyncDisposable
                 await connection.DisposeAsync();
             else
                 socket.Dispose();
-            Release();
+            _served.Leave();
         }
     }
 
@@ -235,11 +228,5 @@ internal sealed class HubListener : IAsyncDisposable
                 await ssl.DisposeAsync();
             return null;
         }
-    }
-
-    private void Release()
-    {
-        if (Interlocked.Decrement(ref _served) == 0)
-            _allServed.TrySetResult();
     }
 }

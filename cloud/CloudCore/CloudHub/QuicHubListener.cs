@@ -29,9 +29,8 @@ internal sealed class QuicHubListener : IAsyncDisposable
     private readonly HubMetrics _metrics;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stop;
-    private readonly TaskCompletionSource _allServed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ServedConnections _served;
     private Task _accepting = Task.CompletedTask;
-    private int _served = 1; // the listener itself counts as one until it stops
     private bool _isStopped;
 
     private QuicHubListener(
@@ -43,6 +42,7 @@ internal sealed class QuicHubListener : IAsyncDisposable
         _time = time;
         _metrics = metrics;
         _logger = logger;
+        _served = new ServedConnections(time, logger);
         _stop = stop;
     }
 
@@ -111,21 +111,14 @@ internal sealed class QuicHubListener : IAsyncDisposable
         _isStopped = true;
         await _stop.CancelAsync();
         await _accepting;
-        Release();
+        _served.Leave();
     }
 
     /// <summary>Stops, and waits up to <paramref name="deadline"/> for the connections that are still served.</summary>
     public async Task StopAsync(TimeSpan deadline)
     {
         await StopAsync();
-        try
-        {
-            await _allServed.Task.WaitAsync(deadline, _time);
-        }
-        catch (TimeoutException)
-        {
-            HubLog.SlowStop(_logger, Volatile.Read(ref _served));
-        }
+        await _served.WaitAsync(deadline);
     }
 
     /// <summary>Frees the port; connections end with it.</summary>
@@ -172,8 +165,8 @@ internal sealed class QuicHubListener : IAsyncDisposable
             try
             {
                 var connection = await _listener.AcceptConnectionAsync(_stop.Token);
-                Interlocked.Increment(ref _served);
-                _ = ServeAsync(connection); // awaited through _allServed; it does not throw
+                _served.Enter();
+                _ = ServeAsync(connection); // awaited through _served; it does not throw
             }
             catch (Exception e) when (_stop.IsCancellationRequested && e is OperationCanceledException or ObjectDisposedException)
             {
@@ -211,7 +204,7 @@ internal sealed class QuicHubListener : IAsyncDisposable
         finally
         {
             await connection.DisposeAsync();
-            Release();
+            _served.Leave();
         }
     }
 
@@ -237,11 +230,5 @@ internal sealed class QuicHubListener : IAsyncDisposable
                 await streams.DisposeAsync();
             return null;
         }
-    }
-
-    private void Release()
-    {
-        if (Interlocked.Decrement(ref _served) == 0)
-            _allServed.TrySetResult();
     }
 }

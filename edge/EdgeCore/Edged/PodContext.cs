@@ -4,6 +4,7 @@ using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
+using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
@@ -13,6 +14,8 @@ namespace Edge.Core.Edged;
 /// <summary>What every pod's worker shares.</summary>
 internal sealed class PodContext : IDisposable
 {
+    private static readonly TimeSpan s_callTimeout = TimeSpan.FromMinutes(2);
+
     /// <summary>Sandboxes and containers that are being made at once on this node.</summary>
     private const int CreatesMax = 8;
 
@@ -71,11 +74,55 @@ internal sealed class PodContext : IDisposable
 
     public SemaphoreSlim Probes { get; } = new(ProbesMax);
 
+    /// <summary>For this node, with a runtime client of its own that goes with it.</summary>
+    public static PodContext Create(EdgeServices services)
+    {
+        var log = services.Loggers.CreateLogger("edged");
+        var options = services.Options.Edged;
+        var facts = NodeFacts.Read(options);
+        var cloud = new CloudQuery(services.Uplink, services.Time);
+        var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
+        var cgroups = new PodCgroups(options, log);
+        var context = new PodContext
+        {
+            Options = options,
+            NodeName = services.Options.NodeName,
+            HostIp = facts.InternalIp,
+            MachineMemory = facts.MemoryBytes,
+            NegativeOomScore = HasSysResource(),
+            HugePageSizes = Directory.Exists("/sys/fs/cgroup/hugetlb") || cgroups.IsV2
+                ? [.. facts.HugePages.Select(pair => PodLimits.PageSize(NodeResources.BinarySize(pair.PageBytes)))] : [],
+            Cgroups = cgroups,
+            Allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources),
+            Cri = cri,
+            Meta = services.Meta,
+            Uplink = services.Uplink,
+            Time = services.Time,
+            Http = new HttpGetClient(services.Time),
+            Since = services.Time.GetUtcNow(),
+            Tokens = new TokenCache(services.Meta, cloud, services.Time, new Random(services.Random.Next()), log),
+            Claims = new ClaimResolver(services.Meta, cloud, services.Options.NodeName, log),
+            Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
+            Log = log,
+        };
+        if (!context.NegativeOomScore)
+            EdgedLog.OomScoresLimited(log);
+        return context;
+    }
+
     public void Dispose()
     {
+        Cri.Dispose();
         Probes.Dispose();
         Http.Dispose();
         Creates.Dispose();
         Pulls.Dispose();
+    }
+
+    // CAP_SYS_RESOURCE is bit 24.
+    private static bool HasSysResource()
+    {
+        var line = File.Exists("/proc/self/status") ? File.ReadLines("/proc/self/status").FirstOrDefault(text => text.StartsWith("CapEff:", StringComparison.Ordinal)) : null;
+        return line is not null && ulong.TryParse(line.AsSpan(7).Trim(), System.Globalization.NumberStyles.HexNumber, null, out var bits) && (bits & (1UL << 24)) != 0;
     }
 }

@@ -3,18 +3,11 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.Edged.Admission;
-using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Eviction;
-using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Spec;
 using Edge.Core.Edged.StaticPods;
-using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
-using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
-using Edge.Protocol.Cri;
-using Edge.Protocol.Cri.V1;
-using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 
 namespace Edge.Core.Edged;
@@ -23,10 +16,6 @@ namespace Edge.Core.Edged;
 public sealed class PodManager : IPodModule, IDisposable
 {
     private static readonly TimeSpan s_relist = TimeSpan.FromSeconds(1);
-    // A kubelet's, for containers whose pod it does not know.
-    private const int OrphanGraceSeconds = 1;
-
-    private static readonly TimeSpan s_callTimeout = TimeSpan.FromMinutes(2);
 
     private readonly PodContext _context;
     private readonly CriRuntimeState _state;
@@ -34,6 +23,7 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly HashSet<string> _invalid = new(StringComparer.Ordinal);
     private readonly Random _random;
     private readonly NodeKeeper _keeper;
+    private readonly PodRelist _relist;
     private readonly StaticPodSource _statics;
     private Dictionary<string, JsonObject> _lastStatus = [];
     private volatile PodWorker[] _workers = [];
@@ -46,38 +36,10 @@ public sealed class PodManager : IPodModule, IDisposable
     /// <param name="read">Reads how much of the node is free; null reads this machine.</param>
     internal PodManager(EdgeServices services, Func<CancellationToken, Task<NodeReadings>>? read)
     {
-        var log = services.Loggers.CreateLogger("edged");
-        var options = services.Options.Edged;
-        var facts = NodeFacts.Read(options);
-        var cloud = new CloudQuery(services.Uplink, services.Time);
-        var cri = new CriClient(options.RuntimeEndpoint, services.Time, s_callTimeout);
-        var cgroups = new PodCgroups(options, log);
-        _context = new PodContext
-        {
-            Options = options,
-            NodeName = services.Options.NodeName,
-            HostIp = facts.InternalIp,
-            MachineMemory = facts.MemoryBytes,
-            NegativeOomScore = HasSysResource(),
-            HugePageSizes = Directory.Exists("/sys/fs/cgroup/hugetlb") || cgroups.IsV2
-                ? [.. facts.HugePages.Select(pair => PodLimits.PageSize(NodeResources.BinarySize(pair.PageBytes)))] : [],
-            Cgroups = cgroups,
-            Allocatable = NodeResources.Allocatable(NodeResources.Capacity(facts, options.MaxPods), options.Resources),
-            Cri = cri,
-            Meta = services.Meta,
-            Uplink = services.Uplink,
-            Time = services.Time,
-            Http = new HttpGetClient(services.Time),
-            Since = services.Time.GetUtcNow(),
-            Tokens = new TokenCache(services.Meta, cloud, services.Time, new Random(services.Random.Next()), log),
-            Claims = new ClaimResolver(services.Meta, cloud, services.Options.NodeName, log),
-            Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
-            Log = log,
-        };
-        if (!_context.NegativeOomScore)
-            EdgedLog.OomScoresLimited(log);
+        _context = PodContext.Create(services);
         _random = services.Random;
-        _state = new CriRuntimeState(cri, services.Time, log);
+        _state = new CriRuntimeState(_context.Cri, services.Time, _context.Log);
+        _relist = new PodRelist(_context);
         _statics = new StaticPodSource(_context);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
@@ -100,7 +62,7 @@ public sealed class PodManager : IPodModule, IDisposable
         {
             var state = _state.RunAsync(stop.Token);
             running.Add(state);
-            _lastStatus = PodStatusRows.Load(_context.Meta);
+            _lastStatus = PodRows.Statuses.Load(_context.Meta);
             var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
             await StaticPodsAsync(stop.Token); // before the rest: what runs of them is nobody's leftover
             await ForgetStrangersAsync(stop.Token);
@@ -124,15 +86,7 @@ public sealed class PodManager : IPodModule, IDisposable
     {
         _statics.Dispose();
         _keeper.Dispose();
-        _context.Cri.Dispose();
         _context.Dispose();
-    }
-
-    // CAP_SYS_RESOURCE is bit 24.
-    private static bool HasSysResource()
-    {
-        var line = File.Exists("/proc/self/status") ? File.ReadLines("/proc/self/status").FirstOrDefault(text => text.StartsWith("CapEff:", StringComparison.Ordinal)) : null;
-        return line is not null && ulong.TryParse(line.AsSpan(7).Trim(), System.Globalization.NumberStyles.HexNumber, null, out var bits) && (bits & (1UL << 24)) != 0;
     }
 
     private async Task LoopAsync(ChannelReader<MetaChange> changes, Task state, CancellationToken cancellationToken)
@@ -140,8 +94,7 @@ public sealed class PodManager : IPodModule, IDisposable
         using var timer = new PeriodicTimer(s_relist, _context.Time);
         var tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
         var readable = changes.WaitToReadAsync(cancellationToken).AsTask();
-        var fingerprints = new Dictionary<string, string>(StringComparer.Ordinal);
-        Task<Dictionary<string, Seen>>? relist = null;
+        Task<IReadOnlyDictionary<string, SeenPod>?>? relist = null;
         var never = new TaskCompletionSource().Task;
         while (true)
         {
@@ -160,8 +113,8 @@ public sealed class PodManager : IPodModule, IDisposable
 
             if (relist is { IsCompleted: true })
             {
-                if (await RelistedAsync(relist) is { } seen)
-                    Compare(seen, fingerprints, cancellationToken);
+                if (await relist is { } seen)
+                    Compare(seen, cancellationToken);
                 relist = null;
             }
 
@@ -171,7 +124,7 @@ public sealed class PodManager : IPodModule, IDisposable
                 await StaticPodsAsync(cancellationToken);
                 await _statics.ReconcileAsync(key => _pods.Values.Any(entry => $"{entry.Worker.Pod.Namespace}/{entry.Worker.Pod.Name}" == key), cancellationToken);
                 tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
-                relist ??= ListAsync(cancellationToken);
+                relist ??= _relist.ReadAsync(cancellationToken);
             }
 
             // A module that ends takes this one with it, so that its fault is seen.
@@ -228,7 +181,7 @@ public sealed class PodManager : IPodModule, IDisposable
             _lastStatus.Remove(uid);
             try
             {
-                await PodStatusRows.DeleteAsync(_context.Meta, uid, cancellationToken);
+                await PodRows.Statuses.DeleteAsync(_context.Meta, uid, cancellationToken);
             }
             catch (Exception e) when (e is StoreException or ChannelClosedException)
             {
@@ -238,67 +191,13 @@ public sealed class PodManager : IPodModule, IDisposable
         }
     }
 
-    private async Task<Dictionary<string, Seen>?> RelistedAsync(Task<Dictionary<string, Seen>> relist)
+    private void Compare(IReadOnlyDictionary<string, SeenPod> seen, CancellationToken cancellationToken)
     {
-        try
-        {
-            return await relist;
-        }
-        catch (GrpcException e)
-        {
-            // The state's own question logs it once; here only that nothing is known now.
-            if (e.Code != GrpcStatusCode.Unavailable)
-                EdgedLog.RuntimeMissing(_context.Log, _context.Cri.SocketPath, e.Detail);
-            return null;
-        }
-    }
-
-    // Every pod of this node at the runtime, with a text that changes whenever a sandbox or container changes its state.
-    private async Task<Dictionary<string, Seen>> ListAsync(CancellationToken cancellationToken)
-    {
-        var podFilter = new PodSandboxFilter();
-        podFilter.LabelSelector[CriConfigs.NodeLabel] = _context.NodeName;
-        var filter = new ContainerFilter();
-        filter.LabelSelector[CriConfigs.NodeLabel] = _context.NodeName;
-        var sandboxes = await _context.Cri.ListPodSandboxAsync(podFilter, cancellationToken);
-        var containers = await _context.Cri.ListContainersAsync(filter, cancellationToken);
-        var parts = sandboxes.Select(item => (item.Labels, Text: $"{item.Id}{item.State}"))
-            .Concat(containers.Select(item => (item.Labels, Text: $"{item.Id}{item.State}")));
-        var seen = new Dictionary<string, Seen>(StringComparer.Ordinal);
-        foreach (var (labels, text) in parts.OrderBy(part => part.Text, StringComparer.Ordinal))
-        {
-            if (!labels.TryGetValue(CriConfigs.UidLabel, out var uid))
-                continue;
-            var old = seen.GetValueOrDefault(uid);
-            seen[uid] = new Seen(labels.GetValueOrDefault(CriConfigs.NamespaceLabel) ?? "", labels.GetValueOrDefault(CriConfigs.NameLabel) ?? "", (old?.Fingerprint ?? "") + text);
-        }
-
-        return seen;
-    }
-
-    private void Compare(Dictionary<string, Seen> seen, Dictionary<string, string> fingerprints, CancellationToken cancellationToken)
-    {
-        foreach (var (uid, entry) in _pods)
-        {
-            var fingerprint = seen.GetValueOrDefault(uid)?.Fingerprint ?? "";
-            if (fingerprints.TryGetValue(uid, out var old) && old == fingerprint)
-                continue;
-            fingerprints[uid] = fingerprint;
-            entry.Worker.Wake();
-        }
-
-        foreach (var uid in fingerprints.Keys.Where(uid => !_pods.ContainsKey(uid)).ToList())
-            fingerprints.Remove(uid);
+        foreach (var uid in _relist.Changed(seen, _pods.Keys))
+            _pods[uid].Worker.Wake();
         foreach (var (uid, found) in seen)
         {
-            if (_pods.ContainsKey(uid) || found.Name.Length == 0)
-                continue;
-            var json = new JsonObject
-            {
-                ["metadata"] = new JsonObject { ["namespace"] = found.Namespace, ["name"] = found.Name, ["uid"] = uid },
-                ["spec"] = new JsonObject { ["terminationGracePeriodSeconds"] = OrphanGraceSeconds, ["containers"] = new JsonArray(new JsonObject { ["name"] = "unknown" }) },
-            };
-            if (!PodDescription.TryRead(json, out var pod, out _))
+            if (_pods.ContainsKey(uid) || PodRelist.Orphan(uid, found) is not { } pod)
                 continue;
             EdgedLog.Orphan(_context.Log, $"{found.Namespace}/{found.Name}", uid);
             Start(pod, removed: true, cancellationToken);
@@ -435,6 +334,4 @@ public sealed class PodManager : IPodModule, IDisposable
         /// <summary>True when the object is gone from the store.</summary>
         public bool Removed { get; set; }
     }
-
-    private sealed record Seen(string Namespace, string Name, string Fingerprint);
 }

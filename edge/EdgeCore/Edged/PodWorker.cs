@@ -5,8 +5,6 @@ using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Core.Edged.Lifecycle;
 using Edge.Core.Edged.Probes;
-using Edge.Core.Edged.StaticPods;
-using Edge.Kubernetes;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 
@@ -26,25 +24,17 @@ internal sealed class PodWorker : IDisposable
     private readonly PodContext _context;
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly PodCore _core;
-    private readonly PodStatusBuilder _status;
+    private readonly PodReporter _reporter;
     private readonly PodVolumes _volumes;
     private readonly PodRuntime _runtime;
     private readonly ContainerStarter _starter;
     private readonly ContainerStopper _stopper;
     private readonly PodProber _prober;
-    private readonly Dictionary<string, DateTimeOffset> _recentEvents = new(StringComparer.Ordinal);
     private readonly Lock _gate = new();
     private Wanted _wanted;
     private CancellationTokenSource _interrupt = new();
     private bool _referencesChanged;
     private JsonObject? _refreshed; // what the volumes of a running pod were made for last
-    private JsonObject? _sentStatus;
-    private string _sentText = "";
-    private PodEnd? _ordered;
-    private PodEnd? _end;
-    private string _endedAt;
-    private bool _endDue;
-    private bool _again;
     private int _cgroupTries;
 
     /// <param name="last">The status that this node said last of the pod; null when it said none that it remembers.</param>
@@ -53,18 +43,14 @@ internal sealed class PodWorker : IDisposable
     {
         _context = context;
         _wanted = new Wanted(pod, removed);
-        _sentStatus = last ?? pod.Json["status"] as JsonObject;
-        _end = PodEnd.Of(_sentStatus);
-        _endedAt = _sentStatus.Items("conditions").FirstOrDefault(condition => condition.Text("type") == "DisruptionTarget").Text("lastTransitionTime");
-        HasEnded = _sentStatus.Text("phase") is "Succeeded" or "Failed";
-        _status = new PodStatusBuilder(_sentStatus, context.Time.GetUtcNow());
-        _core = new PodCore { StartTime = _status.StartTime, LastRestarts = PodStatusBuilder.Restarts(_sentStatus) };
+        _reporter = new PodReporter(context, pod, last);
+        _core = new PodCore { StartTime = _reporter.StartTime, LastRestarts = PodStatusBuilder.Restarts(_reporter.Last) };
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
         _runtime = new PodRuntime(context.Cri, context.NodeName, _volumes, CriConfigs.LogDirectory(context.Options, pod));
         var hooks = new HookRunner(context, ReportAsync);
         _stopper = new ContainerStopper(context, hooks, ReportAsync);
         _starter = new ContainerStarter(context, _volumes, hooks, _stopper, ReportAsync);
-        _prober = new PodProber(context, new PodProbes(ProbeVerdicts.Of(_sentStatus), context.Since, random), Wake, ReportAsync);
+        _prober = new PodProber(context, new PodProbes(ProbeVerdicts.Of(_reporter.Last), context.Since, random), Wake, ReportAsync);
     }
 
     /// <summary>The pod as it is wanted now.</summary>
@@ -74,7 +60,7 @@ internal sealed class PodWorker : IDisposable
     public bool IsFinished { get; private set; }
 
     /// <summary>True once the pod has Succeeded or Failed: it holds nothing of the node any longer.</summary>
-    public bool HasEnded { get; private set; }
+    public bool HasEnded => _reporter.HasEnded;
 
     /// <summary>True once the object is gone, and the pod with it soon.</summary>
     public bool IsRemoved => _wanted.Removed;
@@ -85,7 +71,7 @@ internal sealed class PodWorker : IDisposable
     /// <summary>Ends the pod as Failed; the first end counts.</summary>
     public void End(PodEnd end)
     {
-        Interlocked.CompareExchange(ref _ordered, end, null);
+        _reporter.End(end);
         lock (_gate)
         {
             if (!IsFinished) // else it may be disposed
@@ -98,7 +84,7 @@ internal sealed class PodWorker : IDisposable
     /// <summary>Sends the status again, though it is the one sent last.</summary>
     public void ReportAgain()
     {
-        Volatile.Write(ref _again, true);
+        _reporter.Again();
         Wake();
     }
 
@@ -199,10 +185,7 @@ internal sealed class PodWorker : IDisposable
         while (true)
         {
             var (pod, removed) = _wanted;
-            // How it ended, this node knows best: the object may be from before, and is not sent again for its status.
-            if (pod.EndedPhase.Length == 0 && _sentStatus.Text("phase") is "Succeeded" or "Failed")
-                pod = pod with { EndedPhase = _sentStatus.Text("phase") };
-            pod = await EndedAsync(pod, cancellationToken);
+            pod = await _reporter.EndedAsync(pod, cancellationToken);
             var snapshot = await ReadAsync(pod, cancellationToken);
             var refresh = _context.Time.GetUtcNow() >= _starter.RefreshAt || !ReferenceEquals(pod.Json, _refreshed);
             if (Volatile.Read(ref _referencesChanged))
@@ -220,7 +203,7 @@ internal sealed class PodWorker : IDisposable
             }
 
             var actions = _core.Decide(pod, removed, snapshot, _prober.Verdicts, _context.Time.GetUtcNow());
-            var published = await PublishAsync(pod, removed, snapshot, cancellationToken);
+            var published = await _reporter.PublishAsync(pod, removed, snapshot, _core, _prober.Verdicts, cancellationToken);
             var next = published ? DateTimeOffset.MaxValue : _context.Time.GetUtcNow() + s_failureRetry;
             if (hasVolumes && _starter.RefreshAt < next)
                 next = _starter.RefreshAt;
@@ -251,23 +234,6 @@ internal sealed class PodWorker : IDisposable
             if (actions[0] is PodAction.Finish)
                 return _context.Time.GetUtcNow() + (_cgroupTries <= CgroupQuickTries ? s_cgroupRetry : s_failureRetry);
         }
-    }
-
-    private async Task<PodDescription> EndedAsync(PodDescription pod, CancellationToken cancellationToken)
-    {
-        if (Volatile.Read(ref _again))
-        {
-            Volatile.Write(ref _again, false);
-            _sentText = "";
-        }
-
-        if (Volatile.Read(ref _ordered) is { } ordered && _end is null && pod.EndedPhase.Length == 0)
-        {
-            (_end, _endDue, _endedAt) = (ordered, true, KubeObject.Time(_context.Time.GetUtcNow()));
-            await ReportAsync(true, ordered.Reason, ordered.EventMessage, "", cancellationToken);
-        }
-
-        return _end is null ? pod : pod with { EndedPhase = "Failed", Grace = pod.Grace < _end.Grace ? pod.Grace : _end.Grace };
     }
 
     // False ends the batch: what follows would build on what did not happen.
@@ -339,7 +305,7 @@ internal sealed class PodWorker : IDisposable
                 continue;
             try
             {
-                await PublishAsync(pod, removed, await ReadAsync(pod, cancellationToken), cancellationToken);
+                await _reporter.PublishAsync(pod, removed, await ReadAsync(pod, cancellationToken), _core, _prober.Verdicts, cancellationToken);
             }
             catch
             {
@@ -355,6 +321,7 @@ internal sealed class PodWorker : IDisposable
     private async Task<PodSnapshot> ReadAsync(PodDescription pod, CancellationToken cancellationToken)
     {
         var snapshot = await _runtime.ReadAsync(pod, cancellationToken);
+        IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
         _prober.Observe(pod, snapshot, Ip(pod, snapshot));
         return snapshot;
     }
@@ -395,7 +362,7 @@ internal sealed class PodWorker : IDisposable
 
         try
         {
-            await PodStatusRows.DeleteAsync(_context.Meta, pod.Uid, cancellationToken);
+            await PodRows.Statuses.DeleteAsync(_context.Meta, pod.Uid, cancellationToken);
             await _context.Tokens.ForgetAsync(pod.Uid, cancellationToken);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
@@ -407,44 +374,8 @@ internal sealed class PodWorker : IDisposable
         EdgedLog.PodGone(_context.Log, $"{pod.Namespace}/{pod.Name}", pod.Uid);
     }
 
-    // False when it could not be stored, and is to be tried again: a full disk stops no container from being restarted.
-    private async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, CancellationToken cancellationToken)
-    {
-        // Without containers a pod that goes, or went before, would look as if it had never run.
-        IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
-        if (removed || !_endDue && snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
-            return true;
-        var status = _status.Build(pod, snapshot, _core, _prober.Verdicts, _context.HostIp, _context.Time.GetUtcNow());
-        _end?.Apply(status, _endedAt);
-        var text = status.ToJsonString();
-        if (text == _sentText)
-            return true;
-        var patch = PodStatusBuilder.Patch(StaticPodFile.IsStatic(pod.Json) ? "" : pod.Uid, _sentStatus, status);
-        var entry = new UplinkEntry(
-            $"podstatus/{pod.Namespace}/{pod.Name}/{pod.Uid}", UplinkPriority.PodStatus, UplinkRule.Newest, Sources.Edged, Groups.Meta, Operations.Patch,
-            $"{pod.Namespace}/{ResourceTypes.PodPatch}/{pod.Name}", MessageCodec.JsonString(patch.ToJsonString()));
-        try
-        {
-            // Together, so that they share a commit.
-            await Task.WhenAll(
-                _context.Uplink.PostAsync(entry, cancellationToken).AsTask(),
-                PodStatusRows.PutAsync(_context.Meta, pod.Uid, status, cancellationToken).AsTask());
-        }
-        catch (Exception e) when (e is StoreException or ChannelClosedException)
-        {
-            EdgedLog.NotKept(_context.Log, "the status", $"{pod.Namespace}/{pod.Name}", e.Message);
-            return false;
-        }
-
-        _sentText = text;
-        _sentStatus = status;
-        _endDue = false;
-        HasEnded = status.Text("phase") is "Succeeded" or "Failed";
-        return true;
-    }
-
     private ValueTask ReportAsync(bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken)
-        => _context.Events.RecordAsync(Pod, _recentEvents, warning, reason, message, fieldPath, cancellationToken);
+        => _reporter.EventAsync(Pod, warning, reason, message, fieldPath, cancellationToken);
 
     private async Task WaitAsync(DateTimeOffset until, CancellationToken cancellationToken)
     {

@@ -23,7 +23,15 @@ public sealed class ContainerdFixture : IAsyncLifetime
     /// <summary>Why tests on it must be skipped; empty when it runs.</summary>
     public string Missing { get; private set; } = "";
 
-    public string Socket => _containerd!.Socket;
+    /// <summary>Its socket. Where containerd cannot run, whoever asks for it, or for anything that uses it, is skipped with the reason.</summary>
+    public string Socket
+    {
+        get
+        {
+            Skip.If(Missing.Length > 0, Missing);
+            return _containerd!.Socket;
+        }
+    }
 
     public async Task InitializeAsync()
     {
@@ -51,6 +59,7 @@ public sealed class ContainerdFixture : IAsyncLifetime
 
     internal CriClient Client() => new(Socket, TimeProvider.System, TimeSpan.FromSeconds(30));
 
+    /// <summary>An Edged on it; the test is skipped where it is missing.</summary>
     /// <param name="read">What the node has free; this machine's own by default.</param>
     /// <param name="edged">Changes the settings.</param>
     internal RunningEdged Run(string node, FakeMetaStore? meta = null, ResourceOptions? resources = null, Func<CancellationToken, Task<NodeReadings>>? read = null,

@@ -107,7 +107,7 @@ public sealed class HttpGetClientTests : IAsyncLifetime
 
     private Task<HttpGetAnswer> GetAsync(HttpGetTarget target) => _client.GetAsync(target, "127.0.0.1", HttpGetClient.ProbeAgent, TimeSpan.FromSeconds(30), default);
 
-    // Bound and let go: nobody listens there for now.
+    // Bound and let go: nobody listens there.
     private static int FreePort()
     {
         using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);

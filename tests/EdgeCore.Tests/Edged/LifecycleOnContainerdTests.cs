@@ -21,7 +21,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task PostStart_runs_after_the_start_and_preStop_before_the_end()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("hooks");
         using var client = containerd.Client();
         var agents = new List<string>();
@@ -52,7 +51,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [InlineData("http", """{"httpGet":{"host":"127.0.0.1","port":1}}""")]
     public async Task A_failed_postStart_kills_the_container(string name, string hook)
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("post-" + name);
         using var client = containerd.Client();
         var pod = Pod("post-" + name, $$$"""{"restartPolicy":"Never","terminationGracePeriodSeconds":1,"containers":[{"name":"main",{{{Image}}},"command":["sleep","1000"],"lifecycle":{"postStart":{{{hook}}}}}]}""");
@@ -67,7 +65,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_preStop_that_does_not_end_or_fails_has_no_more_than_the_grace()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("prestop");
         using var client = containerd.Client();
         var pod = Pod("prestop", $$$"""
@@ -86,7 +83,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Sidecars_start_in_order_gated_by_their_startup_probes_and_end_last_in_reverse_order()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("sidecars");
         using var client = containerd.Client();
         var shared = Directory.CreateDirectory(Path.Combine(edged.Root, "shared")).FullName;
@@ -112,7 +108,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_with_a_sidecar_succeeds_when_its_work_is_done_and_the_sidecar_has_gone()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("jobside");
         using var client = containerd.Client();
         var pod = Pod("jobside", $$$"""
@@ -128,7 +123,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Last_words_come_from_the_file_or_the_end_of_the_log_and_are_cut()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("words");
         using var client = containerd.Client();
         var pod = Pod("words", $$$"""
@@ -153,7 +147,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_over_its_deadline_is_ended_and_stays_failed_after_a_restart_of_EdgeCore()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         using var client = containerd.Client();
         var pod = Pod("deadline", $$$"""{"activeDeadlineSeconds":3,"terminationGracePeriodSeconds":1,"containers":[{"name":"main",{{{Image}}},"command":["sleep","1000"]}]}""");
@@ -175,7 +168,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Stdin_and_tty_are_the_containers_own()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("tty");
         using var client = containerd.Client();
         var pod = Pod("tty", $$$"""
@@ -194,7 +186,6 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_forced_deletion_ends_a_graceful_one_that_takes_too_long()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("force");
         using var client = containerd.Client();
         var pod = Pod("force", $$$"""{"terminationGracePeriodSeconds":100000,"containers":[{"name":"main",{{{Image}}},"command":["sleep","1000"],"lifecycle":{"preStop":{"sleep":{"seconds":50000}} }}]}""");

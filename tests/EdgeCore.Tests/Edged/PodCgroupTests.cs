@@ -149,7 +149,6 @@ public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_and_its_container_are_limited_in_the_kernel_and_the_cgroup_goes_with_the_pod()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         Skip.IfNot(Directory.Exists("/sys/fs/cgroup/memory"), "this machine has no cgroup v1; v2 is tested on a directory");
         await using var edged = containerd.Run("cgroup-a", edged: options => options with { PodPidsLimit = 40 });
         var pod = Pod("limited", """

@@ -18,7 +18,6 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Users_groups_capabilities_and_confinement_are_as_the_security_contexts_say()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("spec-a");
         Directory.CreateDirectory(Path.Combine(edged.Root, "seccomp"));
         await File.WriteAllTextAsync(Path.Combine(edged.Root, "seccomp", "no-mkdir.json"),
@@ -70,7 +69,6 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task What_may_not_run_says_why()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("spec-b");
         var root = Spec("root", """{"securityContext":{"runAsNonRoot":true},"containers":[{"name":"main",SLEEP}]}""");
         var zero = Spec("zero", """{"containers":[{"name":"main",SLEEP,"securityContext":{"runAsNonRoot":true,"runAsUser":0}}]}""");
@@ -98,7 +96,6 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_is_called_as_it_asks_and_resolves_as_it_asks()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("spec-c");
         var named = Spec("named", """
             {"terminationGracePeriodSeconds":1,"hostname":"db-0","subdomain":"db","setHostnameAsFQDN":true,"hostAliases":[{"ip":"192.0.2.9","hostnames":["plc","plc.factory"]}],
@@ -139,7 +136,6 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Commands_variables_terminals_and_working_directories_are_as_asked()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("spec-d");
         edged.Meta.Put("configmap", Object("app", """{"data":{"mode":"eco"}}"""));
         var pod = Spec("words", """
@@ -170,7 +166,6 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_host_port_reaches_the_container()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         Skip.IfNot(File.Exists("/usr/sbin/iptables"), "iptables is not installed");
         await using var edged = containerd.Run("spec-e");
         int port;

@@ -13,7 +13,6 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_runs_with_environment_and_volumes_and_is_gone_after_its_deletion()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-a");
         edged.Meta.Put("configmap", Object("app", """{"data":{"greeting":"hello","file.txt":"from a map"}}"""));
         edged.Meta.Put("secret", Object("cred", """{"data":{"password":"c2VjcmV0"}}"""));
@@ -64,7 +63,6 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_restarted_EdgeCore_adopts_running_containers_and_removes_what_nobody_wants()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         var keep = Pod("keep", Sleeper());
         var drop = Pod("drop", Sleeper());
@@ -91,7 +89,6 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Failures_have_a_kubelets_reasons_and_other_pods_run_on()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-c");
         var crash = Pod("crash", """{"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sh","-c","echo bad > /dev/termination-log; exit 3"]}]}""");
         var never = Pod("never", """{"containers":[{"name":"main","image":"docker.io/edge/absent:1","imagePullPolicy":"Never"}]}""");
@@ -121,7 +118,6 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_of_the_same_name_with_a_new_uid_starts_after_the_old_one_is_gone()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-d");
         using var client = containerd.Client();
         var old = Pod("same", Sleeper());

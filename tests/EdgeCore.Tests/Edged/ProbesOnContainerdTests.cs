@@ -23,7 +23,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Readiness_by_httpGet_follows_what_the_container_serves()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("probe-http");
         using var client = containerd.Client();
         var pod = Pod("http", $$$"""
@@ -48,7 +47,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_failed_liveness_probe_restarts_the_container_with_its_own_grace()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("probe-live");
         using var client = containerd.Client();
         var pod = Pod("live", $$$"""
@@ -73,7 +71,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_startup_probe_holds_the_others_back_and_one_that_hangs_is_a_failure()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("probe-start");
         using var client = containerd.Client();
         var pod = Pod("start", $$$"""
@@ -95,7 +92,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task TcpSocket_and_grpc_probes_ask_the_pods_own_address()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("probe-tcp");
         using var client = containerd.Client();
         var serving = 2; // NOT_SERVING
@@ -130,7 +126,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_restarted_EdgeCore_keeps_ready_what_was_ready_and_goes_on_probing()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         using var client = containerd.Client();
         var pod = Pod("adopted", $$$"""
@@ -160,7 +155,6 @@ public sealed class ProbesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_readiness_gate_opens_when_its_condition_comes_with_the_pod()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("probe-gate");
         using var client = containerd.Client();
         var pod = Pod("gate", $$$"""{"terminationGracePeriodSeconds":1,"readinessGates":[{"conditionType":"example.com/lb"}],"containers":[{"name":"main",{{{Image}}},"command":["sleep","1000"]}]}""");

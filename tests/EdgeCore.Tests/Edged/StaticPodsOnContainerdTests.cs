@@ -23,7 +23,6 @@ public sealed class StaticPodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_static_pod_runs_without_the_cloud_and_is_mirrored_once_there_is_one()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var folder = Path.Combine(containerd.Directory, "manifests-a");
         var file = Path.Combine(folder, "local.yaml");
         var meta = new FakeMetaStore();
@@ -95,7 +94,6 @@ public sealed class StaticPodsOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_that_went_from_the_folder_while_EdgeCore_was_away_ends_with_its_mirror()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var folder = Directory.CreateDirectory(Path.Combine(containerd.Directory, "manifests-b")).FullName;
         var file = Path.Combine(folder, "local.json");
         await File.WriteAllTextAsync(file, """{"apiVersion":"v1","kind":"Pod","metadata":{"name":"local"},"spec":{"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"]}],"terminationGracePeriodSeconds":1}}""");

@@ -21,7 +21,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
     /// <summary>The pods of this node as a v1 PodList, each with the status that this node said last.</summary>
     public JsonObject List()
     {
-        var said = PodStatusRows.Load(meta);
+        var said = PodRows.Statuses.Load(meta);
         var items = new JsonArray();
         foreach (var stored in meta.List("pod").OrderBy(pod => pod.Key, StringComparer.Ordinal))
         {
@@ -33,7 +33,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
         }
 
         // In their mirrors' places, which may not be there yet.
-        foreach (var pod in StaticPodRows.Load(meta).Values.OrderBy(pod => pod.Name(), StringComparer.Ordinal))
+        foreach (var pod in PodRows.Statics.Load(meta).Values.OrderBy(pod => pod.Name(), StringComparer.Ordinal))
         {
             if (said.TryGetValue(pod.Uid(), out var status))
                 pod["status"] = status;
@@ -49,7 +49,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
     public PodDescription Pod(string @namespace, string name, string? uid)
     {
         var stored = meta.Get("pod", @namespace, name);
-        foreach (var own in StaticPodRows.Load(meta).Values)
+        foreach (var own in PodRows.Statics.Load(meta).Values)
         {
             if (own.Namespace() == @namespace && own.Name() == name && (uid is null || uid == own.Uid() || uid == stored?.Uid) && PodDescription.TryRead(own, out var found, out _))
                 return found;
@@ -103,7 +103,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
             runs = [.. Attempts(directory).Select(attempt => (attempt, false, ""))];
         }
 
-        var status = PodStatusRows.Load(meta).GetValueOrDefault(pod.Uid);
+        var status = PodRows.Statuses.Load(meta).GetValueOrDefault(pod.Uid);
         var state = status.Items("containerStatuses").Concat(status.Items("initContainerStatuses")).FirstOrDefault(one => one.Text("name") == container).At("state", "waiting");
         if (LogSelection.Choose(runs, state is not null, previous) is not { } chosen)
         {

@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Common.Storage;
 using Edge.Core.MetaManager;
@@ -12,7 +11,7 @@ namespace Edge.Core.Edged.StaticPods;
 /// <param name="path">The folder; empty for none. It may come and go.</param>
 internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan rescan, IMetaStore meta, TimeProvider time, ILogger log) : IDisposable
 {
-    private readonly Dictionary<string, JsonObject> _good = StaticPodRows.Load(meta);
+    private readonly Dictionary<string, JsonObject> _good = PodRows.Statics.Load(meta);
     private readonly Dictionary<string, string> _said = new(StringComparer.Ordinal);
     private FileSystemWatcher? _watcher;
     private DateTimeOffset _next = DateTimeOffset.MinValue;
@@ -135,7 +134,7 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
     {
         try
         {
-            await (pod is null ? StaticPodRows.DeleteAsync(meta, file, cancellationToken) : StaticPodRows.PutAsync(meta, file, pod, cancellationToken));
+            await (pod is null ? PodRows.Statics.DeleteAsync(meta, file, cancellationToken) : PodRows.Statics.PutAsync(meta, file, pod, cancellationToken));
         }
         catch (Exception e) when (e is StoreException or System.Threading.Channels.ChannelClosedException)
         {
@@ -151,35 +150,4 @@ internal sealed class StaticPodFolder(string path, string nodeName, TimeSpan res
         _said[key] = error;
         EdgedLog.StaticPodBad(log, file, error, key.Length == 0 ? "static pods go on as they were" : _good.ContainsKey(key) ? "the pod that it had before goes on" : "it runs no pod");
     }
-}
-
-/// <summary>The static pods of this node as local rows by file: what a file that turned bad was, and what the local API shows.</summary>
-internal static class StaticPodRows
-{
-    private const string Room = "staticpod";
-
-    /// <summary>All rows; one that cannot be read is left out.</summary>
-    public static Dictionary<string, JsonObject> Load(IMetaStore meta)
-    {
-        var rows = new Dictionary<string, JsonObject>(StringComparer.Ordinal);
-        foreach (var (file, json) in meta.ListLocal(Room))
-        {
-            try
-            {
-                if (JsonNode.Parse(json.Span) is JsonObject pod)
-                    rows[file] = pod;
-            }
-            catch (JsonException)
-            {
-                // The file itself says it anew.
-            }
-        }
-
-        return rows;
-    }
-
-    public static ValueTask PutAsync(IMetaStore meta, string file, JsonObject pod, CancellationToken cancellationToken)
-        => meta.PutLocalAsync(Room, file, Encoding.UTF8.GetBytes(pod.ToJsonString()), cancellationToken);
-
-    public static ValueTask DeleteAsync(IMetaStore meta, string file, CancellationToken cancellationToken) => meta.DeleteLocalAsync(Room, file, cancellationToken);
 }

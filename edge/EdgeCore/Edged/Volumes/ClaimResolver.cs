@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
@@ -13,7 +11,7 @@ namespace Edge.Core.Edged.Volumes;
 /// <summary>Finds where the claims of a pod lie: asks the cloud for claim and volume, and keeps both as local rows for when it is not there.</summary>
 internal sealed class ClaimResolver(IMetaStore meta, CloudQuery cloud, string nodeName, ILogger log)
 {
-    private const string Room = "persistentvolume";
+    private static readonly LocalRows s_rows = new("persistentvolume");
 
     /// <summary>Every claim of the pod, by the volume's name.</summary>
     /// <param name="isNew">Whether the pod is about to get its sandbox: then the cloud is asked also for what is kept, since the claim may be another of the same name.</param>
@@ -47,8 +45,8 @@ internal sealed class ClaimResolver(IMetaStore meta, CloudQuery cloud, string no
                 used.Add(VolumeKey(held.Text("spec", "volumeName")));
         }
 
-        foreach (var key in meta.ListLocal(Room).Keys.Where(key => !used.Contains(key)))
-            await meta.DeleteLocalAsync(Room, key, cancellationToken);
+        foreach (var key in s_rows.Keys(meta).Where(key => !used.Contains(key)))
+            await s_rows.DeleteAsync(meta, key, cancellationToken);
     }
 
     private static string ClaimKey(string @namespace, string name) => $"{@namespace}/{ResourceTypes.PersistentVolumeClaim}/{name}";
@@ -82,9 +80,9 @@ internal sealed class ClaimResolver(IMetaStore meta, CloudQuery cloud, string no
         try
         {
             if (reply.Object is { } found)
-                await meta.PutLocalAsync(Room, key, Encoding.UTF8.GetBytes(found.ToJsonString()), cancellationToken);
+                await s_rows.PutAsync(meta, key, found, cancellationToken);
             else
-                await meta.DeleteLocalAsync(Room, key, cancellationToken);
+                await s_rows.DeleteAsync(meta, key, cancellationToken);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
@@ -94,17 +92,5 @@ internal sealed class ClaimResolver(IMetaStore meta, CloudQuery cloud, string no
         return (reply.Object, reply.Problem);
     }
 
-    private JsonObject? Kept(string key)
-    {
-        if (!meta.ListLocal(Room).TryGetValue(key, out var json))
-            return null;
-        try
-        {
-            return JsonNode.Parse(json.Span) as JsonObject;
-        }
-        catch (JsonException)
-        {
-            return null; // written by nobody of this house; the cloud's answer replaces it
-        }
-    }
+    private JsonObject? Kept(string key) => s_rows.Get(meta, key);
 }

@@ -1,6 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Storage;
@@ -20,7 +18,7 @@ internal sealed record TokenAnswer(string? Token, DateTimeOffset RefreshAt, stri
 /// <param name="random">Spreads the refreshes of a node's pods over 10 s, as a kubelet does.</param>
 internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider time, Random random, ILogger log)
 {
-    private const string Room = "serviceaccounttoken";
+    private static readonly LocalRows s_rows = new("serviceaccounttoken");
     private const double JitterSecondsMax = 10;
 
     // A refresh that failed is tried again as often as a kubelet looks at a pod's volumes.
@@ -62,7 +60,7 @@ internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider
     {
         foreach (var key in _kept.Value.Keys.Where(key => key.StartsWith(uid + "/", StringComparison.Ordinal)).ToList())
         {
-            await meta.DeleteLocalAsync(Room, key, cancellationToken);
+            await s_rows.DeleteAsync(meta, key, cancellationToken);
             _kept.Value.TryRemove(key, out _);
         }
     }
@@ -85,7 +83,7 @@ internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider
     {
         try
         {
-            await meta.PutLocalAsync(Room, key, Encoding.UTF8.GetBytes(TokenRules.Row(token).ToJsonString()), cancellationToken);
+            await s_rows.PutAsync(meta, key, TokenRules.Row(token), cancellationToken);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
@@ -96,17 +94,10 @@ internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider
     private static ConcurrentDictionary<string, Kept> Load(IMetaStore meta)
     {
         var rows = new ConcurrentDictionary<string, Kept>(StringComparer.Ordinal);
-        foreach (var (key, json) in meta.ListLocal(Room))
+        foreach (var (key, row) in s_rows.Load(meta))
         {
-            try
-            {
-                if (JsonNode.Parse(json.Span) is JsonObject row && TokenRules.Read(row) is { } token)
-                    rows[key] = new Kept(token, TokenRules.RefreshAt(token, TimeSpan.Zero));
-            }
-            catch (JsonException)
-            {
-                // Written by nobody of this house; a new token replaces it.
-            }
+            if (TokenRules.Read(row) is { } token)
+                rows[key] = new Kept(token, TokenRules.RefreshAt(token, TimeSpan.Zero));
         }
 
         return rows;

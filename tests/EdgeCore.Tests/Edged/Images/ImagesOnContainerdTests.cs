@@ -14,7 +14,6 @@ public sealed class ImagesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task An_image_of_a_private_registry_is_pulled_with_the_pods_Secrets_the_longest_path_first()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var registry = await StartAsync();
         registry.Users["team/app"] = "team:s3cret";
         registry.Users["team/second"] = "later:s3cret2";
@@ -39,7 +38,6 @@ public sealed class ImagesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Without_the_right_Secret_the_pull_fails_backs_off_and_tells_no_password()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var registry = await StartAsync();
         registry.Users["team/app"] = "team:s3cret";
         await using var edged = containerd.Run("node-nopull");
@@ -72,7 +70,6 @@ public sealed class ImagesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Pull_policies_and_bad_names_have_a_kubelets_reasons()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var registry = await StartAsync();
         registry.Users["app"] = "u:p";
         await using var edged = containerd.Run("node-policy");

@@ -14,7 +14,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Logs_are_shown_from_the_end_with_times_and_followed_until_the_container_ends()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-logs");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-logs");
         // It ends when it is told to, so that the test decides what a follower has seen by then.
@@ -48,7 +47,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task The_previous_run_of_a_container_has_its_own_log()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-prev");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-prev");
         var pod = Pod("again", """
@@ -69,7 +67,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_command_runs_in_a_container_with_its_input_output_and_exit_code()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-exec");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-exec");
         var pod = Pod("shell", Sleeper());
@@ -92,7 +89,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_SPDY_connection_goes_through_byte_for_byte()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-spdy");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-spdy");
         var pod = Pod("spdy", Sleeper());
@@ -128,7 +124,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_request_reaches_a_port_inside_a_pod()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-port");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-port");
         var pod = Pod("web", """
@@ -149,7 +144,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Figures_of_pods_and_node_are_plausible_in_every_shape()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-stats");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-stats");
         var pod = Pod("busy", """
@@ -196,7 +190,6 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Pods_are_listed_with_the_status_that_the_node_reported()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-pods");
         await using var api = await RunningLocalApi.StartAsync(edged, containerd, "node-pods");
         var pod = Pod("listed", Sleeper());

@@ -26,7 +26,6 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_that_does_not_fit_has_failed_with_the_reason_and_an_Event_and_others_run_on()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("resources-a", read: ReadAsync);
         var small = Pod("small", "", 0);
         var large = Pod("large", """{"requests":{"cpu":"100000"}}""", 0);
@@ -50,7 +49,6 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task When_memory_is_low_the_pod_of_lowest_priority_is_evicted_and_stays_so_over_a_restart()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         var low = Pod("low", "", 0);
         var high = Pod("high", "", 1000);
@@ -91,7 +89,6 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task When_the_images_disk_is_low_unused_images_go_and_used_ones_and_the_sandboxes_stay_and_no_pod_is_evicted()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         const string Unused = "docker.io/edge/unused:1.0";
         await containerd.ImportAsync(OciImage.Create(Unused).AddBusybox(Local.Images.Busybox.Find(), ["sleep"]));
         using var client = containerd.Client();
@@ -119,7 +116,6 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_long_log_is_rotated_and_compressed_and_the_container_writes_on()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("resources-d", resources: new ResourceOptions { LogSizeMax = 2000, LogFilesMax = 3, LogPeriod = TimeSpan.FromSeconds(1) }, read: ReadAsync);
         var pod = Pod("talker", "", 0, "i=0; while true; do i=$((i+1)); echo line $i of a long talk; usleep 5000; done");
         edged.Meta.Put("pod", pod);
@@ -152,7 +148,6 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task What_pods_that_are_gone_left_on_disk_is_removed_and_what_others_have_stays()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var root = Path.Combine(containerd.Directory, "resources-e");
         var meta = new FakeMetaStore();
         var pod = Pod("kept", "", 0);

@@ -26,7 +26,6 @@ public sealed class TokensOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_has_its_token_which_is_renewed_and_survives_a_restart_without_the_cloud()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         meta.Put("configmap", PodsOnContainerdTests.Object("kube-root-ca.crt", """{"data":{"ca.crt":"-----BEGIN CERTIFICATE-----"}}"""));
         var pod = PodsOnContainerdTests.Pod("tokened", Access);
@@ -78,7 +77,6 @@ public sealed class TokensOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_token_belongs_to_the_user_or_group_of_the_pod_alone()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-token-owner");
         edged.Uplink.Answer = request => Give(request, TimeSpan.FromHours(1));
         edged.Meta.Put("configmap", PodsOnContainerdTests.Object("kube-root-ca.crt", """{"data":{"ca.crt":"x"}}"""));

@@ -16,7 +16,6 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_claim_bound_to_a_local_volume_is_mounted_and_one_that_is_not_is_waited_for()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         meta.Put("node", (JsonObject)JsonNode.Parse("""{"metadata":{"namespace":"null","name":"node-claim","uid":"n","labels":{"kubernetes.io/hostname":"node-claim"}}}""")!);
         var data = Directory.CreateDirectory(Path.Combine(containerd.Directory, "local-volume")).FullName;
@@ -67,7 +66,6 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_link_that_a_container_plants_leads_no_subPath_out_of_its_volume()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-subpath");
         edged.Meta.Put("configmap", PodsOnContainerdTests.Object("map", """{"data":{"a.conf":"A"}}"""));
         var pod = Pod("planter", """
@@ -97,7 +95,6 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task An_emptyDir_in_memory_has_its_size_survives_a_restart_and_goes_with_the_pod()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         var meta = new FakeMetaStore();
         var pod = Pod("memory", """
             {"securityContext":{"fsGroup":4321},"volumes":[{"name":"shm","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}}],
@@ -128,7 +125,6 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task A_pod_whose_emptyDir_is_over_its_limit_is_evicted_with_a_kubelets_message()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-limit", read: _ => Task.FromResult(new NodeReadings(new Dictionary<string, SignalReading>(), true)));
         var pod = Pod("filler", """
             {"volumes":[{"name":"tmp","emptyDir":{"sizeLimit":"1Mi"}}],
@@ -145,7 +141,6 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     [SkippableFact]
     public async Task Files_have_their_modes_and_group_optional_ones_may_be_missing_and_changes_arrive()
     {
-        Skip.If(containerd.Missing.Length > 0, containerd.Missing);
         await using var edged = containerd.Run("node-files");
         edged.Meta.Put("configmap", PodsOnContainerdTests.Object("map", """{"data":{"run.sh":"echo run","plain":"1"},"binaryData":{"bin":"AAE="}}"""));
         edged.Meta.Put("secret", PodsOnContainerdTests.Object("cred", """{"immutable":true,"data":{"key":"c2VjcmV0"}}"""));
