@@ -12,7 +12,7 @@ using static Edge.Core.Tests.ProbesOnContainerdTests;
 namespace Edge.Core.Tests;
 
 /// <summary>How real containers begin and end: hooks, sidecars, last words, deadlines, terminals.</summary>
-[Collection("containerd")]
+[Collection("containerd-2")]
 [Trait("Category", "Pods")]
 public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
 {

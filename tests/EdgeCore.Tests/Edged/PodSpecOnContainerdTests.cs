@@ -11,7 +11,7 @@ using static Edge.Core.Tests.PodsOnContainerdTests;
 namespace Edge.Core.Tests;
 
 /// <summary>What a pod's spec asks of its containers, seen from inside them.</summary>
-[Collection("containerd")]
+[Collection("containerd-2")]
 [Trait("Category", "Pods")]
 public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
 {

@@ -7,7 +7,7 @@ using Xunit;
 namespace Edge.Core.Tests;
 
 /// <summary>Images of a registry that wants a user, pulled by real containerd.</summary>
-[Collection("containerd")]
+[Collection("containerd-2")]
 [Trait("Category", "Pods")]
 public sealed class ImagesOnContainerdTests(ContainerdFixture containerd)
 {

@@ -7,7 +7,7 @@ using Xunit;
 namespace Edge.Core.Tests;
 
 /// <summary>The volume that an API server adds to every pod (kube-api-access), on real containerd.</summary>
-[Collection("containerd")]
+[Collection("containerd-2")]
 [Trait("Category", "Pods")]
 public sealed class TokensOnContainerdTests(ContainerdFixture containerd)
 {

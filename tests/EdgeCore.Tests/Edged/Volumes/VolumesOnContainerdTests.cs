@@ -9,7 +9,7 @@ using Xunit;
 namespace Edge.Core.Tests;
 
 /// <summary>Every kind of volume in containers of real containerd.</summary>
-[Collection("containerd")]
+[Collection("containerd-2")]
 [Trait("Category", "Pods")]
 public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
 {
