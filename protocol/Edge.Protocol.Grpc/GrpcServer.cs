@@ -48,7 +48,11 @@ public sealed partial class GrpcServer : IAsyncDisposable
         builder.WebHost.UseKestrelCore().UseSockets(options => options.CreateBoundListenSocket = Bind).ConfigureKestrel(options =>
         {
             options.Limits.MaxRequestBodySize = GrpcText.MessageSizeMax + GrpcText.PrefixSize;
-            options.ListenUnixSocket(socketPath, listen => listen.Protocols = HttpProtocols.Http2);
+            options.ListenUnixSocket(socketPath, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                listen.UseAuthorityMask();
+            });
         });
         File.Delete(socketPath);
         var app = builder.Build();
