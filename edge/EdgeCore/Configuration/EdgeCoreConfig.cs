@@ -145,7 +145,7 @@ public static partial class EdgeCoreConfig
         // sun_path holds 108 bytes with its terminating zero (unix(7)).
         if (System.Text.Encoding.UTF8.GetByteCount(path) > 107)
             twin.Problem("dmiSockPath", $"is '{path}', longer than the 107 bytes that a unix socket's path may have; choose a shorter path or --data-dir");
-        return new DeviceTwinOptions { Enable = twin.Bool("enable", true), DmiSockPath = path };
+        return new DeviceTwinOptions { Enable = twin.Bool("enable", true), DmiSockPath = path, ReportWindowMs = twin.Int("reportWindowMs", 1000, 0, 3_600_000) };
     }
 
     private static EdgedOptions ReadEdged(ConfigSection edged, ConfigSection kubelet, DefaultPaths paths, List<string> notes)

@@ -218,6 +218,9 @@ public sealed record DeviceTwinOptions
 
     /// <summary>Path of the DMI unix socket.</summary>
     public string DmiSockPath { get; init; } = "/etc/kubeedge/dmi.sock";
+
+    /// <summary>What is reported of one device within this time after a message to the cloud goes with the next; 0 sends each report at once.</summary>
+    public int ReportWindowMs { get; init; } = 1000;
 }
 
 /// <summary>Section <c>commonConfig.monitorServer</c>: metrics and health over HTTP on loopback.</summary>

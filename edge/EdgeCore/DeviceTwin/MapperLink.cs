@@ -12,6 +12,12 @@ namespace Edge.Core.DeviceTwin;
 /// persistent channel, retried until it answers. Bounded by the number of objects: a newer state replaces a waiting older one.</summary>
 internal sealed class MapperLink : IAsyncDisposable
 {
+    /// <summary>A mapper that has not answered for so long counts as dead.</summary>
+    public static readonly TimeSpan DeadAfter = TimeSpan.FromSeconds(5);
+
+    /// <summary>How often a mapper that has nothing to be told is asked whether it is there.</summary>
+    public static readonly TimeSpan PingEvery = TimeSpan.FromSeconds(3);
+
     private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(10);
     private readonly string _name;
     private readonly TimeProvider _time;
@@ -27,10 +33,15 @@ internal sealed class MapperLink : IAsyncDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
+    private readonly Func<bool, bool> _seen;
     private int _generation;
+    private DateTimeOffset? _failingSince;
+    private bool? _isAlive; // null before the first answer
 
-    public MapperLink(string name, string address, TimeProvider time, Random random, ILogger log)
+    /// <param name="seen">Told when the mapper has not answered for <see cref="DeadAfter"/>, and when it does again; false when it could not take that, and is to be told again.</param>
+    public MapperLink(string name, string address, TimeProvider time, Random random, ILogger log, Func<bool, bool> seen)
     {
+        _seen = seen;
         _name = name;
         Address = address;
         _time = time;
@@ -55,7 +66,6 @@ internal sealed class MapperLink : IAsyncDisposable
                 _delivered[call.Key] = call.Message!;
         }
 
-        _backoff.Reset();
         _wake.Writer.TryWrite(true);
     }
 
@@ -93,6 +103,7 @@ internal sealed class MapperLink : IAsyncDisposable
     private async Task RunAsync()
     {
         var failing = false;
+        var registration = 0;
         try
         {
             while (true)
@@ -107,15 +118,21 @@ internal sealed class MapperLink : IAsyncDisposable
                     generation = _generation;
                 }
 
+                // The mapper has just said that it is there.
+                if (generation != registration)
+                    _backoff.Reset();
+                registration = generation;
                 if (call is null)
                 {
-                    await _wake.Reader.ReadAsync(_stop.Token);
+                    if (!await PauseAsync(PingEvery))
+                        await PingAsync();
                     continue;
                 }
 
                 try
                 {
                     await TellAsync(call, known);
+                    Answered(true);
                     TwinLog.Told(_log, _name, call.Key);
                     Done(call, generation);
                     _backoff.Reset();
@@ -125,6 +142,7 @@ internal sealed class MapperLink : IAsyncDisposable
                 }
                 catch (GrpcException e) when (e.Code is GrpcStatusCode.Unavailable or GrpcStatusCode.DeadlineExceeded)
                 {
+                    Answered(false);
                     if (!failing)
                         TwinLog.MapperUnreachable(_log, _name, call.Key, e.Detail);
                     failing = true;
@@ -139,6 +157,7 @@ internal sealed class MapperLink : IAsyncDisposable
                 catch (GrpcException e)
                 {
                     // The same call would be refused again; the next change of the object is a new call.
+                    Answered(true);
                     TwinLog.MapperRefused(_log, _name, call.Key, e.Detail);
                     Done(call, generation);
                 }
@@ -150,18 +169,57 @@ internal sealed class MapperLink : IAsyncDisposable
         }
     }
 
-    // The wait ends early when the mapper registers or something newer is to be said.
-    private async Task PauseAsync(TimeSpan delay)
+    // Any answer will do, a refusal too: what matters is that somebody answers.
+    private async Task PingAsync()
+    {
+        string device;
+        lock (_gate)
+        {
+            device = _delivered.Keys.FirstOrDefault(key => key.StartsWith("device/", StringComparison.Ordinal)) ?? "device//";
+        }
+
+        var parts = device.Split('/');
+        try
+        {
+            await _client.GetDeviceAsync(new GetDeviceRequest { DeviceNamespace = parts[1], DeviceName = parts[2] }, _stop.Token);
+            Answered(true);
+        }
+        catch (GrpcException e)
+        {
+            Answered(e.Code is not (GrpcStatusCode.Unavailable or GrpcStatusCode.DeadlineExceeded));
+        }
+    }
+
+    private void Answered(bool isAlive)
+    {
+        if (isAlive)
+        {
+            _failingSince = null;
+            if (_isAlive != true && _seen(true))
+                _isAlive = true;
+            return;
+        }
+
+        var now = _time.GetUtcNow();
+        _failingSince ??= now;
+        if (_isAlive == false || now - _failingSince < DeadAfter || !_seen(false))
+            return;
+        _isAlive = false;
+        TwinLog.MapperDead(_log, _name, (now - _failingSince.Value).TotalSeconds);
+    }
+
+    // The wait ends early, and says true, when the mapper registers or something newer is to be said.
+    private async Task<bool> PauseAsync(TimeSpan delay)
     {
         using var timer = new CancellationTokenSource(delay, _time);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, _stop.Token);
         try
         {
-            await _wake.Reader.ReadAsync(limit.Token);
+            return await _wake.Reader.ReadAsync(limit.Token);
         }
         catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
         {
-            // The delay is over.
+            return false; // the delay is over
         }
     }
 

@@ -33,4 +33,13 @@ internal static partial class TwinLog
 
     [LoggerMessage(3009, LogLevel.Information, "Mapper {Mapper} answers again.")]
     public static partial void MapperReachable(ILogger logger, string mapper);
+
+    [LoggerMessage(3010, LogLevel.Warning, "Device {Device}, property {Property}: {Conflict}.")]
+    public static partial void Conflict(ILogger logger, string device, string property, string conflict);
+
+    [LoggerMessage(3011, LogLevel.Error, "What devices reported cannot be stored: {Reason}; the mappers are told to try again.")]
+    public static partial void NotStored(ILogger logger, string reason);
+
+    [LoggerMessage(3012, LogLevel.Warning, "Mapper {Mapper} has not answered for {Seconds} s; the state of its devices is unknown.")]
+    public static partial void MapperDead(ILogger logger, string mapper, double seconds);
 }

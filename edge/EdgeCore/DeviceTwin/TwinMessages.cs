@@ -9,7 +9,7 @@ namespace Edge.Core.DeviceTwin;
 internal abstract record TwinInput
 {
     /// <summary>A Device or DeviceModel as MetaManager has it now; null when it is gone.</summary>
-    public sealed record ObjectChanged(string Type, string Namespace, string Name, JsonObject? Object) : TwinInput;
+    public sealed record ObjectChanged(string Type, string Namespace, string Name, JsonObject? Object, long NowMs = 0) : TwinInput;
 
     /// <summary>A mapper called MapperRegister.</summary>
     public sealed record RegisterMapper(MapperInfo Mapper, bool WithData) : TwinInput;
@@ -19,6 +19,15 @@ internal abstract record TwinInput
 
     /// <summary>A mapper called ReportDeviceStates.</summary>
     public sealed record ReportState(ReportDeviceStatesRequest Request, long NowMs) : TwinInput;
+
+    /// <summary>A mapper answers, or has not answered for too long.</summary>
+    public sealed record MapperSeen(string Mapper, bool IsAlive, long NowMs) : TwinInput;
+
+    /// <summary>Time has passed: what waited for its window goes.</summary>
+    public sealed record Tick(long NowMs) : TwinInput;
+
+    /// <summary>An application at this edge published on one of the twin's topics (kubeedge-wire §4.6).</summary>
+    public sealed record AppMessage(string Topic, ReadOnlyMemory<byte> Payload, long NowMs) : TwinInput;
 }
 
 /// <summary>What must be done about it, in order.</summary>
@@ -30,10 +39,19 @@ internal abstract record TwinOutput
     public sealed record Forget(string Key) : TwinOutput;
 
     /// <summary>Send the device's newest twin to the cloud.</summary>
-    public sealed record SendTwin(string Namespace, string Name, IReadOnlyDictionary<string, PropertyTwin> Properties) : TwinOutput;
+    public sealed record SendTwin(string Namespace, string Name, string Uid, IReadOnlyDictionary<string, PropertyTwin> Properties, IReadOnlyList<string> Problems) : TwinOutput;
+
+    /// <summary>Send one sample of a property that keeps its history; none may be lost.</summary>
+    public sealed record SendSample(string Namespace, string Name, string Uid, string Property, string Value, long TimestampMs) : TwinOutput;
+
+    /// <summary>Publish to the applications at this edge.</summary>
+    public sealed record Publish(string Topic, byte[] Payload) : TwinOutput;
+
+    /// <summary>A desired value replaced one of the other side.</summary>
+    public sealed record Conflict(string Device, string Property, string Text) : TwinOutput;
 
     /// <summary>Send the device's state to the cloud.</summary>
-    public sealed record SendState(string Namespace, string Name, string State, long LastOnlineMs) : TwinOutput;
+    public sealed record SendState(string Namespace, string Name, string Uid, string State, long LastOnlineMs) : TwinOutput;
 
     /// <summary>A mapper registered: (re)dial it. It has <paramref name="Delivered"/> already, or gets them with the answer.</summary>
     public sealed record MapperChanged(MapperInfo Mapper, IReadOnlyList<MapperCall> Delivered) : TwinOutput;
@@ -83,7 +101,27 @@ internal sealed record PropertyTwin
     /// <summary>Counts the changes of the reported value on this node; survives restarts.</summary>
     public long EdgeVersion { get; init; }
 
+    /// <summary>What the device should be set to, whoever said so last; null when nothing.</summary>
+    public string? Desired { get; init; }
+
+    /// <summary>What the cloud desired last; null when nothing.</summary>
+    public string? CloudDesired { get; init; }
+
+    /// <summary><see cref="Desired"/> was set at this edge, after the cloud's.</summary>
+    public bool IsDesiredHere { get; init; }
+
+    /// <summary>The Device's resourceVersion with which the cloud's desired value came.</summary>
+    public long DesiredCloudVersion { get; init; }
+
+    /// <summary>Counts the desired values set at this edge.</summary>
+    public long DesiredEdgeVersion { get; init; }
+
+    public long DesiredTimestampMs { get; init; }
+
+    /// <summary>Which desired value replaced which, both with their versions; empty when none did.</summary>
+    public string Conflict { get; init; } = "";
+
     /// <summary>True when a peer would see a difference; the time of reading alone is none.</summary>
     public bool Differs(PropertyTwin other)
-        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected;
+        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected || Conflict != other.Conflict;
 }

@@ -13,8 +13,9 @@ internal static class TwinPayload
     private static readonly JsonWriterOptions s_options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/twin/edge_updated</c>: a JSON object.</summary>
-    /// <remarks>A property that cannot be read carries <c>actual.metadata.error</c>, which stock readers ignore.</remarks>
-    public static byte[] Twin(string eventId, long nowMs, IReadOnlyDictionary<string, PropertyTwin> properties)
+    /// <remarks>Stock readers ignore what is ours: <c>uid</c> (of the Device it is about), <c>problems</c>, <c>actual.metadata.error</c> of a property that cannot be read,
+    /// <c>expected.metadata.conflict</c>.</remarks>
+    public static byte[] Twin(string eventId, long nowMs, TwinOutput.SendTwin twin)
     {
         var buffer = new ArrayBufferWriter<byte>(256);
         using (var json = new Utf8JsonWriter(buffer, s_options))
@@ -23,13 +24,15 @@ internal static class TwinPayload
             json.WriteString("event_id"u8, eventId);
             json.WriteNumber("timestamp"u8, nowMs);
             json.WriteStartObject("twin"u8);
-            foreach (var (name, property) in properties.OrderBy(pair => pair.Key, StringComparer.Ordinal))
+            foreach (var (name, property) in twin.Properties.OrderBy(pair => pair.Key, StringComparer.Ordinal))
             {
+                if (property.Expected is null && property.Conflict.Length == 0 && property.Value is null && property.Error.Length == 0)
+                    continue;
                 json.WriteStartObject(name);
-                if (property.Expected is not null)
-                    WriteSide(json, "expected"u8, property.Expected, property.ExpectedTimestampMs, "");
+                if (property.Expected is not null || property.Conflict.Length > 0)
+                    WriteSide(json, "expected"u8, property.Expected ?? property.Desired ?? "", property.ExpectedTimestampMs, "conflict"u8, property.Conflict);
                 if (property.Value is not null || property.Error.Length > 0)
-                    WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, property.Error);
+                    WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error);
                 json.WriteBoolean("optional"u8, true);
                 json.WriteStartObject("metadata"u8);
                 json.WriteString("type"u8, property.Type);
@@ -42,6 +45,42 @@ internal static class TwinPayload
             }
 
             json.WriteEndObject();
+            WriteOwn(json, twin.Uid, twin.Problems);
+            json.WriteEndObject();
+        }
+
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/twin/edge_updated</c> with every sample of properties that keep their history:
+    /// {event_id, timestamp, twin{}, history{PROPERTY: [{value, timestamp}]}, uid}. A stock reader finds an empty twin.</summary>
+    public static byte[] History(string eventId, long nowMs, string uid, IReadOnlyList<TwinOutput.SendSample> samples)
+    {
+        var buffer = new ArrayBufferWriter<byte>(256);
+        using (var json = new Utf8JsonWriter(buffer, s_options))
+        {
+            json.WriteStartObject();
+            json.WriteString("event_id"u8, eventId);
+            json.WriteNumber("timestamp"u8, nowMs);
+            json.WriteStartObject("twin"u8);
+            json.WriteEndObject();
+            json.WriteStartObject("history"u8);
+            foreach (var property in samples.GroupBy(sample => sample.Property, StringComparer.Ordinal))
+            {
+                json.WriteStartArray(property.Key);
+                foreach (var sample in property)
+                {
+                    json.WriteStartObject();
+                    json.WriteString("value"u8, sample.Value);
+                    json.WriteNumber("timestamp"u8, sample.TimestampMs);
+                    json.WriteEndObject();
+                }
+
+                json.WriteEndArray();
+            }
+
+            json.WriteEndObject();
+            WriteOwn(json, uid, []);
             json.WriteEndObject();
         }
 
@@ -49,7 +88,7 @@ internal static class TwinPayload
     }
 
     /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/state/update</c>: the JSON document inside a JSON string, as stock peers send it.</summary>
-    public static ReadOnlyMemory<byte> State(string eventId, long nowMs, string name, string state, long lastOnlineMs)
+    public static ReadOnlyMemory<byte> State(string eventId, long nowMs, TwinOutput.SendState device)
     {
         var buffer = new ArrayBufferWriter<byte>(256);
         using (var json = new Utf8JsonWriter(buffer, s_options))
@@ -58,30 +97,43 @@ internal static class TwinPayload
             json.WriteString("event_id"u8, eventId);
             json.WriteNumber("timestamp"u8, nowMs);
             json.WriteStartObject("device"u8);
-            json.WriteString("name"u8, name);
-            json.WriteString("state"u8, state);
-            if (lastOnlineMs > 0)
+            json.WriteString("name"u8, device.Name);
+            json.WriteString("state"u8, device.State);
+            if (device.LastOnlineMs > 0)
             {
                 json.WriteString(
                     "lastOnlineTime"u8,
-                    DateTimeOffset.FromUnixTimeMilliseconds(lastOnlineMs).ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
+                    DateTimeOffset.FromUnixTimeMilliseconds(device.LastOnlineMs).ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
             }
 
             json.WriteEndObject();
+            WriteOwn(json, device.Uid, []);
             json.WriteEndObject();
         }
 
         return MessageCodec.JsonString(Encoding.UTF8.GetString(buffer.WrittenSpan));
     }
 
-    private static void WriteSide(Utf8JsonWriter json, ReadOnlySpan<byte> side, string value, long timestampMs, string error)
+    private static void WriteOwn(Utf8JsonWriter json, string uid, IReadOnlyList<string> problems)
+    {
+        if (uid.Length > 0)
+            json.WriteString("uid"u8, uid);
+        if (problems.Count == 0)
+            return;
+        json.WriteStartArray("problems"u8);
+        foreach (var problem in problems)
+            json.WriteStringValue(problem);
+        json.WriteEndArray();
+    }
+
+    private static void WriteSide(Utf8JsonWriter json, ReadOnlySpan<byte> side, string value, long timestampMs, ReadOnlySpan<byte> noteKey, string note)
     {
         json.WriteStartObject(side);
         json.WriteString("value"u8, value);
         json.WriteStartObject("metadata"u8);
         json.WriteNumber("timestamp"u8, timestampMs);
-        if (error.Length > 0)
-            json.WriteString("error"u8, error);
+        if (note.Length > 0)
+            json.WriteString(noteKey, note);
         json.WriteEndObject();
         json.WriteEndObject();
     }

@@ -14,6 +14,12 @@ internal sealed class DeviceRow
 
     public long LastOnlineMs { get; set; }
 
+    /// <summary>Of the Device that these values are of; empty in rows of earlier versions.</summary>
+    public string Uid { get; set; } = "";
+
+    /// <summary>The state that the mapper said last; empty when it said none.</summary>
+    public string MapperState { get; set; } = "";
+
     public Dictionary<string, PropertyTwin> Properties { get; } = new(StringComparer.Ordinal);
 }
 
@@ -33,6 +39,8 @@ internal static class TwinRows
             json.WriteStartObject();
             json.WriteString("state"u8, row.State);
             json.WriteNumber("lastOnline"u8, row.LastOnlineMs);
+            json.WriteString("uid"u8, row.Uid);
+            json.WriteString("mapperState"u8, row.MapperState);
             json.WriteStartObject("properties"u8);
             foreach (var (name, property) in row.Properties)
             {
@@ -46,6 +54,7 @@ internal static class TwinRows
                     json.WriteString("expected"u8, property.Expected);
                 json.WriteNumber("expectedTimestamp"u8, property.ExpectedTimestampMs);
                 json.WriteNumber("edgeVersion"u8, property.EdgeVersion);
+                WriteDesired(json, property);
                 json.WriteEndObject();
             }
 
@@ -56,6 +65,19 @@ internal static class TwinRows
         return buffer.WrittenSpan.ToArray();
     }
 
+    private static void WriteDesired(Utf8JsonWriter json, PropertyTwin property)
+    {
+        if (property.Desired is not null)
+            json.WriteString("desired"u8, property.Desired);
+        if (property.CloudDesired is not null)
+            json.WriteString("cloudDesired"u8, property.CloudDesired);
+        json.WriteBoolean("desiredHere"u8, property.IsDesiredHere);
+        json.WriteNumber("desiredCloudVersion"u8, property.DesiredCloudVersion);
+        json.WriteNumber("desiredEdgeVersion"u8, property.DesiredEdgeVersion);
+        json.WriteNumber("desiredTimestamp"u8, property.DesiredTimestampMs);
+        json.WriteString("conflict"u8, property.Conflict);
+    }
+
     public static bool TryReadDevice(ReadOnlyMemory<byte> json, out DeviceRow row)
     {
         row = new DeviceRow();
@@ -64,6 +86,8 @@ internal static class TwinRows
             var node = JsonNode.Parse(json.Span)!.AsObject();
             row.State = node["state"]!.GetValue<string>();
             row.LastOnlineMs = node["lastOnline"]!.GetValue<long>();
+            row.Uid = node["uid"]?.GetValue<string>() ?? "";
+            row.MapperState = node["mapperState"]?.GetValue<string>() ?? "";
             foreach (var (name, property) in node["properties"]!.AsObject())
             {
                 row.Properties[name] = new PropertyTwin
@@ -75,6 +99,13 @@ internal static class TwinRows
                     Expected = property["expected"]?.GetValue<string>(),
                     ExpectedTimestampMs = property["expectedTimestamp"]!.GetValue<long>(),
                     EdgeVersion = property["edgeVersion"]!.GetValue<long>(),
+                    Desired = property["desired"]?.GetValue<string>(),
+                    CloudDesired = property["cloudDesired"]?.GetValue<string>(),
+                    IsDesiredHere = property["desiredHere"]?.GetValue<bool>() ?? false,
+                    DesiredCloudVersion = property["desiredCloudVersion"]?.GetValue<long>() ?? 0,
+                    DesiredEdgeVersion = property["desiredEdgeVersion"]?.GetValue<long>() ?? 0,
+                    DesiredTimestampMs = property["desiredTimestamp"]?.GetValue<long>() ?? 0,
+                    Conflict = property["conflict"]?.GetValue<string>() ?? "",
                 };
             }
 

@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Configuration;
+using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Dmi;
@@ -23,6 +24,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private const string Room = "twin";
     private const int InboxCapacity = 1024;
 
+    // Inputs that share a commit. More would let the first of them wait for the work of the last.
+    private const int BatchMax = 256;
+
     // sun_path of sockaddr_un holds 108 bytes with the closing zero.
     private const int SocketPathMax = 107;
 
@@ -31,6 +35,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     private readonly string _socketPath;
     private readonly string _nodeName;
+    private readonly long _windowMs;
     private readonly IMetaStore _meta;
     private readonly IUplink _uplink;
     private readonly TimeProvider _time;
@@ -40,14 +45,19 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private readonly List<TwinOutput> _outputs = [];
     private readonly Dictionary<string, MapperLink> _links = new(StringComparer.Ordinal);
 
+    // Rows that the disk refused; they are written with the next batch. Null: the row goes. Bounded by the devices and mappers.
+    private readonly Dictionary<string, byte[]?> _unstored = new(StringComparer.Ordinal);
+
     // Full: the mappers' calls wait, and so does the reading of MetaManager's channel, which coalesces.
     private Channel<Job> _inbox = NewInbox();
     private long _dropped;
 
     public TwinService(
-        string dmiSockPath, string nodeName, IMetaStore meta, IUplink uplink, TimeProvider time, Random random, ILoggerFactory loggers)
+        string dmiSockPath, string nodeName, IMetaStore meta, IUplink uplink, TimeProvider time, Random random, ILoggerFactory loggers,
+        long windowMs = TwinCore.WindowMs)
     {
         _socketPath = dmiSockPath;
+        _windowMs = windowMs;
         _nodeName = nodeName;
         _meta = meta;
         _uplink = uplink;
@@ -59,11 +69,15 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     public TwinService(EdgeServices services)
         : this(
-            services.Options.DeviceTwin.DmiSockPath, services.Options.NodeName, services.Meta, services.Uplink, services.Time, services.Random, services.Loggers)
+            services.Options.DeviceTwin.DmiSockPath, services.Options.NodeName, services.Meta, services.Uplink, services.Time, services.Random, services.Loggers,
+            services.Options.DeviceTwin.ReportWindowMs)
     {
     }
 
     public string Name => "devicetwin";
+
+    /// <summary>Publishes to the applications at this edge (topic, payload); set before <see cref="RunAsync"/>, null where there is no broker. It must not block.</summary>
+    public Action<string, ReadOnlyMemory<byte>>? Publish { get; set; }
 
     /// <summary>Reported values that were not taken, since the start.</summary>
     public long DroppedCount => Interlocked.Read(ref _dropped);
@@ -72,7 +86,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     {
         PrepareSocket();
         _inbox = NewInbox();
-        var core = new TwinCore();
+        var core = new TwinCore(_windowMs) { NodeName = _nodeName, PublishesToApps = Publish is not null };
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         GrpcServer? server = null;
         var feed = Task.CompletedTask;
@@ -83,8 +97,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             File.SetUnixFileMode(_socketPath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite);
             TwinLog.Serving(_log, _socketPath, _meta.List(ResourceTypes.Device).Count, _links.Count);
             feed = FeedAsync(stop.Token);
-            await foreach (var job in _inbox.Reader.ReadAllAsync(stop.Token))
-                await HandleAsync(core, job, stop.Token);
+            await LoopAsync(core, stop.Token);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -115,6 +128,10 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     async Task<ReportDeviceStatesResponse> IDmiManager.ReportDeviceStatesAsync(ReportDeviceStatesRequest request, CancellationToken cancellationToken)
         => (ReportDeviceStatesResponse)await AskAsync(new TwinInput.ReportState(request, NowMs()), cancellationToken);
 
+    /// <summary>Takes what an application at this edge published on one of the twin's topics; waits while the inbox is full.</summary>
+    public ValueTask TakeAppMessageAsync(string topic, ReadOnlyMemory<byte> payload, CancellationToken cancellationToken)
+        => _inbox.Writer.WriteAsync(new Job(new TwinInput.AppMessage(topic, payload, NowMs()), null), cancellationToken);
+
     private async Task<IMessage> AskAsync(TwinInput input, CancellationToken cancellationToken)
     {
         var job = new Job(input, new TaskCompletionSource<IMessage>(TaskCreationOptions.RunContinuationsAsynchronously));
@@ -139,7 +156,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
                 if (Read(new MetaChange(one, false)) is { } input)
                     core.Step(input, _outputs);
         core.ForgetOrphans(_outputs);
-        await PerformAsync(null, cancellationToken);
+        await PerformAsync([], cancellationToken);
     }
 
     private async Task FeedAsync(CancellationToken cancellationToken)
@@ -153,11 +170,11 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     {
         var one = change.Object;
         if (change.Deleted)
-            return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, null);
+            return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, null, NowMs());
         try
         {
             if (JsonNode.Parse(one.Json.Span) is JsonObject node)
-                return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, node);
+                return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, node, NowMs());
             TwinLog.BadObject(_log, one.Key, "it is not a JSON object");
         }
         catch (JsonException e)
@@ -168,53 +185,71 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         return null;
     }
 
-    private async Task HandleAsync(TwinCore core, Job job, CancellationToken cancellationToken)
+    private async Task LoopAsync(TwinCore core, CancellationToken cancellationToken)
     {
-        try
+        var jobs = new List<Job>(BatchMax);
+        while (await WaitAsync(core.NextTickMs, cancellationToken))
         {
-            core.Step(job.Input, _outputs);
-            await PerformAsync(job.Answer, cancellationToken);
-        }
-        catch (Exception e)
-        {
-            // The caller must not wait for an answer that will not come; the module's own end is decided above.
-            job.Answer?.TrySetException(e is OperationCanceledException ? Stopping() : new GrpcException(GrpcStatusCode.Internal, e.Message, e));
-            throw;
+            while (jobs.Count < BatchMax && _inbox.Reader.TryRead(out var job))
+                jobs.Add(job);
+            var answers = new List<(Job Job, TwinOutput? Answer)>(jobs.Count);
+            try
+            {
+                foreach (var job in jobs)
+                {
+                    var from = _outputs.Count;
+                    core.Step(job.Input, _outputs);
+                    answers.Add((job, _outputs.Skip(from).FirstOrDefault(output => output is TwinOutput.Answer or TwinOutput.Refuse)));
+                }
+
+                if (core.NextTickMs <= NowMs())
+                    core.Step(new TwinInput.Tick(NowMs()), _outputs);
+                await PerformAsync(answers, cancellationToken);
+            }
+            catch (Exception e)
+            {
+                // The callers must not wait for answers that will not come; the module's own end is decided above.
+                foreach (var job in jobs)
+                    job.Answer?.TrySetException(e is OperationCanceledException ? Stopping() : new GrpcException(GrpcStatusCode.Internal, e.Message, e));
+                throw;
+            }
+
+            jobs.Clear();
         }
     }
 
-    private async Task PerformAsync(TaskCompletionSource<IMessage>? answer, CancellationToken cancellationToken)
+    // True when there is something to do: an input, or a window that is over.
+    private async Task<bool> WaitAsync(long? tickMs, CancellationToken cancellationToken)
     {
+        if (_inbox.Reader.TryPeek(out _))
+            return true;
+        var readable = _inbox.Reader.WaitToReadAsync(cancellationToken).AsTask();
+        if (tickMs is not { } due)
+            return await readable;
+        var wait = TimeSpan.FromMilliseconds(Math.Clamp(due - NowMs(), 0, TwinCore.RefreshMs));
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var first = await Task.WhenAny(readable, Task.Delay(wait, _time, over.Token));
+        await over.CancelAsync();
+        return first != readable || await readable;
+    }
+
+    // Stores first, all in one commit; then sends, then tells the mappers and the applications, then answers.
+    private async Task PerformAsync(List<(Job Job, TwinOutput? Answer)> answers, CancellationToken cancellationToken)
+    {
+        var failure = await StoreAsync(cancellationToken);
+        failure = await SendAsync(cancellationToken) ?? failure;
         foreach (var output in _outputs)
         {
             switch (output)
             {
-                case TwinOutput.Persist(var key, var row):
-                    await _meta.PutLocalAsync(Room, key, row, cancellationToken);
-                    break;
-                case TwinOutput.Forget(var key):
-                    await _meta.DeleteLocalAsync(Room, key, cancellationToken);
-                    break;
-                case TwinOutput.SendTwin(var space, var name, var properties):
-                    await PostAsync(
-                        $"twin/{space}/{name}", $"device/{space}/{name}/twin/edge_updated", TwinPayload.Twin(NewId(), NowMs(), properties), cancellationToken);
-                    break;
-                case TwinOutput.SendState(var space, var name, var state, var lastOnline):
-                    TwinLog.State(_log, $"{space}/{name}", state);
-                    await PostAsync(
-                        $"state/{space}/{name}", $"device/{space}/{name}/state/update", TwinPayload.State(NewId(), NowMs(), name, state, lastOnline), cancellationToken);
-                    break;
                 case TwinOutput.MapperChanged(var mapper, var delivered):
                     await LinkAsync(mapper, delivered);
                     break;
                 case TwinOutput.Deliver(var mapper, var call):
                     _links.GetValueOrDefault(mapper)?.Post(call);
                     break;
-                case TwinOutput.Answer(var message):
-                    answer?.TrySetResult(message);
-                    break;
-                case TwinOutput.Refuse(var code, var reason):
-                    answer?.TrySetException(new GrpcException(code, reason));
+                case TwinOutput.Publish(var topic, var payload):
+                    Publish?.Invoke(topic, payload);
                     break;
                 case TwinOutput.Dropped(var device, var property, var reason):
                     s_droppedCounter.Add(1, new KeyValuePair<string, object?>("node", _nodeName));
@@ -223,16 +258,106 @@ public sealed class TwinService : IEdgeModule, IDmiManager
                 case TwinOutput.WaitsForModel(var device, var model):
                     TwinLog.WaitsForModel(_log, device, model);
                     break;
+                case TwinOutput.Conflict(var device, var property, var text):
+                    TwinLog.Conflict(_log, device, property, text);
+                    break;
             }
         }
 
         _outputs.Clear();
+        foreach (var (job, answer) in answers)
+        {
+            if (answer is TwinOutput.Refuse(var code, var reason))
+                job.Answer?.TrySetException(new GrpcException(code, reason));
+            else if (failure is not null)
+                job.Answer?.TrySetException(new GrpcException(GrpcStatusCode.Unavailable, failure));
+            else if (answer is TwinOutput.Answer(var message))
+                job.Answer?.TrySetResult(message);
+        }
     }
 
-    // Newest: an unanswered older twin of the device is replaced, since each message has all its properties.
-    private ValueTask PostAsync(string key, string resource, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
-        => _uplink.PostAsync(
-            new UplinkEntry(key, UplinkPriority.Twin, UplinkRule.Newest, Sources.Twin, Groups.Resource, Operations.Update, resource, content), cancellationToken);
+    // Why something could not be stored, or null. It is tried again with the next batch, whatever that is about.
+    private async Task<string?> StoreAsync(CancellationToken cancellationToken)
+    {
+        foreach (var output in _outputs)
+        {
+            if (output is TwinOutput.Persist(var key, var row))
+                _unstored[key] = row;
+            else if (output is TwinOutput.Forget(var gone))
+                _unstored[gone] = null;
+        }
+
+        if (_unstored.Count == 0)
+            return null;
+        try
+        {
+            await Task.WhenAll(_unstored.Select(row =>
+                row.Value is null ? _meta.DeleteLocalAsync(Room, row.Key, cancellationToken).AsTask() : _meta.PutLocalAsync(Room, row.Key, row.Value, cancellationToken).AsTask()));
+            _unstored.Clear();
+            return null;
+        }
+        catch (Exception e) when (e is StoreException)
+        {
+            TwinLog.NotStored(_log, e.Message);
+            return $"the device twin cannot be stored on this node: {e.Message}";
+        }
+    }
+
+    // Within a batch the newest twin and state of a device stand for the older ones; every sample goes.
+    private async Task<string?> SendAsync(CancellationToken cancellationToken)
+    {
+        var newest = new Dictionary<string, TwinOutput>(StringComparer.Ordinal);
+        Dictionary<(string Namespace, string Name, string Uid), List<TwinOutput.SendSample>>? samples = null;
+        foreach (var output in _outputs)
+        {
+            switch (output)
+            {
+                case TwinOutput.SendTwin twin: newest[$"twin/{twin.Namespace}/{twin.Name}"] = twin; break;
+                case TwinOutput.SendState state: newest[$"state/{state.Namespace}/{state.Name}"] = state; break;
+                case TwinOutput.SendSample sample:
+                    var key = (sample.Namespace, sample.Name, sample.Uid);
+                    if (!(samples ??= []).TryGetValue(key, out var list))
+                        samples[key] = list = [];
+                    list.Add(sample);
+                    break;
+            }
+        }
+
+        if (newest.Count == 0 && samples is null)
+            return null;
+        var now = NowMs();
+        var posts = new List<Task>(newest.Count + (samples?.Count ?? 0));
+        foreach (var (key, output) in newest)
+        {
+            if (output is TwinOutput.SendTwin twin)
+                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{twin.Namespace}/{twin.Name}/twin/edge_updated", TwinPayload.Twin(NewId(), now, twin), cancellationToken));
+            else if (output is TwinOutput.SendState state)
+            {
+                TwinLog.State(_log, $"{state.Namespace}/{state.Name}", state.State);
+                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{state.Namespace}/{state.Name}/state/update", TwinPayload.State(NewId(), now, state), cancellationToken));
+            }
+        }
+
+        foreach (var ((space, name, uid), list) in samples ?? [])
+        {
+            var id = NewId();
+            posts.Add(PostAsync($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, list), cancellationToken));
+        }
+
+        try
+        {
+            await Task.WhenAll(posts);
+            return null;
+        }
+        catch (Exception e) when (e is StoreException)
+        {
+            TwinLog.NotStored(_log, e.Message);
+            return $"the report cannot be queued on this node: {e.Message}";
+        }
+    }
+
+    private Task PostAsync(string key, UplinkRule rule, string resource, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
+        => _uplink.PostAsync(new UplinkEntry(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, resource, content), cancellationToken).AsTask();
 
     private async Task LinkAsync(MapperInfo mapper, IReadOnlyList<MapperCall> delivered)
     {
@@ -249,11 +374,14 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             TwinLog.MapperRegistered(_log, mapper.Name, mapper.Protocol, mapper.Version, address, delivered.Count);
             if (address.Length == 0)
                 return;
-            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log);
+            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log, isAlive => Seen(mapper.Name, isAlive));
         }
 
         link.Reset(delivered);
     }
+
+    // The inbox may be full: then the link says it again with its next look.
+    private bool Seen(string mapper, bool isAlive) => _inbox.Writer.TryWrite(new Job(new TwinInput.MapperSeen(mapper, isAlive, NowMs()), null));
 
     private void PrepareSocket()
     {

@@ -73,21 +73,212 @@ public sealed class TwinCoreTests
         Assert.DoesNotContain(Report(2000, "t", "21"), one => one is TwinOutput.SendTwin);
         Assert.DoesNotContain(Report(10_999, "t", "21"), one => one is TwinOutput.SendTwin or TwinOutput.Persist);
         Assert.Contains(Report(11_000, "t", "21"), one => one is TwinOutput.SendTwin);
-        Assert.Equal(2, Single<TwinOutput.SendTwin>(Report(11_001, "t", "22")).Properties["t"].EdgeVersion);
+        Assert.Equal(2, Single<TwinOutput.SendTwin>(Report(12_000, "t", "22")).Properties["t"].EdgeVersion);
     }
 
     [Theory]
     [InlineData("101", "above the model's maximum 100")]
     [InlineData("-1", "below the model's minimum 0")]
     [InlineData("NaN", "below")]
-    [InlineData("warm", "is not a number")]
-    public void A_value_outside_the_model_is_dropped_with_the_reason(string value, string reason)
+    [InlineData("warm", "is not a whole number")]
+    [InlineData("20.5", "is not a whole number")]
+    public void A_value_outside_the_model_is_not_taken_and_the_reason_goes_up_beside_the_last_good_one(string value, string reason)
     {
         Put();
-        var outputs = Report(0, "t", value);
+        Report(0, "t", "7");
+        var outputs = Report(2000, "t", value);
         Assert.Contains(reason, Single<TwinOutput.Dropped>(outputs).Reason, StringComparison.Ordinal);
-        Assert.DoesNotContain(outputs, one => one is TwinOutput.SendTwin);
+        var twin = Single<TwinOutput.SendTwin>(outputs).Properties["t"];
+        Assert.Equal("7", twin.Value);
+        Assert.Contains(reason, twin.Error, StringComparison.Ordinal);
         Single<TwinOutput.Answer>(outputs);
+        Assert.Equal("", Single<TwinOutput.SendTwin>(Report(4000, "t", "8")).Properties["t"].Error);
+    }
+
+    [Fact]
+    public void A_property_that_the_model_has_not_is_a_problem_of_the_device()
+    {
+        Put();
+        var outputs = Report(0, "pressure", "1");
+        Assert.Equal("pressure", Single<TwinOutput.Dropped>(outputs).Property);
+        Assert.Contains("pressure", Assert.Single(Single<TwinOutput.SendTwin>(outputs).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reports_within_the_window_become_one_message_with_the_newest_value()
+    {
+        Put();
+        Single<TwinOutput.SendTwin>(Report(1000, "t", "1"));
+        Assert.Null(_core.NextTickMs);
+        for (var i = 2; i <= 9; i++)
+            Assert.DoesNotContain(Report(1000 + i, "t", $"{i}"), output => output is TwinOutput.SendTwin);
+        Assert.Equal(2000, _core.NextTickMs);
+        Assert.Empty(Step(new TwinInput.Tick(1999)));
+        Assert.Equal("9", Single<TwinOutput.SendTwin>(Step(new TwinInput.Tick(2000))).Properties["t"].Value);
+        Assert.Null(_core.NextTickMs);
+        Assert.Single(Report(3000, "t", "10").OfType<TwinOutput.SendTwin>());
+    }
+
+    [Fact]
+    public void Without_a_window_every_change_goes_at_once()
+    {
+        var core = new TwinCore(0);
+        var outputs = new List<TwinOutput>();
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()), outputs);
+        for (var i = 0; i < 5; i++)
+            core.Step(new TwinInput.ReportStatus(Status("t", $"{i}"), 1000), outputs);
+        Assert.Equal(["0", "1", "2", "3", "4"], outputs.OfType<TwinOutput.SendTwin>().Select(one => one.Properties["t"].Value!));
+    }
+
+    [Fact]
+    public void Every_sample_of_a_property_that_keeps_its_history_goes_up_with_its_own_time()
+    {
+        var device = Device();
+        device["metadata"]!["annotations"] = new JsonObject { [DeviceEntry.HistoryAnnotation] = "t=50, other" };
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", device));
+        var samples = Enumerable.Range(0, 5).SelectMany(i => Report(1000 + i, "t", "21", ("timestamp", $"{500 + i}"))).OfType<TwinOutput.SendSample>();
+        Assert.Equal([500L, 501, 502, 503, 504], samples.Select(one => one.TimestampMs));
+        Assert.DoesNotContain(Report(2000, "t", "bad"), one => one is TwinOutput.SendSample);
+    }
+
+    [Fact]
+    public void The_states_of_a_dead_mappers_devices_are_unknown_until_it_answers_again()
+    {
+        Put();
+        Register("a", true);
+        Report(0, "t", "1");
+        State(0, "unhealthy");
+        var outputs = Step(new TwinInput.MapperSeen("a", false, 60_000));
+        Assert.Equal(("unknown", 0L), Single<TwinOutput.SendState>(outputs) is var sent ? (sent.State, sent.LastOnlineMs) : default);
+        Assert.Contains("mapper 'a'", Assert.Single(Single<TwinOutput.SendTwin>(outputs).Problems), StringComparison.Ordinal);
+        Assert.Empty(Step(new TwinInput.MapperSeen("a", false, 61_000)));
+        outputs = Step(new TwinInput.MapperSeen("a", true, 120_000));
+        Assert.Equal("unhealthy", Single<TwinOutput.SendState>(outputs).State);
+        Assert.Empty(Single<TwinOutput.SendTwin>(outputs).Problems);
+    }
+
+    [Fact]
+    public void A_dead_mapper_beside_a_living_one_of_the_same_protocol_changes_nothing()
+    {
+        Put();
+        Register("a", true);
+        Register("b", true);
+        State(0, "online");
+        Assert.Empty(Step(new TwinInput.MapperSeen("a", false, 60_000)));
+        Assert.Equal("unknown", Single<TwinOutput.SendState>(Step(new TwinInput.MapperSeen("b", false, 60_001))).State);
+        Assert.Equal("online", Single<TwinOutput.SendState>(Report(61_000, "t", "5")).State);
+    }
+
+    [Fact]
+    public void A_device_made_again_under_its_name_does_not_inherit_values()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("one")));
+        Report(0, "t", "21");
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("two")));
+        var twin = Single<TwinOutput.SendTwin>(Report(20_000, "t", "5"));
+        Assert.Equal(("two", 1L), (twin.Uid, twin.Properties["t"].EdgeVersion));
+    }
+
+    [Fact]
+    public void The_later_desired_value_counts_and_what_it_replaced_is_told_with_both_versions()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        _core.PublishesToApps = true;
+
+        var outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"25"}}}}""");
+        Assert.Equal("25", Told(outputs));
+        Assert.Contains("\"t\":\"25\"", Published(outputs, "twin/update/delta"), StringComparison.Ordinal);
+        Assert.Contains("\"expected_version\":{\"cloud\":7,\"edge\":1}", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
+
+        // The cloud says something else of the device, and its old desired value again: this edge's stays.
+        Assert.Equal("25", Told(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "8")))));
+
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9")));
+        Assert.Equal("30", Told(outputs));
+        var conflict = Single<TwinOutput.Conflict>(outputs).Text;
+        Assert.Contains("'30' (version 9) replaced '25' of this edge (version 1", conflict, StringComparison.Ordinal);
+        Assert.Equal(conflict, Single<TwinOutput.SendTwin>(Report(5000, "t", "1")).Properties["t"].Conflict);
+
+        // Who did not see version 9 may not write over it unknowingly.
+        outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"26"},"expected_version":{"cloud":7,"edge":1}}}}""");
+        Assert.Contains("\"code\":409", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
+        Assert.DoesNotContain(outputs, one => one is TwinOutput.Deliver);
+    }
+
+    [Fact]
+    public void A_desired_value_of_this_edge_survives_a_restart()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        var rows = App("twin/update", """{"twin":{"t":{"expected":{"value":"25"}}}}""").OfType<TwinOutput.Persist>().ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Row);
+        var core = new TwinCore();
+        var outputs = new List<TwinOutput>();
+        Assert.Empty(core.Restore(rows, outputs));
+        core.Step(new TwinInput.RegisterMapper(new MapperInfo { Name = "a", Protocol = "modbus" }, false), outputs);
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")), outputs);
+        Assert.Equal("25", Told(outputs));
+    }
+
+    [Theory]
+    [InlineData("twin/update", "nonsense", 400, "not JSON")]
+    [InlineData("twin/update", "[]", 400, "not a JSON object")]
+    [InlineData("twin/update", "{}", 400, "no twin")]
+    [InlineData("twin/update", """{"twin":{"t":{"expected":{"value":"101"}}}}""", 400, "above the model's maximum")]
+    [InlineData("twin/update", """{"twin":{"no":{"expected":{"value":"1"}}}}""", 400, "the model has no such property")]
+    [InlineData("twin/update", """{"twin":{"t":{"actual":{"value":"warm"}}}}""", 400, "not a whole number")]
+    [InlineData("state/update", """{"state":"sleepy"}""", 400, "must be online")]
+    public void A_bad_message_of_an_application_is_answered_with_the_reason(string rest, string payload, int code, string reason)
+    {
+        Put();
+        var answer = Published(App(rest, payload), rest + "/result");
+        Assert.Contains($"\"code\":{code}", answer, StringComparison.Ordinal);
+        Assert.Contains(reason, answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Applications_read_twins_states_and_members()
+    {
+        var core = new TwinCore { NodeName = "edge-1", PublishesToApps = true };
+        var outputs = new List<TwinOutput>();
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device(), 9), outputs);
+        Assert.Equal("$hw/events/node/edge-1/membership/updated", Single<TwinOutput.Publish>(outputs).Topic);
+        outputs.Clear();
+        core.Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/twin/update", """{"event_id":"1","twin":{"t":{"actual":{"value":"21","metadata":{"timestamp":4711}},"metadata":{"type":"int"}}}}"""u8.ToArray(), 10_000), outputs);
+        Assert.Equal(4711, Single<TwinOutput.SendTwin>(outputs).Properties["t"].TimestampMs);
+        Assert.Contains("\"last\":null,\"current\":{\"actual\":{\"value\":\"21\"", Published(outputs, "twin/update/document"), StringComparison.Ordinal);
+        outputs.Clear();
+        core.Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/twin/get", """{"event_id":"2"}"""u8.ToArray(), 11_000), outputs);
+        Assert.StartsWith("""{"event_id":"2","timestamp":11000,"twin":{"t":{"actual":{"value":"21","metadata":{"timestamp":4711}},"optional":true,"metadata":{"type":"int"}""", Published(outputs, "twin/get/result"), StringComparison.Ordinal);
+        outputs.Clear();
+        core.Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/state/update", """{"event_id":"3","state":"offline"}"""u8.ToArray(), 12_000), outputs);
+        Assert.Equal("offline", Single<TwinOutput.SendState>(outputs).State);
+        Assert.Contains("\"device\":{\"name\":\"thermo\",\"state\":\"offline\"", Published(outputs, "state/update/result"), StringComparison.Ordinal);
+        outputs.Clear();
+        core.Step(new TwinInput.AppMessage("$hw/events/node/edge-1/membership/get", "{}"u8.ToArray(), 13_000), outputs);
+        Assert.Contains("\"devices\":[{\"id\":\"default/thermo\",\"name\":\"thermo\"", Encoding.UTF8.GetString(Single<TwinOutput.Publish>(outputs).Payload), StringComparison.Ordinal);
+        outputs.Clear();
+        core.Step(new TwinInput.AppMessage("$hw/events/node/other/membership/get", "{}"u8.ToArray(), 13_000), outputs);
+        Assert.Empty(outputs);
+    }
+
+    [Fact]
+    public void Values_of_any_text_up_to_64_KiB_are_taken()
+    {
+        var model = Model();
+        model["spec"]!["properties"]![0]!["type"] = "STRING";
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()));
+        var longest = new string('ä', 32 * 1024);
+        Assert.Equal(longest, Single<TwinOutput.SendTwin>(Report(0, "t", longest)).Properties["t"].Value);
+        Assert.Contains("over the limit of 65536", Single<TwinOutput.Dropped>(Report(2000, "t", longest + "x")).Reason, StringComparison.Ordinal);
+        Assert.Equal("{\"a\": [1, \"ß\"]}\n", Single<TwinOutput.SendTwin>(Report(4000, "t", "{\"a\": [1, \"ß\"]}\n")).Properties["t"].Value);
     }
 
     [Fact]
@@ -143,8 +334,8 @@ public sealed class TwinCoreTests
         };
         Assert.Equal(
             """{"event_id":"e","timestamp":1795237470992,"twin":{"temperature":{"actual":{"value":"21","metadata":{"timestamp":1795237470989}},"optional":true,"metadata":{"type":"int"},"actual_version":{"cloud":0,"edge":1}}}}""",
-            Encoding.UTF8.GetString(TwinPayload.Twin("e", 1795237470992, twin)));
-        var state = TwinPayload.State("e", 1795237473011, "thermo", "online", 1795237473011);
+            Encoding.UTF8.GetString(TwinPayload.Twin("e", 1795237470992, new TwinOutput.SendTwin("default", "thermo", "", twin, []))));
+        var state = TwinPayload.State("e", 1795237473011, new TwinOutput.SendState("default", "thermo", "", "online", 1795237473011));
         Assert.Equal((byte)'"', state.Span[0]);
         Assert.Equal(
             """{"event_id":"e","timestamp":1795237473011,"device":{"name":"thermo","state":"online","lastOnlineTime":"2026-11-21T05:04:33Z"}}""",
@@ -158,6 +349,25 @@ public sealed class TwinCoreTests
     private static JsonObject Device() => (JsonObject)JsonNode.Parse("""
         {"metadata":{"name":"thermo","namespace":"default"},"spec":{"deviceModelRef":{"name":"model"},"protocol":{"protocolName":"modbus"},"properties":[{"name":"t"}]}}
         """)!;
+
+    private static JsonObject Device(string uid, string? desired = null, string version = "1")
+    {
+        var device = Device();
+        device["metadata"]!["uid"] = uid;
+        device["metadata"]!["resourceVersion"] = version;
+        if (desired is not null)
+            device["spec"]!["properties"]![0]!["desired"] = new JsonObject { ["value"] = desired };
+        return device;
+    }
+
+    private static string? Told(IEnumerable<TwinOutput> outputs)
+        => outputs.OfType<TwinOutput.Deliver>().Select(one => one.Call.Message).OfType<Device>().Last().Spec.Properties.Single().Desired?.Value;
+
+    private static string Published(IEnumerable<TwinOutput> outputs, string rest)
+        => Encoding.UTF8.GetString(Assert.Single(outputs.OfType<TwinOutput.Publish>(), one => one.Topic == "$hw/events/device/default/thermo/" + rest).Payload);
+
+    private List<TwinOutput> App(string rest, string payload)
+        => Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/" + rest, Encoding.UTF8.GetBytes(payload), 4000));
 
     private static ReportDeviceStatusRequest Status(string property, string value, params (string Key, string Value)[] metadata)
     {

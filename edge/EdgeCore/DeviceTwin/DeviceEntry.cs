@@ -1,0 +1,71 @@
+using System.Text.Json.Nodes;
+using Edge.Protocol.Dmi;
+using Edge.Protocol.Dmi.V1Beta1;
+
+namespace Edge.Core.DeviceTwin;
+
+/// <summary>One device in <see cref="TwinCore"/>.</summary>
+internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
+{
+    /// <summary>Of a Device: <c>PROPERTY[=SAMPLES],…</c>, the properties of which every sample goes to the cloud, and how many of them the status keeps there.</summary>
+    public const string HistoryAnnotation = "devices.edge.io/history";
+
+    private JsonObject _object = [];
+    private HashSet<string> _history = [];
+
+    public string Namespace { get; } = @namespace;
+
+    public string Name { get; } = name;
+
+    public string Id => $"{Namespace}/{Name}";
+
+    public string RowKey => TwinRows.DeviceKey(Namespace, Name);
+
+    /// <summary>The Device as the cloud says it.</summary>
+    public JsonObject Object
+    {
+        get => _object;
+        set
+        {
+            _object = value;
+            ModelKey = (Namespace, DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "spec"), "deviceModelRef"), "name"));
+            var history = DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "annotations"), HistoryAnnotation);
+            _history = [.. history.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(one => one.Split('=')[0].Trim())];
+        }
+    }
+
+    public string Uid => DmiConvert.Text(DmiConvert.Get(Object, "metadata"), "uid");
+
+    public (string Namespace, string Name) ModelKey { get; private set; }
+
+    /// <summary>The Device as its mapper should have it; null until its model is here.</summary>
+    public Device? Message { get; set; }
+
+    public DeviceModel? Model { get; set; }
+
+    public string Protocol => Message?.Spec.Protocol.ProtocolName ?? "";
+
+    public DeviceRow Row { get; set; } = row;
+
+    /// <summary>What is wrong with the device beside its properties' own errors, by property; bounded by <see cref="TwinCore.ProblemsMax"/>.</summary>
+    public SortedDictionary<string, string> Problems { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>When its twin went up last, ms. Far enough back at first that the first report after a start always goes.</summary>
+    public long TwinSentMs { get; set; } = long.MinValue / 2;
+
+    public long StateSentMs { get; set; } = long.MinValue / 2;
+
+    /// <summary>Something changed in this step that is not stored yet.</summary>
+    public bool IsChanged { get; set; }
+
+    /// <summary>Something changed within the window after the last message and goes with the next.</summary>
+    public bool IsTwinDue { get; set; }
+
+    /// <summary>Whether every sample of the property goes to the cloud.</summary>
+    public bool KeepsHistory(string property) => _history.Contains(property);
+
+    /// <summary>The model of one property, or null.</summary>
+    public ModelProperty? PropertyModel(string property) => Model?.Spec.Properties.FirstOrDefault(one => one.Name == property);
+
+    public bool HasProperty(string property) => PropertyModel(property) is not null || Message?.Spec.Properties.Any(one => one.Name == property) == true;
+}

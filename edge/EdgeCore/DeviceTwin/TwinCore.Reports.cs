@@ -1,0 +1,186 @@
+using System.Globalization;
+using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Protocol.Grpc;
+
+namespace Edge.Core.DeviceTwin;
+
+/// <content>What mappers report: values, states, and their own silence.</content>
+internal sealed partial class TwinCore
+{
+    private const string MapperProblem = "mapper";
+
+    /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
+    public long? NextTickMs => _due.Count == 0 ? null : _due.Min(device => device.TwinSentMs) + windowMs;
+
+    private void OnStatus(ReportDeviceStatusRequest request, long now, List<TwinOutput> outputs)
+    {
+        if (!TryFind(request.DeviceNamespace, request.DeviceName, outputs, out var device))
+            return;
+        var before = PublishesToApps ? new Dictionary<string, PropertyTwin>(device.Row.Properties) : null;
+        foreach (var twin in request.ReportedDevice?.Twins ?? [])
+            Report(device, twin, now, outputs);
+        Settle(device, now, outputs);
+        if (before is not null)
+            AnnounceChanges(device, before, now, outputs);
+        outputs.Add(new TwinOutput.Answer(new ReportDeviceStatusResponse()));
+    }
+
+    // Takes what it can of one property's report.
+    private static void Report(DeviceEntry device, Twin twin, long now, List<TwinOutput> outputs)
+    {
+        var known = device.Row.Properties.GetValueOrDefault(twin.PropertyName) ?? new PropertyTwin();
+        if (!device.HasProperty(twin.PropertyName))
+        {
+            const string Reason = "neither the device nor its model has this property";
+            outputs.Add(new TwinOutput.Dropped(device.Id, twin.PropertyName, Reason));
+            if (twin.PropertyName.Length > 0)
+                Complain(device, twin.PropertyName, $"property '{twin.PropertyName}': {Reason}");
+            return;
+        }
+
+        var next = known;
+        if (twin.Reported is { } reported)
+            next = Reported(device, twin.PropertyName, reported, known, now, outputs);
+
+        // An empty message stands for "absent" with some mappers.
+        if (twin.ObservedDesired is { } observed && (observed.Value.Length > 0 || observed.Metadata.Count > 0))
+            next = next with { Expected = observed.Value, ExpectedTimestampMs = Timestamp(observed, now) };
+        if (ReferenceEquals(next, known))
+            return;
+        device.Row.Properties[twin.PropertyName] = next;
+        device.IsChanged |= next.Differs(known);
+    }
+
+    private static PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
+    {
+        var model = device.PropertyModel(property);
+        var error = reported.Metadata.GetValueOrDefault("error", "");
+        var isUnread = error.Length > 0 && reported.Value.Length == 0;
+        if (!isUnread && TwinValues.Refusal(reported.Value, model) is { } reason)
+        {
+            // The last good value stays, with the reason beside it.
+            outputs.Add(new TwinOutput.Dropped(device.Id, property, reason));
+            return known with { Error = reason };
+        }
+
+        var next = known with
+        {
+            Value = isUnread ? known.Value : reported.Value,
+            Error = error,
+            TimestampMs = Timestamp(reported, now),
+            Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? type : model?.Type.ToLowerInvariant() ?? "",
+        };
+        if (isUnread)
+            return next;
+        if (next.Value != known.Value)
+            next = next with { EdgeVersion = known.EdgeVersion + 1 };
+        if (device.KeepsHistory(property))
+            outputs.Add(new TwinOutput.SendSample(device.Namespace, device.Name, device.Uid, property, reported.Value, next.TimestampMs));
+        device.Row.LastOnlineMs = now;
+
+        // A device that answers is there, whatever was thought of it; what its mapper said of it is another matter.
+        if (device.Row.State is "" or "unknown")
+            SetState(device, "online", now, outputs);
+        return next;
+    }
+
+    // Stores what changed, and sends it now or with the window.
+    private void Settle(DeviceEntry device, long now, List<TwinOutput> outputs)
+    {
+        if (device.IsChanged)
+            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        device.IsTwinDue |= device.IsChanged || (device.Row.Properties.Count > 0 && now - device.TwinSentMs >= RefreshMs);
+        device.IsChanged = false;
+        if (!device.IsTwinDue)
+            return;
+        // A clock that was set back must not hold reports for as long.
+        if (now - device.TwinSentMs >= windowMs || now < device.TwinSentMs)
+            SendTwin(device, now, outputs);
+        else
+            _due.Add(device);
+    }
+
+    private void SendTwin(DeviceEntry device, long now, List<TwinOutput> outputs)
+    {
+        _due.Remove(device);
+        device.IsTwinDue = false;
+        device.TwinSentMs = now;
+        outputs.Add(new TwinOutput.SendTwin(device.Namespace, device.Name, device.Uid, new Dictionary<string, PropertyTwin>(device.Row.Properties), [.. device.Problems.Values]));
+    }
+
+    private void OnTick(long now, List<TwinOutput> outputs)
+    {
+        foreach (var device in _due.Where(device => now - device.TwinSentMs >= windowMs || now < device.TwinSentMs).ToList())
+            SendTwin(device, now, outputs);
+    }
+
+    private void OnState(ReportDeviceStatesRequest request, long now, List<TwinOutput> outputs)
+    {
+        if (!TryFind(request.DeviceNamespace, request.DeviceName, outputs, out var device))
+            return;
+        var state = request.State.ToLowerInvariant();
+        if (!IsState(state))
+        {
+            outputs.Add(new TwinOutput.Refuse(
+                GrpcStatusCode.InvalidArgument, $"state '{request.State}' of device {device.Id} must be online, offline, ok, unknown or unhealthy"));
+            return;
+        }
+
+        device.Row.MapperState = state;
+        SetState(device, state, now, outputs);
+        outputs.Add(new TwinOutput.Answer(new ReportDeviceStatesResponse()));
+    }
+
+    private static bool IsState(string state) => state is "online" or "offline" or "ok" or "unknown" or "unhealthy";
+
+    // A change goes up at once.
+    private static void SetState(DeviceEntry device, string state, long now, List<TwinOutput> outputs)
+    {
+        var changed = state != device.Row.State;
+        device.Row.State = state;
+        if (state is "online" or "ok")
+            device.Row.LastOnlineMs = now;
+        if (changed)
+            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        if (!changed && now - device.StateSentMs < RefreshMs)
+            return;
+        device.StateSentMs = now;
+        outputs.Add(new TwinOutput.SendState(device.Namespace, device.Name, device.Uid, state, device.Row.LastOnlineMs));
+    }
+
+    // Nobody says any longer how its devices are, unless another mapper of the protocol does.
+    private void OnMapperSeen(string name, bool isAlive, long now, List<TwinOutput> outputs)
+    {
+        if (!_mappers.TryGetValue(name, out var mapper) || (isAlive ? !_deadMappers.Remove(name) : !_deadMappers.Add(name)))
+            return;
+        var isServed = MappersOf(mapper.Protocol).Any(other => !_deadMappers.Contains(other));
+        foreach (var device in _devices.Values.Where(one => one.Message is not null && Same(one.Protocol, mapper.Protocol)))
+        {
+            if (!isServed)
+            {
+                Complain(device, MapperProblem, $"mapper '{name}' of protocol {mapper.Protocol} does not answer");
+                if (device.Row.State is not ("" or "offline"))
+                    SetState(device, "unknown", now, outputs);
+            }
+            else if (device.Problems.Remove(MapperProblem))
+            {
+                device.IsChanged = true;
+                if (device.Row.State == "unknown" && device.Row.MapperState.Length > 0)
+                    SetState(device, device.Row.MapperState, now, outputs);
+            }
+
+            Settle(device, now, outputs);
+        }
+    }
+
+    private static void Complain(DeviceEntry device, string key, string problem)
+    {
+        if (device.Problems.GetValueOrDefault(key) == problem || (device.Problems.Count >= ProblemsMax && !device.Problems.ContainsKey(key)))
+            return;
+        device.Problems[key] = problem;
+        device.IsChanged = true;
+    }
+
+    private static long Timestamp(TwinProperty property, long now)
+        => property.Metadata.TryGetValue("timestamp", out var text) && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var stamp) ? stamp : now;
+}

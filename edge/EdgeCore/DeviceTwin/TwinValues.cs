@@ -1,0 +1,56 @@
+using System.Globalization;
+using System.Text;
+using Edge.Protocol.Dmi.V1Beta1;
+
+namespace Edge.Core.DeviceTwin;
+
+/// <summary>Whether a value fits its property's model: size, type, limits, access mode.</summary>
+internal static class TwinValues
+{
+    /// <summary>Longest value, bytes of UTF-8.</summary>
+    public const int LengthMax = 64 * 1024;
+
+    /// <summary>Why the value cannot be taken as reported; null when it can. An empty value says "none", whatever the type.</summary>
+    public static string? Refusal(string value, ModelProperty? model)
+    {
+        // Most values are short: bytes are counted only where they could be too many.
+        if (value.Length > LengthMax / 3 && Encoding.UTF8.GetByteCount(value) is var bytes && bytes > LengthMax)
+            return $"value of {bytes} bytes is over the limit of {LengthMax}";
+        if (model is null || value.Length == 0)
+            return null;
+        switch (model.Type.ToUpperInvariant())
+        {
+            case "INT":
+                // A mapper that scales says 21.0 of a whole number; a stock one says 21.
+                return TryNumber(value, out var whole) && (whole == Math.Floor(whole) || double.IsNaN(whole)) ? Limits(value, whole, model) : Wrong(value, model);
+            case "FLOAT" or "DOUBLE":
+                return TryNumber(value, out var number) ? Limits(value, number, model) : Wrong(value, model);
+            case "BOOLEAN":
+                return value.ToUpperInvariant() is "TRUE" or "FALSE" or "0" or "1" or "ON" or "OFF" ? null : Wrong(value, model);
+            default:
+                return null;
+        }
+    }
+
+    /// <summary>Why the value cannot be desired; null when it can.</summary>
+    public static string? DesiredRefusal(string value, ModelProperty? model)
+    {
+        if (model is null)
+            return "the model has no such property";
+        return model.AccessMode.Equals("ReadOnly", StringComparison.OrdinalIgnoreCase) ? "the model says ReadOnly" : Refusal(value, model);
+    }
+
+    private static string? Limits(string value, double number, ModelProperty model)
+    {
+        if (TryNumber(model.Minimum, out var minimum) && !(number >= minimum))
+            return $"{value} is below the model's minimum {model.Minimum}";
+        if (TryNumber(model.Maximum, out var maximum) && !(number <= maximum))
+            return $"{value} is above the model's maximum {model.Maximum}";
+        return null;
+    }
+
+    private static string Wrong(string value, ModelProperty model)
+        => $"'{(value.Length > 100 ? value[..100] + "…" : value)}' is not {(model.Type.ToUpperInvariant() switch { "INT" => "a whole number", "BOOLEAN" => "true or false", _ => "a number" })}, the model's type is {model.Type}";
+
+    private static bool TryNumber(string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number);
+}
