@@ -89,6 +89,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var sync = new NodeSync(kube, time, new Random(random.Next()), events, metrics, loggers.CreateLogger("Edge.Cloud.SyncController"));
         var deviceLogger = loggers.CreateLogger("Edge.Cloud.DeviceController");
         var statuses = new DeviceStatusWriter(kube, time, new Random(random.Next()), metrics, deviceLogger);
+        sync.ProblemsChanged = statuses.Complain;
         var informers = new List<Informer>();
         HubListener? listener = null;
         QuicHubListener? quic = null;

@@ -23,6 +23,9 @@ internal sealed class DevicePlacement
     /// <summary>The device as the API has it, or null.</summary>
     public JsonObject? Device(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Device;
 
+    /// <summary>What is wrong with the device, as far as it shows here.</summary>
+    public IReadOnlyList<string> Problems(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Problems ?? [];
+
     /// <summary>Everything the node should have, models before devices.</summary>
     public IEnumerable<DownObject> All(string node)
     {
@@ -63,7 +66,7 @@ internal sealed class DevicePlacement
             // The devices keep running at the edge with the model they have; the user is told.
             _models.Remove(id);
             foreach (var record in users)
-                outputs.Add(Missing(record));
+                Miss(record, outputs);
             return;
         }
 
@@ -125,6 +128,7 @@ internal sealed class DevicePlacement
         {
             foreach (var (property, value) in before.GoodDesired)
                 record.GoodDesired[property] = value;
+            record.Problems = before.Problems;
             if (before.Node == record.Node)
                 (record.Sent, record.Model, record.Version) = (before.Sent, before.Model, before.Version);
         }
@@ -155,11 +159,12 @@ internal sealed class DevicePlacement
             return;
         if (!_models.TryGetValue(record.ModelId, out var model))
         {
-            outputs.Add(Missing(record));
+            Miss(record, outputs);
             return;
         }
 
         var problems = DeviceChecks.Check(record.Device, model.Json);
+        Complain(record, [.. problems.Select(problem => problem.Text)], outputs);
         foreach (var problem in problems)
             outputs.Add(new PlacementOutput.Warn(record.Device, problem.Reason, problem.Text));
         var isNew = record.Sent is null;
@@ -237,9 +242,20 @@ internal sealed class DevicePlacement
             outputs.Add(new PlacementOutput.Deliver(node, OfModel(model, Operations.Delete)));
     }
 
-    private static PlacementOutput.Warn Missing(DeviceRecord record)
-        => new(record.Device, DeviceChecks.ModelNotFound,
-            $"DeviceModel '{record.ModelId.Name}' does not exist in namespace '{record.ModelId.Namespace}'; the device goes to node '{record.Node}' once it does");
+    private static void Miss(DeviceRecord record, List<PlacementOutput> outputs)
+    {
+        var text = $"DeviceModel '{record.ModelId.Name}' does not exist in namespace '{record.ModelId.Namespace}'; the device goes to node '{record.Node}' once it does";
+        outputs.Add(new PlacementOutput.Warn(record.Device, DeviceChecks.ModelNotFound, text));
+        Complain(record, [text], outputs);
+    }
+
+    private static void Complain(DeviceRecord record, IReadOnlyList<string> problems, List<PlacementOutput> outputs)
+    {
+        if (record.Problems.SequenceEqual(problems))
+            return;
+        record.Problems = problems;
+        outputs.Add(new PlacementOutput.DeviceProblems(record.Node, record.Device, problems));
+    }
 
     private static DownObject OfModel(ObjectBody model, string operation, bool isFinal = false)
         => DownObject.Of(ResourceKind.DeviceModel, ResourceTypes.DeviceModel, operation, Sources.DeviceController, model, isFinal);
@@ -264,5 +280,7 @@ internal sealed class DevicePlacement
         public long Version { get; set; }
 
         public Dictionary<string, JsonNode> GoodDesired { get; } = [];
+
+        public IReadOnlyList<string> Problems { get; set; } = [];
     }
 }

@@ -4,9 +4,28 @@ using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.DeviceController;
 
+/// <summary>One sample of a property that keeps its history.</summary>
+/// <param name="TimestampMs">When the mapper read it, ms since the epoch.</param>
+internal sealed record DeviceSample(string Value, long TimestampMs);
+
 /// <summary>One report of an edge about one device: twins, or state.</summary>
 internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDictionary<string, JsonObject> Twins, string State, string LastOnlineTime)
 {
+    /// <summary>Samples that one report may carry.</summary>
+    public const int SamplesMax = 10_000;
+
+    private const int ProblemsMax = 32;
+    private const int ProblemLengthMax = 1024;
+
+    /// <summary>Of the Device that the edge speaks of; empty with stock edges.</summary>
+    public string Uid { get; init; } = "";
+
+    /// <summary>Samples by property, oldest first.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<DeviceSample>> History { get; init; } = new Dictionary<string, IReadOnlyList<DeviceSample>>();
+
+    /// <summary>What is wrong with the device at its edge; null when the report does not say.</summary>
+    public IReadOnlyList<string>? Problems { get; init; }
+
     /// <summary>Properties that one report may carry, and that one DeviceStatus may hold.</summary>
     public const int TwinsMax = 1024;
 
@@ -27,7 +46,7 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
         if (!isTwin)
         {
             var device = body.Get("device");
-            return new DeviceReport(parts[1], parts[2], new Dictionary<string, JsonObject>(), Scalar(device.Get("state")), Scalar(device.Get("lastOnlineTime")));
+            return new DeviceReport(parts[1], parts[2], new Dictionary<string, JsonObject>(), Scalar(device.Get("state")), Scalar(device.Get("lastOnlineTime"))) { Uid = Scalar(body.Get("uid")) };
         }
 
         var twins = new Dictionary<string, JsonObject>();
@@ -46,7 +65,34 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
             }
         }
 
-        return new DeviceReport(parts[1], parts[2], twins, "", "");
+        var history = ReadHistory(body.Get("history") as JsonObject, out var samples);
+        if (samples > SamplesMax)
+        {
+            error = $"{samples} samples, the limit is {SamplesMax}";
+            return null;
+        }
+
+        // Our edges say what is wrong with each twin, and nothing when nothing is; a message of samples alone says nothing of it.
+        var uid = Scalar(body.Get("uid"));
+        return new DeviceReport(parts[1], parts[2], twins, "", "") { Uid = uid, History = history, Problems = uid.Length > 0 && history.Count == 0 ? ProblemsOf(body) : null };
+    }
+
+    private static List<string> ProblemsOf(JsonObject body)
+        => [.. (body.Get("problems") as JsonArray ?? []).Take(ProblemsMax).Select(Scalar).Select(text => text.Length > ProblemLengthMax ? text[..ProblemLengthMax] : text)];
+
+    private static Dictionary<string, IReadOnlyList<DeviceSample>> ReadHistory(JsonObject? history, out int samples)
+    {
+        var read = new Dictionary<string, IReadOnlyList<DeviceSample>>();
+        samples = 0;
+        foreach (var (property, list) in history ?? [])
+        {
+            if (list is not JsonArray array)
+                continue;
+            samples += array.Count;
+            read[property] = [.. array.OfType<JsonObject>().Select(one => new DeviceSample(Scalar(one.Get("value")), long.TryParse(Scalar(one.Get("timestamp")), out var stamp) ? stamp : 0))];
+        }
+
+        return read;
     }
 
     /// <summary>Lays the reported parts of <paramref name="twin"/> (MsgTwin, kubeedge-wire §4.6) over <paramref name="entry"/> of status.twins[].</summary>
@@ -66,9 +112,13 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
                 metadata["timestamp"] = timestamp;
             if ((Scalar(side.Get("metadata").Get("type")) is { Length: > 0 } own ? own : type) is { Length: > 0 } kind)
                 metadata["type"] = kind;
-            // Why the mapper could not read the property; the next report without one clears it.
-            if (Scalar(side.Get("metadata").Get("error")) is { Length: > 0 } error)
-                metadata["error"] = error;
+            // Why the mapper could not read the property, and which desired value replaced which; the next report without one clears it.
+            foreach (var note in (string[])["error", "conflict"])
+            {
+                if (Scalar(side.Get("metadata").Get(note)) is { Length: > 0 } text)
+                    metadata[note] = text;
+            }
+
             entry[key] = new JsonObject { ["value"] = Scalar(value), ["metadata"] = metadata };
         }
     }

@@ -45,7 +45,15 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        writer.Report(device, report, () => Confirm(session, message));
+        // What an edge still had to say of a device that was deleted and made again is not the new one's.
+        if (report.Uid.Length > 0 && report.Uid != device.Uid())
+        {
+            DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
+            Confirm(session, message);
+            return;
+        }
+
+        writer.Report(device, report, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
     }
 
     private void Confirm(HubSession session, Message message) => Answer(session, message, MessageCodec.Ok);

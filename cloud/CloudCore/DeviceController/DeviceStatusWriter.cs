@@ -14,47 +14,35 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     /// <summary>Shortest time between two writes of one device.</summary>
     public static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
 
-    // Answers that may wait for one write. Beyond, the oldest report goes unanswered and its edge sends it again.
-    private const int AnswersMax = 1000;
-
     private readonly Lock _gate = new();
-    private readonly Dictionary<(string Namespace, string Name), Lane> _lanes = [];
+    private readonly Dictionary<(string Namespace, string Name), DeviceLane> _lanes = [];
     private readonly CancellationTokenSource _stop = new();
 
     /// <summary>Takes a report about <paramref name="device"/>; <paramref name="confirm"/> is called once it is written, or cannot ever be.</summary>
-    public void Report(JsonObject device, DeviceReport report, Action confirm)
+    /// <param name="problems">What is wrong with the device as far as it shows here.</param>
+    public void Report(JsonObject device, DeviceReport report, IReadOnlyList<string> problems, Action confirm)
     {
         metrics.DeviceReported();
-        var key = (report.Namespace, report.Name);
         lock (_gate)
         {
             if (_stop.IsCancellationRequested)
                 return;
-            if (!_lanes.TryGetValue(key, out var lane) || lane.Uid != device.Uid())
-            {
-                var before = lane?.Loop ?? Task.CompletedTask;
-                _lanes[key] = lane = new Lane(device, before);
-            }
+            var lane = LaneOf(device);
+            lane.Add(report, problems, confirm);
+            Run((report.Namespace, report.Name), lane);
+        }
+    }
 
-            foreach (var (property, twin) in report.Twins)
-            {
-                if (!lane.Pending.TryGetValue(property, out var entry))
-                    lane.Pending[property] = entry = [];
-                DeviceReport.Merge(entry, twin);
-            }
-
-            if (report.State.Length > 0)
-                lane.State = report.State;
-            if (report.LastOnlineTime.Length > 0)
-                lane.LastOnlineTime = report.LastOnlineTime;
-            lane.Answers.Enqueue(confirm);
-            if (lane.Answers.Count > AnswersMax)
-                lane.Answers.Dequeue();
-            if (lane.IsRunning)
+    /// <summary>Writes what is wrong with a device, as far as it shows here.</summary>
+    public void Complain(JsonObject device, IReadOnlyList<string> problems)
+    {
+        lock (_gate)
+        {
+            if (_stop.IsCancellationRequested)
                 return;
-            lane.IsRunning = true;
-            var previous = lane.Loop;
-            lane.Loop = Task.Run(() => RunAsync(key, lane, previous, _stop.Token));
+            var lane = LaneOf(device);
+            lane.Add(problems);
+            Run((device.Namespace(), device.Name()), lane);
         }
     }
 
@@ -84,7 +72,26 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         _stop.Dispose();
     }
 
-    private async Task RunAsync((string Namespace, string Name) key, Lane lane, Task previous, CancellationToken cancellationToken)
+    // The lane of a device that was deleted and made again starts when the old one's is done.
+    private DeviceLane LaneOf(JsonObject device)
+    {
+        var key = (device.Namespace(), device.Name());
+        if (!_lanes.TryGetValue(key, out var lane) || lane.Uid != device.Uid())
+            _lanes[key] = lane = new DeviceLane(device, lane?.Loop ?? Task.CompletedTask);
+        lane.Device = device;
+        return lane;
+    }
+
+    private void Run((string Namespace, string Name) key, DeviceLane lane)
+    {
+        if (lane.IsRunning)
+            return;
+        lane.IsRunning = true;
+        var previous = lane.Loop;
+        lane.Loop = Task.Run(() => RunAsync(key, lane, previous, _stop.Token));
+    }
+
+    private async Task RunAsync((string Namespace, string Name) key, DeviceLane lane, Task previous, CancellationToken cancellationToken)
     {
         await previous;
         var failures = 0;
@@ -92,10 +99,10 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         {
             while (true)
             {
-                Batch batch;
+                DeviceBatch batch;
                 lock (_gate)
                 {
-                    if (lane.Pending.Count == 0 && lane.State.Length == 0 && lane.LastOnlineTime.Length == 0 && lane.Answers.Count == 0)
+                    if (lane.IsIdle)
                     {
                         lane.IsRunning = false;
                         if (lane.IsForgotten && _lanes.GetValueOrDefault(key) == lane)
@@ -154,7 +161,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         }
     }
 
-    private static void Confirm(Batch batch)
+    private static void Confirm(DeviceBatch batch)
     {
         foreach (var confirm in batch.Answers)
             confirm();
@@ -168,39 +175,13 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         }
     }
 
-    private async Task WriteAsync((string Namespace, string Name) key, Lane lane, Batch batch, CancellationToken cancellationToken)
+    private async Task WriteAsync((string Namespace, string Name) key, DeviceLane lane, DeviceBatch batch, CancellationToken cancellationToken)
     {
         lane.Status ??= await LoadAsync(key, lane, cancellationToken);
-        var twins = new JsonArray();
-        var left = new Dictionary<string, JsonObject>(batch.Twins);
-        foreach (var stored in lane.Status.Items("status", "twins"))
-        {
-            var entry = stored.DeepClone().AsObject();
-            if (left.Remove(entry.Text("propertyName"), out var fresh))
-                Overlay(entry, fresh);
-            twins.Add((JsonNode)entry);
-        }
+        var status = DeviceStatusPatch.Of(lane.Status, lane.Device, batch, out var isFull);
+        if (isFull)
+            DeviceLog.TooManyTwins(logger, key.Namespace, key.Name, DeviceReport.TwinsMax);
 
-        foreach (var (property, fresh) in left)
-        {
-            if (twins.Count >= DeviceReport.TwinsMax)
-            {
-                DeviceLog.TooManyTwins(logger, key.Namespace, key.Name, DeviceReport.TwinsMax);
-                break;
-            }
-
-            var entry = new JsonObject { ["propertyName"] = property };
-            Overlay(entry, fresh);
-            twins.Add((JsonNode)entry);
-        }
-
-        var status = new JsonObject();
-        if (batch.Twins.Count > 0)
-            status["twins"] = twins;
-        if (batch.State.Length > 0)
-            status["state"] = batch.State;
-        if (batch.LastOnlineTime.Length > 0)
-            status["lastOnlineTime"] = batch.LastOnlineTime;
         // The version makes a write of somebody else a conflict: the array is replaced as a whole.
         var patch = new JsonObject
         {
@@ -218,7 +199,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         }
     }
 
-    private async Task<JsonObject> LoadAsync((string Namespace, string Name) key, Lane lane, CancellationToken cancellationToken)
+    private async Task<JsonObject> LoadAsync((string Namespace, string Name) key, DeviceLane lane, CancellationToken cancellationToken)
     {
         if (await kube.TryGetAsync(ResourceKind.DeviceStatus, key.Namespace, key.Name, cancellationToken) is { } stored)
         {
@@ -266,86 +247,4 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
             // The garbage collector was faster.
         }
     }
-
-    private static void Overlay(JsonObject entry, JsonObject fresh)
-    {
-        foreach (var (side, value) in fresh)
-            entry[side] = value!.DeepClone();
-    }
-
-    private sealed record Batch(Dictionary<string, JsonObject> Twins, string State, string LastOnlineTime, Queue<Action> Answers);
-
-    private sealed class Lane(JsonObject device, Task loop)
-    {
-        public string Uid { get; } = device.Uid();
-
-        public Task Loop { get; set; } = loop;
-
-        public bool IsRunning { get; set; }
-
-        /// <summary>The device is gone; the lane goes when it has nothing left to write.</summary>
-        public bool IsForgotten { get; set; }
-
-        public Dictionary<string, JsonObject> Pending { get; private set; } = [];
-
-        public string State { get; set; } = "";
-
-        public string LastOnlineTime { get; set; } = "";
-
-        public Queue<Action> Answers { get; private set; } = [];
-
-        /// <summary>The DeviceStatus as last seen; null asks for a fresh look. Only the writer touches it.</summary>
-        public JsonObject? Status { get; set; }
-
-        public Batch Take()
-        {
-            var batch = new Batch(Pending, State, LastOnlineTime, Answers);
-            (Pending, State, LastOnlineTime, Answers) = ([], "", "", []);
-            return batch;
-        }
-
-        /// <summary>Returns what could not be written; what came meanwhile is newer.</summary>
-        public void PutBack(Batch batch)
-        {
-            foreach (var (property, newer) in Pending)
-            {
-                if (batch.Twins.TryGetValue(property, out var older))
-                    Overlay(older, newer);
-                else
-                    batch.Twins[property] = newer;
-            }
-
-            Pending = batch.Twins;
-            State = State.Length > 0 ? State : batch.State;
-            LastOnlineTime = LastOnlineTime.Length > 0 ? LastOnlineTime : batch.LastOnlineTime;
-            foreach (var answer in Answers)
-                batch.Answers.Enqueue(answer);
-            Answers = batch.Answers;
-        }
-    }
-}
-
-/// <summary>Ids 1100-1119.</summary>
-internal static partial class DeviceLog
-{
-    [LoggerMessage(1100, LogLevel.Warning, "a report of device {Namespace}/{Name} was not accepted by the API and is dropped: {Error}")]
-    public static partial void NotAccepted(ILogger logger, string @namespace, string name, string error);
-
-    [LoggerMessage(1101, LogLevel.Warning, "the status of device {Namespace}/{Name} could not be written: {Error}; trying again in {Seconds} s")]
-    public static partial void NotWritten(ILogger logger, string @namespace, string name, string error, double seconds);
-
-    [LoggerMessage(1102, LogLevel.Warning, "device {Namespace}/{Name} reports more than {Max} properties; the rest is dropped")]
-    public static partial void TooManyTwins(ILogger logger, string @namespace, string name, int max);
-
-    [LoggerMessage(1103, LogLevel.Warning, "node {Node} reported on device {Namespace}/{Name}, which is not its own; refused")]
-    public static partial void NotOwn(ILogger logger, string node, string @namespace, string name);
-
-    [LoggerMessage(1104, LogLevel.Warning, "node {Node} sent a device report that cannot be used: {Error}")]
-    public static partial void BadReport(ILogger logger, string node, string error);
-
-    [LoggerMessage(1105, LogLevel.Debug, "node {Node} reported on device {Namespace}/{Name}, which is unknown; ignored")]
-    public static partial void Unknown(ILogger logger, string node, string @namespace, string name);
-
-    [LoggerMessage(1106, LogLevel.Error, "the writer of device {Namespace}/{Name} met a defect; trying again in {Seconds} s")]
-    public static partial void WriterBroke(ILogger logger, string @namespace, string name, double seconds, Exception exception);
 }

@@ -54,6 +54,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
         _doubts = new WorkQueue<(SyncMember Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAsync(item.Member, item.Doubts, token), Defect);
     }
 
+    /// <summary>Told when what is wrong with a device of a connected node changes. It must not block or call back.</summary>
+    public Action<JsonObject, IReadOnlyList<string>>? ProblemsChanged { get; set; }
+
     public int Connected
     {
         get
@@ -313,6 +316,15 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
     }
 
+    /// <summary>What is wrong with the device, as far as it shows here.</summary>
+    public IReadOnlyList<string> DeviceProblems(string @namespace, string name)
+    {
+        lock (_gate)
+        {
+            return _devices.Problems(@namespace, name);
+        }
+    }
+
     public JsonObject? Device(string @namespace, string name)
     {
         lock (_gate)
@@ -400,6 +412,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 break;
             case PlacementOutput.Warn warn:
                 _events.Warn(warn.About, warn.Reason, warn.Text);
+                break;
+            case PlacementOutput.DeviceProblems found when _members.ContainsKey(found.Node):
+                ProblemsChanged?.Invoke(found.Device, found.Problems); // the CloudCore that has the node writes its devices' status
                 break;
             case PlacementOutput.NodeGone gone:
                 RemoveNode(gone.Node);

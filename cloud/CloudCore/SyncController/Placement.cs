@@ -12,6 +12,9 @@ internal abstract record PlacementOutput
     /// <summary>The node's list of devices changed (kubeedge-wire §4.2, <c>membership</c>).</summary>
     public sealed record Membership(string Node, IReadOnlyList<JsonObject> Added, IReadOnlyList<JsonObject> Removed) : PlacementOutput;
 
+    /// <summary>What is wrong with a Device has changed; nothing when it is well again.</summary>
+    public sealed record DeviceProblems(string Node, JsonObject Device, IReadOnlyList<string> Problems) : PlacementOutput;
+
     /// <summary>The user asked for something impossible; it goes into an Event on <paramref name="About"/>.</summary>
     public sealed record Warn(JsonObject About, string Reason, string Text) : PlacementOutput;
 

@@ -73,6 +73,23 @@ public sealed class DevicePlacementTests
     }
 
     [Fact]
+    public void What_is_wrong_with_a_device_is_told_once_and_again_when_it_changes()
+    {
+        IReadOnlyList<string>? Problems() => _outputs.OfType<PlacementOutput.DeviceProblems>().SingleOrDefault()?.Problems;
+        Device(1, "n1", "5");
+        Assert.Contains("DeviceModel 'm' does not exist", Assert.Single(Problems()!), StringComparison.Ordinal);
+        Model(2, Property("temperature", "INT", "0", "10"));
+        Assert.Empty(Problems()!);
+        Device(3, "n1", "99");
+        Assert.Contains("above the maximum 10", Assert.Single(Problems()!), StringComparison.Ordinal);
+        Assert.Equal(Problems(), _placement.Problems("default", "thermo"));
+        Device(4, "n1", "99");
+        Assert.Null(Problems());
+        Device(5, "n1", "7");
+        Assert.Empty(Problems()!);
+    }
+
+    [Fact]
     public void Desired_value_of_a_read_only_property_is_left_out()
     {
         Model(1, Property("temperature", "FLOAT", accessMode: "ReadOnly"));
@@ -223,7 +240,7 @@ public sealed class DevicePlacementTests
     private string SentDesired()
         => _placement.All("n1").Single(obj => obj.Resource == "default/device/thermo").Body.Json.Items("spec", "properties").Single().Text("desired", "value");
 
-    private List<string> Told() => [.. _outputs.Select(output => output switch
+    private List<string> Told() => [.. _outputs.Where(output => output is not PlacementOutput.DeviceProblems).Select(output => output switch
     {
         PlacementOutput.Deliver deliver => $"{deliver.Object.Operation} {deliver.Node} {deliver.Object.Resource} {deliver.Object.Version}",
         PlacementOutput.Membership { Added.Count: > 0 } member => $"member+ {member.Node} {member.Added[0].Name()}",

@@ -55,6 +55,30 @@ public sealed class DeviceReportTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Every_sample_and_every_problem_reaches_the_status()
+    {
+        await SendAndWaitAsync("device/default/thermo/twin/edge_updated", JsonNode.Parse("""{"uid":"","twin":{},"history":{"temperature":[{"value":"1","timestamp":1},{"value":"2","timestamp":2}]}}""")!.AsObject());
+        var device = await _cloud.Kube.GetAsync(ResourceKind.Device, "default", "thermo", CancellationToken.None);
+        await SendAndWaitAsync("device/default/thermo/twin/edge_updated", new JsonObject { ["uid"] = device.Uid(), ["twin"] = new JsonObject(), ["problems"] = new JsonArray("mapper gone") });
+        await SendAndWaitAsync("device/default/thermo/twin/edge_updated", JsonNode.Parse("""{"uid":"of another","twin":{"temperature":{"actual":{"value":"99"}}}}""")!.AsObject());
+        await _cloud.Kube.PatchAsync(ResourceKind.Device, "default", "thermo", PatchKind.Merge, JsonBytes.Of((JsonObject)JsonNode.Parse(
+            """{"spec":{"properties":[{"name":"temperature","desired":{"value":"101"}}]}}""")!), "", CancellationToken.None);
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        var status = await StatusAsync();
+        while (status.At("status", "extensions", "problems") is not JsonArray { Count: 2 })
+        {
+            deadline.Token.ThrowIfCancellationRequested();
+            await Task.Yield();
+            status = await StatusAsync();
+        }
+
+        Assert.Equal(2, status.Items("status", "extensions", "history", "temperature", "samples").Count());
+        Assert.Equal("edge: mapper gone", status.At("status", "extensions", "problems")![1]!.GetValue<string>());
+        Assert.Contains("above the maximum 100", status.At("status", "extensions", "problems")![0]!.GetValue<string>(), StringComparison.Ordinal);
+        Assert.Empty(status.Items("status", "twins"));
+    }
+
+    [Fact]
     public async Task First_report_is_written_to_a_status_that_the_device_owns()
     {
         await ReportAsync("temperature", "21", 1_795_237_470_989);

@@ -1,0 +1,124 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+
+namespace Edge.Cloud.DeviceController;
+
+/// <summary>What one write says of a device.</summary>
+/// <param name="Twins">Newest entries by property.</param>
+/// <param name="History">Samples by property, oldest first.</param>
+/// <param name="CloudProblems">What is wrong as CloudCore sees it; null when that is as it was.</param>
+/// <param name="EdgeProblems">What is wrong as the node sees it; null when that is as it was.</param>
+/// <param name="Answers">Called once it is written.</param>
+internal sealed record DeviceBatch(
+    Dictionary<string, JsonObject> Twins, Dictionary<string, List<DeviceSample>> History, string State, string LastOnlineTime, IReadOnlyList<string>? CloudProblems,
+    IReadOnlyList<string>? EdgeProblems, Queue<Action> Answers);
+
+/// <summary>What waits to be written of one device. Guarded by its writer's lock, but for <see cref="Status"/>.</summary>
+internal sealed class DeviceLane(JsonObject device, Task loop)
+{
+    // Answers that may wait for one write. Beyond, the oldest report goes unanswered and its edge sends it again.
+    private const int AnswersMax = 1000;
+
+    private Dictionary<string, JsonObject> _twins = [];
+    private Dictionary<string, List<DeviceSample>> _history = [];
+    private string _state = "";
+    private string _lastOnlineTime = "";
+    private IReadOnlyList<string>? _cloudProblems;
+    private IReadOnlyList<string>? _edgeProblems;
+    private IReadOnlyList<string>? _writtenCloudProblems;
+    private IReadOnlyList<string>? _writtenEdgeProblems;
+    private Queue<Action> _answers = [];
+
+    public string Uid { get; } = device.Uid();
+
+    /// <summary>The device as it is now.</summary>
+    public JsonObject Device { get; set; } = device;
+
+    public Task Loop { get; set; } = loop;
+
+    public bool IsRunning { get; set; }
+
+    /// <summary>The device is gone; the lane goes when it has nothing left to write.</summary>
+    public bool IsForgotten { get; set; }
+
+    /// <summary>The DeviceStatus as last seen; null asks for a fresh look. Only the writer touches it.</summary>
+    public JsonObject? Status { get; set; }
+
+    /// <summary>Nothing waits.</summary>
+    public bool IsIdle
+        => _twins.Count == 0 && _history.Count == 0 && _state.Length == 0 && _lastOnlineTime.Length == 0 && _cloudProblems is null && _edgeProblems is null && _answers.Count == 0;
+
+    public void Add(DeviceReport report, IReadOnlyList<string> problems, Action confirm)
+    {
+        foreach (var (property, twin) in report.Twins)
+        {
+            if (!_twins.TryGetValue(property, out var entry))
+                _twins[property] = entry = [];
+            DeviceReport.Merge(entry, twin);
+        }
+
+        foreach (var (property, samples) in report.History)
+        {
+            if (!_history.TryGetValue(property, out var list))
+                _history[property] = list = [];
+            list.AddRange(samples);
+        }
+
+        if (report.State.Length > 0)
+            _state = report.State;
+        if (report.LastOnlineTime.Length > 0)
+            _lastOnlineTime = report.LastOnlineTime;
+        Add(problems);
+        if (report.Problems is { } own && (_edgeProblems ?? _writtenEdgeProblems)?.SequenceEqual(own) != true)
+            _edgeProblems = own;
+        _answers.Enqueue(confirm);
+        if (_answers.Count > AnswersMax)
+            _answers.Dequeue();
+    }
+
+    /// <summary>What is wrong with the device, as far as it shows here.</summary>
+    public void Add(IReadOnlyList<string> problems)
+    {
+        if ((_cloudProblems ?? _writtenCloudProblems)?.SequenceEqual(problems) != true)
+            _cloudProblems = problems;
+    }
+
+    public DeviceBatch Take()
+    {
+        var batch = new DeviceBatch(_twins, _history, _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers);
+        (_twins, _history, _state, _lastOnlineTime, _answers) = ([], [], "", "", []);
+        (_writtenCloudProblems, _writtenEdgeProblems) = (_cloudProblems ?? _writtenCloudProblems, _edgeProblems ?? _writtenEdgeProblems);
+        (_cloudProblems, _edgeProblems) = (null, null);
+        return batch;
+    }
+
+    /// <summary>Returns what could not be written; what came meanwhile is newer.</summary>
+    public void PutBack(DeviceBatch batch)
+    {
+        foreach (var (property, newer) in _twins)
+        {
+            if (batch.Twins.TryGetValue(property, out var older))
+                DeviceStatusPatch.Overlay(older, newer);
+            else
+                batch.Twins[property] = newer;
+        }
+
+        foreach (var (property, newer) in _history)
+        {
+            if (batch.History.TryGetValue(property, out var older))
+                older.AddRange(newer);
+            else
+                batch.History[property] = newer;
+        }
+
+        _twins = batch.Twins;
+        _history = batch.History;
+        _state = _state.Length > 0 ? _state : batch.State;
+        _lastOnlineTime = _lastOnlineTime.Length > 0 ? _lastOnlineTime : batch.LastOnlineTime;
+        _cloudProblems ??= batch.CloudProblems;
+        _edgeProblems ??= batch.EdgeProblems;
+        foreach (var answer in _answers)
+            batch.Answers.Enqueue(answer);
+        _answers = batch.Answers;
+    }
+}
