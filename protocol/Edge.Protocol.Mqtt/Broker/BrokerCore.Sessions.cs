@@ -74,7 +74,9 @@ internal sealed partial class BrokerCore
             else
             {
                 TakeOver(session);
-                isPresent = true;
+                // One that does not outlive its connection has ended with it.
+                isPresent = !session.IsGone;
+                session = isPresent ? session : null;
             }
         }
 
