@@ -42,7 +42,8 @@ internal static class MqttDecoder
         }
 
         var user = hasUser ? reader.String("the user name") : null;
-        ReadOnlyMemory<byte>? password = hasPassword ? reader.Binary("the password").ToArray() : null;
+        // The cast: null would else become an empty memory, by way of byte[].
+        var password = hasPassword ? (ReadOnlyMemory<byte>?)reader.Binary("the password").ToArray() : null;
         reader.End();
         return new MqttConnect
         {

@@ -70,6 +70,9 @@ internal ref struct MqttPropertyValue
 /// <summary>Properties to and from bytes (2.2.2).</summary>
 internal static class MqttPropertyCodec
 {
+    // ToString of an enum allocates.
+    private static readonly string[] s_names = [.. Enumerable.Range(0, 0x2B).Select(id => ((MqttPropertyId)id).ToString())];
+
     /// <summary>Reads one property and checks its value.</summary>
     /// <param name="seen">Bits of the properties met so far: only user properties and a server's subscription identifiers may repeat.</param>
     public static MqttPropertyValue ReadOne(ref MqttReader reader, MqttPacketType context, ref ulong seen)
@@ -91,19 +94,19 @@ internal static class MqttPropertyCodec
             case MqttPropertyId.PayloadFormatIndicator or MqttPropertyId.RequestProblemInformation or MqttPropertyId.RequestResponseInformation or MqttPropertyId.MaximumQos
                 or MqttPropertyId.RetainAvailable or MqttPropertyId.WildcardSubscriptionAvailable or MqttPropertyId.SubscriptionIdentifierAvailable
                 or MqttPropertyId.SharedSubscriptionAvailable:
-                value.Number = reader.Byte(id.ToString());
+                value.Number = reader.Byte(s_names[number]);
                 if (value.Number > 1)
                     throw reader.Error(MqttReasonCode.ProtocolError, $"{id} is {value.Number}; only 0 and 1 are allowed");
                 break;
             case MqttPropertyId.ServerKeepAlive or MqttPropertyId.ReceiveMaximum or MqttPropertyId.TopicAliasMaximum or MqttPropertyId.TopicAlias:
-                value.Number = reader.UInt16(id.ToString());
+                value.Number = reader.UInt16(s_names[number]);
                 if (value.Number == 0 && id == MqttPropertyId.ReceiveMaximum)
                     throw reader.Error(MqttReasonCode.ProtocolError, "ReceiveMaximum is 0; it is 1 to 65535 (3.1.2.11.3)");
                 if (value.Number == 0 && id == MqttPropertyId.TopicAlias)
                     throw reader.Error(MqttReasonCode.TopicAliasInvalid, "TopicAlias is 0; it is 1 to the receiver's maximum [MQTT-3.3.2-8]");
                 break;
             case MqttPropertyId.MessageExpiryInterval or MqttPropertyId.SessionExpiryInterval or MqttPropertyId.WillDelayInterval or MqttPropertyId.MaximumPacketSize:
-                value.Number = reader.UInt32(id.ToString());
+                value.Number = reader.UInt32(s_names[number]);
                 if (value.Number == 0 && id == MqttPropertyId.MaximumPacketSize)
                     throw reader.Error(MqttReasonCode.ProtocolError, "MaximumPacketSize is 0 (3.1.2.11.4)");
                 break;
@@ -113,14 +116,14 @@ internal static class MqttPropertyCodec
                     throw reader.Error(MqttReasonCode.ProtocolError, "SubscriptionIdentifier is 0; it is 1 to 268435455 (3.8.2.1.2)");
                 break;
             case MqttPropertyId.CorrelationData or MqttPropertyId.AuthenticationData:
-                value.Bytes = reader.Binary(id.ToString());
+                value.Bytes = reader.Binary(s_names[number]);
                 break;
             case MqttPropertyId.UserProperty:
                 value.Bytes = reader.Utf8("the name of a user property");
                 value.Second = reader.Utf8("the value of a user property");
                 break;
             default:
-                value.Bytes = reader.Utf8(id.ToString());
+                value.Bytes = reader.Utf8(s_names[number]);
                 if (id == MqttPropertyId.ResponseTopic && value.Bytes.IndexOfAny((byte)'+', (byte)'#') >= 0)
                     throw reader.Error(MqttReasonCode.ProtocolError, "ResponseTopic has a wildcard [MQTT-3.3.2-14]");
                 break;
