@@ -1,0 +1,636 @@
+using Edge.Protocol.Mqtt;
+using Edge.Protocol.Mqtt.Broker;
+using Edge.Protocol.Mqtt.Codec;
+
+namespace Edge.Protocol.Tests;
+
+/// <summary>The broker's rules under virtual time, without a socket.</summary>
+[Trait("Category", "Devices")]
+public sealed class MqttCoreTests
+{
+    private static readonly MqttBrokerOptions s_options = new() { AllowAnonymous = true, SysPeriod = TimeSpan.Zero };
+
+    [Fact]
+    public void A_message_goes_to_all_that_subscribe_at_the_lower_qos()
+    {
+        var core = new MqttCoreHarness();
+        var subscribers = Enum.GetValues<MqttQos>().Select(qos => (Qos: qos, Connection: core.Connect($"s{qos}"))).ToArray();
+        foreach (var (qos, connection) in subscribers)
+            core.Subscribe(connection, "a/+", qos);
+        var publisher = core.Connect("p", MqttVersion.V311);
+        foreach (var qos in Enum.GetValues<MqttQos>())
+            core.PublishFrom(publisher, "a/b", $"{qos}", qos, (ushort)qos);
+        foreach (var (qos, connection) in subscribers)
+        {
+            var got = core.Publishes(connection);
+            Assert.Equal(["AtMostOnce", "AtLeastOnce", "ExactlyOnce"], got.Select(one => one.Payload));
+            Assert.Equal(Enum.GetValues<MqttQos>().Select(one => one < qos ? one : qos), got.Select(one => one.Qos));
+        }
+
+        Assert.Equal([MqttPacketType.ConnAck, MqttPacketType.PubAck, MqttPacketType.PubRec], core.Take(publisher).Select(one => one.Type));
+    }
+
+    [Fact]
+    public void A_qos_2_message_that_comes_twice_is_delivered_once_until_it_is_released()
+    {
+        var core = new MqttCoreHarness();
+        var subscriber = core.Connect("s");
+        core.Subscribe(subscriber, "t", MqttQos.ExactlyOnce);
+        var publisher = core.Connect("p");
+        core.PublishFrom(publisher, "t", "one", MqttQos.ExactlyOnce, 5);
+        core.PublishFrom(publisher, "t", "one", MqttQos.ExactlyOnce, 5, duplicate: true);
+        Assert.Single(core.Publishes(subscriber));
+        core.Ack(publisher, MqttPacketType.PubRel, 5);
+        core.PublishFrom(publisher, "t", "two", MqttQos.ExactlyOnce, 5);
+        Assert.Equal("two", Assert.Single(core.Publishes(subscriber)).Payload);
+        core.Ack(publisher, MqttPacketType.PubRel, 9);
+        Assert.Equal(MqttReasonCode.PacketIdentifierNotFound, core.Take(publisher)[^1].Code);
+    }
+
+    [Fact]
+    public void The_receive_maximum_of_the_client_bounds_what_is_in_flight()
+    {
+        var core = new MqttCoreHarness();
+        var subscriber = core.Connect("s", properties: new MqttProperties { ReceiveMaximum = 2 });
+        core.Subscribe(subscriber, "t", MqttQos.ExactlyOnce);
+        for (var i = 0; i < 5; i++)
+            core.Publish("t", $"{i}", i % 2 == 0 ? MqttQos.AtLeastOnce : MqttQos.ExactlyOnce);
+        var first = core.Publishes(subscriber);
+        Assert.Equal(["0", "1"], first.Select(one => one.Payload));
+        core.Ack(subscriber, MqttPacketType.PubAck, first[0].PacketId);
+        Assert.Equal("2", Assert.Single(core.Publishes(subscriber)).Payload);
+        // A QoS 2 message is open until PUBCOMP.
+        core.Ack(subscriber, MqttPacketType.PubRec, first[1].PacketId);
+        Assert.Equal(MqttPacketType.PubRel, Assert.Single(core.Take(subscriber)).Type);
+        core.Ack(subscriber, MqttPacketType.PubComp, first[1].PacketId);
+        Assert.Equal("3", Assert.Single(core.Publishes(subscriber)).Payload);
+    }
+
+    [Fact]
+    public void More_open_qos_2_messages_than_the_brokers_receive_maximum_end_the_connection()
+    {
+        var core = new MqttCoreHarness(s_options with { ReceiveMaximum = 3 });
+        var publisher = core.Connect("p");
+        for (ushort id = 1; id <= 4; id++)
+            core.PublishFrom(publisher, "t", "x", MqttQos.ExactlyOnce, id);
+        Assert.Equal(MqttReasonCode.ReceiveMaximumExceeded, core.Take(publisher)[^1].Disconnect!.Code);
+    }
+
+    [Theory]
+    [InlineData(MqttVersion.V311)]
+    [InlineData(MqttVersion.V5)]
+    public void What_was_not_acknowledged_comes_again_in_order_with_the_same_identifiers(MqttVersion version)
+    {
+        var core = new MqttCoreHarness();
+        var first = core.Connect("s", version, clean: false, expiry: 100);
+        core.Subscribe(first, "t", MqttQos.ExactlyOnce);
+        foreach (var (payload, qos) in ((string, MqttQos)[])[("1", MqttQos.AtLeastOnce), ("2", MqttQos.ExactlyOnce), ("3", MqttQos.ExactlyOnce), ("4", MqttQos.AtLeastOnce)])
+            core.Publish("t", payload, qos);
+        var sent = core.Publishes(first);
+        core.Ack(first, MqttPacketType.PubRec, sent[1].PacketId);
+        core.Core.Lost(first, "cut");
+        core.Publish("t", "5", MqttQos.AtLeastOnce);
+        core.Publish("t", "lost at QoS 0");
+        var second = core.Connect("s", version, clean: false, expiry: 100);
+        var again = core.Take(second);
+        Assert.True(again[0].ConnAck!.SessionPresent);
+        Assert.Equal((MqttPacketType.PubRel, sent[1].PacketId), (again[1].Type, again[1].PacketId));
+        Assert.Equal([("1", true, sent[0].PacketId), ("3", true, sent[2].PacketId), ("4", true, sent[3].PacketId)], again[2..5].Select(one => (one.Payload, one.Duplicate, one.PacketId)));
+        Assert.Equal(("5", false), (again[5].Payload, again[5].Duplicate));
+        Assert.Equal(6, again.Count);
+    }
+
+    [Fact]
+    public void A_second_connection_takes_the_session_over_and_the_first_hears_why()
+    {
+        var core = new MqttCoreHarness();
+        var first = core.Connect("same", expiry: 60);
+        core.Subscribe(first, "t");
+        core.Take(first);
+        var second = core.Connect("same", clean: false, expiry: 60);
+        Assert.Equal(MqttReasonCode.SessionTakenOver, Assert.Single(core.Take(first)).Disconnect!.Code);
+        Assert.True(first.IsClosing);
+        Assert.True(core.Take(second)[0].ConnAck!.SessionPresent);
+        core.Publish("t", "x");
+        Assert.Single(core.Publishes(second));
+        Assert.Equal(1, core.Core.ConnectedCount);
+    }
+
+    [Fact]
+    public void A_session_that_ends_with_its_connection_is_not_there_for_who_takes_over()
+    {
+        var core = new MqttCoreHarness();
+        var first = core.Connect("same");
+        core.Subscribe(first, "t");
+        var second = core.Connect("same", clean: false, expiry: 60);
+        Assert.False(core.Take(second)[0].ConnAck!.SessionPresent);
+        core.Publish("t", "x");
+        Assert.Empty(core.Publishes(second));
+        core.Subscribe(second, "t");
+        core.Publish("t", "y");
+        Assert.Single(core.Publishes(second));
+    }
+
+    [Fact]
+    public void A_session_ends_when_its_time_is_over_and_not_before()
+    {
+        var core = new MqttCoreHarness();
+        var connection = core.Connect("s", expiry: 10);
+        core.Subscribe(connection, "t", MqttQos.AtLeastOnce);
+        core.Core.Lost(connection, "cut");
+        core.Advance(9);
+        Assert.True(core.Take(connection = core.Connect("s", clean: false, expiry: 10))[0].ConnAck!.SessionPresent);
+        core.Disconnect(connection, expiry: 3);
+        core.Advance(4);
+        Assert.Equal(0, core.Core.SessionCount);
+        Assert.Equal(0, core.Core.SubscriptionCount);
+        Assert.False(core.Take(core.Connect("s", clean: false))[0].ConnAck!.SessionPresent);
+    }
+
+    [Fact]
+    public void Silence_of_one_and_a_half_keep_alives_ends_the_connection_and_publishes_the_will()
+    {
+        var core = new MqttCoreHarness();
+        var watcher = core.Connect("w");
+        core.Subscribe(watcher, "will");
+        var connection = core.Connect("s", will: new MqttWill("will", "gone"u8.ToArray(), MqttQos.AtMostOnce, false), keepAlive: 10);
+        core.Advance(14);
+        core.Feed(connection, MqttEncoder.PingReq);
+        core.Advance(14.5);
+        Assert.False(connection.IsClosing);
+        Assert.Empty(core.Publishes(watcher));
+        core.Advance(1);
+        Assert.Equal(MqttReasonCode.KeepAliveTimeout, core.Take(connection)[^1].Disconnect!.Code);
+        Assert.Equal("gone", Assert.Single(core.Publishes(watcher)).Payload);
+    }
+
+    [Fact]
+    public void The_server_keep_alive_replaces_the_clients()
+    {
+        var core = new MqttCoreHarness(s_options with { KeepAliveMaxSeconds = 4 });
+        var connection = core.Connect("s", keepAlive: 100);
+        Assert.Equal((ushort)4, core.Take(connection)[0].ConnAck!.Properties.ServerKeepAlive);
+        core.Advance(7);
+        Assert.True(connection.IsClosing);
+        Assert.Null(core.Take(core.Connect("modest", keepAlive: 3))[0].ConnAck!.Properties.ServerKeepAlive);
+    }
+
+    [Theory]
+    [InlineData(5, 60, 5)] // the delay
+    [InlineData(60, 5, 5)] // the session's end comes first
+    [InlineData(5, 0, 0)] // the session ends at once
+    public void A_will_waits_for_its_delay_or_the_sessions_end(uint delay, uint expiry, int seconds)
+    {
+        var core = new MqttCoreHarness();
+        var watcher = core.Connect("w");
+        core.Subscribe(watcher, "will");
+        core.Take(watcher);
+        var will = new MqttWill("will", "gone"u8.ToArray(), MqttQos.AtMostOnce, false) { Properties = new MqttProperties { WillDelayInterval = delay, ContentType = "text" } };
+        core.Core.Lost(core.Connect("s", will: will, expiry: expiry), "cut");
+        if (seconds > 0)
+        {
+            core.Advance(seconds - 0.5);
+            Assert.Empty(core.Publishes(watcher));
+            core.Advance(1);
+        }
+
+        var got = Assert.Single(core.Publishes(watcher));
+        Assert.Equal("text", got.Properties.ContentType);
+        Assert.Null(got.Properties.WillDelayInterval);
+        core.Advance(100);
+        Assert.Empty(core.Publishes(watcher));
+    }
+
+    [Fact]
+    public void No_will_after_a_goodbye_or_when_the_client_is_back_in_time_but_with_code_4()
+    {
+        var core = new MqttCoreHarness();
+        var watcher = core.Connect("w");
+        core.Subscribe(watcher, "will");
+        core.Take(watcher);
+        var now = new MqttWill("will", "gone"u8.ToArray(), MqttQos.AtMostOnce, false);
+        core.Disconnect(core.Connect("a", will: now));
+        var delayed = now with { Properties = new MqttProperties { WillDelayInterval = 5 } };
+        core.Core.Lost(core.Connect("b", will: delayed, expiry: 60), "cut");
+        core.Advance(3);
+        core.Connect("b", clean: false, expiry: 60);
+        core.Advance(10);
+        Assert.Empty(core.Publishes(watcher));
+        core.Disconnect(core.Connect("c", will: now), MqttReasonCode.DisconnectWithWill);
+        Assert.Single(core.Publishes(watcher));
+    }
+
+    [Fact]
+    public void Retained_messages_come_to_new_subscriptions_by_their_retain_handling()
+    {
+        var core = new MqttCoreHarness();
+        core.Publish("a/1", "one", MqttQos.AtLeastOnce, retain: true);
+        core.Publish("a/2", "two", retain: true);
+        core.Publish("b", "three", retain: true);
+        core.Publish("$hw/x", "hidden", retain: true);
+        core.Publish("a/2", "", retain: true);
+        var connection = core.Connect("s");
+        core.Take(connection);
+        core.Subscribe(connection, "a/#", MqttQos.ExactlyOnce);
+        var got = core.Take(connection);
+        Assert.Equal(MqttPacketType.SubAck, got[0].Type);
+        Assert.Equal([("one", MqttQos.AtLeastOnce, true)], got[1..].Select(one => (one.Payload, one.Qos, one.Retain)));
+        core.Subscribe(connection, "a/#", options: new(MqttQos.AtMostOnce, RetainHandling: 1));
+        Assert.Empty(core.Publishes(connection));
+        core.Subscribe(connection, "+", options: new(MqttQos.AtMostOnce, RetainHandling: 2));
+        Assert.Empty(core.Publishes(connection));
+        core.Subscribe(connection, "#");
+        Assert.Equal(["one", "three"], core.Publishes(connection).Select(one => one.Payload).Order());
+        core.Subscribe(connection, "$hw/#");
+        Assert.Equal("hidden", Assert.Single(core.Publishes(connection)).Payload);
+    }
+
+    [Fact]
+    public void The_retain_flag_of_a_live_message_stays_only_where_it_was_asked_for()
+    {
+        var core = new MqttCoreHarness();
+        var (plain, asked) = (core.Connect("plain"), core.Connect("asked"));
+        core.Subscribe(plain, "t");
+        core.Subscribe(asked, "t", options: new(MqttQos.AtMostOnce, RetainAsPublished: true));
+        core.Publish("t", "x", retain: true);
+        Assert.False(Assert.Single(core.Publishes(plain)).Retain);
+        Assert.True(Assert.Single(core.Publishes(asked)).Retain);
+    }
+
+    [Fact]
+    public void Overlapping_subscriptions_make_one_delivery_with_all_identifiers_and_the_highest_qos()
+    {
+        var core = new MqttCoreHarness();
+        var connection = core.Connect("s");
+        core.Subscribe(connection, "a/b", MqttQos.AtMostOnce, id: 7);
+        core.Subscribe(connection, "a/+", MqttQos.ExactlyOnce, id: 268_435_455);
+        core.Subscribe(connection, "#", MqttQos.AtLeastOnce);
+        core.Publish("a/b", "x", MqttQos.ExactlyOnce);
+        var got = Assert.Single(core.Publishes(connection));
+        Assert.Equal(MqttQos.ExactlyOnce, got.Qos);
+        Assert.Equal([7u, 268_435_455u], got.Properties.SubscriptionIdentifiers.Order());
+    }
+
+    [Fact]
+    public void No_local_keeps_a_clients_own_messages_from_it_alone()
+    {
+        var core = new MqttCoreHarness();
+        var (one, two) = (core.Connect("one"), core.Connect("two"));
+        foreach (var connection in (Connection[])[one, two])
+            core.Subscribe(connection, "t", options: new(MqttQos.AtMostOnce, NoLocal: true));
+        core.PublishFrom(one, "t", "x");
+        Assert.Empty(core.Publishes(one));
+        Assert.Single(core.Publishes(two));
+        core.Subscribe(one, "+");
+        core.PublishFrom(one, "t", "y");
+        Assert.Single(core.Publishes(one));
+    }
+
+    [Fact]
+    public void A_shared_subscription_gives_each_message_to_one_member_in_turn_and_prefers_who_is_there()
+    {
+        var core = new MqttCoreHarness();
+        var members = Enumerable.Range(0, 3).Select(i => core.Connect($"m{i}", expiry: 60)).ToArray();
+        foreach (var member in members)
+            core.Subscribe(member, "$share/g/t/#", MqttQos.AtLeastOnce);
+        var alone = core.Connect("alone");
+        core.Subscribe(alone, "$share/other/t/#");
+        for (var i = 0; i < 9; i++)
+            core.Publish("t/x", $"{i}", MqttQos.AtLeastOnce);
+        Assert.Equal(9, core.Publishes(alone).Count);
+        var shares = members.Select(core.Publishes).ToArray();
+        Assert.All(shares, share => Assert.Equal(3, share.Count));
+        Assert.Equal(Enumerable.Range(0, 9).Select(i => $"{i}"), shares.SelectMany(one => one).Select(one => one.Payload).Order());
+        core.Core.Lost(members[0], "cut");
+        for (var i = 0; i < 4; i++)
+            core.Publish("t/x", $"{i}", MqttQos.AtLeastOnce);
+        Assert.Equal(4, core.Publishes(members[1]).Count + core.Publishes(members[2]).Count);
+        // With nobody there it waits for a member.
+        core.Core.Lost(members[1], "cut");
+        core.Core.Lost(members[2], "cut");
+        core.Publish("t/x", "later", MqttQos.AtLeastOnce);
+        var back = Enumerable.Range(0, 3).Sum(i => core.Publishes(core.Connect($"m{i}", clean: false, expiry: 60)).Count(one => one.Payload == "later"));
+        Assert.Equal(1, back);
+    }
+
+    [Fact]
+    public void Topic_aliases_work_in_both_directions_and_end_with_the_connection()
+    {
+        var core = new MqttCoreHarness();
+        var subscriber = core.Connect("s", properties: new MqttProperties { TopicAliasMaximum = 1 });
+        core.Subscribe(subscriber, "#");
+        var publisher = core.Connect("p");
+        core.PublishFrom(publisher, "long/topic", "1", alias: 3);
+        core.PublishFrom(publisher, "", "2", alias: 3);
+        core.PublishFrom(publisher, "other", "3", alias: 3);
+        core.PublishFrom(publisher, "", "4", alias: 3);
+        var got = core.Publishes(subscriber);
+        Assert.Equal([("long/topic", (ushort?)1), ("", (ushort?)1), ("other", null), ("other", null)], got.Select(one => (one.Topic, one.Properties.TopicAlias)));
+        var again = core.Connect("p", clean: false);
+        core.PublishFrom(again, "", "5", alias: 3);
+        Assert.Equal(MqttReasonCode.TopicAliasInvalid, core.Take(again)[^1].Disconnect!.Code);
+    }
+
+    [Fact]
+    public void A_message_that_is_too_large_for_a_client_is_left_out_and_the_next_comes()
+    {
+        var core = new MqttCoreHarness();
+        var small = core.Connect("s", properties: new MqttProperties { MaximumPacketSize = 50 });
+        core.Subscribe(small, "t", MqttQos.AtLeastOnce);
+        core.Publish("t", new string('x', 60), MqttQos.AtLeastOnce);
+        core.Publish("t", new string('x', 60));
+        core.Publish("t", "fits", MqttQos.AtLeastOnce);
+        Assert.Equal("fits", Assert.Single(core.Publishes(small)).Payload);
+        Assert.Equal(2, core.Core.Counters.DroppedTooLarge);
+    }
+
+    [Fact]
+    public void Properties_of_a_message_reach_subscribers_of_version_5_and_the_expiry_counts_down()
+    {
+        var core = new MqttCoreHarness();
+        var (five, three) = (core.Connect("five", expiry: 60), core.Connect("three", MqttVersion.V311));
+        core.Subscribe(five, "t", MqttQos.AtLeastOnce);
+        core.Subscribe(three, "t", MqttQos.AtLeastOnce);
+        core.Core.Lost(five, "cut");
+        var properties = new MqttProperties { ContentType = "c", ResponseTopic = "r/t", CorrelationData = "id"u8.ToArray(), UserProperties = [new("a", "1"), new("a", "2")], MessageExpiryInterval = 10, PayloadFormatIndicator = 1 };
+        core.Publish("t", "request", MqttQos.AtLeastOnce, properties: properties);
+        core.Publish("t", "short", MqttQos.AtLeastOnce, properties: new MqttProperties { MessageExpiryInterval = 2 });
+        Assert.Equal(2, core.Publishes(three).Count);
+        core.Advance(4);
+        var got = Assert.Single(core.Publishes(core.Connect("five", clean: false)));
+        Assert.Equal("request", got.Payload);
+        Assert.Equal(6u, got.Properties.MessageExpiryInterval);
+        Assert.Equal(("c", "r/t", (byte?)1), (got.Properties.ContentType, got.Properties.ResponseTopic, got.Properties.PayloadFormatIndicator));
+        Assert.Equal("id"u8.ToArray(), got.Properties.CorrelationData!.Value.ToArray());
+        Assert.Equal(properties.UserProperties, got.Properties.UserProperties);
+        Assert.Equal(1, core.Core.Counters.Expired);
+    }
+
+    [Fact]
+    public void A_slow_client_loses_qos_0_and_keeps_qos_1_up_to_the_bound()
+    {
+        var core = new MqttCoreHarness(s_options with { OutgoingBytesMax = 5000, QueuedMessagesMax = 10, InFlightMax = 3 });
+        var slow = core.Connect("slow");
+        core.Subscribe(slow, "t", MqttQos.AtLeastOnce);
+        core.Take(slow);
+        for (var i = 0; i < 100; i++)
+            core.Publish("t", new string('x', 1000));
+        Assert.InRange(slow.Out.Bytes, 5000, 6500);
+        Assert.InRange(core.Core.Counters.DroppedSlow, 90, 97);
+        for (var i = 0; i < 20; i++)
+            core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
+        Assert.Equal(10, core.Core.Counters.DroppedQueueFull);
+        core.Take(slow);
+        core.Core.Drained(slow);
+        Assert.Equal(["10", "11", "12"], core.Publishes(slow).Select(one => one.Payload));
+    }
+
+    [Fact]
+    public void A_large_payload_is_there_once_for_all_subscribers()
+    {
+        var core = new MqttCoreHarness();
+        var all = Enumerable.Range(0, 3).Select(i => core.Connect($"s{i}")).ToArray();
+        foreach (var one in all)
+            core.Subscribe(one, "t");
+        foreach (var one in all)
+            core.Take(one);
+        core.Publish("t", new string('x', 100_000));
+        var arrays = all.Select(one =>
+        {
+            var segments = new List<OutSegment>();
+            one.Out.TakeAll(segments);
+            return Assert.Single(segments, segment => !segment.IsPooled).Array;
+        }).ToArray();
+        Assert.All(arrays, array => Assert.Same(arrays[0], array));
+    }
+
+    [Fact]
+    public void A_packet_that_is_begun_and_not_finished_ends_the_connection()
+    {
+        var core = new MqttCoreHarness(s_options with { PacketWithin = TimeSpan.FromSeconds(5) });
+        var connection = core.Connect("slow");
+        core.Take(connection);
+        connection.PartialSinceMs = core.Core.NowMs;
+        core.Core.Watch(connection);
+        core.Advance(6);
+        var bye = Assert.Single(core.Take(connection)).Disconnect!;
+        Assert.Equal(MqttReasonCode.ImplementationSpecificError, bye.Code);
+        Assert.Contains("not finished within 5 s", bye.Properties.ReasonString, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_connection_without_connect_ends_and_bounds_refuse_with_their_code()
+    {
+        var core = new MqttCoreHarness(s_options with { SessionsMax = 2, SubscriptionsPerSessionMax = 1, RetainedMax = 1, TopicLevelsMax = 3 });
+        var mute = core.Open();
+        core.Advance(11);
+        Assert.True(mute.IsClosing);
+        var first = core.Connect("1", expiry: 60);
+        core.Connect("2");
+        Assert.Equal(MqttReasonCode.QuotaExceeded, core.Take(core.Connect("3"))[0].Code);
+        Assert.Equal(MqttReasonCode.Success, core.Take(core.Connect("1", clean: false, expiry: 60))[^1].Code);
+        first = core.Connect("1");
+        core.Subscribe(first, "a");
+        core.Subscribe(first, "b");
+        core.Subscribe(first, "a/b/c/d");
+        Assert.Equal([MqttReasonCode.Success, MqttReasonCode.QuotaExceeded, MqttReasonCode.TopicFilterInvalid], core.Take(first).Where(one => one.Type == MqttPacketType.SubAck).Select(one => one.Codes[0]));
+        core.PublishFrom(first, "r1", "x", MqttQos.AtLeastOnce, 1, retain: true);
+        core.PublishFrom(first, "r2", "x", MqttQos.AtLeastOnce, 2, retain: true);
+        core.PublishFrom(first, "a/b/c/d", "x", MqttQos.ExactlyOnce, 3);
+        Assert.Equal([MqttReasonCode.NoMatchingSubscribers, MqttReasonCode.QuotaExceeded, MqttReasonCode.TopicNameInvalid], core.Take(first).Select(one => one.Code));
+    }
+
+    [Fact]
+    public void Rules_decide_by_user_and_client_what_is_published_subscribed_and_delivered()
+    {
+        var core = new MqttCoreHarness(s_options with
+        {
+            Acl =
+            [
+                new("*", "secret/#", MqttAccess.ReadWrite, Allow: false), new("ann", "users/%u/#", MqttAccess.ReadWrite), new("*", "clients/%c", MqttAccess.Write), new("ann", "#", MqttAccess.Read),
+            ],
+        });
+        var ann = core.Connect("c1", user: "ann");
+        core.Take(ann);
+        foreach (var filter in (string[])["users/ann/#", "secret/x", "#"])
+            core.Subscribe(ann, filter);
+        Assert.Equal([MqttReasonCode.Success, MqttReasonCode.NotAuthorized, MqttReasonCode.Success], core.Take(ann).Select(one => one.Codes[0]));
+        core.PublishFrom(ann, "users/ann/x", "mine", MqttQos.AtLeastOnce, 1);
+        core.PublishFrom(ann, "users/bob/x", "not mine", MqttQos.AtLeastOnce, 2);
+        core.PublishFrom(ann, "clients/c1", "by client", MqttQos.AtLeastOnce, 3);
+        core.PublishFrom(ann, "$SYS/fake", "x", MqttQos.AtLeastOnce, 4);
+        var got = core.Take(ann);
+        Assert.Equal([MqttReasonCode.Success, MqttReasonCode.NotAuthorized, MqttReasonCode.Success, MqttReasonCode.NotAuthorized], got.Where(one => one.Type == MqttPacketType.PubAck).Select(one => one.Code));
+        Assert.Equal(["mine", "by client"], got.Where(one => one.Type == MqttPacketType.Publish).Select(one => one.Payload));
+        core.Publish("secret/x", "hidden");
+        Assert.Empty(core.Publishes(ann));
+        var wild = core.Connect("#", user: "eve");
+        core.Subscribe(wild, "clients/c1");
+        Assert.Equal(MqttReasonCode.NotAuthorized, core.Take(wild)[^1].Codes[0]);
+        Assert.Equal(MqttReasonCode.NotAuthorized, core.Take(core.Connect("w", will: new MqttWill("nowhere", default, 0, false), user: "eve"))[0].Code);
+    }
+
+    [Fact]
+    public void A_session_of_another_user_is_not_resumed()
+    {
+        var core = new MqttCoreHarness();
+        var ann = core.Connect("same", expiry: 60, user: "ann");
+        core.Subscribe(ann, "t", MqttQos.AtLeastOnce);
+        core.Core.Lost(ann, "cut");
+        core.Publish("t", "for ann", MqttQos.AtLeastOnce);
+        var got = core.Take(core.Connect("same", clean: false, user: "eve"));
+        Assert.False(Assert.Single(got).ConnAck!.SessionPresent);
+    }
+
+    [Fact]
+    public void What_the_store_kept_is_there_after_a_restart()
+    {
+        var before = new MqttCoreHarness(hasStore: true);
+        var connection = before.Connect("s", expiry: 100, will: new MqttWill("will", "gone"u8.ToArray(), 0, false) { Properties = new MqttProperties { WillDelayInterval = 5 } });
+        before.Subscribe(connection, "t", MqttQos.ExactlyOnce, id: 9);
+        before.Publish("t", "1", MqttQos.ExactlyOnce);
+        before.Publish("t", "2", MqttQos.AtLeastOnce);
+        before.Publish("kept", "r", retain: true);
+        before.PublishFrom(connection, "x", "y", MqttQos.ExactlyOnce, 77);
+        var sent = before.Publishes(connection);
+        before.Ack(connection, MqttPacketType.PubAck, sent[1].PacketId);
+        Assert.True(connection.FlushAfter > 0);
+
+        var after = new MqttCoreHarness(hasStore: true, load: Final(before.Core.TakeChanges()), now: MqttCoreHarness.Start);
+        var watcher = after.Connect("w");
+        after.Subscribe(watcher, "#");
+        Assert.Equal("r", Assert.Single(after.Publishes(watcher)).Payload);
+        after.Advance(6);
+        Assert.Equal("gone", Assert.Single(after.Publishes(watcher)).Payload);
+        var again = after.Connect("s", clean: false, expiry: 100);
+        var got = after.Take(again);
+        Assert.True(got[0].ConnAck!.SessionPresent);
+        Assert.Equal(("1", true, sent[0].PacketId, 9u), (got[1].Payload, got[1].Duplicate, got[1].PacketId, got[1].Properties.SubscriptionIdentifiers[0]));
+        Assert.Equal(2, got.Count);
+        after.PublishFrom(again, "x", "y", MqttQos.ExactlyOnce, 77, duplicate: true);
+        Assert.Empty(after.Publishes(watcher));
+        after.Publish("t", "3", MqttQos.AtLeastOnce);
+        Assert.Equal("3", Assert.Single(after.Publishes(again)).Payload);
+    }
+
+    [Fact]
+    public void Nothing_of_a_session_is_left_in_the_store_when_it_ends()
+    {
+        var core = new MqttCoreHarness(hasStore: true);
+        var connection = core.Connect("s", expiry: 5);
+        core.Subscribe(connection, "t", MqttQos.ExactlyOnce);
+        for (var i = 0; i < 5; i++)
+            core.Publish("t", $"{i}", (MqttQos)(i % 3));
+        core.Core.Lost(connection, "cut");
+        core.Publish("t", "offline", MqttQos.AtLeastOnce);
+        core.Advance(10);
+        Assert.Empty(Final(core.Core.TakeChanges()));
+    }
+
+    [Fact]
+    public void Sys_topics_are_published_and_a_first_level_wildcard_does_not_meet_them()
+    {
+        var core = new MqttCoreHarness(s_options with { SysPeriod = TimeSpan.FromSeconds(10) });
+        var (all, sys) = (core.Connect("all"), core.Connect("sys"));
+        core.Subscribe(all, "#");
+        core.Subscribe(sys, "$SYS/broker/clients/+");
+        core.Advance(11);
+        Assert.Empty(core.Publishes(all));
+        var got = core.Publishes(sys).Where(one => one.Topic == "$SYS/broker/clients/connected").ToArray();
+        Assert.Equal("2", got[^1].Payload);
+    }
+
+    [Fact]
+    public void Random_steps_keep_what_must_hold()
+    {
+        // Exactly once at QoS 2 and at least once at QoS 1, in order, over lost connections.
+        for (var seed = 1; seed <= 30; seed++)
+        {
+            var random = new Random(seed);
+            var core = new MqttCoreHarness(hasStore: true);
+            var subscriber = core.Connect("s", expiry: 1000);
+            core.Subscribe(subscriber, "t", MqttQos.ExactlyOnce);
+            core.Take(subscriber);
+            var got = new Dictionary<MqttQos, List<int>> { [MqttQos.AtLeastOnce] = [], [MqttQos.ExactlyOnce] = [] };
+            var open = new HashSet<ushort>();
+            var next = 0;
+            for (var step = 0; step < 400 || next > got.Values.Sum(one => one.Distinct().Count()); step++)
+            {
+                Assert.True(step < 20_000, $"seed {seed}: not everything came");
+                if (step < 400 && random.Next(3) == 0)
+                    core.Publish("t", $"{next++}", random.Next(2) == 0 ? MqttQos.AtLeastOnce : MqttQos.ExactlyOnce);
+                if (random.Next(20) == 0)
+                {
+                    core.Core.Lost(subscriber, "cut");
+                    subscriber.Out.Clear();
+                    subscriber = core.Connect("s", clean: false, expiry: 1000);
+                    Assert.True(subscriber.Session is not null, $"seed {seed} step {step}");
+                }
+
+                foreach (var packet in core.Take(subscriber))
+                {
+                    if (packet.Type == MqttPacketType.Publish)
+                    {
+                        if (packet.Qos == MqttQos.AtLeastOnce || open.Add(packet.PacketId))
+                            got[packet.Qos].Add(int.Parse(packet.Payload));
+                        if (random.Next(4) != 0)
+                            core.Ack(subscriber, packet.Qos == MqttQos.AtLeastOnce ? MqttPacketType.PubAck : MqttPacketType.PubRec, packet.PacketId);
+                        else
+                            core.Core.Lost(subscriber, "cut before the answer");
+                    }
+                    else if (packet.Type == MqttPacketType.PubRel)
+                    {
+                        open.Remove(packet.PacketId);
+                        core.Ack(subscriber, MqttPacketType.PubComp, packet.PacketId);
+                    }
+
+                    if (subscriber.Session is not null)
+                        continue;
+                    subscriber.Out.Clear();
+                    subscriber = core.Connect("s", clean: false, expiry: 1000);
+                    break;
+                }
+            }
+
+            Assert.True(got[MqttQos.ExactlyOnce].Count == got[MqttQos.ExactlyOnce].Distinct().Count(), $"seed {seed}: a QoS 2 message came twice");
+            Assert.True(got[MqttQos.ExactlyOnce].SequenceEqual(got[MqttQos.ExactlyOnce].Order()), $"seed {seed}: out of order");
+            Assert.Equal(next, got.Values.Sum(one => one.Distinct().Count()));
+        }
+    }
+
+    /// <summary>What a store has after these changes.</summary>
+    internal static List<MqttStoreChange> Final(IEnumerable<MqttStoreChange> changes)
+    {
+        var rows = new Dictionary<object, MqttStoreChange>();
+        foreach (var change in changes)
+        {
+            switch (change)
+            {
+                case SessionPut put: rows[("1session", put.ClientId)] = put; break;
+                case MessagePut put: rows[("2message", put.Id)] = put; break;
+                case SubscriptionPut put: rows[("3subscription", put.ClientId, put.Filter)] = put; break;
+                case DeliveryPut put: rows[("4delivery", put.ClientId, put.Sequence)] = put; break;
+                case IncomingPut put: rows[("5incoming", put.ClientId, put.PacketId)] = put; break;
+                case RetainedPut put: rows[("6retained", put.Message.Topic)] = put; break;
+                case MessageGone gone: rows.Remove(("2message", gone.Id)); break;
+                case SubscriptionGone gone: rows.Remove(("3subscription", gone.ClientId, gone.Filter)); break;
+                case DeliveryGone gone: rows.Remove(("4delivery", gone.ClientId, gone.Sequence)); break;
+                case IncomingGone gone: rows.Remove(("5incoming", gone.ClientId, gone.PacketId)); break;
+                case RetainedGone gone: rows.Remove(("6retained", gone.Topic)); break;
+                case SessionGone gone:
+                    foreach (var key in rows.Where(row => row.Value switch
+                    {
+                        SessionPut put => put.ClientId == gone.ClientId,
+                        SubscriptionPut put => put.ClientId == gone.ClientId,
+                        DeliveryPut put => put.ClientId == gone.ClientId,
+                        IncomingPut put => put.ClientId == gone.ClientId,
+                        _ => false,
+                    }).Select(row => row.Key).ToArray())
+                        rows.Remove(key);
+                    break;
+            }
+        }
+
+        return [.. rows.OrderBy(row => row.Key.ToString(), StringComparer.Ordinal).Select(row => row.Value)];
+    }
+}
