@@ -7,6 +7,7 @@ using Edge.Core;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
 using Edge.Core.Edged;
+using Edge.Core.EventBus;
 using Edge.Core.Host;
 using Microsoft.Extensions.Logging;
 
@@ -62,8 +63,11 @@ root.SetAction(async (parse, cancellationToken) =>
         await using var edge = new EdgeCoreHost(options, TimeProvider.System, new Random(), loggers);
         if (options.Edged.Enable)
             edge.AddPods(services => new PodManager(services));
+        TwinService? twins = null;
         if (options.DeviceTwin.Enable)
-            edge.AddModule(services => new TwinService(services));
+            edge.AddModule(services => twins = new TwinService(services));
+        if (options.EventBus.Enable)
+            edge.AddEventBus(services => new EventBusService(services, twins));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
         var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, stop.Token);
         try

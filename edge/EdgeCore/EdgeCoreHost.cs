@@ -6,6 +6,7 @@ using Edge.Core.Configuration;
 using Edge.Core.Edged;
 using Edge.Core.Edged.LocalApi;
 using Edge.Core.EdgeHub;
+using Edge.Core.EventBus;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
 using Microsoft.Extensions.Logging;
@@ -26,6 +27,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly Random _random;
     private readonly ILoggerFactory _loggers;
     private readonly ILogger _log;
+    private readonly Lock _portsGate = new();
+    private EventBusService? _eventBus;
     private readonly SqliteDatabase _database;
     private readonly HubService _hub;
     private readonly MetaService _meta;
@@ -87,6 +90,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _twin = module as ITwinMessages ?? _twin;
     }
 
+    /// <summary>Adds the MQTT side of this edge; its port goes into edgecore.ports.json.</summary>
+    public void AddEventBus(Func<EdgeServices, EventBusService> make) => AddModule(services => _eventBus = make(services));
+
     /// <summary>Runs until cancelled, then stops everything within 5 s; running containers stay.</summary>
     /// <exception cref="ConfigException">Something only another configuration can mend, e.g. no certificate and no token.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -105,6 +111,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             await _localApi.TryStartAsync(cancellationToken);
         }
 
+        if (_eventBus is not null)
+            _eventBus.Listening = WritePorts;
         WritePorts();
         IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
@@ -222,11 +230,16 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     {
         var path = Path.Combine(_options.DataDirectory, "edgecore.ports.json");
         var ports = new JsonObject { ["metrics"] = MetricsPort, ["localApi"] = LocalApiPort, ["dmi"] = _options.DeviceTwin.DmiSockPath };
+        if (_eventBus?.EndPoint is { } mqtt)
+            ports["mqtt"] = mqtt.Port;
         try
         {
-            Directory.CreateDirectory(_options.DataDirectory);
-            File.WriteAllText(path + ".tmp", ports.ToJsonString());
-            File.Move(path + ".tmp", path, overwrite: true);
+            lock (_portsGate)
+            {
+                Directory.CreateDirectory(_options.DataDirectory);
+                File.WriteAllText(path + ".tmp", ports.ToJsonString());
+                File.Move(path + ".tmp", path, overwrite: true);
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -37,13 +37,13 @@ public static partial class EdgeCoreConfig
         monitor.Ignore("enableProfiling");
 
         var modules = root.Section("modules");
-        foreach (var later in (string[])["eventBus", "serviceBus", "edgeStream", "taskManager", "dbTest"])
+        foreach (var later in (string[])["serviceBus", "edgeStream", "taskManager", "dbTest"])
         {
             if (modules.Has(later))
                 notes.Add($"modules.{later} is accepted and has no effect in this version");
         }
 
-        modules.Ignore("eventBus", "serviceBus", "edgeStream", "taskManager", "dbTest");
+        modules.Ignore("serviceBus", "edgeStream", "taskManager", "dbTest");
         var edgedSection = modules.Section("edged");
         var kubelet = edgedSection.Section("tailoredKubeletConfig");
         var edged = ReadEdged(edgedSection, kubelet, paths, notes);
@@ -64,6 +64,7 @@ public static partial class EdgeCoreConfig
             Edged = edged,
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
+            EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };
         if (!IPEndPoint.TryParse(options.Monitor.BindAddress, out _) || !options.Monitor.BindAddress.Contains(':', StringComparison.Ordinal))

@@ -19,6 +19,8 @@ public sealed record EdgeCoreOptions
 
     public DeviceTwinOptions DeviceTwin { get; init; } = new();
 
+    public EventBusOptions EventBus { get; init; } = new();
+
     public MonitorOptions Monitor { get; init; } = new();
 
     /// <summary>Keys that were set, are KubeEdge's, and have no effect here; one sentence each, for the log.</summary>

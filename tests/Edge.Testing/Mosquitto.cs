@@ -3,13 +3,14 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Edge.Local.Processes;
-using Edge.Testing;
+using Xunit;
 
-namespace Edge.Protocol.Tests;
+namespace Edge.Testing;
 
 /// <summary>The real mosquitto: its broker on a free port, and its command-line clients.</summary>
-internal sealed class Mosquitto : IAsyncDisposable
+public sealed class Mosquitto : IAsyncDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly TempDirectory _directory = new();
     private readonly string _extra;
     private Process? _process;
@@ -47,7 +48,9 @@ internal sealed class Mosquitto : IAsyncDisposable
     public async Task RestartAsync()
     {
         await KillAsync();
-        await MqttHouse.WaitAsync(() => TryRunAsync().GetAwaiter().GetResult(), "mosquitto on its old port");
+        var clock = Stopwatch.StartNew();
+        while (!await TryRunAsync())
+            Assert.True(clock.Elapsed < s_patience, "mosquitto did not come back on its old port");
     }
 
     public async Task KillAsync()
@@ -74,7 +77,7 @@ internal sealed class Mosquitto : IAsyncDisposable
         _process.ErrorDataReceived += (_, _) => { }; // read, so that it never blocks
         _process.BeginErrorReadLine();
         var clock = Stopwatch.StartNew();
-        while (clock.Elapsed < MqttHouse.Patience)
+        while (clock.Elapsed < s_patience)
         {
             if (_process.HasExited)
                 return false;
@@ -95,8 +98,9 @@ internal sealed class Mosquitto : IAsyncDisposable
 }
 
 /// <summary>A running mosquitto_sub.</summary>
-internal sealed class MosquittoSub : IAsyncDisposable
+public sealed class MosquittoSub : IAsyncDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly Process _process;
     private readonly List<string> _lines = [];
     private readonly Lock _gate = new();
@@ -123,11 +127,19 @@ internal sealed class MosquittoSub : IAsyncDisposable
         process.ErrorDataReceived += (_, line) => sub.Add(line.Data, subscribed);
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        await subscribed.Task.WaitAsync(MqttHouse.Patience);
+        await subscribed.Task.WaitAsync(s_patience);
         return sub;
     }
 
-    public Task WaitForAsync(int count) => MqttHouse.WaitAsync(() => Lines.Length >= count, $"{count} lines, so far: {string.Join(" | ", Lines)}");
+    public async Task WaitForAsync(int count)
+    {
+        var clock = Stopwatch.StartNew();
+        while (Lines.Length < count)
+        {
+            Assert.True(clock.Elapsed < s_patience, $"waited for {count} lines, so far: {string.Join(" | ", Lines)}");
+            await Task.Delay(5);
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {

@@ -1,0 +1,120 @@
+using System.Net;
+using Edge.Common.Configuration;
+using Edge.Protocol.Mqtt.Broker;
+
+namespace Edge.Core.Configuration;
+
+/// <summary>Section <c>modules.eventBus</c>: MQTT for the applications at this edge. Off where the section is missing.</summary>
+public sealed record EventBusOptions
+{
+    public bool Enable { get; init; }
+
+    /// <summary>KubeEdge's <c>mqttMode</c>: 0 the embedded broker, 1 both, 2 an external one.</summary>
+    public int Mode { get; init; } = 2;
+
+    public bool HasInternal => Mode is 0 or 1;
+
+    public bool HasExternal => Mode is 1 or 2;
+
+    /// <summary>Where the embedded broker listens; port 0 takes a free one, which edgecore.ports.json names.</summary>
+    public IPEndPoint Internal { get; init; } = new(IPAddress.Loopback, 1884);
+
+    public (string Host, int Port, bool IsTls) External { get; init; } = ("127.0.0.1", 1883, false);
+
+    /// <summary>QoS with which the embedded broker publishes, 0 to 2.</summary>
+    public int Qos { get; init; }
+
+    /// <summary>Whether the embedded broker retains what EdgeCore publishes.</summary>
+    public bool Retain { get; init; }
+
+    /// <summary>Messages that wait for a client of the embedded broker.</summary>
+    public int SessionQueueSize { get; init; } = 100;
+
+    /// <summary>Clients without user name are served; by default only where the embedded broker is on this machine alone.</summary>
+    public bool AllowAnonymous { get; init; } = true;
+
+    public IReadOnlyList<MqttUser> Users { get; init; } = [];
+
+    public IReadOnlyList<MqttAclRule> Acl { get; init; } = [];
+
+    /// <summary>At the external broker; empty for one of the node's name.</summary>
+    public string ClientId { get; init; } = "";
+
+    public string UserName { get; init; } = "";
+
+    /// <summary>A secret: never logged.</summary>
+    public string Password { get; init; } = "";
+
+    public string TlsCaFile { get; init; } = "";
+
+    public string TlsCertFile { get; init; } = "";
+
+    public string TlsKeyFile { get; init; } = "";
+
+    /// <summary>Reads the section; what is wrong is said to it.</summary>
+    internal static EventBusOptions Read(ConfigSection bus)
+    {
+        bus.Ignore("eventBusTLS", "mqttPubClientID");
+        var server = bus.Text("mqttServerInternal", "tcp://127.0.0.1:1884");
+        if (!TryServer(server, out var address, out var isTls) || isTls || !IPAddress.TryParse(address.Host.Trim('[', ']'), out var ip))
+        {
+            bus.Problem("mqttServerInternal", $"is '{server}', must be tcp://IP:PORT, e.g. tcp://127.0.0.1:1884");
+            (ip, address) = (IPAddress.Loopback, ("", 0));
+        }
+
+        var external = bus.Text("mqttServerExternal", "tcp://127.0.0.1:1883");
+        if (!TryServer(external, out var there, out var isExternalTls))
+            bus.Problem("mqttServerExternal", $"is '{external}', must be tcp://HOST:PORT, or ssl://HOST:PORT with TLS");
+        var users = bus.Map("users").Select(pair => new MqttUser(pair.Key, pair.Value)).ToList();
+        var allowAnonymous = bus.Bool("allowAnonymous", users.Count == 0 && IPAddress.IsLoopback(ip));
+        var mode = bus.Int("mqttMode", 2, 0, 2);
+        var enable = bus.Bool("enable", true);
+        if (enable && mode < 2 && users.Count == 0 && !allowAnonymous)
+            bus.Problem("users", $"is missing: a broker on {ip}, which others than this machine reach, serves nobody without users; name some (docs/mqtt.md says how), or set allowAnonymous");
+        if (bus.Text("mqttPassword", "").Length > 0 && bus.Text("mqttUsername", "").Length == 0)
+            bus.Problem("mqttUsername", "is missing: MQTT 3.1.1 takes no password without a user name");
+        var tls = bus.Section("tls");
+        var withTls = tls.Bool("enable", false);
+        return new EventBusOptions
+        {
+            Enable = enable,
+            Mode = mode,
+            Internal = new IPEndPoint(ip, address.Port),
+            External = (there.Host, there.Port, isExternalTls || withTls),
+            Qos = bus.Int("mqttQOS", 0, 0, 2),
+            Retain = bus.Bool("mqttRetain", false),
+            SessionQueueSize = bus.Int("mqttSessionQueueSize", 100, 1, 1_000_000),
+            AllowAnonymous = allowAnonymous,
+            Users = users,
+            Acl = [.. bus.Texts("acl", []).Select(line => ReadRule(bus, line)).OfType<MqttAclRule>()],
+            ClientId = bus.Text("mqttSubClientID", ""),
+            UserName = bus.Text("mqttUsername", ""),
+            Password = bus.Text("mqttPassword", ""),
+            TlsCaFile = tls.Text("tlsMqttCAFile", ""),
+            TlsCertFile = tls.Text("tlsMqttCertFile", ""),
+            TlsKeyFile = tls.Text("tlsMqttPrivateKeyFile", ""),
+        };
+    }
+
+    // USER FILTER read|write|readwrite|deny; the user '-' is who has no name.
+    private static MqttAclRule? ReadRule(ConfigSection bus, string line)
+    {
+        var parts = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        MqttAccess? access = parts is [_, _, var word] ? word switch { "read" => MqttAccess.Read, "write" => MqttAccess.Write, "readwrite" or "deny" => MqttAccess.ReadWrite, _ => null } : null;
+        if (access is not null)
+            return new MqttAclRule(parts[0] == "-" ? "" : parts[0], parts[1], access.Value, parts[2] != "deny");
+        bus.Problem("acl", $"has '{line}', must be 'USER FILTER read|write|readwrite|deny', e.g. 'press1 line/%u/# readwrite'; '*' is everybody, '-' who has no name");
+        return null;
+    }
+
+    private static bool TryServer(string text, out (string Host, int Port) server, out bool isTls)
+    {
+        server = ("", 0);
+        isTls = false;
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var uri) || uri.Host.Length == 0 || uri.Scheme is not ("tcp" or "mqtt" or "ssl" or "tls" or "mqtts"))
+            return false;
+        isTls = uri.Scheme is "ssl" or "tls" or "mqtts";
+        server = (uri.Host, uri.Port >= 0 ? uri.Port : isTls ? 8883 : 1883);
+        return true;
+    }
+}

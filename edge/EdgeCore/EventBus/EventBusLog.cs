@@ -1,0 +1,28 @@
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.EventBus;
+
+/// <summary>Ids 3400-3409.</summary>
+internal static partial class EventBusLog
+{
+    [LoggerMessage(3400, LogLevel.Information, "The MQTT broker listens on {Address}.")]
+    public static partial void Listening(ILogger logger, string address);
+
+    [LoggerMessage(3401, LogLevel.Information, "Connected to the MQTT broker {Broker}.")]
+    public static partial void Connected(ILogger logger, string broker);
+
+    [LoggerMessage(3402, LogLevel.Warning, "The MQTT broker {Broker} is not reached: {Reason}; trying again for ever.")]
+    public static partial void NotConnected(ILogger logger, string broker, string reason);
+
+    [LoggerMessage(3403, LogLevel.Warning, "A message for applications on {Topic} is dropped: {Waiting} wait to be published ({Count} dropped so far).")]
+    public static partial void Dropped(ILogger logger, string topic, int waiting, long count);
+
+    [LoggerMessage(3404, LogLevel.Error, "A message of an application on {Topic} is lost: {Reason}.")]
+    public static partial void NotKept(ILogger logger, string topic, string reason);
+
+    [LoggerMessage(3405, LogLevel.Warning, "Publishing to applications on {Topic} failed: {Reason}.")]
+    public static partial void NotPublished(ILogger logger, string topic, string reason);
+
+    [LoggerMessage(3406, LogLevel.Error, "The MQTT broker's store {Path} was damaged; it was kept as {Backup}, and sessions and retained messages begin anew.")]
+    public static partial void StoreReplaced(ILogger logger, string path, string backup);
+}

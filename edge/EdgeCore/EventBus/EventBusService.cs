@@ -1,0 +1,245 @@
+using System.Diagnostics.Metrics;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Threading.Channels;
+using Edge.Common.Configuration;
+using Edge.Common.Storage;
+using Edge.Core.Configuration;
+using Edge.Core.DeviceTwin;
+using Edge.Core.EdgeHub;
+using Edge.Protocol.Messages;
+using Edge.Protocol.Mqtt;
+using Edge.Protocol.Mqtt.Broker;
+using Edge.Protocol.Mqtt.Client;
+using Edge.Protocol.Mqtt.Codec;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Core.EventBus;
+
+/// <summary>Applications at this edge on MQTT: the embedded broker, an external one, or both. What they say of devices goes to the device twin, what they upload to the cloud's queue,
+/// and what the twin publishes to them.</summary>
+public sealed class EventBusService : IEdgeModule
+{
+    // What waits to be published. An application that is slow has the broker's own bound; this one fills only while an external broker is away.
+    private const int WaitingMax = 4096;
+
+    private static readonly Meter s_meter = new("Edge.Core.EventBus");
+    private static readonly Counter<long> s_dropped = s_meter.CreateCounter<long>("edge_eventbus_dropped", description: "Messages for applications that were dropped");
+
+    private readonly EventBusOptions _options;
+    private readonly EdgeServices _services;
+    private readonly TwinService? _twins;
+    private readonly ILogger _log;
+    private readonly Channel<MqttMessage> _waiting;
+    private long _droppedCount;
+
+    /// <param name="twins">The device twin; null when it is off.</param>
+    public EventBusService(EdgeServices services, TwinService? twins)
+    {
+        _options = services.Options.EventBus;
+        _services = services;
+        _twins = twins;
+        _log = services.Loggers.CreateLogger("eventbus");
+        _waiting = Channel.CreateBounded<MqttMessage>(new BoundedChannelOptions(WaitingMax) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest }, OnDropped);
+        if (twins is not null)
+            twins.Publish = (topic, payload) => _waiting.Writer.TryWrite(new MqttMessage(topic, payload, (MqttQos)_options.Qos, _options.Retain));
+    }
+
+    public string Name => "eventbus";
+
+    /// <summary>Messages for applications that were dropped since the start.</summary>
+    public long DroppedCount => Interlocked.Read(ref _droppedCount);
+
+    /// <summary>Where the embedded broker listens; null without one, or before it does.</summary>
+    public System.Net.IPEndPoint? EndPoint { get; private set; }
+
+    /// <summary>Called when <see cref="EndPoint"/> is known.</summary>
+    public Action? Listening { get; set; }
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await using var broker = _options.HasInternal ? StartBroker() : null;
+        var subscriptions = new List<MqttLocalSubscription>();
+        MqttClient? client = null;
+        try
+        {
+            if (broker is not null)
+            {
+                EndPoint = broker.EndPoints[0];
+                EventBusLog.Listening(_log, EndPoint.ToString());
+                Listening?.Invoke();
+                foreach (var filter in EventBusTopics.Filters)
+                    subscriptions.Add(broker.SubscribeLocal(filter, message => ReceiveAsync(message, stop.Token)));
+            }
+
+            if (_options.HasExternal)
+                client = StartClient(stop.Token);
+            await foreach (var message in _waiting.Reader.ReadAllAsync(stop.Token))
+                await PublishAsync(broker, client, message, stop.Token);
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            foreach (var subscription in subscriptions)
+                await subscription.DisposeAsync();
+            if (client is not null)
+                await client.DisposeAsync();
+        }
+    }
+
+    private void OnDropped(MqttMessage message)
+    {
+        s_dropped.Add(1);
+        EventBusLog.Dropped(_log, message.Topic, WaitingMax, Interlocked.Increment(ref _droppedCount));
+    }
+
+    private MqttBroker StartBroker()
+    {
+        var path = Path.Combine(_services.Options.DataDirectory, "mqtt.db");
+        Directory.CreateDirectory(_services.Options.DataDirectory);
+        var store = SqliteMqttStore.Open(path, _services.Time);
+        if (store.CorruptBackup is { } backup)
+            EventBusLog.StoreReplaced(_log, path, backup);
+        return MqttBroker.Start(
+            new MqttBrokerOptions
+            {
+                Listeners = [new MqttListenerOptions { EndPoint = _options.Internal }],
+                AllowAnonymous = _options.AllowAnonymous,
+                Users = _options.Users,
+                Acl = _options.Acl,
+                QueuedMessagesMax = _options.SessionQueueSize,
+            },
+            store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+    }
+
+    private MqttClient StartClient(CancellationToken cancellationToken)
+    {
+        var (host, port, isTls) = _options.External;
+        var client = MqttClient.Start(
+            new MqttClientOptions
+            {
+                Host = host,
+                Port = port,
+                Version = MqttVersion.V311,
+                ClientId = _options.ClientId.Length > 0 ? _options.ClientId : $"hub-client-{_services.Options.NodeName}",
+                UserName = _options.UserName.Length > 0 ? _options.UserName : null,
+                Password = _options.Password.Length > 0 ? (ReadOnlyMemory<byte>?)Encoding.UTF8.GetBytes(_options.Password) : null,
+                Tls = isTls ? Tls(host) : null,
+                QueueMax = WaitingMax,
+            },
+            message => ReceiveAsync(message, cancellationToken), _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+        client.Changed += state =>
+        {
+            if (state.IsConnected)
+                EventBusLog.Connected(_log, $"{host}:{port}");
+            else
+                EventBusLog.NotConnected(_log, $"{host}:{port}", state.Reason);
+        };
+        foreach (var filter in EventBusTopics.Filters)
+            _ = SubscribeAsync(client, filter, cancellationToken); // it waits for the connection; what it throws it logs
+        return client;
+    }
+
+    private async Task SubscribeAsync(MqttClient client, string filter, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await client.SubscribeAsync(new MqttTopicFilter(filter, new MqttSubscriptionOptions(MqttQos.AtLeastOnce)), 0, cancellationToken);
+        }
+        catch (MqttClientException e)
+        {
+            EventBusLog.NotConnected(_log, client.ClientId, e.Message);
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        {
+            // Stopping.
+        }
+    }
+
+    // Stock: QoS 1 to an external broker whatever is configured, so that a short break loses nothing.
+    private async Task PublishAsync(MqttBroker? broker, MqttClient? client, MqttMessage message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (broker is not null)
+                await broker.PublishAsync(message);
+            if (client is not null)
+                _ = ObserveAsync(client.PublishAsync(message with { Qos = MqttQos.AtLeastOnce, Retain = false }, cancellationToken), message.Topic); // bounded by the client's own queue
+        }
+        catch (ArgumentException e)
+        {
+            EventBusLog.NotPublished(_log, message.Topic, e.Message);
+        }
+    }
+
+    private async Task ObserveAsync(Task publishing, string topic)
+    {
+        try
+        {
+            await publishing;
+        }
+        catch (MqttClientException e)
+        {
+            s_dropped.Add(1);
+            Interlocked.Increment(ref _droppedCount);
+            EventBusLog.NotPublished(_log, topic, e.Message);
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        {
+            // Stopping.
+        }
+    }
+
+    private async ValueTask ReceiveAsync(MqttMessage message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            switch (EventBusTopics.RouteOf(message.Topic))
+            {
+                case EventBusRoute.Twin when _twins is not null:
+                    await _twins.TakeAppMessageAsync(message.Topic, message.Payload, cancellationToken);
+                    break;
+                case EventBusRoute.Cloud:
+                    var id = Guid.NewGuid().ToString("N");
+                    await _services.Uplink.PostAsync(
+                        new UplinkEntry(
+                            $"user/{id}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, EventBusTopics.Resource(message.Topic),
+                            MessageCodec.JsonString(Encoding.UTF8.GetString(message.Payload.Span))),
+                        cancellationToken);
+                    break;
+            }
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        {
+            EventBusLog.NotKept(_log, message.Topic, e.Message);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping: an external broker has it still, and sends it again.
+        }
+    }
+
+    private SslClientAuthenticationOptions Tls(string host)
+    {
+        var tls = new SslClientAuthenticationOptions { TargetHost = host };
+        try
+        {
+            if (_options.TlsCaFile.Length > 0)
+            {
+                var chain = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+                chain.CustomTrustStore.ImportFromPemFile(_options.TlsCaFile);
+                tls.CertificateChainPolicy = chain;
+            }
+
+            if (_options.TlsCertFile.Length > 0)
+                tls.ClientCertificates = [X509Certificate2.CreateFromPemFile(_options.TlsCertFile, _options.TlsKeyFile)];
+            return tls;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
+        {
+            throw new ConfigException([$"modules.eventBus.tls: {e.Message}"]);
+        }
+    }
+}

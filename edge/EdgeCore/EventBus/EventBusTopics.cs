@@ -1,0 +1,37 @@
+using System.Text;
+
+namespace Edge.Core.EventBus;
+
+/// <summary>Where a message of an application at this edge goes.</summary>
+internal enum EventBusRoute
+{
+    /// <summary>Nowhere: it is for other applications.</summary>
+    None,
+
+    /// <summary>To the device twin.</summary>
+    Twin,
+
+    /// <summary>Through the durable queue to the cloud.</summary>
+    Cloud,
+}
+
+/// <summary>The topics that EdgeCore listens to (kubeedge-wire §4.6). Pure.</summary>
+internal static class EventBusTopics
+{
+    /// <summary>The filters of all of them.</summary>
+    public static IReadOnlyList<string> Filters { get; } =
+    [
+        "$hw/events/upload/#", "$hw/events/device/+/+/state/update", "$hw/events/device/+/+/twin/+", "$hw/events/node/+/membership/get", "SYS/dis/upload_records", "+/user/#",
+    ];
+
+    public static EventBusRoute RouteOf(string topic) => topic.Split('/') switch
+    {
+        ["$hw", "events", "upload", ..] or ["SYS", "dis", "upload_records"] => EventBusRoute.Cloud,
+        ["$hw", "events", "device", _, _, "twin", "update" or "get"] or ["$hw", "events", "device", _, _, "state", "update"] or ["$hw", "events", "node", _, "membership", "get"] => EventBusRoute.Twin,
+        [var first, "user", ..] when !first.StartsWith('$') => EventBusRoute.Cloud,
+        _ => EventBusRoute.None,
+    };
+
+    /// <summary>A topic as the resource of a message to the cloud: base64url, padded (kubeedge-wire §5.6).</summary>
+    public static string Resource(string topic) => Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_');
+}

@@ -1,0 +1,175 @@
+using System.Diagnostics;
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Core.Configuration;
+using Edge.Core.DeviceTwin;
+using Edge.Core.EdgeHub;
+using Edge.Core.EventBus;
+using Edge.Protocol.Messages;
+using Edge.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Edge.Core.Tests.EventBus;
+
+/// <summary>Applications at this edge with the real mosquitto clients, on the embedded broker and on a mosquitto.</summary>
+[Trait("Category", "Devices")]
+public sealed class EventBusTests : IAsyncDisposable
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+    private readonly TempDirectory _directory = new();
+    private readonly FakeMetaStore _meta = new();
+    private readonly FakeUplink _uplink = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly List<Task> _running = [];
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        foreach (var task in _running)
+            await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stop.Dispose();
+        _directory.Dispose();
+    }
+
+    [Theory]
+    [InlineData("$hw/events/device/default/thermo/twin/update", nameof(EventBusRoute.Twin))]
+    [InlineData("$hw/events/device/default/thermo/twin/get", nameof(EventBusRoute.Twin))]
+    [InlineData("$hw/events/device/default/thermo/state/update", nameof(EventBusRoute.Twin))]
+    [InlineData("$hw/events/node/n/membership/get", nameof(EventBusRoute.Twin))]
+    [InlineData("$hw/events/device/default/thermo/twin/update/result", nameof(EventBusRoute.None))]
+    [InlineData("$hw/events/device/default/thermo/twin/cloud_updated", nameof(EventBusRoute.None))]
+    [InlineData("$hw/events/upload/a/b", nameof(EventBusRoute.Cloud))]
+    [InlineData("SYS/dis/upload_records", nameof(EventBusRoute.Cloud))]
+    [InlineData("factory/user/alarm", nameof(EventBusRoute.Cloud))]
+    [InlineData("$SYS/user/x", nameof(EventBusRoute.None))]
+    [InlineData("factory/alarm", nameof(EventBusRoute.None))]
+    public void A_topic_has_one_way(string topic, string route) => Assert.Equal(route, EventBusTopics.RouteOf(topic).ToString());
+
+    [Theory]
+    [InlineData("mqttMode: 3", "mqttMode")]
+    [InlineData("mqttMode: 0\n    mqttServerInternal: 127.0.0.1:1884", "must be tcp://IP:PORT")]
+    [InlineData("mqttMode: 0\n    mqttServerInternal: tcp://0.0.0.0:1884", "serves nobody without users")]
+    [InlineData("mqttServerExternal: nonsense", "must be tcp://HOST:PORT")]
+    [InlineData("acl: [\"press1 line/#\"]", "must be 'USER FILTER")]
+    [InlineData("mqttWhatever: 1", "mqttWhatever")]
+    [InlineData("mqttPassword: secret", "no password without a user name")]
+    public void A_wrong_setting_is_refused_with_the_fix(string yaml, string reason)
+    {
+        var e = Assert.ThrowsAny<Exception>(() => Parse(yaml));
+        Assert.Contains(reason, e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Settings_are_KubeEdges_with_its_defaults()
+    {
+        Assert.False(EdgeCoreConfig.Parse("edgecore.yaml", Head, [], null, "h").EventBus.Enable);
+        var plain = Parse("enable: true").EventBus;
+        Assert.Equal((true, 2, "127.0.0.1", 1883, false), (plain.Enable, plain.Mode, plain.External.Host, plain.External.Port, plain.External.IsTls));
+        var own = Parse("mqttMode: 0\n    mqttServerInternal: tcp://0.0.0.0:1885\n    users: {press1: hash}\n    acl: [\"press1 line/%u/# readwrite\", \"* secret/# deny\"]").EventBus;
+        Assert.Equal((new IPEndPoint(IPAddress.Any, 1885), false, "press1"), (own.Internal, own.AllowAnonymous, own.Users.Single().Name));
+        Assert.Equal([true, false], own.Acl.Select(rule => rule.Allow));
+        Assert.True(Parse("mqttServerExternal: ssl://broker").EventBus.External is { Host: "broker", Port: 8883, IsTls: true });
+    }
+
+    [SkippableFact]
+    public async Task Applications_read_and_set_twins_on_the_embedded_broker()
+    {
+        Mosquitto.RequireClients();
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0) });
+        await TalkAsync(bus.EndPoint!.Port);
+    }
+
+    [SkippableFact]
+    public async Task Applications_read_and_set_twins_on_a_broker_of_their_own_that_restarts()
+    {
+        Mosquitto.RequireClients();
+        Mosquitto.RequireBroker();
+        await using var mosquitto = await Mosquitto.StartAsync();
+        await StartAsync(new EventBusOptions { Enable = true, Mode = 2, External = ("127.0.0.1", mosquitto.Port, false) });
+        await TalkAsync(mosquitto.Port);
+        await mosquitto.RestartAsync();
+        await TalkAsync(mosquitto.Port);
+    }
+
+    [SkippableFact]
+    public async Task What_applications_upload_is_queued_for_the_cloud()
+    {
+        Mosquitto.RequireClients();
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0) });
+        await PublishAsync(bus.EndPoint!.Port, "factory/user/alarm", "über 90 °C", "-q", "1");
+        var entry = await _uplink.WaitAsync("the upload", one => one.Key.StartsWith("user/", StringComparison.Ordinal));
+        Assert.Equal((UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload), (entry.Rule, entry.Source, entry.Group, entry.Operation));
+        Assert.Equal("factory/user/alarm", Encoding.UTF8.GetString(Convert.FromBase64String(entry.Resource.Replace('-', '+').Replace('_', '/'))));
+        Assert.Equal("über 90 °C", JsonNode.Parse(entry.Content.Span)!.GetValue<string>());
+    }
+
+    private const string Head = "apiVersion: edgecore.config.kubeedge.io/v1alpha2\nkind: EdgeCore\n";
+
+    private static EdgeCoreOptions Parse(string bus) => EdgeCoreConfig.Parse("edgecore.yaml", $"{Head}modules:\n  eventBus:\n    {bus}\n", [], null, "h");
+
+    // A report of an application reaches the cloud and is seen by others; a desired value comes back as a difference; what is asked is answered.
+    private async Task TalkAsync(int port)
+    {
+        await using var results = await MosquittoSub.StartAsync(port, "-v", "-t", "$hw/events/device/default/thermo/twin/#", "-t", "$hw/events/node/edge-1/membership/get/result");
+        var value = $"{_uplink.Entries.Count + 10}";
+        await UntilAnsweredAsync(results, port, "$hw/events/device/default/thermo/twin/update", """{"event_id":"1","twin":{"t":{"actual":{"value":"VALUE"},"metadata":{"type":"int"}}}}""".Replace("VALUE", value, StringComparison.Ordinal), "twin/update/result");
+        await _uplink.WaitAsync("the report", one => one.Resource == "device/default/thermo/twin/edge_updated" && FakeUplink.Content(one)["twin"]?["t"]?["actual"]?["value"]?.GetValue<string>() == value);
+        await UntilAnsweredAsync(results, port, "$hw/events/device/default/thermo/twin/update", """{"event_id":"2","twin":{"t":{"expected":{"value":"77"}}}}""", "\"delta\":{\"t\":\"77\"}");
+        await UntilAnsweredAsync(results, port, "$hw/events/device/default/thermo/twin/get", """{"event_id":"3"}""", $"\"actual\":{{\"value\":\"{value}\"");
+        await UntilAnsweredAsync(results, port, "$hw/events/node/edge-1/membership/get", """{"event_id":"4"}""", "\"id\":\"default/thermo\"");
+    }
+
+    // EdgeCore may still be connecting to a broker that has just started; an application would ask again too.
+    private async Task UntilAnsweredAsync(MosquittoSub results, int port, string topic, string payload, string answer)
+    {
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            await PublishAsync(port, topic, payload);
+            foreach (var ended in _running.Where(one => one.IsCompleted))
+                await ended; // says why
+            for (var i = 0; i < 100; i++)
+            {
+                if (results.Lines.Any(line => line.Contains(answer, StringComparison.Ordinal)))
+                    return;
+                await Task.Delay(10);
+            }
+
+            Assert.True(clock.Elapsed < s_patience, $"no {answer} among: {string.Join("\n", results.Lines.Distinct())}");
+        }
+    }
+
+    private static async Task PublishAsync(int port, string topic, string payload, params string[] more)
+    {
+        using var process = Process.Start(new ProcessStartInfo("mosquitto_pub", ["-h", "127.0.0.1", "-p", $"{port}", "-t", topic, "-m", payload, .. more]) { RedirectStandardError = true })!;
+        var error = await process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, error);
+    }
+
+    private async Task<EventBusService> StartAsync(EventBusOptions options)
+    {
+        _meta.Put("devicemodel", (JsonObject)JsonNode.Parse("""
+            {"metadata":{"name":"model","namespace":"default"},"spec":{"protocol":"modbus","properties":[{"name":"t","type":"INT","accessMode":"ReadWrite"}]}}
+            """)!);
+        _meta.Put("device", (JsonObject)JsonNode.Parse("""
+            {"metadata":{"name":"thermo","namespace":"default"},"spec":{"deviceModelRef":{"name":"model"},"protocol":{"protocolName":"modbus"},"properties":[{"name":"t"}]}}
+            """)!);
+        var services = new EdgeServices(
+            new EdgeCoreOptions
+            {
+                NodeName = "edge-1", DataDirectory = _directory.Path, DeviceTwin = new DeviceTwinOptions { DmiSockPath = _directory.File("dmi.sock"), ReportWindowMs = 0 }, EventBus = options,
+            },
+            _meta, _uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance);
+        var twins = new TwinService(services);
+        var listening = new TaskCompletionSource();
+        var bus = new EventBusService(services, twins) { Listening = listening.SetResult };
+        _running.Add(twins.RunAsync(_stop.Token));
+        _running.Add(bus.RunAsync(_stop.Token));
+        if (options.HasInternal)
+            await listening.Task.WaitAsync(s_patience);
+        return bus;
+    }
+}
