@@ -108,6 +108,17 @@ internal static class SampleConfigs
           deviceTwin:
             enable: true
             dmiSockPath: /etc/kubeedge/dmi.sock
+            reportWindowMs: 1000
+          eventBus:
+            enable: false
+            mqttMode: 2
+            mqttServerInternal: tcp://127.0.0.1:1884
+            mqttServerExternal: tcp://127.0.0.1:1883
+            mqttQOS: 0
+            mqttRetain: false
+            mqttSessionQueueSize: 100
+            mqttUsername: ""
+            mqttPassword: ""
 
         """;
 }
