@@ -35,9 +35,8 @@ internal sealed class DeviceSet(IKubeClient kube, DeviceName name, IReadOnlyList
         foreach (var one in wanted)
         {
             var old = Desired(before, one.Property);
-            var unit = Definition(model, one.Property).Text("unit");
-            Console.Out.WriteLine(FittedTable.Clean(
-                $"{name} {one.Property}: {(old == one.Value ? $"is {old} already" : $"{(old.Length > 0 ? old : "(not set)")} → {one.Value}")}{(unit.Length > 0 ? $" {unit}" : "")}"));
+            var unit = Definition(model, one.Property).Text("unit") is { Length: > 0 } said ? $" {said}" : "";
+            Console.Out.WriteLine(FittedTable.Clean($"{name} {one.Property}: {(old == one.Value ? $"is {old}{unit} already" : $"{(old.Length > 0 ? old : "(not set)")} → {one.Value}{unit}")}"));
             if (before.Items("spec", "properties").All(property => property.Text("name") != one.Property) && Definition(model, one.Property).At("visitors") is null)
                 Console.Error.WriteLine($"edgectl device set: neither the device nor its model has visitors for '{one.Property}', so most mappers cannot write it");
         }
