@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Edge.ApiServer;
 using Edge.Cloud.Host;
 using Edge.Kubernetes;
+using Edge.Local;
 using Edge.Local.Processes;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -58,14 +59,47 @@ public sealed class ApiFixture : IAsyncLifetime
             Executables.Find("edgectl"), arguments, new ToolOptions(TimeProvider.System) { Environment = new Dictionary<string, string> { ["KUBECONFIG"] = Kubeconfig } }, CancellationToken.None);
 
     /// <summary>Starts an edgectl that runs until it is stopped.</summary>
-    public ChildProcess StartEdgectl(string name, params string[] arguments)
-        => ChildProcess.Start(name, _directory.Path, Executables.Find("edgectl"), [.. arguments, "--kubeconfig", Kubeconfig], TimeProvider.System);
+    internal RunningEdgectl StartEdgectl(string name, params string[] arguments)
+        => new(ChildProcess.Start(name, _directory.Path, Executables.Find("edgectl"), [.. arguments, "--kubeconfig", Kubeconfig], TimeProvider.System));
 
     private static JsonObject Node(string name)
     {
         var node = Objects.Node();
         node["metadata"]!["name"] = name;
         return node;
+    }
+}
+
+/// <summary>An edgectl that runs until it is stopped, and is killed when a test fails before.</summary>
+internal sealed class RunningEdgectl(ChildProcess process) : IAsyncDisposable
+{
+    private static readonly TimeSpan s_timeout = TimeSpan.FromMinutes(1);
+
+    public string Output => File.Exists(process.LogPath) ? File.ReadAllText(process.LogPath) : "";
+
+    public async Task UntilAsync(string text)
+    {
+        try
+        {
+            await Wait.UntilAsync($"'{text}'", _ => Task.FromResult(Output.Contains(text, StringComparison.Ordinal)), s_timeout, TimeProvider.System, CancellationToken.None);
+        }
+        catch (TimeoutException e)
+        {
+            Assert.Fail($"{process.Name} has not said {e.Message}; it said:\n{Output}");
+        }
+    }
+
+    /// <summary>SIGTERM, as Ctrl-C; it must end well.</summary>
+    public async Task StopAsync()
+    {
+        Assert.True(await process.StopAsync(TimeSpan.FromSeconds(30)), Output);
+        Assert.Equal(0, process.ExitCode);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await process.KillAsync();
+        process.Dispose();
     }
 }
 

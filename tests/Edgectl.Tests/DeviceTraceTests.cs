@@ -1,7 +1,5 @@
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
-using Edge.Local;
-using Edge.Local.Processes;
 using static Edge.Ctl.Tests.TestDevice;
 
 namespace Edge.Ctl.Tests;
@@ -10,27 +8,24 @@ namespace Edge.Ctl.Tests;
 [Trait("Category", "Devices")]
 public sealed class DeviceTraceTests(ApiFixture api) : IClassFixture<ApiFixture>
 {
-    private static readonly TimeSpan s_timeout = TimeSpan.FromMinutes(1);
-
     [Fact]
     public async Task Changes_are_documents_and_the_last_is_the_summary()
     {
         var device = await api.DeviceAsync();
         await device.ReportAsync("online", Twin("setpoint", "21.5", "21.5"), Twin("fan", "false"));
-        using var trace = api.StartEdgectl($"trace-{device.Namespace}", "device", "trace", device.Id, "setpoint", "-o", "json");
-        await UntilAsync(trace, "\"what\":\"reported\"");
+        await using var trace = api.StartEdgectl($"trace-{device.Namespace}", "device", "trace", device.Id, "setpoint", "-o", "json");
+        await trace.UntilAsync("\"what\":\"reported\"");
         Assert.Equal(0, (await api.EdgectlAsync("device", "set", device.Id, "setpoint=23", "fan=true")).ExitCode);
-        await UntilAsync(trace, "\"what\":\"desired\",\"from\":\"21.5\",\"to\":\"23\"");
+        await trace.UntilAsync("\"what\":\"desired\",\"from\":\"21.5\",\"to\":\"23\"");
         await device.ReportAsync("online", Twin("setpoint", "21.5", "23"), Twin("fan", "true"));
-        await UntilAsync(trace, "\"what\":\"observed\",\"from\":\"21.5\",\"to\":\"23\"");
+        await trace.UntilAsync("\"what\":\"observed\",\"from\":\"21.5\",\"to\":\"23\"");
         await device.ReportAsync("online", Twin("setpoint", "23", "23"), Twin("fan", "true"));
-        await UntilAsync(trace, "\"what\":\"reported\",\"from\":\"21.5\",\"to\":\"23\"");
+        await trace.UntilAsync("\"what\":\"reported\",\"from\":\"21.5\",\"to\":\"23\"");
         await device.ReportAsync("offline", Twin("setpoint", "23", "23", "no answer"), Twin("fan", "true"));
-        await UntilAsync(trace, "\"what\":\"error\",\"from\":\"\",\"to\":\"no answer\"");
-        Assert.True(await trace.StopAsync(TimeSpan.FromSeconds(30)), trace.LogTail(20));
-        Assert.Equal(0, trace.ExitCode);
+        await trace.UntilAsync("\"what\":\"error\",\"from\":\"\",\"to\":\"no answer\"");
+        await trace.StopAsync();
 
-        var documents = File.ReadAllLines(trace.LogPath).Select(line => JsonNode.Parse(line)!.AsObject()).ToList();
+        var documents = trace.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonNode.Parse(line)!.AsObject()).ToList();
         var news = documents[..^1].Where(one => !one.Flag(true, "first")).ToList();
         Assert.Equal(["desired", "observed", "reported", "state", "error"], news.Select(one => one.Text("what")));
         Assert.DoesNotContain(documents, one => one.Text("property") == "fan");
@@ -60,9 +55,4 @@ public sealed class DeviceTraceTests(ApiFixture api) : IClassFixture<ApiFixture>
         var result = await api.EdgectlAsync("device", "trace", device.Id, "setpont");
         Assert.Equal((1, $"edgectl device trace: device '{device.Id}' has no property 'setpont'; did you mean 'setpoint'?\n"), (result.ExitCode, result.Error));
     }
-
-    private static Task UntilAsync(ChildProcess process, string text)
-        => Wait.UntilAsync(
-            $"{process.Name} says {text}",
-            _ => Task.FromResult(File.Exists(process.LogPath) && File.ReadAllText(process.LogPath).Contains(text, StringComparison.Ordinal)), s_timeout, TimeProvider.System, CancellationToken.None);
 }

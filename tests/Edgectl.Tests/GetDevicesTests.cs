@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
-using Edge.Local;
 using Edge.Local.Processes;
 using static Edge.Ctl.Tests.TestDevice;
 
@@ -78,19 +77,18 @@ public sealed class GetDevicesTests(ApiFixture api) : IClassFixture<ApiFixture>
     public async Task Watch_without_a_terminal_prints_a_line_for_each_change()
     {
         var device = await api.DeviceAsync();
-        using var watch = api.StartEdgectl($"watch-{device.Namespace}", "get", "devices", "-w", "-n", device.Namespace);
-        await UntilAsync(watch, "alarm state - problem");
+        await using var watch = api.StartEdgectl($"watch-{device.Namespace}", "get", "devices", "-w", "-n", device.Namespace);
+        await watch.UntilAsync("alarm state -");
         await device.ReportAsync("online", Twin("setpoint", "20", "20"));
-        await UntilAsync(watch, $"{device.Id} setpoint reported 20 celsius (");
+        await watch.UntilAsync($"{device.Id} setpoint reported 20 celsius (");
         await device.ReportAsync("offline", Twin("setpoint", "20", "20", "no answer"));
-        await UntilAsync(watch, "desired 21.5 observed 20 state offline problem: no answer");
+        await watch.UntilAsync("desired 21.5 observed 20 state offline problem: no answer");
         await api.Client.DeleteAsync(ResourceKind.Device, device.Namespace, Name, null, CancellationToken.None);
-        await UntilAsync(watch, $"{device.Id} setpoint is gone");
-        Assert.True(await watch.StopAsync(TimeSpan.FromSeconds(30)), watch.LogTail(20));
-        Assert.Equal(0, watch.ExitCode);
+        await watch.UntilAsync($"{device.Id} setpoint is gone");
+        await watch.StopAsync();
 
         // What did not change is said once.
-        Assert.Equal(2, File.ReadLines(watch.LogPath).Count(line => line.Contains(" alarm state online", StringComparison.Ordinal) || line.Contains(" alarm state offline", StringComparison.Ordinal)));
+        Assert.Equal(2, watch.Output.Split('\n').Count(line => line.Contains(" alarm state online", StringComparison.Ordinal) || line.Contains(" alarm state offline", StringComparison.Ordinal)));
     }
 
     [SkippableFact]
@@ -151,11 +149,6 @@ public sealed class GetDevicesTests(ApiFixture api) : IClassFixture<ApiFixture>
 
         return read;
     }
-
-    private static Task UntilAsync(ChildProcess process, string text)
-        => Wait.UntilAsync(
-            $"{process.Name} says '{text}'",
-            _ => Task.FromResult(File.Exists(process.LogPath) && File.ReadAllText(process.LogPath).Contains(text, StringComparison.Ordinal)), s_timeout, TimeProvider.System, CancellationToken.None);
 
     private static string[] Words(string line) => line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 }
