@@ -34,6 +34,10 @@ internal static class KubeAccess
         {
             Console.Error.WriteLine($"edgectl {command}: {e.Message.ReplaceLineEndings(" ")}");
         }
+        catch (OperationCanceledException)
+        {
+            Console.Error.WriteLine($"edgectl {command}: stopped before it was done");
+        }
 
         return 1;
     }

@@ -102,7 +102,8 @@ internal static class DeviceRows
                 twin.Text("observedDesired", "value"),
                 reported.Text("value"),
                 stamp,
-                problems);
+                problems,
+                name == names[0] ? ofDevice.Count : 0);
         }
     }
 }

@@ -14,11 +14,11 @@ internal static class DeviceTable
     private static readonly FittedColumn[] s_columns =
     [
         new("DEVICE", 14, 5),
-        new("NODE", 8, 3, IsOptional: true),
+        new("NODE", 6, 2, IsOptional: true),
         new("STATE", 7, 8),
         new("PROPERTY", 10, 6),
         new("DESIRED", 7, 7),
-        new("OBSERVED", 8, 2, IsOptional: true),
+        new("OBSERVED", 8, 3, IsOptional: true),
         new("REPORTED", 12, 4),
         new("AGE", 3, 9),
         new("PROBLEM", 30, 1, IsOptional: true),
@@ -57,10 +57,14 @@ internal static class DeviceTable
 
         foreach (var (row, text) in rows.Zip(cells).Where(one => FittedTable.Width(one.Second[^1]) > widths[^1]))
         {
-            var full = Spectre.Console.Markup.Escape($"! {row.Id} {row.Property}: {text[^1]}");
-            if (lines.Count + 1 + (FittedTable.Width(full) / Math.Max(1, width)) > height)
-                break;
-            lines.Add($"[red]{full}[/]");
+            // One line each: what is the device's is not said of its first property.
+            for (var i = 0; i < row.Problems.Count; i++)
+            {
+                var full = FittedTable.Clean($"! {row.Id}{(i < row.DeviceProblems || row.Property.Length == 0 ? "" : $" {row.Property}")}: {row.Problems[i]}");
+                if (lines.Count + 1 + (FittedTable.Width(full) / Math.Max(1, width)) > height)
+                    return lines;
+                lines.Add($"[red]{Spectre.Console.Markup.Escape(full)}[/]");
+            }
         }
 
         return lines;
@@ -132,7 +136,7 @@ internal static class DeviceTable
                 continue;
             var text = FittedTable.Cell(cell(i), widths[i]);
             text = Spectre.Console.Markup.Escape(i == last ? text.TrimEnd() : text);
-            line.Append(colour?.Invoke(i) is { } style && text.Length > 0 ? $"[{style}]{text}[/]" : text);
+            line.Append(colour?.Invoke(i) is { } style && !string.IsNullOrWhiteSpace(text) ? $"[{style}]{text}[/]" : text);
             if (i < last)
                 line.Append(' ', FittedTable.Gap);
         }

@@ -6,7 +6,7 @@ namespace Edge.Ctl.Devices;
 /// <param name="Head">Its title.</param>
 /// <param name="WidthMin">How narrow it may get before others do.</param>
 /// <param name="Yields">Order in which columns give room: the lowest first.</param>
-/// <param name="IsOptional">It is left out when all its cells are empty, and when nothing else helps, by <paramref name="Yields"/>.</param>
+/// <param name="IsOptional">It is left out when all its cells are empty, and when the table is too wide, before others get narrower.</param>
 internal sealed record FittedColumn(string Head, int WidthMin, int Yields, bool IsOptional = false);
 
 /// <summary>Lays a table into a width: columns that matter less get narrower first, and cut cells end in <c>…</c>.</summary>
@@ -24,15 +24,17 @@ internal static class FittedTable
             widths[i] = columns[i].IsOptional && longest == 0 ? 0 : Math.Max(longest, columns[i].Head.Length);
         }
 
+        // An optional column gives room or its place before others get narrower: a name that is cut cannot be typed.
         var order = Enumerable.Range(0, columns.Count).OrderBy(i => columns[i].Yields).ToList();
-        foreach (var i in order)
-            Shrink(i, Math.Max(columns[i].WidthMin, columns[i].Head.Length));
         foreach (var i in order.Where(i => columns[i].IsOptional))
         {
+            Shrink(i, Math.Max(columns[i].WidthMin, columns[i].Head.Length));
             if (Total(widths) > width)
                 widths[i] = 0;
         }
 
+        foreach (var i in order)
+            Shrink(i, Math.Max(columns[i].WidthMin, columns[i].Head.Length));
         foreach (var i in order)
             Shrink(i, 1);
         return widths;

@@ -13,7 +13,8 @@ namespace Edge.Ctl.Devices;
 /// <param name="Observed">What the mapper says it wrote.</param>
 /// <param name="Reported">What the mapper read.</param>
 /// <param name="ReportedAt">When, by the clock of the mapper's machine.</param>
-/// <param name="Problems">What is wrong with the property and, in a device's first row, with the device.</param>
+/// <param name="Problems">What is wrong: in a device's first row with the device, then with the property.</param>
+/// <param name="DeviceProblems">How many of them are the device's.</param>
 internal sealed record PropertyRow(
     string Namespace,
     string Device,
@@ -27,7 +28,8 @@ internal sealed record PropertyRow(
     string Observed,
     string Reported,
     DateTimeOffset? ReportedAt,
-    IReadOnlyList<string> Problems)
+    IReadOnlyList<string> Problems,
+    int DeviceProblems = 0)
 {
     private static readonly string[] s_none = [];
 

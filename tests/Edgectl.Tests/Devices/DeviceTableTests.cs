@@ -46,9 +46,23 @@ public sealed class DeviceTableTests
         Assert.DoesNotContain("! default", wide, StringComparison.Ordinal);
         var narrow = Draw(s_rows, 110);
         Assert.Contains("…", narrow, StringComparison.Ordinal);
-        Assert.Contains("! default/press-3 setpoint: desired value 23 is not written: modbus exception 2 (illegal data address); second", narrow.ReplaceLineEndings(" ").Replace("  ", " ", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Contains("! default/press-3 setpoint: desired value 23 is not written: modbus exception 2 (illegal data address)\n! default/press-3 setpoint: second\n", narrow, StringComparison.Ordinal);
         Assert.Contains("press-[red]4", wide, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Eighty_places_hold_whole_names_and_values()
+    {
+        var lines = Draw([s_rows[1] with { Device = "thermostat-1" }, s_rows[0] with { Device = "thermostat-1" }], 80).Split('\n');
+        Assert.Equal(["DEVICE", "STATE", "PROPERTY", "DESIRED", "OBSERVED", "REPORTED", "AGE"], lines[0].Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(["default/thermostat-1", "online", "temperature", "20.1", "celsius", "2s"], lines[2].Split(' ', StringSplitOptions.RemoveEmptyEntries));
+    }
+
+    [Fact]
+    public void A_problem_of_the_device_is_not_said_of_its_first_property()
+        => Assert.Contains(
+            "! default/press-3: there is no node\n! default/press-3 temperature: exception 2\n",
+            Draw([s_rows[0] with { Problems = ["there is no node", "exception 2"], DeviceProblems = 1 }], 60), StringComparison.Ordinal);
 
     [Fact]
     public void Columns_with_nothing_in_them_are_left_out_on_a_terminal()
