@@ -44,7 +44,7 @@ public sealed class DeviceTableTests
         var wide = Draw(s_rows, 220);
         Assert.Contains("(illegal data address); second", wide, StringComparison.Ordinal);
         Assert.DoesNotContain("! default", wide, StringComparison.Ordinal);
-        var narrow = Draw(s_rows, 110);
+        var narrow = Draw(s_rows, 125);
         Assert.Contains("…", narrow, StringComparison.Ordinal);
         Assert.Contains("! default/press-3 setpoint: desired value 23 is not written: modbus exception 2 (illegal data address)\n! default/press-3 setpoint: second\n", narrow, StringComparison.Ordinal);
         Assert.Contains("press-[red]4", wide, StringComparison.Ordinal);
