@@ -2,7 +2,8 @@ using System.CommandLine;
 using Edge.Ctl.Commands;
 
 var root = new RootCommand("""
-    edgectl sets up and looks after Edge: it starts a whole Edge on this machine, joins nodes, handles tokens and images.
+    edgectl sets up and looks after Edge: it starts a whole Edge on this machine, joins nodes, handles tokens and images, and shows and sets
+    the devices.
 
     Examples:
       edgectl up                                             a whole Edge on this machine, with a live table, until Ctrl-C
@@ -10,6 +11,8 @@ var root = new RootCommand("""
       edgectl gettoken --kubeconfig admin.kubeconfig         a token with which a node may join
       edgectl token create --node edge-1 --ttl 2h            a token for one node alone
       edgectl join -e CLOUD:10000 --token TOKEN -i edge-1    writes edgecore.yaml for this node
+      edgectl get devices -A -w                              what every device is to do and does, live
+      edgectl device set default/press-3 setpoint=23 --wait  sets a value and waits until the device has it
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
     """)
 {
@@ -20,6 +23,8 @@ var root = new RootCommand("""
     TokenCommand.Create(),
     CaCommand.Create(),
     ImageCommand.Create(),
+    GetCommand.Create(),
+    DeviceCommand.Create(),
 };
 
 // A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.

@@ -25,7 +25,7 @@ internal static class GetTokenCommand
         return command;
     }
 
-    private static async Task<int> PrintAsync(IKubeClient kube, CancellationToken cancellationToken)
+    private static async Task<int> PrintAsync(KubeClient kube, CancellationToken cancellationToken)
     {
         var secret = await kube.TryGetAsync(ResourceKind.Secret, "kubeedge", "tokensecret", cancellationToken);
         var data = secret.Text("data", "tokendata");

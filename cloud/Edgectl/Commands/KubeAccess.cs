@@ -18,7 +18,7 @@ internal static class KubeAccess
     };
 
     /// <summary>Runs a command's work against the cluster; what goes wrong is said on standard error, each with the command's name, and gives 1.</summary>
-    public static async Task<int> RunAsync(string command, string? kubeconfig, Func<IKubeClient, Task<int>> work)
+    public static async Task<int> RunAsync(string command, string? kubeconfig, Func<KubeClient, Task<int>> work)
     {
         try
         {
@@ -33,6 +33,10 @@ internal static class KubeAccess
         catch (Exception e) when (e is KubeException or CloudCoreException or CryptographicException)
         {
             Console.Error.WriteLine($"edgectl {command}: {e.Message.ReplaceLineEndings(" ")}");
+        }
+        catch (OperationCanceledException)
+        {
+            Console.Error.WriteLine($"edgectl {command}: stopped before it was done");
         }
 
         return 1;

@@ -1,0 +1,71 @@
+using System.CommandLine;
+using Edge.Ctl.Devices;
+
+namespace Edge.Ctl.Commands;
+
+/// <summary><c>edgectl get devices</c>: what devices are to do and do, a line per property.</summary>
+internal static class GetCommand
+{
+    public static Command Create() => new("get", """
+        Shows what is in the cluster.
+
+        Examples:
+          edgectl get devices
+          edgectl get devices -A -w
+        """)
+    {
+        CreateDevices(),
+    };
+
+    /// <summary><c>-n</c>; without it the namespace of the kubeconfig's context.</summary>
+    internal static Option<string?> CreateNamespaceOption() => new("--namespace", "-n") { Description = "The namespace; without it the one of the kubeconfig's context, mostly default.", HelpName = "NS" };
+
+    private static Command CreateDevices()
+    {
+        var kubeconfig = KubeAccess.CreateOption();
+        var output = Output.CreateOption();
+        var @namespace = CreateNamespaceOption();
+        var all = new Option<bool>("--all-namespaces", "-A") { Description = "The devices of all namespaces." };
+        var watch = new Option<bool>("--watch", "-w") { Description = "Go on until Ctrl-C: a live table on a terminal, else a line for each change." };
+        var names = new Argument<string[]>("NAME") { Description = "Only these devices, each NAME or NAMESPACE/NAME.", Arity = ArgumentArity.ZeroOrMore };
+        var command = new Command("devices", """
+            Shows devices, a line per property: what is desired, what the device reports with the model's unit, how old that is, the device's state,
+            and what is wrong. OBSERVED is what the mapper says it wrote, where it is not what is desired. AGE is by the clock of the mapper's machine.
+
+            Examples:
+              edgectl get devices
+              edgectl get devices thermostat-1 -w
+              edgectl get devices -A -o json | jq -r '.items[] | select(.problems != []) | .name'
+            """)
+        {
+            names, @namespace, all, watch, output, kubeconfig,
+        };
+        command.Aliases.Add("device");
+        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("get devices", result.GetValue(kubeconfig), async kube =>
+        {
+            var given = result.GetValue(@namespace);
+            if (result.GetValue(all) && (given is not null || result.GetValue(names)!.Length > 0))
+            {
+                await Console.Error.WriteLineAsync("edgectl get devices: -A shows all devices of all namespaces; leave it out to name a namespace or a device");
+                return 1;
+            }
+
+            var space = given ?? kube.Options.DefaultNamespace;
+            var wanted = new List<DeviceName>();
+            foreach (var text in result.GetValue(names)!)
+            {
+                if (DeviceName.TryRead(text, space, out var error) is not { } name)
+                {
+                    await Console.Error.WriteLineAsync($"edgectl get devices: {error}");
+                    return 1;
+                }
+
+                wanted.Add(name);
+            }
+
+            var list = new DeviceList(kube, result.GetValue(all) ? null : space, wanted, result.GetValue(output) == "json", TimeProvider.System);
+            return await (result.GetValue(watch) ? list.WatchAsync(cancellationToken) : list.ShowAsync(cancellationToken));
+        }));
+        return command;
+    }
+}
