@@ -2,6 +2,7 @@ using System.CommandLine;
 using Edge.Benchmarks;
 using Edge.Benchmarks.Fuzz;
 using Edge.Benchmarks.Hub;
+using Edge.Benchmarks.Mqtt;
 using Edge.Benchmarks.Pods;
 using Edge.Benchmarks.Store;
 
@@ -29,5 +30,14 @@ var podsIdle = new Option<int>("--idle-seconds") { Description = "How long edgec
 var pods = new Command("pods", "Pods on real containerd, from kubectl apply to Running, against plain CRI calls.") { podsIdle };
 pods.SetAction((parse, cancellationToken) => PodsBench.RunAsync(parse.GetValue(podsIdle), cancellationToken));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, fuzz };
+var mqttSeconds = new Option<double>("--seconds") { Description = "How long each of the runs of each side takes.", DefaultValueFactory = _ => 2 };
+var mqttIdle = new Option<int>("--idle-clients") { Description = "How many idle clients are connected for the memory of one.", DefaultValueFactory = _ => 5000 };
+var mqtt = new Command("mqtt", "The MQTT broker beside mosquitto.") { mqttSeconds, mqttIdle };
+mqtt.SetAction((parse, cancellationToken) => MqttBench.RunAsync(parse.GetValue(mqttSeconds), parse.GetValue(mqttIdle), cancellationToken));
+var mqttPort = new Argument<int>("port");
+var mqttBroker = new Command("mqtt-broker", "The broker under test, in a process of its own.") { mqttPort };
+mqttBroker.Hidden = true;
+mqttBroker.SetAction((parse, cancellationToken) => BrokerProcess.ServeAsync(parse.GetValue(mqttPort), cancellationToken));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, fuzz, mqtt, mqttBroker };
 return await root.Parse(args).InvokeAsync();

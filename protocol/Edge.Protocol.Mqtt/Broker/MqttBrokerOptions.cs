@@ -128,6 +128,8 @@ public sealed record MqttBrokerOptions
 
         if (PacketSizeMax > MqttWriter.VarIntMax)
             throw new ArgumentException($"{nameof(PacketSizeMax)} is {PacketSizeMax}; a packet of MQTT has at most {MqttWriter.VarIntMax} bytes");
+        if (InFlightMax > 32_767)
+            throw new ArgumentException($"{nameof(InFlightMax)} is {InFlightMax}; it is at most 32767, half of the packet identifiers");
         if (TopicLevelsMax > 1024)
             throw new ArgumentException($"{nameof(TopicLevelsMax)} is {TopicLevelsMax}; it is at most 1024, since the topic tree is as deep");
         if (!AllowAnonymous && Users.Count == 0 && !Listeners.Any(one => one.CertificateIsUser))

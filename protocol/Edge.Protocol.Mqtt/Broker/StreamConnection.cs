@@ -10,7 +10,7 @@ namespace Edge.Protocol.Mqtt.Broker;
 /// <summary>A connection over TLS, over WebSocket, or over both. It has a task of its own.</summary>
 internal sealed class StreamConnection(MqttBroker broker, Socket socket, MqttListenerOptions listener) : ClientConnection(broker)
 {
-    private readonly TaskCompletionSource _resumed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _resumed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Stream? _stream;
 
     /// <summary>Serves the connection to its end; does not throw.</summary>
@@ -90,8 +90,9 @@ internal sealed class StreamConnection(MqttBroker broker, Socket socket, MqttLis
             if (count == 0)
                 return;
             var result = Read(count);
-            if (result == FeedResult.Paused)
+            while (result == FeedResult.Paused)
             {
+                _resumed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
                 Broker.Proceed(this);
                 await _resumed.Task;
                 result = Read(0);

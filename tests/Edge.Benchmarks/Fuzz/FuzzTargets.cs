@@ -69,6 +69,7 @@ internal static class FuzzTargets
         new("compact", 2, Compact),
         new("fingerprint", 1, Fingerprint),
         new("sync", 1, Sync),
+        new("mqtt", 2, MqttFuzz.Run),
     ];
 
     private static (int, int) Codec(Random random)

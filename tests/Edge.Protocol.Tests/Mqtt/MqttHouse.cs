@@ -82,7 +82,7 @@ internal sealed class TestClient : IAsyncDisposable
     public Task<MqttReasonCode> PublishAsync(string topic, string payload, MqttQos qos = MqttQos.AtMostOnce, bool retain = false, MqttProperties? properties = null)
         => Mqtt.PublishAsync(new MqttMessage(topic, System.Text.Encoding.UTF8.GetBytes(payload), qos, retain) { Properties = properties ?? MqttProperties.None }).WaitAsync(MqttHouse.Patience);
 
-    public Task WaitForAsync(int count) => MqttHouse.WaitAsync(() => Got.Count >= count, $"{count} messages, {Got.Count} came");
+    public Task WaitForAsync(int count) => MqttHouse.WaitAsync(() => Got.Count >= count, $"{count} messages");
 
     public ValueTask DisposeAsync() => Mqtt.DisposeAsync();
 }

@@ -1,0 +1,88 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Edge.Common;
+using Edge.Local.Processes;
+using Edge.Protocol.Mqtt.Broker;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Edge.Benchmarks.Mqtt;
+
+/// <summary>A broker in a process of its own, so that its processor time and memory are its own.</summary>
+internal sealed class BrokerProcess : IAsyncDisposable
+{
+    private readonly Process _process;
+    private readonly string _directory;
+
+    private BrokerProcess(Process process, string directory, int port)
+    {
+        _process = process;
+        _directory = directory;
+        Port = port;
+        Figures = new ProcessFigures(process.Id);
+    }
+
+    public int Port { get; }
+
+    public ProcessFigures Figures { get; }
+
+    public static Task<BrokerProcess> StartOursAsync(CancellationToken cancellationToken)
+        => StartAsync((port, _) => new ProcessStartInfo(Environment.ProcessPath!, [typeof(BrokerProcess).Assembly.Location, "mqtt-broker", $"{port}"]), cancellationToken);
+
+    public static Task<BrokerProcess> StartMosquittoAsync(CancellationToken cancellationToken)
+        => StartAsync(
+            (port, directory) =>
+            {
+                var config = Path.Combine(directory, "mosquitto.conf");
+                // The window as ours, no waiting for a full segment, as ours; the queue so long that it drops nothing of what this load has under way.
+                File.WriteAllText(config, $"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 100\nmax_queued_messages 100000\nset_tcp_nodelay true\nlog_type error\n");
+                return new ProcessStartInfo(Tool.OnPath("mosquitto") ?? throw new BenchException("mosquitto is not installed (Debian: mosquitto)"), ["-c", config]);
+            },
+            cancellationToken);
+
+    /// <summary>The hidden mode of this program: our broker, until it is killed.</summary>
+    public static async Task<int> ServeAsync(int port, CancellationToken cancellationToken)
+    {
+        await using var broker = MqttBroker.Start(
+            new MqttBrokerOptions { Listeners = [new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, port) }], AllowAnonymous = true, ConnectionsMax = 100_000, SessionsMax = 100_000 },
+            null, TimeProvider.System, new Random(), NullLoggerFactory.Instance);
+        // As cloudcore and edgecore do.
+        await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
+        return 0;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+            _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        Directory.Delete(_directory, recursive: true);
+    }
+
+    private static async Task<BrokerProcess> StartAsync(Func<int, string, ProcessStartInfo> start, CancellationToken cancellationToken)
+    {
+        var directory = Directory.CreateTempSubdirectory("edge-bench-mqtt-").FullName;
+        int port;
+        using (var probe = new Socket(SocketType.Stream, ProtocolType.Tcp))
+        {
+            probe.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            port = ((IPEndPoint)probe.LocalEndPoint!).Port;
+        }
+
+        var broker = new BrokerProcess(Process.Start(start(port, directory))!, directory, port);
+        for (var attempt = 0; ; attempt++)
+        {
+            using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                await probe.ConnectAsync(IPAddress.Loopback, port, cancellationToken);
+                return broker;
+            }
+            catch (SocketException) when (attempt < 200 && !broker._process.HasExited)
+            {
+                await Task.Delay(50, cancellationToken);
+            }
+        }
+    }
+}
