@@ -46,7 +46,7 @@ root.SetAction(async (parse, cancellationToken) =>
     try
     {
         var options = MapperOptions.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], "modbus");
-        using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System), TimeProvider.System, new Random(), loggers);
+        using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System, new Random(), loggers), TimeProvider.System, new Random(), loggers);
         await mapper.RunAsync(cancellationToken);
         return 0;
     }

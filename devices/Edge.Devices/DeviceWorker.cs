@@ -35,6 +35,9 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private (Device Device, DeviceModel? Model) _wanted;
     private (Device Device, DeviceModel? Model)? _applied;
     private IReadOnlyDictionary<string, PropertyState> _properties = new Dictionary<string, PropertyState>();
+    private readonly List<PropertyState> _due = [];
+    private readonly List<IPropertyAccess> _dueAccesses = [];
+    private PropertyReading[] _readings = [];
     private IDeviceConnection? _connection;
     private string _configError = "";
     private bool _connected;
@@ -200,7 +203,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             if (!_connected)
             {
                 await connection.ConnectAsync(cancellationToken);
-                (_connected, _connectFailures) = (true, 0);
+                _connected = true;
 
                 // A device that was away may have lost what was written to it.
                 foreach (var property in _properties.Values)
@@ -213,9 +216,12 @@ internal sealed class DeviceWorker : IAsyncDisposable
                     continue;
                 if (property.WritePending && property.NextWriteMs <= NowMs())
                     await WriteAsync(property, access, cancellationToken);
-                if (property.NextCollectMs <= NowMs())
-                    await CollectAsync(property, access, cancellationToken);
             }
+
+            await CollectAsync(connection, cancellationToken);
+
+            // Only what was read or written proves that the device is there: a line may be open to one that is silent.
+            _connectFailures = 0;
         }
         catch (DeviceUnreachableException e)
         {
@@ -260,25 +266,45 @@ internal sealed class DeviceWorker : IAsyncDisposable
         property.NextReportMs = 0;
     }
 
-    private async Task CollectAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
+    // All that is due at one time is read at once.
+    private async Task CollectAsync(IDeviceConnection connection, CancellationToken cancellationToken)
     {
-        try
+        var now = NowMs();
+        _due.Clear();
+        _dueAccesses.Clear();
+        foreach (var property in _properties.Values)
         {
-            property.Value = await access.ReadAsync(cancellationToken);
-            property.ValueMs = NowMs();
-            property.Error = "";
-            property.Dirty |= property.Property.ReportToCloud;
-        }
-        catch (DeviceRefusedException e)
-        {
-            if (property.Error != e.Message)
-                DeviceLog.PropertyRefused(_log, _id, property.Info.Name, e.Message);
-            property.Dirty |= property.Error != e.Message;
-            property.Error = e.Message;
+            if (property.Access is not { } access || property.NextCollectMs > now)
+                continue;
+            _due.Add(property);
+            _dueAccesses.Add(access);
         }
 
-        // A cycle that was missed is not made up for: no burst after a pause.
-        property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > NowMs() ? next : NowMs() + property.CollectCycleMs;
+        if (_due.Count == 0)
+            return;
+        if (_readings.Length < _due.Count)
+            _readings = new PropertyReading[_due.Count];
+        await connection.ReadAsync(_dueAccesses, _readings, cancellationToken);
+        now = NowMs();
+        for (var i = 0; i < _due.Count; i++)
+        {
+            var property = _due[i];
+            if (_readings[i].Value is { } value)
+            {
+                property.Collected(value, now);
+            }
+            else
+            {
+                var error = _readings[i].Error;
+                if (property.Error != error)
+                    DeviceLog.PropertyRefused(_log, _id, property.Info.Name, error);
+                property.Dirty |= property.Error != error;
+                property.Error = error;
+            }
+
+            // A cycle that was missed is not made up for: no burst after a pause.
+            property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
+        }
     }
 
     private async Task ReportAsync(CancellationToken cancellationToken)
@@ -316,10 +342,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
         if (!Taken(await _reporter.ReportStatusAsync(report, cancellationToken)))
             return;
         foreach (var property in due)
-        {
-            property.Dirty = false;
-            property.NextReportMs = now + property.ReportCycleMs;
-        }
+            property.Reported(now);
     }
 
     private bool Taken(bool taken)
