@@ -145,7 +145,7 @@ public sealed class ModbusCodecTests
             var format = new RegisterFormat(RegisterType.Int16, Scale: scale, Offset: 1.5m);
             for (var raw = 0; raw <= ushort.MaxValue; raw += 7)
             {
-                Assert.True(format.TryEncode(format.Decode([(ushort)raw]), out var back, out var error), error);
+                Assert.True(format.TryEncode(format.Decode([(ushort)raw])!, out var back, out var error), error);
                 Assert.Equal((ushort)raw, back[0]);
             }
         }
@@ -163,7 +163,7 @@ public sealed class ModbusCodecTests
                 var bytes = new byte[format.RegisterCount * 2];
                 random.NextBytes(bytes);
                 var registers = ModbusPdu.ToRegisters(bytes);
-                var text = format.Decode(registers);
+                var text = format.Decode(registers)!;
                 if (text == "NaN")
                     continue; // many bit patterns are NaN
                 Assert.True(format.TryEncode(text, out var back, out var error), error);
