@@ -2,6 +2,7 @@ using System.CommandLine;
 using Edge.Benchmarks;
 using Edge.Benchmarks.Fuzz;
 using Edge.Benchmarks.Hub;
+using Edge.Benchmarks.Modbus;
 using Edge.Benchmarks.Pods;
 using Edge.Benchmarks.Store;
 
@@ -29,5 +30,12 @@ var podsIdle = new Option<int>("--idle-seconds") { Description = "How long edgec
 var pods = new Command("pods", "Pods on real containerd, from kubectl apply to Running, against plain CRI calls.") { podsIdle };
 pods.SetAction((parse, cancellationToken) => PodsBench.RunAsync(parse.GetValue(podsIdle), cancellationToken));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, fuzz };
+var modbusSeconds = new Option<double>("--seconds") { Description = "How long each of the three runs of each side takes.", DefaultValueFactory = _ => 5 };
+var modbus = new Command("modbus", "Polling Modbus TCP slaves, beside libmodbus.") { modbusSeconds };
+modbus.SetAction((parse, cancellationToken) => ModbusBench.RunAsync(TimeSpan.FromSeconds(parse.GetValue(modbusSeconds)), cancellationToken));
+var slaveCount = new Argument<int>("count") { Description = "How many." };
+var slaves = new Command("modbus-slaves", "The slaves of the modbus workload: libmodbus, in a process of their own; prints their ports, ends with its input.") { slaveCount };
+slaves.SetAction(parse => ModbusSlaves.Run(parse.GetValue(slaveCount)));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, slaves, fuzz };
 return await root.Parse(args).InvokeAsync();
