@@ -14,6 +14,11 @@ public interface IModbusLine : IDisposable
     /// <exception cref="IOException">The line broke.</exception>
     ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
 
+    /// <summary>Sends, and blocks the thread until there is input, at most this long: for a peer that answers sooner than a thread pool can be woken.</summary>
+    /// <returns>Bytes that came; 0 when none have yet; -1 when the line has no such way and nothing was sent.</returns>
+    /// <exception cref="IOException">The line broke, or the other end closed.</exception>
+    int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most);
+
     /// <summary>Drops what has come and was not read; returns how many bytes.</summary>
     int DiscardInput();
 }

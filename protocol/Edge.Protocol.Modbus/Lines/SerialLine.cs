@@ -62,6 +62,8 @@ public sealed class SerialLine : IModbusLine
         }
     }
 
+    public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most) => -1;
+
     public int DiscardInput()
     {
         Span<byte> rubbish = stackalloc byte[512];

@@ -53,6 +53,23 @@ public sealed class TcpLine(Socket socket, string name) : IModbusLine
         }
     }
 
+    public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most)
+    {
+        try
+        {
+            while (bytes.Length > 0)
+                bytes = bytes[socket.Send(bytes)..];
+            if (!socket.Poll(most, SelectMode.SelectRead))
+                return 0;
+            var read = socket.Receive(buffer);
+            return read > 0 ? read : throw new IOException("the other end closed it");
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            throw new IOException(e.Message, e);
+        }
+    }
+
     public int DiscardInput()
     {
         Span<byte> rubbish = stackalloc byte[512];
