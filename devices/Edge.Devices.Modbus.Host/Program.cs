@@ -2,6 +2,7 @@ using System.CommandLine;
 using Edge.Common.Configuration;
 using Edge.Devices;
 using Edge.Devices.Modbus;
+using Edge.Devices.Push;
 using Microsoft.Extensions.Logging;
 
 var config = new Option<string>("--config")
@@ -13,7 +14,7 @@ var set = new Option<string[]>("--set") { Description = "overrides one key, e.g.
 var verbose = new Option<bool>("--verbose") { Description = "logs every message, not only changes and warnings" };
 var root = new RootCommand(
     """
-    modbus-mapper serves Modbus TCP devices: it registers with EdgeCore over DMI, polls, reports, and writes desired values.
+    modbus-mapper serves Modbus devices: it registers with EdgeCore over DMI, polls, reports, and writes desired values.
 
     Examples:
       modbus-mapper --config /etc/kubeedge/modbus-mapper.yaml
@@ -26,6 +27,7 @@ var root = new RootCommand(
         name: modbus-mapper
         protocol: modbus
         edgecore_sock: /etc/kubeedge/dmi.sock    # EdgeCore's DMI socket
+        http_port: 7777                          # the local API and /metrics on 127.0.0.1; left out, there is none
     """)
 {
     config,
@@ -46,7 +48,9 @@ root.SetAction(async (parse, cancellationToken) =>
     try
     {
         var options = MapperOptions.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], "modbus");
-        using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System, new Random(), loggers), TimeProvider.System, new Random(), loggers);
+        // InfluxDB's token comes as KubeEdge's mappers have it: in the environment, not in a manifest.
+        await using var push = new PushHub(TimeProvider.System, new Random(), loggers.CreateLogger<PushHub>(), Environment.GetEnvironmentVariable("TOKEN") ?? "");
+        using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System, new Random(), loggers), TimeProvider.System, new Random(), loggers, push);
         await mapper.RunAsync(cancellationToken);
         return 0;
     }

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Edge.Devices.Push;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Microsoft.Extensions.Logging;
@@ -17,6 +18,7 @@ internal interface IDeviceReporter
 /// and reads them back, and reconnects with growing delays. One task; nothing here is shared.</summary>
 internal sealed class DeviceWorker : IAsyncDisposable
 {
+    private const int CommandsMax = 64;
     private const long HeartbeatMs = 10_000;
     private const long WriteRetryMs = 10_000;
     private const long ConnectDelayMsFirst = 200;
@@ -27,9 +29,11 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Random _random;
     private readonly ILogger _log;
+    private readonly PushHub? _push;
     private readonly string _id;
     private readonly Lock _gate = new();
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<WriteCommand> _commands = Channel.CreateBounded<WriteCommand>(CommandsMax); // a further one is refused
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
     private (Device Device, DeviceModel? Model) _wanted;
@@ -50,8 +54,9 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private long _nextStateMs;
 
     public DeviceWorker(
-        Device device, DeviceModel? model, IDeviceDriver driver, IDeviceReporter reporter, TimeProvider time, Random random, ILogger log)
+        Device device, DeviceModel? model, IDeviceDriver driver, IDeviceReporter reporter, TimeProvider time, Random random, ILogger log, PushHub? push = null)
     {
+        _push = push;
         _wanted = (device, model);
         _id = $"{device.Namespace}/{device.Name}";
         _driver = driver;
@@ -74,6 +79,24 @@ internal sealed class DeviceWorker : IAsyncDisposable
 
     /// <summary>The values as they stand; a snapshot.</summary>
     public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs()))];
+
+    /// <summary>The state that EdgeCore was told last; empty before the first.</summary>
+    public string ReportedState => _state;
+
+    /// <summary>What was done so far.</summary>
+    public DeviceFigures Figures { get; } = new();
+
+    /// <summary>Writes a value now, past the desired one; the cloud's desired value is written again when it changes or the device comes back.</summary>
+    /// <exception cref="DeviceRefusedException">The property is not served or not writable, the value is not allowed, or the device refuses.</exception>
+    /// <exception cref="DeviceUnreachableException">The device is not there.</exception>
+    public async Task WriteAsync(string property, string value, CancellationToken cancellationToken)
+    {
+        var command = new WriteCommand(property, value, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        if (!_commands.Writer.TryWrite(command))
+            throw new DeviceRefusedException($"{CommandsMax} writes wait for device {_id} already");
+        _wake.Writer.TryWrite(true);
+        await command.Done.Task.WaitAsync(cancellationToken);
+    }
 
     /// <summary>Serves a newer manifest. The same one changes nothing.</summary>
     public void Update(Device device, DeviceModel? model)
@@ -115,6 +138,8 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
         finally
         {
+            while (_commands.Reader.TryRead(out var command))
+                command.Done.TrySetException(new DeviceUnreachableException($"device {_id} is no longer served"));
             if (_connection is not null)
                 await _connection.DisposeAsync();
         }
@@ -125,6 +150,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
         while (true)
         {
             await ApplyAsync();
+            await ServeCommandsAsync(cancellationToken);
             if (_connection is not null)
                 await TouchDeviceAsync(_connection, cancellationToken);
             await ReportAsync(cancellationToken);
@@ -167,6 +193,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             var state = properties[property.Name] = new PropertyState(property, model, now);
             _properties.TryGetValue(property.Name, out var old);
             Bind(state);
+            BindPush(state);
             if (old is not null)
                 state.Inherit(old);
             state.WritePending = state.Desired is not null && state.Access is not null && (old is null || old.WritePending || old.Desired != state.Desired);
@@ -190,6 +217,24 @@ internal sealed class DeviceWorker : IAsyncDisposable
         {
             state.Refusal = e.Message;
             state.Dirty = true;
+            DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
+        }
+    }
+
+    // Without a target that can be used the property is served all the same, and says why its samples stay here.
+    private void BindPush(PropertyState state)
+    {
+        if (state.Property.PushMethod is null)
+            return;
+        try
+        {
+            if (_push is null)
+                throw new DeviceConfigException("pushMethod: this mapper does not push");
+            state.Targets = _push.Open(state.Property.PushMethod);
+        }
+        catch (DeviceConfigException e)
+        {
+            state.PushError = e.Message;
             DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
         }
     }
@@ -225,10 +270,47 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
         catch (DeviceUnreachableException e)
         {
-            _connected = false;
-            _offlineReason = e.Message;
-            _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
+            Lost(e);
         }
+    }
+
+    private async Task ServeCommandsAsync(CancellationToken cancellationToken)
+    {
+        while (_commands.Reader.TryRead(out var command))
+        {
+            try
+            {
+                var property = _properties.GetValueOrDefault(command.Property) ?? throw new DeviceRefusedException($"device {_id} has no property '{command.Property}'");
+                if (property.Access is not { } access)
+                    throw new DeviceRefusedException(property.Refusal);
+                if (property.DesiredRefusal(command.Value) is { } refusal)
+                    throw new DeviceRefusedException(refusal);
+                if (!_connected)
+                    throw new DeviceUnreachableException(_offlineReason.Length > 0 ? _offlineReason : $"device {_id} is not connected yet");
+                await access.WriteAsync(command.Value, cancellationToken);
+                Figures.Written();
+                DeviceLog.Wrote(_log, _id, property.Info.Name, command.Value);
+                (property.NextCollectMs, property.NextReportMs) = (0, 0);
+                command.Done.TrySetResult();
+            }
+            catch (DeviceUnreachableException e)
+            {
+                command.Done.TrySetException(e);
+                if (_connected)
+                    Lost(e);
+            }
+            catch (DeviceRefusedException e)
+            {
+                command.Done.TrySetException(e);
+            }
+        }
+    }
+
+    private void Lost(DeviceUnreachableException e)
+    {
+        _connected = false;
+        _offlineReason = e.Message;
+        _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
     }
 
     private async Task WriteAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
@@ -240,6 +322,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             if (refusal is null)
             {
                 await access.WriteAsync(desired, cancellationToken);
+                Figures.Written();
                 DeviceLog.Wrote(_log, _id, property.Info.Name, desired);
                 (property.Observed, property.ObservedMs) = (desired, NowMs());
                 property.WriteError = "";
@@ -286,12 +369,16 @@ internal sealed class DeviceWorker : IAsyncDisposable
             _readings = new PropertyReading[_due.Count];
         await connection.ReadAsync(_dueAccesses, _readings, cancellationToken);
         now = NowMs();
+        var values = 0;
         for (var i = 0; i < _due.Count; i++)
         {
             var property = _due[i];
             if (_readings[i].Value is { } value)
             {
                 property.Collected(value, now);
+                values++;
+                foreach (var target in property.Targets)
+                    target.Post(new Sample(Device.Namespace, Device.Name, property.Info.Name, property.Info.Type, value, now));
             }
             else
             {
@@ -305,6 +392,8 @@ internal sealed class DeviceWorker : IAsyncDisposable
             // A cycle that was missed is not made up for: no burst after a pause.
             property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
         }
+
+        Figures.Collected(values, _due.Count - values);
     }
 
     private async Task ReportAsync(CancellationToken cancellationToken)
@@ -406,4 +495,6 @@ internal sealed class DeviceWorker : IAsyncDisposable
     }
 
     private long NowMs() => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    private sealed record WriteCommand(string Property, string Value, TaskCompletionSource Done);
 }

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.Devices.Local;
 
 namespace Edge.Devices;
 
@@ -11,6 +12,11 @@ public interface IDeviceDriver
     /// <summary>Reads a device's protocol config. Opens nothing yet.</summary>
     /// <exception cref="DeviceConfigException">The config cannot be used.</exception>
     IDeviceConnection Create(JsonObject protocolConfig);
+
+    /// <summary>Adds the protocol's own figures to the mapper's <c>/metrics</c>.</summary>
+    void WriteMetrics(MetricsText text)
+    {
+    }
 }
 
 /// <summary>One device. All calls come from one task, one after another.</summary>

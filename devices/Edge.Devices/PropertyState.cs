@@ -1,4 +1,5 @@
 using System.Globalization;
+using Edge.Devices.Push;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 
@@ -74,6 +75,12 @@ internal sealed class PropertyState
 
     public string WriteError { get; set; } = "";
 
+    /// <summary>Why samples are not pushed; empty when they are, or need not be.</summary>
+    public string PushError { get; set; } = "";
+
+    /// <summary>Where samples go.</summary>
+    public IReadOnlyList<PushQueue> Targets { get; set; } = [];
+
     public string? Observed { get; set; }
 
     public long ObservedMs { get; set; }
@@ -144,7 +151,7 @@ internal sealed class PropertyState
     public Twin ToTwin(long nowMs)
     {
         var twin = new Twin { PropertyName = Info.Name };
-        var error = Refusal.Length > 0 ? Refusal : Error.Length > 0 ? Error : WriteError;
+        var error = Refusal.Length > 0 ? Refusal : Error.Length > 0 ? Error : WriteError.Length > 0 ? WriteError : PushError;
         if (Value is not null || error.Length > 0)
         {
             // A failed write makes what was read no less true: then the value goes up with the error beside it.

@@ -10,6 +10,9 @@ public delegate IPushTarget MqttTargetFactory(string address, string topic, int 
 /// <summary>The queues of a mapper; properties with the same target share one. Safe for many threads.</summary>
 public sealed class PushHub(TimeProvider time, Random random, ILogger log, string influxToken = "", MqttTargetFactory? mqtt = null) : IAsyncDisposable
 {
+    /// <summary>Targets of one mapper; the properties of a further one are not pushed.</summary>
+    public const int TargetsMax = 256;
+
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
     private readonly Lock _gate = new();
     private readonly Dictionary<string, PushQueue> _queues = new(StringComparer.Ordinal);
@@ -62,9 +65,11 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, strin
     {
         lock (_gate)
         {
-            if (!_queues.TryGetValue(key, out var queue))
-                _queues[key] = queue = new PushQueue(make(), time, random, log);
-            return queue;
+            if (_queues.TryGetValue(key, out var queue))
+                return queue;
+            if (_queues.Count >= TargetsMax)
+                throw new DeviceConfigException($"pushMethod: this mapper pushes to {TargetsMax} targets already; use fewer, or restart it to forget old ones");
+            return _queues[key] = new PushQueue(make(), time, random, log);
         }
     }
 
