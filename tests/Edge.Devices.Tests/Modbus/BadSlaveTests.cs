@@ -125,6 +125,8 @@ public sealed class BadSlaveTests
             var state = new PropertyState(property, models[property.Name], 0);
             Assert.Equal("", state.Refusal);
             Assert.NotNull(connection.Bind(state.Info));
+            if (property.Name == "temperature")
+                Assert.Equal((0.1m, -273.15m), (ModbusVisitor.Read(state.Info).Format.Scale, ModbusVisitor.Read(state.Info).Format.Offset));
         }
 
         Assert.Empty(problems);

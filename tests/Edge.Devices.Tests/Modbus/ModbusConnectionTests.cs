@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Edge.Devices.Modbus;
 using Edge.Protocol.Modbus;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Edge.Devices.Tests.Modbus;
@@ -111,6 +112,24 @@ public sealed class ModbusConnectionTests
         Assert.Single(driver.Lines);
     }
 
+    [Fact]
+    public async Task A_trace_that_is_asked_for_logs_every_frame_and_ends_with_the_device_that_asked()
+    {
+        var log = new Lines();
+        using var loggers = LoggerFactory.Create(builder => builder.AddProvider(log));
+        var driver = new ModbusDriver(TimeProvider.System, new Random(5), loggers);
+        await using var server = Start(new CountingBank(10));
+        await using var quiet = Create(driver, server);
+        await using (var traced = Create(driver, server, "\"trace\":true"))
+            await ReadAsync(traced, Holding("a", 0));
+        await ReadAsync(quiet, Holding("a", 1));
+        Assert.Collection(
+            log.Texts,
+            text => Assert.EndsWith("> 000100000006010300000001", text, StringComparison.Ordinal),
+            text => Assert.EndsWith("< 0001000000050103020064", text, StringComparison.Ordinal));
+        Assert.All(log.Texts, text => Assert.StartsWith($"127.0.0.1:{server.EndPoint.Port} ", text, StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("{}", "ip is missing")]
     [InlineData("""{"communicateMode":"UDP"}""", "must be TCP, RTU or RTUOverTCP")]
@@ -205,6 +224,25 @@ public sealed class ModbusConnectionTests
                 return ModbusExceptionCode.IllegalFunction;
             Holding[address] = (ushort)((Holding[address] & and) | (or & ~and));
             return ModbusExceptionCode.None;
+        }
+    }
+
+    private sealed class Lines : ILoggerProvider, ILogger
+    {
+        public List<string> Texts { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+            => Texts.Add(formatter(state, exception));
+
+        public void Dispose()
+        {
         }
     }
 }
