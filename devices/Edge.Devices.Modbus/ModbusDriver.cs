@@ -1,107 +1,47 @@
 using System.Text.Json.Nodes;
+using Edge.Devices.Local;
 using Edge.Protocol.Modbus;
+using Microsoft.Extensions.Logging;
 
 namespace Edge.Devices.Modbus;
 
-/// <summary>Modbus TCP slaves as devices. Keys of the manifests are those of KubeEdge's Modbus mapper, with <c>dataType</c> and <c>bit</c> beside them.</summary>
-public sealed class ModbusDriver(TimeProvider time) : IDeviceDriver
+/// <summary>Modbus slaves as devices: TCP, RTU on serial lines, RTU over TCP. Keys of the manifests are those of KubeEdge's Modbus mapper, with Edge's
+/// own beside them (docs/modbus.md).</summary>
+public sealed class ModbusDriver : IDeviceDriver
 {
+    private readonly ModbusLines _lines;
+    private readonly ILogger _log;
+
+    public ModbusDriver(TimeProvider time, Random random, ILoggerFactory loggers)
+    {
+        _log = loggers.CreateLogger<ModbusDriver>();
+        _lines = new ModbusLines(time, random, _log);
+    }
+
     public string Protocol => "modbus";
 
-    public IDeviceConnection Create(JsonObject protocolConfig) => new ModbusConnection(ModbusEndpoint.Read(protocolConfig), time);
-}
+    /// <summary>The lines in use; a snapshot, for metrics.</summary>
+    public IReadOnlyList<ModbusMaster> Lines => _lines.Masters;
 
-/// <summary>One slave on its own TCP connection.</summary>
-internal sealed class ModbusConnection(ModbusEndpoint endpoint, TimeProvider time) : IDeviceConnection
-{
-    private ModbusTcpClient? _client;
-
-    public IPropertyAccess Bind(PropertyInfo property) => new ModbusProperty(this, ModbusVisitor.Read(property));
-
-    public async Task ConnectAsync(CancellationToken cancellationToken)
+    public void WriteMetrics(MetricsText text)
     {
-        if (_client is { IsOpen: true })
-            return;
-        try
+        var lines = Lines;
+        Family("modbus_requests_total", "counter", "Requests put on a line, retries among them.", line => line.Requests);
+        Family("modbus_answers_total", "counter", "Good answers, exceptions among them.", line => line.Answers);
+        Family("modbus_exceptions_total", "counter", "Requests that a slave refused.", line => line.Exceptions);
+        Family("modbus_silences_total", "counter", "Requests that nobody answered in time.", line => line.Silences);
+        Family("modbus_garbage_total", "counter", "Frames or bytes that were no answer to what was asked.", line => line.Garbage);
+        Family("modbus_held_total", "counter", "Requests not sent: the unit rests, or too many wait.", line => line.Held);
+        Family("modbus_opens_total", "counter", "Times a line was opened.", line => line.Opens);
+        Family("modbus_waiting", "gauge", "Requests that wait for a line.", line => line.Waiting);
+
+        void Family(string name, string type, string help, Func<ModbusLineCounters, long> value)
         {
-            _client = await ModbusTcpClient.ConnectAsync(endpoint.Host, endpoint.Port, endpoint.Timeout, time, cancellationToken);
-        }
-        catch (ModbusLinkException e)
-        {
-            throw new DeviceUnreachableException(e.Message, e);
+            text.Family(name, type, help);
+            foreach (var line in lines)
+                text.Value(name, value(line.Counters), ("line", line.Settings.Key));
         }
     }
 
-    public ValueTask DisposeAsync()
-    {
-        _client?.Dispose();
-        return ValueTask.CompletedTask;
-    }
-
-    /// <summary>Runs one request and sorts its failures into "not there" and "refused".</summary>
-    internal async Task<T> TalkAsync<T>(Func<ModbusTcpClient, byte, Task<T>> request)
-    {
-        if (_client is null)
-            throw new DeviceUnreachableException($"{endpoint.Host}:{endpoint.Port} is not connected");
-        try
-        {
-            return await request(_client, endpoint.UnitId);
-        }
-        catch (ModbusLinkException e)
-        {
-            throw new DeviceUnreachableException(e.Message, e);
-        }
-        catch (ModbusPeerException e) when (e.Code is ModbusExceptionCode.GatewayPathUnavailable or ModbusExceptionCode.GatewayTargetFailedToRespond)
-        {
-            throw new DeviceUnreachableException(e.Message, e);
-        }
-        catch (ModbusPeerException e)
-        {
-            throw new DeviceRefusedException(e.Message, e);
-        }
-    }
-
-    private sealed class ModbusProperty(ModbusConnection connection, ModbusVisitor visitor) : IPropertyAccess
-    {
-        public Task<string> ReadAsync(CancellationToken cancellationToken)
-            => connection.TalkAsync(async (client, unit) =>
-            {
-                if (visitor.IsBit)
-                {
-                    var bits = await client.ReadBitsAsync(unit, visitor.Table == ModbusTable.DiscreteInputRegister, visitor.Address, 1, cancellationToken);
-                    return bits[0] ? "true" : "false";
-                }
-
-                return visitor.Format.Decode(await ReadRegistersAsync(client, unit, cancellationToken));
-            });
-
-        public Task WriteAsync(string value, CancellationToken cancellationToken)
-            => connection.TalkAsync(async (client, unit) =>
-            {
-                if (visitor.Format.Type == RegisterType.Bool)
-                {
-                    if (!RegisterFormat.TryParseBool(value, out var flag, out var wrong))
-                        throw new DeviceRefusedException(wrong);
-                    if (visitor.IsBit)
-                        await client.WriteCoilsAsync(unit, visitor.Address, [flag], cancellationToken);
-                    else
-                    {
-                        // The other bits of the register stay as they are.
-                        var current = await ReadRegistersAsync(client, unit, cancellationToken);
-                        await client.WriteRegistersAsync(unit, visitor.Address, [visitor.Format.EncodeBit(current[0], flag)], cancellationToken);
-                    }
-
-                    return true;
-                }
-
-                if (!visitor.Format.TryEncode(value, out var registers, out var error))
-                    throw new DeviceRefusedException(error);
-                await client.WriteRegistersAsync(unit, visitor.Address, registers, cancellationToken);
-                return true;
-            });
-
-        private Task<ushort[]> ReadRegistersAsync(ModbusTcpClient client, byte unit, CancellationToken cancellationToken)
-            => client.ReadRegistersAsync(
-                unit, visitor.Table == ModbusTable.InputRegister, visitor.Address, (ushort)visitor.Format.RegisterCount, cancellationToken);
-    }
+    public IDeviceConnection Create(JsonObject protocolConfig) => new ModbusConnection(ModbusEndpoint.Read(protocolConfig), _lines, _log);
 }

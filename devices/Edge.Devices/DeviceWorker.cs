@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Edge.Devices.Push;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Microsoft.Extensions.Logging;
@@ -17,6 +18,7 @@ internal interface IDeviceReporter
 /// and reads them back, and reconnects with growing delays. One task; nothing here is shared.</summary>
 internal sealed class DeviceWorker : IAsyncDisposable
 {
+    private const int CommandsMax = 64;
     private const long HeartbeatMs = 10_000;
     private const long WriteRetryMs = 10_000;
     private const long ConnectDelayMsFirst = 200;
@@ -27,14 +29,19 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Random _random;
     private readonly ILogger _log;
+    private readonly PushHub? _push;
     private readonly string _id;
     private readonly Lock _gate = new();
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<WriteCommand> _commands = Channel.CreateBounded<WriteCommand>(CommandsMax); // a further one is refused
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
     private (Device Device, DeviceModel? Model) _wanted;
     private (Device Device, DeviceModel? Model)? _applied;
     private IReadOnlyDictionary<string, PropertyState> _properties = new Dictionary<string, PropertyState>();
+    private readonly List<PropertyState> _due = [];
+    private readonly List<IPropertyAccess> _dueAccesses = [];
+    private PropertyReading[] _readings = [];
     private IDeviceConnection? _connection;
     private string _configError = "";
     private bool _connected;
@@ -47,8 +54,9 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private long _nextStateMs;
 
     public DeviceWorker(
-        Device device, DeviceModel? model, IDeviceDriver driver, IDeviceReporter reporter, TimeProvider time, Random random, ILogger log)
+        Device device, DeviceModel? model, IDeviceDriver driver, IDeviceReporter reporter, TimeProvider time, Random random, ILogger log, PushHub? push = null)
     {
+        _push = push;
         _wanted = (device, model);
         _id = $"{device.Namespace}/{device.Name}";
         _driver = driver;
@@ -71,6 +79,24 @@ internal sealed class DeviceWorker : IAsyncDisposable
 
     /// <summary>The values as they stand; a snapshot.</summary>
     public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs()))];
+
+    /// <summary>The state that EdgeCore was told last; empty before the first.</summary>
+    public string ReportedState => _state;
+
+    /// <summary>What was done so far.</summary>
+    public DeviceFigures Figures { get; } = new();
+
+    /// <summary>Writes a value now, past the desired one; the cloud's desired value is written again when it changes or the device comes back.</summary>
+    /// <exception cref="DeviceRefusedException">The property is not served or not writable, the value is not allowed, or the device refuses.</exception>
+    /// <exception cref="DeviceUnreachableException">The device is not there.</exception>
+    public async Task WriteAsync(string property, string value, CancellationToken cancellationToken)
+    {
+        var command = new WriteCommand(property, value, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        if (!_commands.Writer.TryWrite(command))
+            throw new DeviceRefusedException($"{CommandsMax} writes wait for device {_id} already");
+        _wake.Writer.TryWrite(true);
+        await command.Done.Task.WaitAsync(cancellationToken);
+    }
 
     /// <summary>Serves a newer manifest. The same one changes nothing.</summary>
     public void Update(Device device, DeviceModel? model)
@@ -112,6 +138,8 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
         finally
         {
+            while (_commands.Reader.TryRead(out var command))
+                command.Done.TrySetException(new DeviceUnreachableException($"device {_id} is no longer served"));
             if (_connection is not null)
                 await _connection.DisposeAsync();
         }
@@ -122,6 +150,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
         while (true)
         {
             await ApplyAsync();
+            await ServeCommandsAsync(cancellationToken);
             if (_connection is not null)
                 await TouchDeviceAsync(_connection, cancellationToken);
             await ReportAsync(cancellationToken);
@@ -164,6 +193,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             var state = properties[property.Name] = new PropertyState(property, model, now);
             _properties.TryGetValue(property.Name, out var old);
             Bind(state);
+            BindPush(state);
             if (old is not null)
                 state.Inherit(old);
             state.WritePending = state.Desired is not null && state.Access is not null && (old is null || old.WritePending || old.Desired != state.Desired);
@@ -191,6 +221,24 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
     }
 
+    // Without a target that can be used the property is served all the same, and says why its samples stay here.
+    private void BindPush(PropertyState state)
+    {
+        if (state.Property.PushMethod is null)
+            return;
+        try
+        {
+            if (_push is null)
+                throw new DeviceConfigException("pushMethod: this mapper does not push");
+            state.Targets = _push.Open(state.Property.PushMethod);
+        }
+        catch (DeviceConfigException e)
+        {
+            state.PushError = e.Message;
+            DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
+        }
+    }
+
     private async Task TouchDeviceAsync(IDeviceConnection connection, CancellationToken cancellationToken)
     {
         if (!_connected && NowMs() < _nextConnectMs)
@@ -200,7 +248,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             if (!_connected)
             {
                 await connection.ConnectAsync(cancellationToken);
-                (_connected, _connectFailures) = (true, 0);
+                _connected = true;
 
                 // A device that was away may have lost what was written to it.
                 foreach (var property in _properties.Values)
@@ -213,16 +261,56 @@ internal sealed class DeviceWorker : IAsyncDisposable
                     continue;
                 if (property.WritePending && property.NextWriteMs <= NowMs())
                     await WriteAsync(property, access, cancellationToken);
-                if (property.NextCollectMs <= NowMs())
-                    await CollectAsync(property, access, cancellationToken);
             }
+
+            await CollectAsync(connection, cancellationToken);
+
+            // Only what was read or written proves that the device is there: a line may be open to one that is silent.
+            _connectFailures = 0;
         }
         catch (DeviceUnreachableException e)
         {
-            _connected = false;
-            _offlineReason = e.Message;
-            _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
+            Lost(e);
         }
+    }
+
+    private async Task ServeCommandsAsync(CancellationToken cancellationToken)
+    {
+        while (_commands.Reader.TryRead(out var command))
+        {
+            try
+            {
+                var property = _properties.GetValueOrDefault(command.Property) ?? throw new DeviceRefusedException($"device {_id} has no property '{command.Property}'");
+                if (property.Access is not { } access)
+                    throw new DeviceRefusedException(property.Refusal);
+                if (property.DesiredRefusal(command.Value) is { } refusal)
+                    throw new DeviceRefusedException(refusal);
+                if (!_connected)
+                    throw new DeviceUnreachableException(_offlineReason.Length > 0 ? _offlineReason : $"device {_id} is not connected yet");
+                await access.WriteAsync(command.Value, cancellationToken);
+                Figures.Written();
+                DeviceLog.Wrote(_log, _id, property.Info.Name, command.Value);
+                (property.NextCollectMs, property.NextReportMs) = (0, 0);
+                command.Done.TrySetResult();
+            }
+            catch (DeviceUnreachableException e)
+            {
+                command.Done.TrySetException(e);
+                if (_connected)
+                    Lost(e);
+            }
+            catch (DeviceRefusedException e)
+            {
+                command.Done.TrySetException(e);
+            }
+        }
+    }
+
+    private void Lost(DeviceUnreachableException e)
+    {
+        _connected = false;
+        _offlineReason = e.Message;
+        _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
     }
 
     private async Task WriteAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
@@ -234,6 +322,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
             if (refusal is null)
             {
                 await access.WriteAsync(desired, cancellationToken);
+                Figures.Written();
                 DeviceLog.Wrote(_log, _id, property.Info.Name, desired);
                 (property.Observed, property.ObservedMs) = (desired, NowMs());
                 property.WriteError = "";
@@ -260,25 +349,51 @@ internal sealed class DeviceWorker : IAsyncDisposable
         property.NextReportMs = 0;
     }
 
-    private async Task CollectAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
+    // All that is due at one time is read at once.
+    private async Task CollectAsync(IDeviceConnection connection, CancellationToken cancellationToken)
     {
-        try
+        var now = NowMs();
+        _due.Clear();
+        _dueAccesses.Clear();
+        foreach (var property in _properties.Values)
         {
-            property.Value = await access.ReadAsync(cancellationToken);
-            property.ValueMs = NowMs();
-            property.Error = "";
-            property.Dirty |= property.Property.ReportToCloud;
-        }
-        catch (DeviceRefusedException e)
-        {
-            if (property.Error != e.Message)
-                DeviceLog.PropertyRefused(_log, _id, property.Info.Name, e.Message);
-            property.Dirty |= property.Error != e.Message;
-            property.Error = e.Message;
+            if (property.Access is not { } access || property.NextCollectMs > now)
+                continue;
+            _due.Add(property);
+            _dueAccesses.Add(access);
         }
 
-        // A cycle that was missed is not made up for: no burst after a pause.
-        property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > NowMs() ? next : NowMs() + property.CollectCycleMs;
+        if (_due.Count == 0)
+            return;
+        if (_readings.Length < _due.Count)
+            _readings = new PropertyReading[_due.Count];
+        await connection.ReadAsync(_dueAccesses, _readings, cancellationToken);
+        now = NowMs();
+        var values = 0;
+        for (var i = 0; i < _due.Count; i++)
+        {
+            var property = _due[i];
+            if (_readings[i].Value is { } value)
+            {
+                property.Collected(value, now);
+                values++;
+                foreach (var target in property.Targets)
+                    target.Post(new Sample(Device.Namespace, Device.Name, property.Info.Name, property.Info.Type, value, now));
+            }
+            else
+            {
+                var error = _readings[i].Error;
+                if (property.Error != error)
+                    DeviceLog.PropertyRefused(_log, _id, property.Info.Name, error);
+                property.Dirty |= property.Error != error;
+                property.Error = error;
+            }
+
+            // A cycle that was missed is not made up for: no burst after a pause.
+            property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
+        }
+
+        Figures.Collected(values, _due.Count - values);
     }
 
     private async Task ReportAsync(CancellationToken cancellationToken)
@@ -316,10 +431,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
         if (!Taken(await _reporter.ReportStatusAsync(report, cancellationToken)))
             return;
         foreach (var property in due)
-        {
-            property.Dirty = false;
-            property.NextReportMs = now + property.ReportCycleMs;
-        }
+            property.Reported(now);
     }
 
     private bool Taken(bool taken)
@@ -383,4 +495,6 @@ internal sealed class DeviceWorker : IAsyncDisposable
     }
 
     private long NowMs() => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    private sealed record WriteCommand(string Property, string Value, TaskCompletionSource Done);
 }

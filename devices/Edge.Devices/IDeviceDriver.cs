@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.Devices.Local;
 
 namespace Edge.Devices;
 
@@ -11,6 +12,11 @@ public interface IDeviceDriver
     /// <summary>Reads a device's protocol config. Opens nothing yet.</summary>
     /// <exception cref="DeviceConfigException">The config cannot be used.</exception>
     IDeviceConnection Create(JsonObject protocolConfig);
+
+    /// <summary>Adds the protocol's own figures to the mapper's <c>/metrics</c>.</summary>
+    void WriteMetrics(MetricsText text)
+    {
+    }
 }
 
 /// <summary>One device. All calls come from one task, one after another.</summary>
@@ -23,7 +29,30 @@ public interface IDeviceConnection : IAsyncDisposable
     /// <summary>Connects, or does nothing when connected.</summary>
     /// <exception cref="DeviceUnreachableException">The device cannot be reached.</exception>
     Task ConnectAsync(CancellationToken cancellationToken);
+
+    /// <summary>Reads several properties that are due at one time. This one reads them one after another; a protocol that can read many at once does
+    /// better.</summary>
+    /// <param name="properties">What <see cref="Bind"/> gave.</param>
+    /// <param name="readings">Gets one reading for each property, at its place.</param>
+    /// <exception cref="DeviceUnreachableException">The connection broke; what was read so far is lost.</exception>
+    async Task ReadAsync(IReadOnlyList<IPropertyAccess> properties, PropertyReading[] readings, CancellationToken cancellationToken)
+    {
+        for (var i = 0; i < properties.Count; i++)
+        {
+            try
+            {
+                readings[i] = new PropertyReading(await properties[i].ReadAsync(cancellationToken));
+            }
+            catch (DeviceRefusedException e)
+            {
+                readings[i] = new PropertyReading(null, e.Message);
+            }
+        }
+    }
 }
+
+/// <summary>What reading one property gave: a value as text, or why there is none.</summary>
+public readonly record struct PropertyReading(string? Value, string Error = "");
 
 /// <summary>One property of a device.</summary>
 public interface IPropertyAccess

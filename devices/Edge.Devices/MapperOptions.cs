@@ -21,6 +21,13 @@ public sealed record MapperOptions
     /// <summary>EdgeCore's DMI socket (common.edgecore_sock).</summary>
     public string EdgeCoreSocket { get; init; } = "/etc/kubeedge/dmi.sock";
 
+    /// <summary>Where the local API and /metrics answer (common.address). Whoever reaches it may write to devices: leave it on loopback unless the network is
+    /// trusted.</summary>
+    public string HttpAddress { get; init; } = "127.0.0.1";
+
+    /// <summary>Its port (common.http_port; KubeEdge's samples have 7777); 0 serves none.</summary>
+    public int HttpPort { get; init; }
+
     /// <summary>Seconds between registrations while all is well; each brings the full list of devices. Too long and a change lost by a
     /// peer stays lost that long; too short costs one full list each time.</summary>
     public int RegisterPeriodSeconds { get; init; } = 30;
@@ -39,7 +46,9 @@ public sealed record MapperOptions
     {
         var server = file.Root.Section("grpc_server");
         var common = file.Root.Section("common");
-        common.Ignore("address", "http_port");
+        var address = common.Text("address", "127.0.0.1");
+        if (!System.Net.IPAddress.TryParse(address, out _))
+            common.Problem("address", $"is '{address}', must be an IP address of this machine");
         var socket = server.Text("socket_path", $"/etc/kubeedge/{protocol}.sock");
         if (System.Text.Encoding.UTF8.GetByteCount(socket) > 107)
             server.Problem("socket_path", "is longer than the 107 bytes a unix socket's path may have");
@@ -54,6 +63,8 @@ public sealed record MapperOptions
             ApiVersion = common.Text("api_version", "v1.0.0"),
             Protocol = spoken,
             EdgeCoreSocket = common.Text("edgecore_sock", "/etc/kubeedge/dmi.sock"),
+            HttpAddress = address,
+            HttpPort = common.Int("http_port", 0, min: 0, max: 65535),
             RegisterPeriodSeconds = common.Int("register_period_seconds", 30, min: 1, max: 3600),
         };
     }

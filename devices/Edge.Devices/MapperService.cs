@@ -1,4 +1,8 @@
+using System.Collections.Concurrent;
+using System.Net;
 using System.Threading.Channels;
+using Edge.Devices.Local;
+using Edge.Devices.Push;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Edge.Protocol.Grpc;
@@ -9,7 +13,7 @@ namespace Edge.Devices;
 
 /// <summary>A mapper: registers with EdgeCore over DMI, serves DeviceMapperService, and runs a worker for each device. Registration is
 /// repeated when a report fails (EdgeCore restarted) and every <see cref="MapperOptions.RegisterPeriodSeconds"/>.</summary>
-public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
+public sealed class MapperService : IDmiMapper, IDeviceReporter, ILocalHouse, IDisposable
 {
     /// <summary>Devices that one mapper serves; a further one is refused.</summary>
     public const int DevicesMax = 4096;
@@ -17,21 +21,24 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
     private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(5);
     private readonly MapperOptions _options;
     private readonly IDeviceDriver _driver;
+    private readonly PushHub? _push;
     private readonly TimeProvider _time;
     private readonly Random _random;
     private readonly ILoggerFactory _loggers;
     private readonly ILogger _log;
     private readonly DmiManagerClient _edgeCore;
     private readonly GrpcChannel _channel;
-    private readonly Dictionary<string, DeviceWorker> _workers = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, DeviceModel> _models = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, DeviceWorker> _workers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, DeviceModel> _models = new(StringComparer.Ordinal);
 
     // Held while a registration is under way and while a call of EdgeCore is applied, so a change never lands before an older full list.
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly Channel<bool> _again = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
-    public MapperService(MapperOptions options, IDeviceDriver driver, TimeProvider time, Random random, ILoggerFactory loggers)
+    /// <param name="push">Where samples go; the caller disposes it after the mapper. Null pushes nothing.</param>
+    public MapperService(MapperOptions options, IDeviceDriver driver, TimeProvider time, Random random, ILoggerFactory loggers, PushHub? push = null)
     {
+        _push = push;
         _options = options;
         _driver = driver;
         _time = time;
@@ -46,11 +53,13 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(_options.SocketPath))!);
+        LocalApi? api = null;
         var server = await GrpcServer.StartAsync(_options.SocketPath, DmiServices.Map(new GrpcMethods(), this), _loggers, cancellationToken);
         try
         {
             File.SetUnixFileMode(_options.SocketPath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite);
             DeviceLog.Serving(_log, _options.Name, _options.SocketPath, _options.EdgeCoreSocket);
+            api = await StartApiAsync(cancellationToken);
             await KeepRegisteredAsync(cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -59,6 +68,8 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
         }
         finally
         {
+            if (api is not null)
+                await api.DisposeAsync();
             await server.DisposeAsync();
             foreach (var worker in _workers.Values)
                 await worker.DisposeAsync();
@@ -74,6 +85,31 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
         _gate.Dispose();
     }
 
+    DeviceWorker? ILocalHouse.Find(string @namespace, string name) => _workers.GetValueOrDefault(Id(@namespace, name));
+
+    DeviceModel? ILocalHouse.FindModel(string @namespace, string name) => _models.GetValueOrDefault(Id(@namespace, name));
+
+    string ILocalHouse.Metrics() => MapperMetrics.Text(_workers, _push?.Queues ?? [], _driver);
+
+    // A port that is taken must not keep devices from being served.
+    private async Task<LocalApi?> StartApiAsync(CancellationToken cancellationToken)
+    {
+        if (_options.HttpPort == 0)
+            return null;
+        var address = new IPEndPoint(IPAddress.Parse(_options.HttpAddress), _options.HttpPort);
+        try
+        {
+            var api = await LocalApi.StartAsync(address, this, _time, cancellationToken);
+            PushLog.Listening(_log, $"{api.Address}");
+            return api;
+        }
+        catch (IOException e)
+        {
+            PushLog.NotListening(_log, $"{address}", e.Message);
+            return null;
+        }
+    }
+
     private async Task KeepRegisteredAsync(CancellationToken cancellationToken)
     {
         var failures = 0;
@@ -82,7 +118,7 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
             TimeSpan pause;
             try
             {
-                await RegisterAsync(first: failures > 0 || _workers.Count == 0, cancellationToken);
+                await RegisterAsync(first: failures > 0 || _workers.IsEmpty, cancellationToken);
                 failures = 0;
                 pause = TimeSpan.FromSeconds(_options.RegisterPeriodSeconds);
             }
@@ -191,7 +227,7 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
         => ApplyAsync(
             () =>
             {
-                _models.Remove(Id(request.ModelNamespace, request.ModelName));
+                _models.TryRemove(Id(request.ModelNamespace, request.ModelName), out _);
                 return new RemoveDeviceModelResponse();
             },
             cancellationToken);
@@ -260,7 +296,7 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
         if (_workers.Count >= DevicesMax)
             throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"mapper {_options.Name} serves {DevicesMax} devices already");
         DeviceLog.DeviceChanged(_log, id, "added");
-        _workers[id] = new DeviceWorker(device, model, _driver, this, _time, _random, _loggers.CreateLogger<DeviceWorker>());
+        _workers[id] = new DeviceWorker(device, model, _driver, this, _time, _random, _loggers.CreateLogger<DeviceWorker>(), _push);
     }
 
     private void PutModel(DeviceModel? model)
@@ -278,7 +314,7 @@ public sealed class MapperService : IDmiMapper, IDeviceReporter, IDisposable
 
     private async Task RemoveAsync(string id)
     {
-        if (!_workers.Remove(id, out var worker))
+        if (!_workers.TryRemove(id, out var worker))
             return;
         await worker.DisposeAsync();
         DeviceLog.DeviceChanged(_log, id, "removed");

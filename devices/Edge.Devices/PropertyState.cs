@@ -1,4 +1,5 @@
 using System.Globalization;
+using Edge.Devices.Push;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 
@@ -26,6 +27,15 @@ internal sealed class PropertyState
         CollectCycleMs = Math.Max(CycleMsMin, property.CollectCycle > 0 ? property.CollectCycle : ReportCycleMs);
         NextCollectMs = nowMs;
         NextReportMs = nowMs;
+        var deadband = DmiConvert.Text(Info.Visitor, "deadband");
+        if (deadband.Length > 0)
+        {
+            if (double.TryParse(deadband, NumberStyles.Float, CultureInfo.InvariantCulture, out var width) && width >= 0)
+                Deadband = width;
+            else
+                problems.Add($"configData.deadband is {deadband}, must be a number from 0 on");
+        }
+
         Refusal = problems.Count > 0 ? $"visitor {string.Join("; ", problems)}" : model is null ? $"the model has no property '{property.Name}'" : "";
         if (property.Desired is { Value.Length: > 0 } desired)
             Desired = desired.Value;
@@ -65,9 +75,21 @@ internal sealed class PropertyState
 
     public string WriteError { get; set; } = "";
 
+    /// <summary>Why samples are not pushed; empty when they are, or need not be.</summary>
+    public string PushError { get; set; } = "";
+
+    /// <summary>Where samples go.</summary>
+    public IReadOnlyList<PushQueue> Targets { get; set; } = [];
+
     public string? Observed { get; set; }
 
     public long ObservedMs { get; set; }
+
+    /// <summary>How far a value must have moved from the one last reported to be reported again; null when each collected value is reported.</summary>
+    public double? Deadband { get; }
+
+    /// <summary>The value that EdgeCore has; null when it has none.</summary>
+    public string? ReportedValue { get; private set; }
 
     /// <summary>There is something that EdgeCore has not got.</summary>
     public bool Dirty { get; set; }
@@ -77,8 +99,38 @@ internal sealed class PropertyState
     {
         Value = old.Value;
         ValueMs = old.ValueMs;
+        ReportedValue = old.ReportedValue;
         Observed = old.Observed;
         ObservedMs = old.ObservedMs;
+    }
+
+    /// <summary>Takes a value that was read.</summary>
+    public void Collected(string value, long nowMs)
+    {
+        (Value, ValueMs) = (value, nowMs);
+        Dirty |= Property.ReportToCloud && (Error.Length > 0 || HasMoved(value));
+        Error = "";
+    }
+
+    /// <summary>EdgeCore took the report.</summary>
+    public void Reported(long nowMs)
+    {
+        Dirty = false;
+        ReportedValue = Value;
+        NextReportMs = nowMs + ReportCycleMs;
+    }
+
+    private bool HasMoved(string value)
+    {
+        if (Deadband is not { } width || ReportedValue is null)
+            return true;
+        if (double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var now)
+            && double.TryParse(ReportedValue, NumberStyles.Float, CultureInfo.InvariantCulture, out var before))
+        {
+            return !(Math.Abs(now - before) <= width);
+        }
+
+        return value != ReportedValue;
     }
 
     /// <summary>Why <paramref name="value"/> must not be written; null when it may.</summary>
@@ -99,7 +151,7 @@ internal sealed class PropertyState
     public Twin ToTwin(long nowMs)
     {
         var twin = new Twin { PropertyName = Info.Name };
-        var error = Refusal.Length > 0 ? Refusal : Error.Length > 0 ? Error : WriteError;
+        var error = Refusal.Length > 0 ? Refusal : Error.Length > 0 ? Error : WriteError.Length > 0 ? WriteError : PushError;
         if (Value is not null || error.Length > 0)
         {
             // A failed write makes what was read no less true: then the value goes up with the error beside it.

@@ -1,6 +1,6 @@
 namespace Edge.Protocol.Modbus;
 
-/// <summary>The slave answered with an exception code. The connection stays usable.</summary>
+/// <summary>The slave answered with an exception code. The line stays usable.</summary>
 public sealed class ModbusPeerException(ModbusExceptionCode code, string request)
     : Exception($"the slave refused {request}: {Describe(code)} (exception {(byte)code})")
 {
@@ -19,16 +19,27 @@ public sealed class ModbusPeerException(ModbusExceptionCode code, string request
     };
 }
 
-/// <summary>The connection could not be made, broke, timed out, or carried something that is no Modbus. It is closed; connect again.</summary>
+/// <summary>Why no answer came.</summary>
+public enum ModbusLinkFault
+{
+    /// <summary>The line cannot be opened, or broke. It is opened again with growing delays.</summary>
+    Line,
+
+    /// <summary>Nothing came within the time-out.</summary>
+    Silence,
+
+    /// <summary>What came was no answer: wrong CRC, length, transaction, or no Modbus at all.</summary>
+    Garbage,
+
+    /// <summary>The request was not sent: the unit was silent lately and others share its line, or too many requests wait.</summary>
+    Held,
+}
+
+/// <summary>A request got no answer. The master goes on: it opens the line again by itself.</summary>
 public sealed class ModbusLinkException : Exception
 {
-    public ModbusLinkException(string message)
-        : base(message)
-    {
-    }
+    public ModbusLinkException(ModbusLinkFault fault, string message, Exception? inner = null)
+        : base(message, inner) => Fault = fault;
 
-    public ModbusLinkException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
+    public ModbusLinkFault Fault { get; }
 }

@@ -13,6 +13,11 @@ public enum ModbusFunction : byte
     WriteSingleRegister = 6,
     WriteMultipleCoils = 15,
     WriteMultipleRegisters = 16,
+    MaskWriteRegister = 22,
+    ReadWriteMultipleRegisters = 23,
+
+    /// <summary>Function 43; of its MEI types only 14, Read Device Identification, is spoken.</summary>
+    EncapsulatedInterface = 43,
 }
 
 /// <summary>Why a slave refused a request (§7). <see cref="None"/> is no exception.</summary>
@@ -31,13 +36,18 @@ public enum ModbusExceptionCode : byte
 }
 
 /// <summary>One request.</summary>
-/// <param name="Address">First coil or register, from 0.</param>
-/// <param name="Count">Coils or registers; 1 for the single writes.</param>
-/// <param name="Data">What to write: registers as big-endian pairs, coils packed from the lowest bit; empty for reads.</param>
-public readonly record struct ModbusRequest(ModbusFunction Function, ushort Address, ushort Count, ReadOnlyMemory<byte> Data)
+/// <param name="Address">First coil or register, from 0. Of function 43/14, the first object's id.</param>
+/// <param name="Count">Coils or registers, of function 23 those to read; 1 for the single writes. Of function 43/14, the ReadDevId code, 1 to 4.</param>
+/// <param name="Data">What to write: registers as big-endian pairs, coils packed from the lowest bit; of function 22 the AND mask and
+/// the OR mask; empty for reads.</param>
+/// <param name="WriteAddress">Of function 23, the first register to write.</param>
+public readonly record struct ModbusRequest(
+    ModbusFunction Function, ushort Address, ushort Count, ReadOnlyMemory<byte> Data, ushort WriteAddress = 0)
 {
+    /// <summary>True when the request changes something.</summary>
     public bool IsWrite => Function is ModbusFunction.WriteSingleCoil or ModbusFunction.WriteSingleRegister
-        or ModbusFunction.WriteMultipleCoils or ModbusFunction.WriteMultipleRegisters;
+        or ModbusFunction.WriteMultipleCoils or ModbusFunction.WriteMultipleRegisters or ModbusFunction.MaskWriteRegister
+        or ModbusFunction.ReadWriteMultipleRegisters;
 
     /// <summary>True when the request is about single bits.</summary>
     public bool IsBits => Function is ModbusFunction.ReadCoils or ModbusFunction.ReadDiscreteInputs
@@ -45,10 +55,31 @@ public readonly record struct ModbusRequest(ModbusFunction Function, ushort Addr
 
     /// <summary>Bytes that hold <see cref="Count"/> values.</summary>
     public int DataSize => IsBits ? (Count + 7) / 8 : Count * 2;
+
+    /// <summary>Function 22: the register becomes <c>(register AND and) OR (or AND NOT and)</c>.</summary>
+    public static ModbusRequest MaskWrite(ushort address, ushort and, ushort or)
+        => new(ModbusFunction.MaskWriteRegister, address, 1, ModbusPdu.FromRegisters([and, or]));
+
+    /// <summary>Function 23: writes first, then reads.</summary>
+    public static ModbusRequest ReadWrite(ushort readAddress, ushort readCount, ushort writeAddress, ReadOnlySpan<ushort> values)
+        => new(ModbusFunction.ReadWriteMultipleRegisters, readAddress, readCount, ModbusPdu.FromRegisters(values), writeAddress);
+
+    /// <summary>Function 43/14.</summary>
+    /// <param name="code">1 basic, 2 regular, 3 extended: a stream from <paramref name="firstObject"/> on; 4: that object alone.</param>
+    public static ModbusRequest Identification(byte code, byte firstObject)
+        => new(ModbusFunction.EncapsulatedInterface, firstObject, code, default);
+
+    /// <summary>For messages: what is asked, e.g. <c>ReadHoldingRegisters of 2 at 100</c>.</summary>
+    public override string ToString() => Function switch
+    {
+        ModbusFunction.EncapsulatedInterface => $"device identification {Count} from object {Address}",
+        ModbusFunction.ReadWriteMultipleRegisters => $"{Function} of {Count} at {Address}, writing {Data.Length / 2} at {WriteAddress}",
+        _ => $"{Function} of {Count} at {Address}",
+    };
 }
 
 /// <summary>Protocol data units: what is inside a TCP or RTU frame. Pure; bad input is a value with the reason.</summary>
-public static class ModbusPdu
+public static partial class ModbusPdu
 {
     /// <summary>Largest PDU, bytes (§4.1).</summary>
     public const int SizeMax = 253;
@@ -57,6 +88,9 @@ public static class ModbusPdu
     public const int ReadRegistersMax = 125;
     public const int WriteBitsMax = 1968;
     public const int WriteRegistersMax = 123;
+
+    /// <summary>Registers that one request of function 23 may write.</summary>
+    public const int ReadWriteRegistersMax = 121;
 
     private const byte ExceptionFlag = 0x80;
     private const ushort CoilOn = 0xFF00;
@@ -69,6 +103,9 @@ public static class ModbusPdu
         ModbusFunction.WriteSingleCoil or ModbusFunction.WriteSingleRegister => 1,
         ModbusFunction.WriteMultipleCoils => WriteBitsMax,
         ModbusFunction.WriteMultipleRegisters => WriteRegistersMax,
+        ModbusFunction.MaskWriteRegister => 1,
+        ModbusFunction.ReadWriteMultipleRegisters => ReadRegistersMax,
+        ModbusFunction.EncapsulatedInterface => 4,
         _ => 0,
     };
 
@@ -79,8 +116,16 @@ public static class ModbusPdu
         var max = CountMax(request.Function);
         if (request.Count == 0 || request.Count > max)
             throw new ArgumentOutOfRangeException(nameof(request), $"{request.Function} of {request.Count} values, must be 1 to {max}");
+        switch (request.Function)
+        {
+            case ModbusFunction.EncapsulatedInterface: return WriteIdentificationRequest(request);
+            case ModbusFunction.MaskWriteRegister: return WriteMaskRequest(request);
+        }
+
         if (request.Address + request.Count > 0x10000)
             throw new ArgumentOutOfRangeException(nameof(request), $"{request.Function} of {request.Count} values from {request.Address} runs past 65535");
+        if (request.Function == ModbusFunction.ReadWriteMultipleRegisters)
+            return WriteReadWriteRequest(request);
         if (request.Data.Length != (request.IsWrite ? request.DataSize : 0))
             throw new ArgumentOutOfRangeException(nameof(request), $"{request.Function} of {request.Count} values has {request.Data.Length} bytes of data");
         var many = request.Function is ModbusFunction.WriteMultipleCoils or ModbusFunction.WriteMultipleRegisters;
@@ -109,13 +154,17 @@ public static class ModbusPdu
         var span = pdu.Span;
         if (span.IsEmpty || CountMax((ModbusFunction)span[0]) == 0)
             return ModbusExceptionCode.IllegalFunction;
-        if (span.Length < 5)
-            return ModbusExceptionCode.IllegalDataValue;
         var function = (ModbusFunction)span[0];
+        if (span.Length < (function == ModbusFunction.EncapsulatedInterface ? 4 : 5))
+            return ModbusExceptionCode.IllegalDataValue;
+        if (function == ModbusFunction.EncapsulatedInterface)
+            return ReadSpecialRequest(pdu, out request);
         var address = BinaryPrimitives.ReadUInt16BigEndian(span[1..]);
         var word = BinaryPrimitives.ReadUInt16BigEndian(span[3..]);
         switch (function)
         {
+            case ModbusFunction.MaskWriteRegister or ModbusFunction.ReadWriteMultipleRegisters:
+                return ReadSpecialRequest(pdu, out request);
             case ModbusFunction.WriteSingleCoil:
                 if (span.Length != 5 || word is not (0 or CoilOn))
                     return ModbusExceptionCode.IllegalDataValue;
@@ -148,9 +197,11 @@ public static class ModbusPdu
     /// <summary>The positive answer. <paramref name="data"/> is what a read returns, in the form of <see cref="ModbusRequest.Data"/>.</summary>
     public static byte[] WriteResponse(in ModbusRequest request, ReadOnlySpan<byte> data)
     {
-        if (request.IsWrite)
+        if (request.Function == ModbusFunction.MaskWriteRegister)
+            return WriteMaskRequest(request);
+        if (request.IsWrite && request.Function != ModbusFunction.ReadWriteMultipleRegisters)
         {
-            // All four writes are answered with the first five bytes of their request.
+            // These four writes are answered with the first five bytes of their request.
             return WriteRequest(request)[..5];
         }
 
@@ -185,9 +236,18 @@ public static class ModbusPdu
         }
         else if (span[0] != (byte)request.Function)
             error = $"answer has function {span[0]}, the request had {(byte)request.Function}";
-        else if (request.IsWrite)
+        else if (request.Function == ModbusFunction.EncapsulatedInterface)
         {
-            if (!span.SequenceEqual(WriteRequest(request).AsSpan(0, 5)))
+            // Its own length is inside: the reader of identifications looks at it.
+            if (span.Length < 7 || span[1] != MeiDeviceIdentification)
+                error = $"answer to {request} is of {span.Length} bytes or of another MEI type";
+            else
+                data = pdu[1..];
+        }
+        else if (request.IsWrite && request.Function != ModbusFunction.ReadWriteMultipleRegisters)
+        {
+            var repeated = WriteRequest(request);
+            if (!span.SequenceEqual(request.Function == ModbusFunction.MaskWriteRegister ? repeated : repeated.AsSpan(0, 5)))
                 error = $"answer to {request.Function} does not repeat the request";
         }
         else if (span[1] != request.DataSize || span.Length != 2 + request.DataSize)

@@ -3,13 +3,15 @@ using System.Net.Sockets;
 
 namespace Edge.Protocol.Modbus;
 
-/// <summary>A Modbus TCP slave. A connection that sends anything but Modbus is closed, with the reason in <see cref="ConnectionClosed"/>.</summary>
+/// <summary>A Modbus slave on TCP, with MBAP or RTU frames. A connection that sends anything but Modbus is closed, with the reason in <see cref="ConnectionClosed"/>.</summary>
 public sealed class ModbusTcpServer : IAsyncDisposable
 {
     /// <summary>Connections served at once; a further one is closed at once.</summary>
     public const int ConnectionsMax = 64;
 
     private readonly IRegisterBank _bank;
+    private readonly bool _rtu;
+    private readonly ModbusAnswerFilter? _filter;
     private readonly Socket _listener;
     private readonly CancellationTokenSource _stop = new();
     private readonly Dictionary<int, Task> _connections = [];
@@ -17,9 +19,11 @@ public sealed class ModbusTcpServer : IAsyncDisposable
     private Task _accept = Task.CompletedTask;
     private int _nextId;
 
-    private ModbusTcpServer(IRegisterBank bank, Socket listener)
+    private ModbusTcpServer(IRegisterBank bank, Socket listener, bool rtu, ModbusAnswerFilter? filter)
     {
         _bank = bank;
+        _rtu = rtu;
+        _filter = filter;
         _listener = listener;
     }
 
@@ -31,12 +35,13 @@ public sealed class ModbusTcpServer : IAsyncDisposable
 
     /// <summary>Listens and serves until disposed.</summary>
     /// <exception cref="SocketException">The address is not usable, e.g. the port is in use.</exception>
-    public static ModbusTcpServer Start(IPEndPoint endPoint, IRegisterBank bank)
+    /// <param name="rtu">RTU frames instead of MBAP.</param>
+    /// <param name="filter">Sees each answer before it is sent.</param>
+    public static ModbusTcpServer Start(IPEndPoint endPoint, IRegisterBank bank, bool rtu = false, ModbusAnswerFilter? filter = null)
     {
         var listener = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
-            listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             listener.Bind(endPoint);
             listener.Listen(ConnectionsMax);
         }
@@ -46,7 +51,7 @@ public sealed class ModbusTcpServer : IAsyncDisposable
             throw;
         }
 
-        var server = new ModbusTcpServer(bank, listener);
+        var server = new ModbusTcpServer(bank, listener, rtu, filter);
         server._accept = server.AcceptAsync();
         return server;
     }
@@ -107,9 +112,17 @@ public sealed class ModbusTcpServer : IAsyncDisposable
             try
             {
                 socket.NoDelay = true;
-                reason = await TalkAsync(socket);
+                if (_rtu)
+                {
+                    using var line = new Lines.TcpLine(socket, peer);
+                    await RtuSlave.ServeAsync(line, _bank, _filter, TimeProvider.System, _stop.Token);
+                }
+                else
+                {
+                    reason = await TalkAsync(socket);
+                }
             }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            catch (Exception e) when (e is SocketException or IOException or ObjectDisposedException)
             {
                 reason = e.Message;
             }
@@ -143,45 +156,16 @@ public sealed class ModbusTcpServer : IAsyncDisposable
                     return error;
                 if (status == FrameStatus.NeedMore)
                     break;
-                await socket.SendAsync(MbapFrame.Write(frame.TransactionId, frame.UnitId, Answer(_bank, frame.UnitId, frame.Pdu)), _stop.Token);
+                ReadOnlyMemory<byte> answer = MbapFrame.Write(frame.TransactionId, frame.UnitId, ModbusSlave.Answer(_bank, frame.UnitId, frame.Pdu));
+                if (_filter is not null)
+                    answer = await _filter(frame.UnitId, answer, _stop.Token);
+                if (answer.Length > 0)
+                    await socket.SendAsync(answer, _stop.Token);
                 start += consumed;
             }
 
             buffer.AsSpan(start, filled - start).CopyTo(buffer);
             filled -= start;
         }
-    }
-
-    /// <summary>The answer of a slave with these tables to one PDU; pure but for the bank.</summary>
-    internal static byte[] Answer(IRegisterBank bank, byte unit, ReadOnlyMemory<byte> pdu)
-    {
-        var exception = ModbusPdu.ReadRequest(pdu, out var request);
-        byte[] data = [];
-        if (exception == ModbusExceptionCode.None)
-        {
-            switch (request.Function)
-            {
-                case ModbusFunction.ReadCoils or ModbusFunction.ReadDiscreteInputs:
-                    var bits = new bool[request.Count];
-                    exception = bank.ReadBits(unit, request.Function == ModbusFunction.ReadDiscreteInputs, request.Address, bits);
-                    data = ModbusPdu.FromBits(bits);
-                    break;
-                case ModbusFunction.ReadHoldingRegisters or ModbusFunction.ReadInputRegisters:
-                    var registers = new ushort[request.Count];
-                    exception = bank.ReadRegisters(unit, request.Function == ModbusFunction.ReadInputRegisters, request.Address, registers);
-                    data = ModbusPdu.FromRegisters(registers);
-                    break;
-                case ModbusFunction.WriteSingleCoil or ModbusFunction.WriteMultipleCoils:
-                    exception = bank.WriteCoils(unit, request.Address, ModbusPdu.ToBits(request.Data.Span, request.Count));
-                    break;
-                default:
-                    exception = bank.WriteRegisters(unit, request.Address, ModbusPdu.ToRegisters(request.Data.Span));
-                    break;
-            }
-        }
-
-        return exception == ModbusExceptionCode.None
-            ? ModbusPdu.WriteResponse(request, data)
-            : ModbusPdu.WriteException(pdu.Span.IsEmpty ? (byte)0 : pdu.Span[0], exception);
     }
 }

@@ -15,6 +15,12 @@ public enum RegisterType
     UInt64,
     Float,
     Double,
+
+    /// <summary>Binary coded decimal, four digits a register, unsigned.</summary>
+    Bcd,
+
+    /// <summary>ASCII, two characters a register, padded with NUL or spaces.</summary>
+    Text,
 }
 
 /// <summary>Turns registers into the text of a value and back. <c>value = raw * Scale + Offset</c>.</summary>
@@ -24,26 +30,32 @@ public enum RegisterType
 /// <param name="Scale">Factor; not 0.</param>
 /// <param name="Offset">Added after scaling.</param>
 /// <param name="Bit">For Bool, the bit of the register, 0 (lowest) to 15.</param>
+/// <param name="Registers">Registers of a Bcd (1, 2 or 4) or a Text (1 to 123); others have a length of their own.</param>
+/// <param name="ByteOrder">Any order of a number's bytes as they come over the wire, A the most significant: <c>CDAB</c>, <c>GHEFCDAB</c>.
+/// Takes the place of <paramref name="SwapBytes"/> and <paramref name="SwapWords"/>; empty for those.</param>
 /// <remarks>Whole numbers are scaled in decimal arithmetic, so 215 * 0.1 is exactly 21.5 and every value that a register can hold comes
 /// back to the same register. Unscaled floating-point values are written in the shortest form that reads back to the same bits.</remarks>
-public sealed record RegisterFormat(
-    RegisterType Type, bool SwapBytes = false, bool SwapWords = false, decimal Scale = 1, decimal Offset = 0, int Bit = 0)
+public sealed partial record RegisterFormat(
+    RegisterType Type, bool SwapBytes = false, bool SwapWords = false, decimal Scale = 1, decimal Offset = 0, int Bit = 0, int Registers = 1, string ByteOrder = "")
 {
     /// <summary>Registers that one value takes.</summary>
     public int RegisterCount => Type switch
     {
         RegisterType.Bool or RegisterType.Int16 or RegisterType.UInt16 => 1,
         RegisterType.Int32 or RegisterType.UInt32 or RegisterType.Float => 2,
+        RegisterType.Bcd or RegisterType.Text => Registers,
         _ => 4,
     };
 
     private bool IsScaled => Scale != 1 || Offset != 0;
 
-    /// <summary>The value's text: invariant culture, <c>true</c>/<c>false</c> for Bool.</summary>
+    /// <summary>The value's text: invariant culture, <c>true</c>/<c>false</c> for Bool. A Bcd with a digit above 9 gives null: the register holds none.</summary>
     /// <param name="registers">Exactly <see cref="RegisterCount"/> registers as read.</param>
-    public string Decode(ReadOnlySpan<ushort> registers)
+    public string? Decode(ReadOnlySpan<ushort> registers)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(registers.Length, RegisterCount);
+        if (Type == RegisterType.Text)
+            return DecodeText(registers);
         Span<byte> bytes = stackalloc byte[8];
         Order(registers, bytes);
         return Type switch
@@ -55,6 +67,7 @@ public sealed record RegisterFormat(
             RegisterType.UInt32 => Whole(BinaryPrimitives.ReadUInt32BigEndian(bytes)),
             RegisterType.Int64 => Whole(BinaryPrimitives.ReadInt64BigEndian(bytes)),
             RegisterType.UInt64 => Whole(BinaryPrimitives.ReadUInt64BigEndian(bytes)),
+            RegisterType.Bcd => DecodeBcd(bytes),
             RegisterType.Float when !IsScaled => BinaryPrimitives.ReadSingleBigEndian(bytes).ToString("R", CultureInfo.InvariantCulture),
             RegisterType.Float => Real(BinaryPrimitives.ReadSingleBigEndian(bytes)),
             _ => Real(BinaryPrimitives.ReadDoubleBigEndian(bytes)),
@@ -67,6 +80,8 @@ public sealed record RegisterFormat(
     {
         registers = new ushort[RegisterCount];
         error = "";
+        if (Type == RegisterType.Text)
+            return TryEncodeText(text, registers, out error);
         Span<byte> bytes = stackalloc byte[8];
         switch (Type)
         {
@@ -108,12 +123,7 @@ public sealed record RegisterFormat(
                 break;
         }
 
-        for (var i = 0; i < registers.Length; i++)
-        {
-            var word = BinaryPrimitives.ReadUInt16BigEndian(bytes[(2 * i)..]);
-            registers[SwapWords ? registers.Length - 1 - i : i] = SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word;
-        }
-
+        Disorder(bytes, registers);
         return true;
     }
 
@@ -139,13 +149,39 @@ public sealed record RegisterFormat(
         return parsed is not null;
     }
 
+    // From the order of the wire to big-endian, most significant byte first.
     private void Order(ReadOnlySpan<ushort> registers, Span<byte> bytes)
     {
-        for (var i = 0; i < registers.Length; i++)
+        if (ByteOrder.Length == 0)
         {
-            var word = registers[SwapWords ? registers.Length - 1 - i : i];
-            BinaryPrimitives.WriteUInt16BigEndian(bytes[(2 * i)..], SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word);
+            for (var i = 0; i < registers.Length; i++)
+            {
+                var word = registers[SwapWords ? registers.Length - 1 - i : i];
+                BinaryPrimitives.WriteUInt16BigEndian(bytes[(2 * i)..], SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word);
+            }
+
+            return;
         }
+
+        for (var i = 0; i < ByteOrder.Length; i++)
+            bytes[ByteOrder[i] - 'A'] = (byte)(i % 2 == 0 ? registers[i / 2] >> 8 : registers[i / 2]);
+    }
+
+    private void Disorder(ReadOnlySpan<byte> bytes, Span<ushort> registers)
+    {
+        if (ByteOrder.Length == 0)
+        {
+            for (var i = 0; i < registers.Length; i++)
+            {
+                var word = BinaryPrimitives.ReadUInt16BigEndian(bytes[(2 * i)..]);
+                registers[SwapWords ? registers.Length - 1 - i : i] = SwapBytes ? BinaryPrimitives.ReverseEndianness(word) : word;
+            }
+
+            return;
+        }
+
+        for (var i = 0; i < registers.Length; i++)
+            registers[i] = (ushort)(bytes[ByteOrder[2 * i] - 'A'] << 8 | bytes[ByteOrder[(2 * i) + 1] - 'A']);
     }
 
     private string Whole(decimal raw)
@@ -184,6 +220,7 @@ public sealed record RegisterFormat(
                 case RegisterType.Int32: BinaryPrimitives.WriteInt32BigEndian(bytes, checked((int)raw)); break;
                 case RegisterType.UInt32: BinaryPrimitives.WriteUInt32BigEndian(bytes, checked((uint)raw)); break;
                 case RegisterType.Int64: BinaryPrimitives.WriteInt64BigEndian(bytes, checked((long)raw)); break;
+                case RegisterType.Bcd: EncodeBcd(checked((ulong)raw), bytes); break;
                 default: BinaryPrimitives.WriteUInt64BigEndian(bytes, checked((ulong)raw)); break;
             }
         }

@@ -4,6 +4,8 @@ namespace Edge.Protocol.Modbus;
 /// separated by silence, so the reader gets exactly one.</summary>
 public readonly record struct RtuFrame(byte SlaveId, ReadOnlyMemory<byte> Pdu)
 {
+    private static readonly ushort[] s_table = Table();
+
     public const int SizeMax = 1 + ModbusPdu.SizeMax + 2;
 
     public static byte[] Write(byte slaveId, ReadOnlySpan<byte> pdu)
@@ -38,12 +40,21 @@ public readonly record struct RtuFrame(byte SlaveId, ReadOnlyMemory<byte> Pdu)
     {
         ushort crc = 0xFFFF;
         foreach (var one in bytes)
+            crc = (ushort)(crc >> 8 ^ s_table[(byte)(crc ^ one)]);
+        return crc;
+    }
+
+    private static ushort[] Table()
+    {
+        var table = new ushort[256];
+        for (var i = 0; i < table.Length; i++)
         {
-            crc ^= one;
+            var crc = (ushort)i;
             for (var bit = 0; bit < 8; bit++)
                 crc = (ushort)((crc & 1) == 1 ? crc >> 1 ^ 0xA001 : crc >> 1);
+            table[i] = crc;
         }
 
-        return crc;
+        return table;
     }
 }

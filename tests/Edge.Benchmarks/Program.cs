@@ -2,6 +2,7 @@ using System.CommandLine;
 using Edge.Benchmarks;
 using Edge.Benchmarks.Fuzz;
 using Edge.Benchmarks.Hub;
+using Edge.Benchmarks.Modbus;
 using Edge.Benchmarks.Mqtt;
 using Edge.Benchmarks.Pods;
 using Edge.Benchmarks.Store;
@@ -39,5 +40,12 @@ var mqttBroker = new Command("mqtt-broker", "The broker under test, in a process
 mqttBroker.Hidden = true;
 mqttBroker.SetAction((parse, cancellationToken) => BrokerProcess.ServeAsync(parse.GetValue(mqttPort), cancellationToken));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, fuzz, mqtt, mqttBroker };
+var modbusSeconds = new Option<double>("--seconds") { Description = "How long each of the three runs of each side takes.", DefaultValueFactory = _ => 5 };
+var modbus = new Command("modbus", "Polling Modbus TCP slaves, beside libmodbus.") { modbusSeconds };
+modbus.SetAction((parse, cancellationToken) => ModbusBench.RunAsync(TimeSpan.FromSeconds(parse.GetValue(modbusSeconds)), cancellationToken));
+var slaveCount = new Argument<int>("count") { Description = "How many." };
+var slaves = new Command("modbus-slaves", "The slaves of the modbus workload: libmodbus, in a process of their own; prints their ports, ends with its input.") { slaveCount };
+slaves.SetAction(parse => ModbusSlaves.Run(parse.GetValue(slaveCount)));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, fuzz, slaves, mqttBroker };
 return await root.Parse(args).InvokeAsync();

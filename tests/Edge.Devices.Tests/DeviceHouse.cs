@@ -66,7 +66,7 @@ internal sealed class DeviceHouse : IAsyncDisposable
         };
         _mapper = new Running(async token =>
         {
-            using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System), TimeProvider.System, new Random(3), NullLoggerFactory.Instance);
+            using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System, new Random(4), NullLoggerFactory.Instance), TimeProvider.System, new Random(3), NullLoggerFactory.Instance);
             await mapper.RunAsync(token);
         });
     }

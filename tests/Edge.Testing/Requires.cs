@@ -25,6 +25,8 @@ public static class Requires
 
     public static void Mbpoll() => OnPath("mbpoll", "mbpoll");
 
+    public static void LibModbus() => Skip.IfNot(Modbus.LibModbus.Exists, "libmodbus.so.5 (Debian: libmodbus5)");
+
     public static void Quic() => Skip.IfNot(Edge.Transport.QuicSupport.IsAvailable, "libmsquic (packages.microsoft.com; Debian itself has none)");
 
     private static void OnPath(string program, string package) => Skip.If(Tool.OnPath(program) is null, $"{program} (Debian: {package})");

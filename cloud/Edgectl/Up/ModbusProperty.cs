@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Protocol.Modbus;
+using Edge.Protocol.Modbus.Lines;
 
 namespace Edge.Ctl.Up;
 
@@ -30,9 +31,9 @@ internal sealed record ModbusProperty(byte Unit, bool IsInput, ushort Address, R
     {
         try
         {
-            using var client = await ModbusTcpClient.ConnectAsync("127.0.0.1", port, s_timeout, time, cancellationToken);
-            var registers = await client.ReadRegistersAsync(Unit, IsInput, Address, 1, cancellationToken);
-            return double.Parse(Format.Decode(registers), CultureInfo.InvariantCulture);
+            using var master = new ModbusMaster(ModbusLineSettings.Tcp("127.0.0.1", port), time, new Random());
+            var registers = await new ModbusUnit(master, Unit, new ModbusTiming(s_timeout)).ReadRegistersAsync(IsInput, Address, 1, cancellationToken);
+            return double.Parse(Format.Decode(registers)!, CultureInfo.InvariantCulture);
         }
         catch (Exception e) when (e is ModbusLinkException or ModbusPeerException)
         {

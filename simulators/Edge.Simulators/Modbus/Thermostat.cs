@@ -61,6 +61,16 @@ internal sealed class Thermostat : IRegisterBank
     public ModbusExceptionCode WriteRegisters(byte unit, ushort address, ReadOnlySpan<ushort> registers)
         => address == 0 && registers[0] > SetpointMax ? ModbusExceptionCode.IllegalDataValue : _bank.WriteRegisters(unit, address, registers);
 
+    public ModbusExceptionCode MaskWriteRegister(byte unit, ushort address, ushort and, ushort or)
+    {
+        var result = ModbusExceptionCode.None;
+        if (address == 0)
+            _bank.Access((coils, inputs, holding, input) => result = ((holding[0] & and) | (or & ~and)) > SetpointMax ? ModbusExceptionCode.IllegalDataValue : ModbusExceptionCode.None);
+        return result == ModbusExceptionCode.None ? _bank.MaskWriteRegister(unit, address, and, or) : result;
+    }
+
+    public IReadOnlyList<ModbusIdentity> Identification(byte unit) => [new(0, "Edge"), new(1, "THERMOSTAT"), new(2, "1.0"), new(4, "Edge simulator"), new(5, "thermostat")];
+
     private static void Put(RegisterFormat format, string value, Span<ushort> at)
     {
         if (!format.TryEncode(value, out var registers, out var error))

@@ -6,6 +6,7 @@ using Edge.Cloud.SyncController;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Modbus;
 using Edge.Protocol.Sync;
 
 namespace Edge.Benchmarks.Fuzz;
@@ -70,7 +71,40 @@ internal static class FuzzTargets
         new("fingerprint", 1, Fingerprint),
         new("sync", 1, Sync),
         new("mqtt", 2, MqttFuzz.Run),
+        new("modbus", 2, Modbus),
     ];
+
+    private static readonly byte[][] s_modbus =
+    [
+        .. new[]
+        {
+            "000100000006010300000004", "1103006B00037687", "0F0013000A02CD01", "100001000204000A0102", "16000400F20025", "1700030006000E00030600FF00FF00FF", "2B0E0100",
+            "2B0E01830000030004456467650103452D31020456312E30", "0306022B00000064", "8302", "0101050000",
+        }.Select(Convert.FromHexString),
+    ];
+
+    // Frames and PDUs of both ends; a request that was read writes the same bytes again, and a slave answers whatever comes.
+    private static (int, int) Modbus(Random random)
+    {
+        var input = Mutator.Mutate(random, s_modbus, 600);
+        _ = MbapFrame.Read(input, out _, out _, out _);
+        if (RtuScanner.TryFindRequest(input, out var offset, out var length) && !RtuFrame.TryRead(input.AsMemory(offset, length), out _, out var crc))
+            throw new FuzzException($"a request was found that is no frame: {crc}");
+        if (RtuScanner.TryFindAnswer(input, input.Length > 0 ? input[0] : (byte)0, (byte)random.Next(256), out offset, out length) && offset + length > input.Length)
+            throw new FuzzException("an answer was found that ends behind the input");
+        _ = ModbusPdu.TryReadIdentification(input, new List<ModbusIdentity>(), out _, out _);
+        if (ModbusPdu.ReadRequest(input, out var request) == ModbusExceptionCode.None)
+        {
+            // The unused bits of a last byte of coils are the sender's affair.
+            if (!ModbusPdu.WriteRequest(request).AsSpan().SequenceEqual(input))
+                throw new FuzzException($"{request} does not write as it was read");
+            _ = ModbusPdu.TryReadResponse(request, input, out _, out _, out _);
+        }
+
+        if (ModbusSlave.Answer(new MemoryRegisterBank(100, 100, 100, 100), 1, input).Length is < 2 or > ModbusPdu.SizeMax)
+            throw new FuzzException("an answer of a slave has an impossible length");
+        return (1, input.Length);
+    }
 
     private static (int, int) Codec(Random random)
     {

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.Protocol.Dmi;
@@ -14,32 +15,38 @@ internal enum ModbusTable
     HoldingRegister,
 }
 
-/// <summary>A device's <c>protocol.configData</c>.</summary>
-internal sealed record ModbusEndpoint(string Host, int Port, byte UnitId, TimeSpan Timeout)
-{
-    /// <exception cref="DeviceConfigException">A key is missing or has an impossible value.</exception>
-    public static ModbusEndpoint Read(JsonObject config)
-    {
-        var mode = DmiConvert.Text(config, "communicateMode");
-        if (mode.Length > 0 && !mode.Equals("TCP", StringComparison.OrdinalIgnoreCase))
-            throw new DeviceConfigException($"protocol.configData.communicateMode is '{mode}', must be TCP");
-        var host = DmiConvert.Text(config, "ip");
-        if (host.Length == 0)
-            throw new DeviceConfigException("protocol.configData.ip is missing: the address of the Modbus slave");
-        return new ModbusEndpoint(
-            host,
-            (int)ModbusVisitor.Whole(config, "port", 502, 1, 65535, "protocol.configData"),
-            (byte)ModbusVisitor.Whole(config, "slaveID", 1, 0, 255, "protocol.configData"),
-            TimeSpan.FromMilliseconds(ModbusVisitor.Whole(config, "timeout", 2000, 10, 60_000, "protocol.configData")));
-    }
-}
-
 /// <summary>A property's <c>visitors.configData</c>: where its value lies and how.</summary>
-internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, RegisterFormat Format)
+/// <param name="Verify">The written value is read back and compared; null leaves it to the device.</param>
+internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, RegisterFormat Format, bool? Verify)
 {
     private const string Where = "visitors.configData";
 
     public bool IsBit => Table is ModbusTable.CoilRegister or ModbusTable.DiscreteInputRegister;
+
+    /// <summary>What must be read for the value.</summary>
+    public ReadSpan ToSpan(int tag)
+        => new(
+            Table switch
+            {
+                ModbusTable.CoilRegister => ModbusFunction.ReadCoils,
+                ModbusTable.DiscreteInputRegister => ModbusFunction.ReadDiscreteInputs,
+                ModbusTable.InputRegister => ModbusFunction.ReadInputRegisters,
+                _ => ModbusFunction.ReadHoldingRegisters,
+            },
+            Address,
+            IsBit ? 1 : Format.RegisterCount,
+            tag);
+
+    /// <summary>The value, <paramref name="offset"/> registers or bits into the data of a read.</summary>
+    public PropertyReading Decode(ReadOnlySpan<byte> data, int offset)
+    {
+        if (IsBit)
+            return new PropertyReading((data[offset / 8] >> (offset % 8) & 1) == 1 ? "true" : "false");
+        Span<ushort> registers = stackalloc ushort[Format.RegisterCount];
+        for (var i = 0; i < registers.Length; i++)
+            registers[i] = BinaryPrimitives.ReadUInt16BigEndian(data[(2 * (offset + i))..]);
+        return Format.Decode(registers) is { } value ? new PropertyReading(value) : new PropertyReading(null, $"{Table} {Address} holds no bcd: a digit is above 9");
+    }
 
     /// <exception cref="DeviceConfigException">The visitor is impossible; says which key, what it is and what it must be.</exception>
     public static ModbusVisitor Read(PropertyInfo property)
@@ -54,7 +61,7 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         var format = ReadFormat(property, table);
         if (offset + format.RegisterCount > 0x10000)
             throw new DeviceConfigException($"{Where}.offset is {offset}: {format.RegisterCount} registers from there run past 65535");
-        return new ModbusVisitor(table, (ushort)offset, format);
+        return new ModbusVisitor(table, (ushort)offset, format, DmiConvert.Text(config, "verify").Length == 0 ? null : Flag(config, "verify", Where));
     }
 
     internal static long Whole(JsonObject config, string key, long? absent, long min, long max, string where)
@@ -96,7 +103,22 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         if (type == RegisterType.Bool && bit < 0)
             throw new DeviceConfigException($"{Where}.bit is missing: a bool in a {table} needs the bit's number, 0 to 15; or use a CoilRegister");
         var format = new RegisterFormat(
-            type, Flag(config, "isSwap"), Flag(config, "isRegisterSwap"), ReadScale(config), 0, (int)Math.Max(0, bit));
+            type,
+            Flag(config, "isSwap", Where),
+            Flag(config, "isRegisterSwap", Where),
+            Number(config, "scale", 1),
+            Number(config, "valueOffset", 0),
+            (int)Math.Max(0, bit),
+            (int)Math.Max(1, limit),
+            DmiConvert.Text(config, "wordOrder").ToUpperInvariant());
+        if (format.Scale == 0)
+            throw new DeviceConfigException($"{Where}.scale is 0, must be another number");
+        if (type == RegisterType.Bcd && limit is not (0 or 1 or 2 or 4))
+            throw new DeviceConfigException($"{Where}.limit is {limit}, a bcd takes 1, 2 or 4 registers");
+        if (type == RegisterType.Text && (limit == 0 || (limit > ModbusPdu.WriteRegistersMax && property.Writable)))
+            throw new DeviceConfigException($"{Where}.limit is {limit}: a string takes as many registers as it says, 1 to {(property.Writable ? ModbusPdu.WriteRegistersMax : ModbusPdu.ReadRegistersMax)}");
+        if (format.ByteOrderProblem is { } problem)
+            throw new DeviceConfigException($"{Where}.wordOrder is '{format.ByteOrder}': {problem}");
         if (limit > 0 && limit != format.RegisterCount)
             throw new DeviceConfigException($"{Where}.limit is {limit}, a {type} takes {format.RegisterCount} registers");
         return format;
@@ -114,8 +136,10 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
             "FLOAT" or "FLOAT32" => RegisterType.Float,
             "DOUBLE" or "FLOAT64" => RegisterType.Double,
             "BOOL" or "BOOLEAN" => RegisterType.Bool,
+            "BCD" => RegisterType.Bcd,
+            "STRING" or "ASCII" => RegisterType.Text,
             _ => throw new DeviceConfigException(
-                $"{Where}.dataType is '{word}', must be int16, uint16, int32, uint32, int64, uint64, float, double or bool"),
+                $"{Where}.dataType is '{word}', must be int16, uint16, int32, uint32, int64, uint64, float, double, bcd, string or bool"),
         };
 
     // Without dataType, the model's type and the number of registers say it, as with KubeEdge's mapper.
@@ -127,29 +151,30 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         ("float" or "double", 1) => RegisterType.Int16,
         ("float", 0) or ("float" or "double", 2) => RegisterType.Float,
         ("double", 0) or ("float" or "double", 4) => RegisterType.Double,
+        ("string", > 0) => RegisterType.Text,
         ("boolean", 0 or 1) => RegisterType.Bool,
         ("int" or "float" or "double" or "boolean", _) => throw new DeviceConfigException(
             $"{Where}.limit is {limit}: a value of type {modelType.ToUpperInvariant()} takes 1, 2 or 4 registers"),
         _ => throw new DeviceConfigException($"{Where}.dataType is missing: the model's type {modelType.ToUpperInvariant()} does not say how registers hold it"),
     };
 
-    private static decimal ReadScale(JsonObject config)
+    private static decimal Number(JsonObject config, string key, decimal absent)
     {
-        var text = DmiConvert.Text(config, "scale");
+        var text = DmiConvert.Text(config, key);
         if (text.Length == 0)
-            return 1;
-        if (!decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var scale) || scale == 0)
-            throw new DeviceConfigException($"{Where}.scale is {text}, must be a number other than 0");
-        return scale;
+            return absent;
+        return decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : throw new DeviceConfigException($"{Where}.{key} is {text}, must be a number");
     }
 
-    private static bool Flag(JsonObject config, string key)
+    internal static bool Flag(JsonObject config, string key, string where)
     {
         var text = DmiConvert.Text(config, key);
         if (text.Length == 0)
             return false;
         return RegisterFormat.TryParseBool(text, out var value, out _)
             ? value
-            : throw new DeviceConfigException($"{Where}.{key} is '{text}', must be true or false");
+            : throw new DeviceConfigException($"{where}.{key} is '{text}', must be true or false");
     }
 }

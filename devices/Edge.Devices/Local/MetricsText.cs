@@ -1,0 +1,35 @@
+using System.Globalization;
+using System.Text;
+
+namespace Edge.Devices.Local;
+
+/// <summary>Metrics in Prometheus' text form, version 0.0.4.</summary>
+public sealed class MetricsText
+{
+    private readonly StringBuilder _text = new();
+
+    /// <summary>Begins a family; its values follow.</summary>
+    /// <param name="type">gauge or counter.</param>
+    public MetricsText Family(string name, string type, string help)
+    {
+        _text.Append(CultureInfo.InvariantCulture, $"# HELP {name} {help}\n# TYPE {name} {type}\n");
+        return this;
+    }
+
+    /// <summary>One value, with labels as pairs of name and value.</summary>
+    public MetricsText Value(string name, double value, params ReadOnlySpan<(string Name, string Value)> labels)
+    {
+        _text.Append(name);
+        for (var i = 0; i < labels.Length; i++)
+            _text.Append(i == 0 ? '{' : ',').Append(labels[i].Name).Append("=\"").Append(Escape(labels[i].Value)).Append('"');
+        if (labels.Length > 0)
+            _text.Append('}');
+        _text.Append(' ').Append(value.ToString("R", CultureInfo.InvariantCulture)).Append('\n');
+        return this;
+    }
+
+    public override string ToString() => _text.ToString();
+
+    private static string Escape(string value)
+        => value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
+}

@@ -1,0 +1,142 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Devices.Local;
+using Edge.Devices.Push;
+using Edge.Devices.Tests.Modbus;
+using Edge.Protocol.Dmi;
+using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Simulators.Modbus;
+using Edge.Testing;
+using FileMapper;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Edge.Devices.Tests;
+
+/// <summary>What the framework gives every protocol: one class, the local API, device methods, metrics, push.</summary>
+[Trait("Category", "Devices")]
+public sealed class FrameworkTests
+{
+    [Fact]
+    public void The_README_shows_the_code_that_is_tested_here()
+    {
+        var readme = File.ReadAllText(Path.Combine(Root(), "devices/README.md"));
+        Assert.Contains(File.ReadAllText(Path.Combine(Root(), "tests/Edge.Devices.Tests/FileDevice.cs")), readme, StringComparison.Ordinal);
+        Assert.InRange(readme.Split('\n').Length, 1, 101);
+    }
+
+    [Fact]
+    public async Task A_protocol_of_one_class_reads_writes_and_says_what_is_wrong()
+    {
+        using var directory = new TempDirectory();
+        var path = Path.Combine(directory.Path, "device");
+        Directory.CreateDirectory(path);
+        await File.WriteAllTextAsync(Path.Combine(path, "temp"), "21.5\n");
+        var device = (JsonObject)JsonNode.Parse("""
+            {"metadata":{"name":"files","namespace":"default"},"spec":{"protocol":{"protocolName":"file"},"properties":[
+             {"name":"temperature","collectCycle":20,"reportCycle":20,"reportToCloud":true,"visitors":{"configData":{"file":"temp"}}},
+             {"name":"setpoint","desired":{"value":"7"},"collectCycle":20,"reportCycle":20,"reportToCloud":true,"visitors":{"configData":{"file":"setpoint"}}},
+             {"name":"broken","reportToCloud":true,"visitors":{"configData":{"file":"../x"}}}]}}
+            """)!;
+        device["spec"]!["protocol"]!["configData"] = new JsonObject { ["directory"] = path };
+        var (reports, second) = (new Reports(), new Reports());
+        await using var worker = Workers.Start(device, DeviceHouse.Model(), new SimpleDriver("file", config => new FileDevice(config)), reports);
+        await reports.TwinAsync("temperature", "files", "temperature", twin => twin.Reported.Value == "21.5");
+        await reports.TwinAsync("setpoint", "files", "setpoint", twin => twin.Reported.Value == "7");
+        Assert.Equal("7", await File.ReadAllTextAsync(Path.Combine(path, "setpoint")));
+        await using var again = Workers.Start(device, DeviceHouse.Model(), new SimpleDriver("file", config => new FileDevice(config)), second);
+        await second.TwinAsync("broken", "files", "broken", twin => twin.Reported.Metadata["error"].Contains("name of a file", StringComparison.Ordinal));
+        Directory.Move(path, path + "-gone");
+        await reports.StateAsync("files", "offline");
+        Directory.Move(path + "-gone", path);
+        await reports.StateAsync("files", "unhealthy"); // back, and one property is still impossible
+    }
+
+    [Fact]
+    public async Task The_local_API_reads_writes_and_calls_methods_and_says_what_is_wrong()
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        var device = DeviceHouse.Device(simulator.EndPoint.Port, "20");
+        device["spec"]!["methods"] = JsonNode.Parse("""[{"name":"comfort","description":"sets what people feel","propertyNames":["setpoint"]}]""");
+        var reports = new Reports();
+        await using var house = new House(Workers.Start(device, DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports));
+        await using var api = await LocalApi.StartAsync(new IPEndPoint(IPAddress.Loopback, 0), house, TimeProvider.System, default);
+        using var client = new HttpClient { BaseAddress = api.Address };
+        await reports.StateAsync("thermostat-1", "online");
+        await reports.TwinAsync("setpoint", "thermostat-1", "setpoint", twin => twin.Reported.Value == "20");
+
+        Assert.Equal("pong", (string?)(await GetAsync("/api/v1/ping", 200))["message"]);
+        var read = (await GetAsync("/api/v1/device/default/thermostat-1/setpoint", 200))["data"]!;
+        Assert.Equal(("20", "float"), ((string?)read["value"], (string?)read["type"]));
+        Assert.Equal(4, (await GetAsync("/api/v1/device/default/thermostat-1", 200))["data"]!.AsArray().Count);
+        Assert.Equal("setpoint", (string?)(await GetAsync("/api/v1/devicemethod/default/thermostat-1", 200))["data"]![0]!["propertyNames"]![0]);
+        Assert.Equal(5, (await GetAsync("/api/v1/meta/model/default/thermostat", 200))["data"]!["properties"]!.AsArray().Count);
+
+        await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject { ["value"] = 23.5 }, 200);
+        Assert.Equal(23.5, simulator.Setpoint);
+        await SendAsync(HttpMethod.Post, "/api/v1/devicemethod/default/thermostat-1/comfort/setpoint", new JsonObject { ["value"] = "24.5" }, 200);
+        Assert.Equal(24.5, simulator.Setpoint);
+        await SendAsync(HttpMethod.Post, "/api/v1/devicemethod/default/thermostat-1/comfort/setpoint/22", null, 200);
+        Assert.Equal(22, simulator.Setpoint);
+
+        Assert.Contains("above the model's maximum", await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject { ["value"] = "99" }, 422), StringComparison.Ordinal);
+        Assert.Contains("ReadOnly", await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/temperature", new JsonObject { ["value"] = "1" }, 422), StringComparison.Ordinal);
+        Assert.Contains("object with a value", await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject(), 400), StringComparison.Ordinal);
+        Assert.Contains("no method 'other'", await SendAsync(HttpMethod.Post, "/api/v1/devicemethod/default/thermostat-1/other/setpoint/22", null, 404), StringComparison.Ordinal);
+        Assert.Contains("does not have property 'fan'", await SendAsync(HttpMethod.Post, "/api/v1/devicemethod/default/thermostat-1/comfort/fan/1", null, 404), StringComparison.Ordinal);
+        await GetAsync("/api/v1/devicemethod/default/thermostat-1/comfort/setpoint/30", 405);
+        await GetAsync("/api/v1/device/default/other/setpoint", 404);
+        await GetAsync("/nothing", 404);
+        using (var form = new StringContent("value=30", Encoding.UTF8, "application/x-www-form-urlencoded"))
+            Assert.Equal(HttpStatusCode.UnsupportedMediaType, (await client.PostAsync("/api/v1/device/default/thermostat-1/setpoint", form)).StatusCode);
+        using (var large = new ByteArrayContent(new byte[100_000]) { Headers = { ContentType = new("application/json") } })
+            Assert.Contains((await client.PostAsync("/api/v1/device/default/thermostat-1/setpoint", large)).StatusCode, new[] { HttpStatusCode.BadRequest, HttpStatusCode.RequestEntityTooLarge });
+        Assert.Equal(22, simulator.Setpoint);
+
+        var metrics = await client.GetStringAsync("/metrics");
+        Assert.Contains("mapper_devices{state=\"online\"} 1\n", metrics, StringComparison.Ordinal);
+        Assert.Matches("mapper_values_total\\{device=\"default/thermostat-1\"\\} [1-9]", metrics);
+        Assert.Contains("mapper_writes_total{device=\"default/thermostat-1\"} 4\n", metrics, StringComparison.Ordinal);
+        Assert.Equal("ok\n", await client.GetStringAsync("/healthz"));
+
+        simulator.Faults.Set(1, ModbusFault.Silence);
+        await reports.StateAsync("thermostat-1", "offline");
+        Assert.Contains("did not answer", await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject { ["value"] = "21" }, 503), StringComparison.Ordinal);
+
+        async Task<JsonNode> GetAsync(string path, int status)
+        {
+            using var answer = await client.GetAsync(path);
+            Assert.Equal(status, (int)answer.StatusCode);
+            return JsonNode.Parse(await answer.Content.ReadAsStringAsync())!;
+        }
+
+        async Task<string> SendAsync(HttpMethod method, string path, JsonObject? body, int status)
+        {
+            using var request = new HttpRequestMessage(method, path) { Content = body is null ? null : JsonContent.Create(body) };
+            using var answer = await client.SendAsync(request);
+            var text = await answer.Content.ReadAsStringAsync();
+            Assert.True(status == (int)answer.StatusCode, $"{(int)answer.StatusCode}: {text}");
+            return (string)JsonNode.Parse(text)!["message"]!;
+        }
+    }
+
+    private static string Root()
+    {
+        var directory = new DirectoryInfo(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
+            directory = directory.Parent;
+        return directory.FullName;
+    }
+
+    private sealed class House(DeviceWorker worker) : ILocalHouse, IAsyncDisposable
+    {
+        public DeviceWorker? Find(string @namespace, string name) => (@namespace, name) == (worker.Device.Namespace, worker.Device.Name) ? worker : null;
+
+        public DeviceModel? FindModel(string @namespace, string name) => name == "thermostat" ? DmiConvert.ToModel(DeviceHouse.Model()) : null;
+
+        public string Metrics() => MapperMetrics.Text(new Dictionary<string, DeviceWorker> { ["default/thermostat-1"] = worker }, [], new SimpleDriver("x", _ => throw new DeviceConfigException("none")));
+
+        public ValueTask DisposeAsync() => worker.DisposeAsync();
+    }
+}

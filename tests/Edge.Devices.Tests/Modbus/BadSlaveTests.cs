@@ -1,0 +1,150 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using Edge.Devices.Modbus;
+using Edge.Protocol.Modbus.Lines;
+using Edge.Simulators.Modbus;
+using Edge.Testing.Modbus;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Edge.Devices.Tests.Modbus;
+
+/// <summary>Slaves that misbehave, seen at the device: a clear reason, and the others go on.</summary>
+[Trait("Category", "Devices")]
+public sealed class BadSlaveTests
+{
+    [Theory]
+    [InlineData(ModbusFault.Silence)]
+    [InlineData(ModbusFault.Crc)]
+    [InlineData(ModbusFault.Unit)]
+    [InlineData(ModbusFault.Length)]
+    [InlineData(ModbusFault.Garbage)]
+    public async Task A_bad_slave_on_a_serial_line_is_offline_until_it_mends_and_its_neighbour_is_served(ModbusFault fault)
+    {
+        using var pty = new PtyPair();
+        await using var simulator = ModbusSimulator.Start(new SerialSettings(pty.PathB), "thermostat", TimeProvider.System, new Random(1), units: 2);
+        simulator.Faults.Set(2, fault);
+        var driver = ModbusConnectionTests.Driver();
+        var line = $"\"communicateMode\":\"RTU\",\"serialPort\":\"{pty.PathA}\"";
+        var (good, bad) = (new Reports(), new Reports());
+        await using var one = Workers.Start(Device("one", 1, line), DeviceHouse.Model(), driver, good);
+        await good.StateAsync("one", "online");
+        await using var two = Workers.Start(Device("two", 2, line), DeviceHouse.Model(), driver, bad);
+        await bad.StateAsync("two", "offline");
+        var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+        await good.TwinAsync("a newer temperature", "one", "temperature", twin => long.Parse(twin.Reported.Metadata["timestamp"]) > now);
+        simulator.Faults.Set(2, ModbusFault.None);
+        await bad.StateAsync("two", "online");
+        Assert.Equal(1, Assert.Single(driver.Lines).Counters.Opens);
+    }
+
+    [Theory]
+    [InlineData(ModbusFault.Silence)]
+    [InlineData(ModbusFault.Transaction)]
+    [InlineData(ModbusFault.Garbage)]
+    public async Task A_bad_slave_over_TCP_is_offline_until_it_mends(ModbusFault fault)
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        simulator.Faults.Set(1, fault);
+        var reports = new Reports();
+        await using var worker = Workers.Start(
+            Device("one", 1, $"\"ip\":\"127.0.0.1\",\"port\":{simulator.EndPoint.Port}"), DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports);
+        await reports.StateAsync("one", "offline");
+        simulator.Faults.Set(1, ModbusFault.None);
+        await reports.StateAsync("one", "online");
+    }
+
+    [Fact]
+    public async Task An_exception_is_the_propertys_error_and_the_device_stays_online()
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        var device = Device("one", 1, $"\"ip\":\"127.0.0.1\",\"port\":{simulator.EndPoint.Port}");
+        device["spec"]!["properties"]!.AsArray().Add(JsonNode.Parse("""
+            {"name":"broken","collectCycle":50,"reportCycle":50,"reportToCloud":true,"visitors":{"protocolName":"modbus","configData":{"register":"InputRegister","offset":9999,"limit":1}}}
+            """));
+        device["spec"]!["properties"]!.AsArray().Add(JsonNode.Parse("""{"name":"unknown","reportToCloud":true,"visitors":{"protocolName":"modbus","configData":{"register":"InputRegister","offset":1}}}"""));
+        var reports = new Reports();
+        await using var worker = Workers.Start(device, DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports);
+
+        // A property that the model lacks makes the device unhealthy; all that can be served is.
+        await reports.StateAsync("one", "unhealthy");
+        await Assert.AllAsync(new[] { ("broken", "it has no such address (exception 2)"), ("unknown", "the model has no property 'unknown'") }, async pair =>
+        {
+            var own = new Reports();
+            await using var again = Workers.Start(device, DeviceHouse.Model(), ModbusConnectionTests.Driver(), own);
+            var twin = await own.TwinAsync(pair.Item1, "one", pair.Item1, twin => twin.Reported is not null);
+            Assert.Contains(pair.Item2, twin.Reported.Metadata["error"], StringComparison.Ordinal);
+        });
+        await reports.TwinAsync("temperature", "one", "temperature", twin => twin.Reported.Value.Length > 0);
+    }
+
+    [Fact]
+    public async Task A_value_within_its_deadband_is_not_reported_again()
+    {
+        var bank = new Edge.Protocol.Modbus.MemoryRegisterBank(1, 1, 10, 10);
+        void Set(int value) => bank.Access((coils, inputs, holding, input) => input[0] = (ushort)value);
+        Set(100);
+        await using var server = Edge.Protocol.Modbus.ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank);
+        var device = Device("one", 1, $"\"ip\":\"127.0.0.1\",\"port\":{server.EndPoint.Port}");
+        device["spec"]!["properties"] = new JsonArray(JsonNode.Parse("""
+            {"name":"temperature","collectCycle":20,"reportCycle":20,"reportToCloud":true,
+             "visitors":{"protocolName":"modbus","configData":{"register":"InputRegister","offset":0,"dataType":"int16","deadband":5}}}
+            """));
+        var reports = new Reports();
+        await using var worker = Workers.Start(device, DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports);
+        var seen = new List<string>();
+        async Task NextAsync() => seen.Add((await reports.TwinAsync("temperature", "one", "temperature", _ => true)).Reported.Value);
+        await NextAsync();
+        foreach (var value in (int[])[105, 95, 106, 104])
+        {
+            Set(value);
+
+            // Until the worker has read it; only then the next one.
+            while (worker.Twins.Single().Reported.Value != $"{value}")
+                await Task.Delay(5);
+        }
+
+        Set(200);
+        while (seen[^1] != "200")
+            await NextAsync();
+        Assert.Equal(["100", "106", "200"], seen);
+    }
+
+    [Fact]
+    public void The_example_can_be_bound()
+    {
+        var directory = Path.Combine(Root(), "docs/examples/modbus");
+        var model = Edge.Kubernetes.Manifests.Parse(File.ReadAllText(Path.Combine(directory, "devicemodel.yaml"))).Single();
+        var device = Edge.Kubernetes.Manifests.Parse(File.ReadAllText(Path.Combine(directory, "device.yaml"))).Single();
+        var message = Edge.Protocol.Dmi.DmiConvert.ToDevice(device, model);
+        var problems = new List<string>();
+        var connection = ModbusConnectionTests.Driver().Create(Edge.Protocol.Dmi.DmiConvert.ToJson(message.Spec.Protocol.ConfigData, problems));
+        var models = Edge.Protocol.Dmi.DmiConvert.ToModel(model).Spec.Properties.ToDictionary(one => one.Name);
+        Assert.Equal(9, message.Spec.Properties.Count);
+        foreach (var property in message.Spec.Properties)
+        {
+            var state = new PropertyState(property, models[property.Name], 0);
+            Assert.Equal("", state.Refusal);
+            Assert.NotNull(connection.Bind(state.Info));
+            if (property.Name == "temperature")
+                Assert.Equal((0.1m, -273.15m), (ModbusVisitor.Read(state.Info).Format.Scale, ModbusVisitor.Read(state.Info).Format.Offset));
+        }
+
+        Assert.Empty(problems);
+    }
+
+    private static string Root()
+    {
+        var directory = new DirectoryInfo(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
+            directory = directory.Parent;
+        return directory.FullName;
+    }
+
+    private static JsonObject Device(string name, int unit, string line)
+    {
+        var device = DeviceHouse.Device(1, "20");
+        device["metadata"]!["name"] = name;
+        device["spec"]!["protocol"]!["configData"] = JsonNode.Parse($"{{{line},\"slaveID\":{unit},\"timeout\":300,\"retries\":0}}");
+        return device;
+    }
+}

@@ -1,0 +1,243 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Devices.Push;
+using Edge.Devices.Tests.Modbus;
+using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Simulators.Modbus;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Edge.Devices.Tests;
+
+/// <summary>Samples pushed to endpoints over real HTTP.</summary>
+[Trait("Category", "Devices")]
+public sealed class PushTests
+{
+    private static readonly Sample s_one = new("default", "plant 1", "temp,c", "float", "21.5", 1_700_000_000_123);
+    private static readonly Sample s_two = new("default", "plant 1", "fan", "boolean", "true", 1_700_000_000_124);
+    private static readonly Sample s_text = new("default", "plant 1", "name", "string", "say \"hi\" \\", 1_700_000_000_125);
+
+    [Fact]
+    public void Influx_lines_are_those_of_its_line_protocol()
+    {
+        using var target = new InfluxTarget(
+            new Uri("http://x/api/v2/write"), "b", "room temp", "", new Dictionary<string, string> { ["site"] = "a=b", ["empty"] = "" }, "", TimeSpan.FromSeconds(1));
+        Assert.Equal(
+            """
+            room\ temp,site=a\=b,device=plant\ 1,namespace=default temp\,c=21.5 1700000000123
+            room\ temp,site=a\=b,device=plant\ 1,namespace=default fan=true 1700000000124
+            room\ temp,site=a\=b,device=plant\ 1,namespace=default name="say \"hi\" \\" 1700000000125
+
+            """.ReplaceLineEndings("\n"),
+            Encoding.UTF8.GetString(target.Write([s_one, s_two, s_text])));
+    }
+
+    [Fact]
+    public void Otlp_has_a_gauge_for_each_property_and_leaves_texts_out()
+    {
+        using var target = new OtlpTarget(new Uri("http://x/v1/metrics"), TimeSpan.FromSeconds(1));
+        var json = JsonNode.Parse(target.Write([s_one, s_two, s_text]))!;
+        var metrics = json["resourceMetrics"]![0]!["scopeMetrics"]![0]!["metrics"]!.AsArray();
+        Assert.Equal(["temp,c", "fan"], metrics.Select(metric => (string?)metric!["name"]));
+        var point = metrics[0]!["gauge"]!["dataPoints"]![0]!;
+        Assert.Equal(("1700000000123000000", 21.5), ((string?)point["timeUnixNano"], (double)point["asDouble"]!));
+        Assert.Equal("plant 1", (string?)point["attributes"]![1]!["value"]!["stringValue"]);
+        Assert.Equal(1, (double)metrics[1]!["gauge"]!["dataPoints"]![0]!["asDouble"]!);
+        Assert.Empty(target.Write([s_text]));
+    }
+
+    [Fact]
+    public async Task A_property_is_pushed_to_all_its_targets_with_the_paths_and_headers_they_want()
+    {
+        await using var sink = await Sink.StartAsync();
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance, "secret-token");
+        var device = DeviceHouse.Device(simulator.EndPoint.Port, "20");
+        device["spec"]!["properties"]![1]!["pushMethod"] = JsonNode.Parse($$"""
+            {"http":{"hostName":"http://127.0.0.1","port":{{sink.Port}},"requestPath":"/samples?from=edge","timeout":5000},
+             "otel":{"endpointURL":"http://127.0.0.1:{{sink.Port}}"},
+             "dbMethod":{"influxdb2":{"influxdb2ClientConfig":{"url":"http://127.0.0.1:{{sink.Port}}","org":"my org","bucket":"plant"},
+              "influxdb2DataConfig":{"measurement":"climate","fieldKey":"degrees","tag":{"site":"north"} } } } }
+            """);
+        var reports = new Reports();
+        await using var worker = new DeviceWorker(
+            Edge.Protocol.Dmi.DmiConvert.ToDevice(device, DeviceHouse.Model()), Edge.Protocol.Dmi.DmiConvert.ToModel(DeviceHouse.Model()),
+            ModbusConnectionTests.Driver(), reports, TimeProvider.System, new Random(6), NullLogger.Instance, hub);
+        var http = await sink.NextAsync(request => request.Path.StartsWith("/samples", StringComparison.Ordinal));
+        Assert.Equal("/samples?from=edge", http.Path);
+        var sample = JsonNode.Parse(http.Body)![0]!;
+        Assert.Equal(("thermostat-1", "setpoint", "20"), ((string?)sample["device"], (string?)sample["property"], (string?)sample["value"]));
+        var otel = await sink.NextAsync(request => request.Path == "/v1/metrics");
+        Assert.Contains("\"asDouble\":20", otel.Body, StringComparison.Ordinal);
+        var influx = await sink.NextAsync(request => request.Path.StartsWith("/api/v2/write", StringComparison.Ordinal));
+        Assert.Equal("/api/v2/write?org=my%20org&bucket=plant&precision=ms", influx.Path);
+        Assert.Equal("Token secret-token", influx.Authorization);
+        Assert.StartsWith("climate,site=north,device=thermostat-1,namespace=default degrees=20 1", influx.Body, StringComparison.Ordinal);
+        Assert.All(hub.Queues, queue => Assert.DoesNotContain("secret", queue.Name, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_batch_is_repeated_until_it_is_taken_and_what_the_target_refuses_is_dropped_and_counted()
+    {
+        await using var sink = await Sink.StartAsync();
+        sink.Answers.Enqueue(503);
+        sink.Answers.Enqueue(429);
+        await using var queue = new PushQueue(new JsonTarget(new Uri($"http://127.0.0.1:{sink.Port}/"), TimeSpan.FromSeconds(20)), TimeProvider.System, new Random(1), NullLogger.Instance);
+        queue.Post(s_one);
+        queue.Post(s_two);
+        var bodies = new List<string>();
+        for (var i = 0; i < 3; i++)
+            bodies.Add((await sink.NextAsync(_ => true)).Body);
+        Assert.Single(bodies.Distinct());
+        await UntilAsync(() => queue.Sent == 2);
+        Assert.Equal((2, 0), (queue.Failures, queue.Dropped));
+
+        sink.Answers.Enqueue(400);
+        queue.Post(s_one);
+        await UntilAsync(() => queue.Dropped == 1);
+        queue.Post(s_two);
+        await UntilAsync(() => queue.Sent == 3);
+    }
+
+    [Fact]
+    public async Task While_the_target_is_away_the_newest_samples_wait_and_the_oldest_are_counted_as_dropped()
+    {
+        var target = new BlockedTarget();
+        await using var queue = new PushQueue(target, TimeProvider.System, new Random(1), NullLogger.Instance);
+        queue.Post(s_one);
+        await target.Entered.Task.WaitAsync(TimeSpan.FromSeconds(60));
+        for (var i = 0; i < PushQueue.WaitingMax + 100; i++)
+            queue.Post(s_one with { TimestampMs = i });
+        Assert.Equal(PushQueue.WaitingMax, queue.Waiting);
+        Assert.Equal(100, queue.Dropped);
+        target.Open.SetResult();
+        await UntilAsync(() => queue.Sent == PushQueue.WaitingMax + 1);
+        Assert.Equal(100, target.Batches[1][0].TimestampMs);
+        Assert.All(target.Batches, batch => Assert.InRange(batch.Count, 1, PushQueue.BatchMax));
+    }
+
+    [Theory]
+    [InlineData("""{"mqtt":{"address":"tcp://127.0.0.1:1883","topic":"x"}}""", "has no MQTT client")]
+    [InlineData("""{"http":{"hostName":"ftp://x","port":80}}""", "must make an address like")]
+    [InlineData("""{"otel":{"endpointURL":"x"}}""", "must be a URL like")]
+    [InlineData("""{"dbMethod":{"redis":{"redisClientConfig":{"addr":"x"}}}}""", "only influxdb2 is served")]
+    [InlineData("""{"dbMethod":{"influxdb2":{"influxdb2ClientConfig":{"url":"http://x"}}}}""", "bucket is missing")]
+    public async Task A_push_method_that_cannot_be_used_is_told_at_the_property_whose_value_goes_up_all_the_same(string method, string reason)
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance);
+        var device = DeviceHouse.Device(simulator.EndPoint.Port, "20");
+        device["spec"]!["properties"]![1]!["pushMethod"] = JsonNode.Parse(method);
+        var reports = new Reports();
+        await using var worker = new DeviceWorker(
+            Edge.Protocol.Dmi.DmiConvert.ToDevice(device, DeviceHouse.Model()), Edge.Protocol.Dmi.DmiConvert.ToModel(DeviceHouse.Model()),
+            ModbusConnectionTests.Driver(), reports, TimeProvider.System, new Random(6), NullLogger.Instance, hub);
+        var twin = await reports.TwinAsync("setpoint", "thermostat-1", "setpoint", twin => twin.Reported.Value == "20");
+        Assert.Contains(reason, twin.Reported.Metadata["error"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_MQTT_client_of_the_host_gets_the_samples_of_its_properties()
+    {
+        var target = new BlockedTarget();
+        target.Open.SetResult();
+        var asked = "";
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance, mqtt: (address, topic, qos, retained) =>
+        {
+            asked = $"{address} {topic} {qos} {retained}";
+            return target;
+        });
+        var queue = Assert.Single(hub.Open(new PushMethod { Mqtt = new PushMethodMQTT { Address = "tcp://10.0.0.1:1883", Topic = "plant", Qos = 1, Retained = true } }));
+        Assert.Same(queue, Assert.Single(hub.Open(new PushMethod { Mqtt = new PushMethodMQTT { Address = "tcp://10.0.0.1:1883", Topic = "plant", Qos = 1, Retained = true } })));
+        queue.Post(s_one);
+        await UntilAsync(() => queue.Sent == 1);
+        Assert.Equal("tcp://10.0.0.1:1883 plant 1 True", asked);
+        Assert.Equal(s_one, target.Batches[0][0]);
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (!condition())
+            await Task.Delay(5, limit.Token);
+    }
+
+    private sealed class BlockedTarget : IPushTarget
+    {
+        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource Open { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public List<IReadOnlyList<Sample>> Batches { get; } = [];
+
+        public string Name => "blocked";
+
+        public async Task PushAsync(IReadOnlyList<Sample> batch, CancellationToken cancellationToken)
+        {
+            Entered.TrySetResult();
+            await Open.Task.WaitAsync(cancellationToken);
+            Batches.Add([.. batch]);
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+
+    private sealed record Request(string Path, string Authorization, string Body);
+
+    /// <summary>An HTTP server that keeps what it gets and answers what it is told, else 204.</summary>
+    private sealed class Sink(WebApplication app) : IAsyncDisposable
+    {
+        private readonly Channel<Request> _requests = Channel.CreateUnbounded<Request>();
+        private readonly List<Request> _passed = [];
+
+        public ConcurrentQueue<int> Answers { get; } = new();
+
+        public int Port => new Uri(app.Urls.First()).Port;
+
+        public static async Task<Sink> StartAsync()
+        {
+            var builder = WebApplication.CreateSlimBuilder();
+            builder.Logging.ClearProviders();
+            builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0));
+            var app = builder.Build();
+            var sink = new Sink(app);
+            app.Run(async context =>
+            {
+                using var reader = new StreamReader(context.Request.Body);
+                var body = await reader.ReadToEndAsync();
+                context.Response.StatusCode = sink.Answers.TryDequeue(out var status) ? status : 204;
+                sink._requests.Writer.TryWrite(new Request(context.Request.Path + context.Request.QueryString.ToString(), context.Request.Headers.Authorization.ToString(), body));
+            });
+            await app.StartAsync();
+            return sink;
+        }
+
+        public async Task<Request> NextAsync(Func<Request, bool> want)
+        {
+            if (_passed.Find(one => want(one)) is { } passed)
+            {
+                _passed.Remove(passed);
+                return passed;
+            }
+
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+            while (true)
+            {
+                var one = await _requests.Reader.ReadAsync(limit.Token);
+                if (want(one))
+                    return one;
+                _passed.Add(one);
+            }
+        }
+
+        public ValueTask DisposeAsync() => app.DisposeAsync();
+    }
+}
