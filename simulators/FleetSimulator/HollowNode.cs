@@ -109,7 +109,10 @@ internal sealed class HollowNode
         var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
         var content = TwinPayload.Twin(
             Guid.NewGuid().ToString(), now,
-            new Dictionary<string, PropertyTwin> { ["temperature"] = new() { Type = "FLOAT", Value = number.ToString(CultureInfo.InvariantCulture), TimestampMs = now, EdgeVersion = number } });
+            new TwinOutput.SendTwin(
+                "default", Name, "",
+                new Dictionary<string, PropertyTwin> { ["temperature"] = new() { Type = "FLOAT", Value = number.ToString(CultureInfo.InvariantCulture), TimestampMs = now, EdgeVersion = number } },
+                []));
         var key = replaces ? $"twin/default/{Name}" : $"twin/default/{Name}/{number}";
         await _queue.PostAsync(
             new UplinkEntry(key, UplinkPriority.Twin, UplinkRule.Newest, Sources.Twin, Groups.Resource, Operations.Update, $"device/default/{Name}/twin/edge_updated", content), cancellationToken);
