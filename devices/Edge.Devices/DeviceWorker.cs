@@ -45,6 +45,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private IDeviceConnection? _connection;
     private string _configError = "";
     private bool _connected;
+    private bool _hasArrived;
     private string _offlineReason = "";
     private int _connectFailures;
     private long _nextConnectMs;
@@ -145,6 +146,12 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
     }
 
+    private void Arrived()
+    {
+        Volatile.Write(ref _hasArrived, true);
+        _wake.Writer.TryWrite(true);
+    }
+
     private async Task WorkAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -178,6 +185,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
                 if (problems.Count > 0)
                     throw new DeviceConfigException($"protocol {string.Join("; ", problems)}");
                 _connection = _driver.Create(config);
+                _connection.WhenArrived(Arrived);
             }
             catch (DeviceConfigException e)
             {
@@ -241,8 +249,10 @@ internal sealed class DeviceWorker : IAsyncDisposable
 
     private async Task TouchDeviceAsync(IDeviceConnection connection, CancellationToken cancellationToken)
     {
-        if (!_connected && NowMs() < _nextConnectMs)
+        // A device that says something is there: no waiting for the next try then.
+        if (!_connected && NowMs() < _nextConnectMs && !Volatile.Read(ref _hasArrived))
             return;
+        Volatile.Write(ref _hasArrived, false);
         try
         {
             if (!_connected)
@@ -357,7 +367,7 @@ internal sealed class DeviceWorker : IAsyncDisposable
         _dueAccesses.Clear();
         foreach (var property in _properties.Values)
         {
-            if (property.Access is not { } access || property.NextCollectMs > now)
+            if (property.Access is not { } access || (property.NextCollectMs > now && !access.HasArrived))
                 continue;
             _due.Add(property);
             _dueAccesses.Add(access);
@@ -389,8 +399,8 @@ internal sealed class DeviceWorker : IAsyncDisposable
                 property.Error = error;
             }
 
-            // A cycle that was missed is not made up for: no burst after a pause.
-            property.NextCollectMs = property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
+            // A cycle that was missed is not made up for: no burst after a pause. A value that came by itself is as good as one that was asked for.
+            property.NextCollectMs = property.NextCollectMs <= now && property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
         }
 
         Figures.Collected(values, _due.Count - values);

@@ -30,6 +30,11 @@ public interface IDeviceConnection : IAsyncDisposable
     /// <exception cref="DeviceUnreachableException">The device cannot be reached.</exception>
     Task ConnectAsync(CancellationToken cancellationToken);
 
+    /// <summary>For a protocol whose values come by themselves: <paramref name="wake"/> is called, from any thread, when one has come or the connection changed.</summary>
+    void WhenArrived(Action wake)
+    {
+    }
+
     /// <summary>Reads several properties that are due at one time. This one reads them one after another; a protocol that can read many at once does
     /// better.</summary>
     /// <param name="properties">What <see cref="Bind"/> gave.</param>
@@ -57,6 +62,9 @@ public readonly record struct PropertyReading(string? Value, string Error = "");
 /// <summary>One property of a device.</summary>
 public interface IPropertyAccess
 {
+    /// <summary>A value has come by itself since the last read: it is read at once, whatever the collectCycle.</summary>
+    bool HasArrived => false;
+
     /// <summary>Reads the value as text, invariant culture.</summary>
     /// <exception cref="DeviceUnreachableException">The connection broke.</exception>
     /// <exception cref="DeviceRefusedException">The device is there and refused.</exception>

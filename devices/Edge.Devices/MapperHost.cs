@@ -11,9 +11,8 @@ public static class MapperHost
     /// <summary>Runs until SIGINT or SIGTERM.</summary>
     /// <param name="name">The executable, e.g. <c>modbus-mapper</c>; its config file is /etc/kubeedge/NAME.yaml unless --config says otherwise.</param>
     /// <param name="driver">Makes the protocol's driver.</param>
-    /// <param name="mqtt">Makes targets of pushMethod.mqtt; null when the mapper has no MQTT client.</param>
     /// <returns>0 when asked to stop, 1 when a file or socket cannot be used, 2 for a bad configuration.</returns>
-    public static async Task<int> RunAsync(string[] args, string name, string protocol, Func<ILoggerFactory, IDeviceDriver> driver, MqttTargetFactory? mqtt = null)
+    public static async Task<int> RunAsync(string[] args, string name, string protocol, Func<ILoggerFactory, IDeviceDriver> driver)
     {
         var config = new Option<string>("--config") { Description = "the mapper's config file", DefaultValueFactory = _ => $"/etc/kubeedge/{name}.yaml" };
         var set = new Option<string[]>("--set") { Description = "overrides one key, e.g. common.edgecore_sock=/tmp/dmi.sock; may be repeated" };
@@ -59,7 +58,7 @@ public static class MapperHost
 
                 // The token comes as KubeEdge's mappers have it: in the environment, not in a manifest.
                 await using var push = new PushHub(
-                    TimeProvider.System, new Random(), loggers.CreateLogger<PushHub>(), Environment.GetEnvironmentVariable("TOKEN") ?? "", mqtt);
+                    TimeProvider.System, new Random(), loggers.CreateLogger<PushHub>(), Environment.GetEnvironmentVariable("TOKEN") ?? "");
                 using var mapper = new MapperService(options, driver(loggers), TimeProvider.System, new Random(), loggers, push);
                 await mapper.RunAsync(cancellationToken);
                 return 0;

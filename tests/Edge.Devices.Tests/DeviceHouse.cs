@@ -54,19 +54,20 @@ internal sealed class DeviceHouse : IAsyncDisposable
         _edgeCore = null;
     }
 
-    public void StartMapper(int registerPeriodSeconds = 3600)
+    public void StartMapper(int registerPeriodSeconds = 3600, IDeviceDriver? driver = null)
     {
+        var protocol = driver?.Protocol ?? "modbus";
         var options = new MapperOptions
         {
-            Name = "modbus-mapper",
-            Protocol = "modbus",
+            Name = protocol + "-mapper",
+            Protocol = protocol,
             SocketPath = MapperSocket,
             EdgeCoreSocket = DmiSocket,
             RegisterPeriodSeconds = registerPeriodSeconds,
         };
         _mapper = new Running(async token =>
         {
-            using var mapper = new MapperService(options, new ModbusDriver(TimeProvider.System, new Random(4), NullLoggerFactory.Instance), TimeProvider.System, new Random(3), NullLoggerFactory.Instance);
+            using var mapper = new MapperService(options, driver ?? new ModbusDriver(TimeProvider.System, new Random(4), NullLoggerFactory.Instance), TimeProvider.System, new Random(3), NullLoggerFactory.Instance);
             await mapper.RunAsync(token);
         });
     }

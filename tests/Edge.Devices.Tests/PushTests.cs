@@ -123,7 +123,9 @@ public sealed class PushTests
     }
 
     [Theory]
-    [InlineData("""{"mqtt":{"address":"tcp://127.0.0.1:1883","topic":"x"}}""", "has no MQTT client")]
+    [InlineData("""{"mqtt":{"address":"http://127.0.0.1","topic":"x"}}""", "must be tcp://HOST:PORT")]
+    [InlineData("""{"mqtt":{"address":"tcp://127.0.0.1:1883","topic":"plant/#"}}""", "must be a topic without wildcards")]
+    [InlineData("""{"mqtt":{"address":"tcp://127.0.0.1:1883","topic":"x","qos":3}}""", "must be 0, 1 or 2")]
     [InlineData("""{"http":{"hostName":"ftp://x","port":80}}""", "must make an address like")]
     [InlineData("""{"otel":{"endpointURL":"x"}}""", "must be a URL like")]
     [InlineData("""{"dbMethod":{"redis":{"redisClientConfig":{"addr":"x"}}}}""", "only influxdb2 is served")]
@@ -142,23 +144,30 @@ public sealed class PushTests
         Assert.Contains(reason, twin.Reported.Metadata["error"], StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task An_MQTT_client_of_the_host_gets_the_samples_of_its_properties()
+    [SkippableFact]
+    public async Task A_broker_gets_a_message_for_each_sample_also_those_of_a_time_when_it_was_away()
     {
-        var target = new BlockedTarget();
-        target.Open.SetResult();
-        var asked = "";
-        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance, mqtt: (address, topic, qos, retained) =>
+        Mosquitto.RequireBroker();
+        Mosquitto.RequireClients();
+        await using var mosquitto = await Mosquitto.StartAsync();
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance);
+        var method = new PushMethod { Mqtt = new PushMethodMQTT { Address = $"tcp://127.0.0.1:{mosquitto.Port}", Topic = "plant/${device}/${property}", Qos = 1 } };
+        var queue = Assert.Single(hub.Open(method));
+        Assert.Same(queue, Assert.Single(hub.Open(method)));
+        await using (var first = await MosquittoSub.StartAsync(mosquitto.Port, "-v", "-t", "plant/#"))
         {
-            asked = $"{address} {topic} {qos} {retained}";
-            return target;
-        });
-        var queue = Assert.Single(hub.Open(new PushMethod { Mqtt = new PushMethodMQTT { Address = "tcp://10.0.0.1:1883", Topic = "plant", Qos = 1, Retained = true } }));
-        Assert.Same(queue, Assert.Single(hub.Open(new PushMethod { Mqtt = new PushMethodMQTT { Address = "tcp://10.0.0.1:1883", Topic = "plant", Qos = 1, Retained = true } })));
-        queue.Post(s_one);
-        await UntilAsync(() => queue.Sent == 1);
-        Assert.Equal("tcp://10.0.0.1:1883 plant 1 True", asked);
-        Assert.Equal(s_one, target.Batches[0][0]);
+            queue.Post(s_one);
+            await first.WaitForAsync(1);
+            Assert.Equal(
+                $$$"""plant/{{{s_one.Device}}}/{{{s_one.Property}}} {"event_id":"","timestamp":{{{s_one.TimestampMs}}},"data":{"{{{s_one.Property}}}":{"value":"{{{s_one.Value}}}","metadata":{"timestamp":"{{{s_one.TimestampMs}}}","type":"{{{s_one.Type}}}"}}}}""",
+                first.Lines[0]);
+        }
+
+        await mosquitto.KillAsync();
+        queue.Post(s_one with { Value = "2" });
+        await UntilAsync(() => queue.Failures > 0);
+        await mosquitto.RestartAsync();
+        await UntilAsync(() => queue.Sent == 2);
     }
 
     private static async Task UntilAsync(Func<bool> condition)

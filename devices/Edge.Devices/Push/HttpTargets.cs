@@ -39,10 +39,11 @@ public abstract class HttpTarget(string name, Uri uri, TimeSpan timeout) : IPush
         }
     }
 
-    public void Dispose()
+    public ValueTask DisposeAsync()
     {
         _client.Dispose();
         GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
     }
 
     /// <summary>The body; empty when none of the samples can be sent this way.</summary>

@@ -1,14 +1,12 @@
 using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Protocol.Mqtt.Client;
+using Edge.Protocol.Mqtt.Codec;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Devices.Push;
 
-/// <summary>Makes a target of a property's <c>pushMethod.mqtt</c>: the way to an MQTT client, which the mapper's host has.</summary>
-/// <exception cref="DeviceConfigException">The settings cannot be used.</exception>
-public delegate IPushTarget MqttTargetFactory(string address, string topic, int qos, bool retained);
-
 /// <summary>The queues of a mapper; properties with the same target share one. Safe for many threads.</summary>
-public sealed class PushHub(TimeProvider time, Random random, ILogger log, string influxToken = "", MqttTargetFactory? mqtt = null) : IAsyncDisposable
+public sealed class PushHub(TimeProvider time, Random random, ILogger log, string influxToken = "") : IAsyncDisposable
 {
     /// <summary>Targets of one mapper; the properties of a further one are not pushed.</summary>
     public const int TargetsMax = 256;
@@ -39,11 +37,7 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, strin
         if (method.Otel is { } otel)
             queues.Add(Share($"otlp {otel}", () => new OtlpTarget(OtlpUri(otel.EndpointURL), s_timeout)));
         if (method.Mqtt is { } one)
-        {
-            if (mqtt is null)
-                throw new DeviceConfigException("pushMethod.mqtt: this mapper has no MQTT client; use http, otel or dbMethod.influxdb2");
-            queues.Add(Share($"mqtt {one}", () => mqtt(one.Address, one.Topic, one.Qos, one.Retained)));
-        }
+            queues.Add(Share($"mqtt {one}", () => Mqtt(one)));
 
         if (method.DbMethod is { } db)
         {
@@ -71,6 +65,17 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, strin
                 throw new DeviceConfigException($"pushMethod: this mapper pushes to {TargetsMax} targets already; use fewer, or restart it to forget old ones");
             return _queues[key] = new PushQueue(make(), time, random, log);
         }
+    }
+
+    private MqttTarget Mqtt(PushMethodMQTT one)
+    {
+        var address = MqttAddress.TryParse(one.Address) ?? throw new DeviceConfigException($"pushMethod.mqtt.address is '{one.Address}', must be tcp://HOST:PORT, or ssl://HOST:PORT with TLS");
+        if (one.Qos is < 0 or > 2)
+            throw new DeviceConfigException($"pushMethod.mqtt.qos is {one.Qos}, must be 0, 1 or 2");
+        if (one.Topic.Length == 0 || MqttTopic.ProblemOfName(one.Topic) is not null)
+            throw new DeviceConfigException($"pushMethod.mqtt.topic is '{one.Topic}', must be a topic without wildcards, e.g. plant/${{device}}/${{property}}");
+        lock (random)
+            return new MqttTarget(address, one.Topic, one.Qos, one.Retained, time, new Random(random.Next()));
     }
 
     private static Uri HttpUri(PushMethodHTTP http)

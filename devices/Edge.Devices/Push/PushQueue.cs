@@ -61,7 +61,7 @@ public sealed class PushQueue : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _loop;
-        _target.Dispose();
+        await _target.DisposeAsync();
         _stop.Dispose();
     }
 

@@ -7,7 +7,7 @@ namespace Edge.Devices.Push;
 public readonly record struct Sample(string Namespace, string Device, string Property, string Type, string Value, long TimestampMs);
 
 /// <summary>Where samples go: one endpoint with its settings.</summary>
-public interface IPushTarget : IDisposable
+public interface IPushTarget : IAsyncDisposable
 {
     /// <summary>For logs and metrics, e.g. <c>influxdb2 http://10.0.0.9:8086 plant</c>; no secrets.</summary>
     string Name { get; }

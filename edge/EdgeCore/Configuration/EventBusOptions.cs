@@ -1,6 +1,7 @@
 using System.Net;
 using Edge.Common.Configuration;
 using Edge.Protocol.Mqtt.Broker;
+using Edge.Protocol.Mqtt.Client;
 
 namespace Edge.Core.Configuration;
 
@@ -19,7 +20,7 @@ public sealed record EventBusOptions
     /// <summary>Where the embedded broker listens; port 0 takes a free one, which edgecore.ports.json names.</summary>
     public IPEndPoint Internal { get; init; } = new(IPAddress.Loopback, 1884);
 
-    public (string Host, int Port, bool IsTls) External { get; init; } = ("127.0.0.1", 1883, false);
+    public MqttAddress External { get; init; } = new("127.0.0.1", 1883, false);
 
     /// <summary>QoS with which the embedded broker publishes, 0 to 2.</summary>
     public int Qos { get; init; }
@@ -56,14 +57,16 @@ public sealed record EventBusOptions
     {
         bus.Ignore("eventBusTLS", "mqttPubClientID");
         var server = bus.Text("mqttServerInternal", "tcp://127.0.0.1:1884");
-        if (!TryServer(server, out var address, out var isTls) || isTls || !IPAddress.TryParse(address.Host.Trim('[', ']'), out var ip))
+        var ip = IPAddress.Loopback;
+        if (MqttAddress.TryParse(server) is not { IsTls: false } address || !server.StartsWith("tcp://", StringComparison.Ordinal) || !IPAddress.TryParse(address.Host.Trim('[', ']'), out ip))
         {
             bus.Problem("mqttServerInternal", $"is '{server}', must be tcp://IP:PORT, e.g. tcp://127.0.0.1:1884");
-            (ip, address) = (IPAddress.Loopback, ("", 0));
+            (ip, address) = (IPAddress.Loopback, new MqttAddress("", 0, false));
         }
 
         var external = bus.Text("mqttServerExternal", "tcp://127.0.0.1:1883");
-        if (!TryServer(external, out var there, out var isExternalTls))
+        var there = external.Contains("://", StringComparison.Ordinal) ? MqttAddress.TryParse(external) : null;
+        if (there is null)
             bus.Problem("mqttServerExternal", $"is '{external}', must be tcp://HOST:PORT, or ssl://HOST:PORT with TLS");
         var users = bus.Map("users").Select(pair => new MqttUser(pair.Key, pair.Value)).ToList();
         var allowAnonymous = bus.Bool("allowAnonymous", users.Count == 0 && IPAddress.IsLoopback(ip));
@@ -80,7 +83,7 @@ public sealed record EventBusOptions
             Enable = enable,
             Mode = mode,
             Internal = new IPEndPoint(ip, address.Port),
-            External = (there.Host, there.Port, isExternalTls || withTls),
+            External = (there ?? new MqttAddress("", 0, false)) with { IsTls = there?.IsTls == true || withTls },
             Qos = bus.Int("mqttQOS", 0, 0, 2),
             Retain = bus.Bool("mqttRetain", false),
             SessionQueueSize = bus.Int("mqttSessionQueueSize", 100, 1, 1_000_000),
@@ -105,16 +108,5 @@ public sealed record EventBusOptions
             return new MqttAclRule(parts[0] == "-" ? "" : parts[0], parts[1], access.Value, parts[2] != "deny");
         bus.Problem("acl", $"has '{line}', must be 'USER FILTER read|write|readwrite|deny', e.g. 'press1 line/%u/# readwrite'; '*' is everybody, '-' who has no name");
         return null;
-    }
-
-    private static bool TryServer(string text, out (string Host, int Port) server, out bool isTls)
-    {
-        server = ("", 0);
-        isTls = false;
-        if (!Uri.TryCreate(text, UriKind.Absolute, out var uri) || uri.Host.Length == 0 || uri.Scheme is not ("tcp" or "mqtt" or "ssl" or "tls" or "mqtts"))
-            return false;
-        isTls = uri.Scheme is "ssl" or "tls" or "mqtts";
-        server = (uri.Host, uri.Port >= 0 ? uri.Port : isTls ? 8883 : 1883);
-        return true;
     }
 }

@@ -115,6 +115,13 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
             _rows.Remove(rowKey, out var row);
             device = _devices[key] = new DeviceEntry(change.Namespace, change.Name, row ?? new DeviceRow()) { Object = change.Object };
             AnnounceMembership([device], [], change.NowMs, outputs);
+
+            // What was reported before the end of the last run may have waited for its window.
+            if (device.Row.Properties.Values.Any(property => property.Value is not null || property.Error.Length > 0))
+            {
+                device.IsTwinDue = true;
+                _due.Add(device);
+            }
         }
 
         device.Object = change.Object;
@@ -123,7 +130,11 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
         if (device.Row.Uid != device.Uid)
         {
             if (device.Row.Uid.Length > 0)
+            {
                 device.Row = new DeviceRow();
+                _due.Remove(device);
+            }
+
             device.Row.Uid = device.Uid;
         }
 

@@ -120,6 +120,24 @@ public sealed class TwinCoreTests
     }
 
     [Fact]
+    public void What_waited_for_its_window_when_EdgeCore_was_killed_goes_up_after_the_start()
+    {
+        Put();
+        var rows = Report(1000, "t", "1").Concat(Report(1001, "t", "2")).OfType<TwinOutput.Persist>().GroupBy(one => one.Key)
+            .ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Last().Row);
+        var core = new TwinCore();
+        var outputs = new List<TwinOutput>();
+        core.Restore(rows, outputs);
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()), outputs);
+        Assert.DoesNotContain(outputs, one => one is TwinOutput.SendTwin);
+        Assert.True(core.NextTickMs <= 1002);
+        core.Step(new TwinInput.Tick(1002), outputs);
+        Assert.Equal("2", Single<TwinOutput.SendTwin>(outputs).Properties["t"].Value);
+        Assert.Null(core.NextTickMs);
+    }
+
+    [Fact]
     public void Without_a_window_every_change_goes_at_once()
     {
         var core = new TwinCore(0);

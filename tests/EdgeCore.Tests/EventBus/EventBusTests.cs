@@ -7,6 +7,7 @@ using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
 using Edge.Core.EventBus;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Mqtt.Client;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -87,7 +88,7 @@ public sealed class EventBusTests : IAsyncDisposable
         Mosquitto.RequireClients();
         Mosquitto.RequireBroker();
         await using var mosquitto = await Mosquitto.StartAsync();
-        await StartAsync(new EventBusOptions { Enable = true, Mode = 2, External = ("127.0.0.1", mosquitto.Port, false) });
+        await StartAsync(new EventBusOptions { Enable = true, Mode = 2, External = new MqttAddress("127.0.0.1", mosquitto.Port, false) });
         await TalkAsync(mosquitto.Port);
         await mosquitto.RestartAsync();
         await TalkAsync(mosquitto.Port);
