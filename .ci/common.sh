@@ -69,6 +69,7 @@ publish_named() {
       cloudcore) publish_one cloudcore cloud/CloudCore.Host "${self_contained[@]}" ;;
       edgecore) publish_one edgecore edge/EdgeCore.Host "${self_contained[@]}" ;;
       modbus-mapper) publish_one modbus-mapper devices/Edge.Devices.Modbus.Host "${self_contained[@]}" ;;
+      mqtt-mapper) publish_one mqtt-mapper devices/Edge.Devices.Mqtt.Host "${self_contained[@]}" ;;
       edgectl) publish_one edgectl cloud/Edgectl ;;
       fleet-simulator) publish_one fleet-simulator simulators/FleetSimulator ;;
       edge-simulator) publish_one edge-simulator simulators/Edge.Simulators.Host ;;

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Devices.Mqtt;
 using Edge.Protocol.Mqtt.Codec;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace Edge.Devices.Tests;
@@ -65,6 +66,10 @@ public sealed class MqttVisitorTests
     [InlineData("""{"url":"x"}""", "protocol.configData.url is no key")]
     public void A_wrong_device_is_refused_with_the_fix(string config, string reason)
         => Assert.Contains(reason, Assert.Throws<DeviceConfigException>(() => MqttDeviceConfig.Read((JsonObject)JsonNode.Parse(config)!)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void The_example_can_be_bound()
+        => Assert.Equal(3, Examples.Bind("mqtt", new MqttDriver(TimeProvider.System, new Random(1), NullLoggerFactory.Instance), property => Assert.NotEqual("", MqttVisitor.Read(property).Topic)));
 
     [Fact]
     public void Devices_of_one_broker_share_its_connection()

@@ -7,6 +7,7 @@ using Edge.Devices.Push;
 using Edge.Devices.Tests.Modbus;
 using Edge.Protocol.Dmi.V1Beta1;
 using Edge.Simulators.Modbus;
+using Edge.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -24,9 +25,9 @@ public sealed class PushTests
     private static readonly Sample s_text = new("default", "plant 1", "name", "string", "say \"hi\" \\", 1_700_000_000_125);
 
     [Fact]
-    public void Influx_lines_are_those_of_its_line_protocol()
+    public async Task Influx_lines_are_those_of_its_line_protocol()
     {
-        using var target = new InfluxTarget(
+        await using var target = new InfluxTarget(
             new Uri("http://x/api/v2/write"), "b", "room temp", "", new Dictionary<string, string> { ["site"] = "a=b", ["empty"] = "" }, "", TimeSpan.FromSeconds(1));
         Assert.Equal(
             """
@@ -39,9 +40,9 @@ public sealed class PushTests
     }
 
     [Fact]
-    public void Otlp_has_a_gauge_for_each_property_and_leaves_texts_out()
+    public async Task Otlp_has_a_gauge_for_each_property_and_leaves_texts_out()
     {
-        using var target = new OtlpTarget(new Uri("http://x/v1/metrics"), TimeSpan.FromSeconds(1));
+        await using var target = new OtlpTarget(new Uri("http://x/v1/metrics"), TimeSpan.FromSeconds(1));
         var json = JsonNode.Parse(target.Write([s_one, s_two, s_text]))!;
         var metrics = json["resourceMetrics"]![0]!["scopeMetrics"]![0]!["metrics"]!.AsArray();
         Assert.Equal(["temp,c", "fan"], metrics.Select(metric => (string?)metric!["name"]));
@@ -159,7 +160,8 @@ public sealed class PushTests
             queue.Post(s_one);
             await first.WaitForAsync(1);
             Assert.Equal(
-                $$$"""plant/{{{s_one.Device}}}/{{{s_one.Property}}} {"event_id":"","timestamp":{{{s_one.TimestampMs}}},"data":{"{{{s_one.Property}}}":{"value":"{{{s_one.Value}}}","metadata":{"timestamp":"{{{s_one.TimestampMs}}}","type":"{{{s_one.Type}}}"}}}}""",
+                $"plant/{s_one.Device}/{s_one.Property} {{\"event_id\":\"\",\"timestamp\":{s_one.TimestampMs},\"data\":{{\"{s_one.Property}\":{{\"value\":\"{s_one.Value}\","
+                + $"\"metadata\":{{\"timestamp\":\"{s_one.TimestampMs}\",\"type\":\"{s_one.Type}\"}}}}}}}}",
                 first.Lines[0]);
         }
 
@@ -194,9 +196,7 @@ public sealed class PushTests
             Batches.Add([.. batch]);
         }
 
-        public void Dispose()
-        {
-        }
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 
     private sealed record Request(string Path, string Authorization, string Body);

@@ -112,32 +112,12 @@ public sealed class BadSlaveTests
     [Fact]
     public void The_example_can_be_bound()
     {
-        var directory = Path.Combine(Root(), "docs/examples/modbus");
-        var model = Edge.Kubernetes.Manifests.Parse(File.ReadAllText(Path.Combine(directory, "devicemodel.yaml"))).Single();
-        var device = Edge.Kubernetes.Manifests.Parse(File.ReadAllText(Path.Combine(directory, "device.yaml"))).Single();
-        var message = Edge.Protocol.Dmi.DmiConvert.ToDevice(device, model);
-        var problems = new List<string>();
-        var connection = ModbusConnectionTests.Driver().Create(Edge.Protocol.Dmi.DmiConvert.ToJson(message.Spec.Protocol.ConfigData, problems));
-        var models = Edge.Protocol.Dmi.DmiConvert.ToModel(model).Spec.Properties.ToDictionary(one => one.Name);
-        Assert.Equal(9, message.Spec.Properties.Count);
-        foreach (var property in message.Spec.Properties)
+        var count = Examples.Bind("modbus", ModbusConnectionTests.Driver(), property =>
         {
-            var state = new PropertyState(property, models[property.Name], 0);
-            Assert.Equal("", state.Refusal);
-            Assert.NotNull(connection.Bind(state.Info));
             if (property.Name == "temperature")
-                Assert.Equal((0.1m, -273.15m), (ModbusVisitor.Read(state.Info).Format.Scale, ModbusVisitor.Read(state.Info).Format.Offset));
-        }
-
-        Assert.Empty(problems);
-    }
-
-    private static string Root()
-    {
-        var directory = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
-            directory = directory.Parent;
-        return directory.FullName;
+                Assert.Equal((0.1m, -273.15m), (ModbusVisitor.Read(property).Format.Scale, ModbusVisitor.Read(property).Format.Offset));
+        });
+        Assert.Equal(9, count);
     }
 
     private static JsonObject Device(string name, int unit, string line)

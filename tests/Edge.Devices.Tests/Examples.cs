@@ -1,0 +1,40 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+using Edge.Protocol.Dmi;
+using Edge.Protocol.Dmi.V1Beta1;
+
+namespace Edge.Devices.Tests;
+
+/// <summary>The manifests of docs/examples.</summary>
+internal static class Examples
+{
+    /// <summary>The device and the model of a folder, as its mapper gets them.</summary>
+    public static (Device Device, DeviceModel Model) Read(string folder)
+    {
+        var directory = new DirectoryInfo(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
+            directory = directory.Parent;
+        JsonObject One(string file) => Manifests.Parse(File.ReadAllText(Path.Combine(directory.FullName, "docs/examples", folder, file))).Single();
+        var model = One("devicemodel.yaml");
+        return (DmiConvert.ToDevice(One("device.yaml"), model), DmiConvert.ToModel(model));
+    }
+
+    /// <summary>Binds every property; returns how many there are.</summary>
+    public static int Bind(string folder, IDeviceDriver driver, Action<PropertyInfo> look)
+    {
+        var (device, model) = Read(folder);
+        var problems = new List<string>();
+        var connection = driver.Create(DmiConvert.ToJson(device.Spec.Protocol.ConfigData, problems));
+        Assert.Empty(problems);
+        var models = model.Spec.Properties.ToDictionary(one => one.Name);
+        foreach (var property in device.Spec.Properties)
+        {
+            var state = new PropertyState(property, models[property.Name], 0);
+            Assert.Equal("", state.Refusal);
+            Assert.NotNull(connection.Bind(state.Info));
+            look(state.Info);
+        }
+
+        return device.Spec.Properties.Count;
+    }
+}
