@@ -25,6 +25,7 @@ var root = new RootCommand("""
     ImageCommand.Create(),
     GetCommand.Create(),
     DeviceCommand.Create(),
+    MqttCommand.Create(),
 };
 
 // A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.

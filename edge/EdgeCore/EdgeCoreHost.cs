@@ -232,6 +232,10 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         var ports = new JsonObject { ["metrics"] = MetricsPort, ["localApi"] = LocalApiPort, ["dmi"] = _options.DeviceTwin.DmiSockPath };
         if (_eventBus?.EndPoint is { } mqtt)
             ports["mqtt"] = mqtt.Port;
+        if (_eventBus?.TlsEndPoint is { } mqtts)
+            ports["mqtts"] = mqtts.Port;
+        if (_eventBus?.WebSocketEndPoint is { } webSocket)
+            ports["mqttWebSocket"] = webSocket.Port;
         try
         {
             lock (_portsGate)

@@ -20,6 +20,20 @@ public sealed record EventBusOptions
     /// <summary>Where the embedded broker listens; port 0 takes a free one, which edgecore.ports.json names.</summary>
     public IPEndPoint Internal { get; init; } = new(IPAddress.Loopback, 1884);
 
+    /// <summary>Where the embedded broker listens with TLS; null for nowhere.</summary>
+    public IPEndPoint? InternalTls { get; init; }
+
+    /// <summary>Where the embedded broker listens for WebSockets; null for nowhere.</summary>
+    public IPEndPoint? InternalWebSocket { get; init; }
+
+    /// <summary>The embedded broker's certificate, PEM, and its key.</summary>
+    public string ServerCertFile { get; init; } = "";
+
+    public string ServerKeyFile { get; init; } = "";
+
+    /// <summary>Clients of the TLS port need a certificate of this authority, whose common name is then their user name; empty: they need none.</summary>
+    public string ServerClientCaFile { get; init; } = "";
+
     public MqttAddress External { get; init; } = new("127.0.0.1", 1883, false);
 
     /// <summary>QoS with which the embedded broker publishes, 0 to 2.</summary>
@@ -64,16 +78,22 @@ public sealed record EventBusOptions
             (ip, address) = (IPAddress.Loopback, new MqttAddress("", 0, false));
         }
 
+        var serverTls = bus.Section("serverTLS");
+        var (certFile, keyFile, clientCaFile) = (serverTls.Text("certFile", ""), serverTls.Text("keyFile", ""), serverTls.Text("clientCAFile", ""));
+        var withTlsAt = Listener(bus, "mqttServerInternalTLS", "ssl://", "ssl://0.0.0.0:8883");
+        if (withTlsAt is not null && (certFile.Length == 0 || keyFile.Length == 0))
+            bus.Problem("serverTLS", "needs certFile and keyFile for mqttServerInternalTLS");
+        var withWebSocketAt = Listener(bus, "mqttServerInternalWebSocket", "ws://", "ws://127.0.0.1:9001");
         var external = bus.Text("mqttServerExternal", "tcp://127.0.0.1:1883");
         var there = external.Contains("://", StringComparison.Ordinal) ? MqttAddress.TryParse(external) : null;
         if (there is null)
             bus.Problem("mqttServerExternal", $"is '{external}', must be tcp://HOST:PORT, or ssl://HOST:PORT with TLS");
         var users = bus.Map("users").Select(pair => new MqttUser(pair.Key, pair.Value)).ToList();
-        var allowAnonymous = bus.Bool("allowAnonymous", users.Count == 0 && IPAddress.IsLoopback(ip));
+        var allowAnonymous = bus.Bool("allowAnonymous", users.Count == 0 && new[] { ip, withTlsAt?.Address, withWebSocketAt?.Address }.All(one => one is null || IPAddress.IsLoopback(one)));
         var mode = bus.Int("mqttMode", 2, 0, 2);
         var enable = bus.Bool("enable", true);
-        if (enable && mode < 2 && users.Count == 0 && !allowAnonymous)
-            bus.Problem("users", $"is missing: a broker on {ip}, which others than this machine reach, serves nobody without users; name some (docs/mqtt.md says how), or set allowAnonymous");
+        if (enable && mode < 2 && users.Count == 0 && !allowAnonymous && clientCaFile.Length == 0)
+            bus.Problem("users", $"is missing: a broker that others than this machine reach serves nobody without users; name some ('edgectl mqtt hash' makes the hash), give serverTLS.clientCAFile, or set allowAnonymous");
         if (bus.Text("mqttPassword", "").Length > 0 && bus.Text("mqttUsername", "").Length == 0)
             bus.Problem("mqttUsername", "is missing: MQTT 3.1.1 takes no password without a user name");
         var tls = bus.Section("tls");
@@ -83,6 +103,11 @@ public sealed record EventBusOptions
             Enable = enable,
             Mode = mode,
             Internal = new IPEndPoint(ip, address.Port),
+            InternalTls = withTlsAt,
+            InternalWebSocket = withWebSocketAt,
+            ServerCertFile = certFile,
+            ServerKeyFile = keyFile,
+            ServerClientCaFile = clientCaFile,
             External = (there ?? new MqttAddress("", 0, false)) with { IsTls = there?.IsTls == true || withTls },
             Qos = bus.Int("mqttQOS", 0, 0, 2),
             Retain = bus.Bool("mqttRetain", false),
@@ -97,6 +122,17 @@ public sealed record EventBusOptions
             TlsCertFile = tls.Text("tlsMqttCertFile", ""),
             TlsKeyFile = tls.Text("tlsMqttPrivateKeyFile", ""),
         };
+    }
+
+    private static IPEndPoint? Listener(ConfigSection bus, string key, string scheme, string example)
+    {
+        var text = bus.Text(key, "");
+        if (text.Length == 0)
+            return null;
+        if (text.StartsWith(scheme, StringComparison.Ordinal) && IPEndPoint.TryParse(text[scheme.Length..], out var endpoint))
+            return endpoint;
+        bus.Problem(key, $"is '{text}', must be {scheme}IP:PORT, e.g. {example}");
+        return null;
     }
 
     // USER FILTER read|write|readwrite|deny; the user '-' is who has no name.

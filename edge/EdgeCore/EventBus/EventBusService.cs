@@ -54,6 +54,12 @@ public sealed class EventBusService : IEdgeModule
     /// <summary>Where the embedded broker listens; null without one, or before it does.</summary>
     public System.Net.IPEndPoint? EndPoint { get; private set; }
 
+    /// <summary>Where it listens with TLS; null where it does not.</summary>
+    public System.Net.IPEndPoint? TlsEndPoint { get; private set; }
+
+    /// <summary>Where it listens for WebSockets; null where it does not.</summary>
+    public System.Net.IPEndPoint? WebSocketEndPoint { get; private set; }
+
     /// <summary>Called when <see cref="EndPoint"/> is known.</summary>
     public Action? Listening { get; set; }
 
@@ -68,7 +74,9 @@ public sealed class EventBusService : IEdgeModule
             if (broker is not null)
             {
                 EndPoint = broker.EndPoints[0];
-                EventBusLog.Listening(_log, EndPoint.ToString());
+                TlsEndPoint = _options.InternalTls is null ? null : broker.EndPoints[1];
+                WebSocketEndPoint = _options.InternalWebSocket is null ? null : broker.EndPoints[^1];
+                EventBusLog.Listening(_log, string.Join(", ", broker.EndPoints));
                 Listening?.Invoke();
                 foreach (var filter in EventBusTopics.Filters)
                     subscriptions.Add(broker.SubscribeLocal(filter, message => ReceiveAsync(message, stop.Token)));
@@ -105,13 +113,23 @@ public sealed class EventBusService : IEdgeModule
         return MqttBroker.Start(
             new MqttBrokerOptions
             {
-                Listeners = [new MqttListenerOptions { EndPoint = _options.Internal }],
+                Listeners = Listeners(),
                 AllowAnonymous = _options.AllowAnonymous,
                 Users = _options.Users,
                 Acl = _options.Acl,
                 QueuedMessagesMax = _options.SessionQueueSize,
             },
             store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+    }
+
+    private List<MqttListenerOptions> Listeners()
+    {
+        var listeners = new List<MqttListenerOptions> { new() { EndPoint = _options.Internal } };
+        if (_options.InternalTls is { } tls)
+            listeners.Add(new MqttListenerOptions { EndPoint = tls, Tls = new BrokerTls(_options).Current, CertificateIsUser = _options.ServerClientCaFile.Length > 0 });
+        if (_options.InternalWebSocket is { } webSocket)
+            listeners.Add(new MqttListenerOptions { EndPoint = webSocket, Kind = MqttListenerKind.WebSocket });
+        return listeners;
     }
 
     private MqttClient StartClient(CancellationToken cancellationToken)

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
@@ -55,6 +57,8 @@ public sealed class EventBusTests : IAsyncDisposable
     [InlineData("mqttServerExternal: nonsense", "must be tcp://HOST:PORT")]
     [InlineData("acl: [\"press1 line/#\"]", "must be 'USER FILTER")]
     [InlineData("mqttWhatever: 1", "mqttWhatever")]
+    [InlineData("mqttMode: 0\n    mqttServerInternalTLS: ssl://127.0.0.1:8883", "needs certFile and keyFile")]
+    [InlineData("mqttMode: 0\n    mqttServerInternalWebSocket: http://127.0.0.1", "must be ws://IP:PORT")]
     [InlineData("mqttPassword: secret", "no password without a user name")]
     public void A_wrong_setting_is_refused_with_the_fix(string yaml, string reason)
     {
@@ -106,6 +110,58 @@ public sealed class EventBusTests : IAsyncDisposable
         Assert.Equal("über 90 °C", JsonNode.Parse(entry.Content.Span)!.GetValue<string>());
     }
 
+    [SkippableFact]
+    public async Task Clients_of_the_TLS_port_are_who_their_certificate_says_and_may_what_the_rules_say()
+    {
+        Mosquitto.RequireClients();
+        using var ca = Certificate("ca", null);
+        using var other = Certificate("other-ca", null);
+        Write("ca", ca);
+        Write("server", Certificate("broker", ca));
+        Write("press1", Certificate("press1", ca));
+        Write("stranger", Certificate("press1", other));
+        var bus = await StartAsync(Parse($"""
+            mqttMode: 0
+                mqttServerInternal: tcp://127.0.0.1:0
+                mqttServerInternalTLS: ssl://127.0.0.1:0
+                mqttServerInternalWebSocket: ws://127.0.0.1:0
+                serverTLS: {"{"}certFile: {_directory.File("server.crt")}, keyFile: {_directory.File("server.key")}, clientCAFile: {_directory.File("ca.crt")}{"}"}
+                acl: ["press1 press1/user/# write"]
+            """).EventBus);
+        string[] Tls(string who) => ["-q", "1", "-V", "mqttv5", "--cafile", _directory.File("ca.crt"), "--cert", _directory.File(who + ".crt"), "--key", _directory.File(who + ".key"), "--insecure"];
+
+        await PublishAsync(bus.TlsEndPoint!.Port, "press1/user/alarm", "hot", Tls("press1"));
+        await _uplink.WaitAsync("the upload", one => one.Key.StartsWith("user/", StringComparison.Ordinal));
+        var entries = _uplink.Entries.Count;
+        Assert.Contains("not authorized", (await TryPublishAsync(bus.TlsEndPoint.Port, "press2/user/alarm", "hot", Tls("press1"))).Error, StringComparison.OrdinalIgnoreCase);
+        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", Tls("stranger"))).Code);
+        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", "-q", "1", "--cafile", _directory.File("ca.crt"), "--insecure")).Code);
+        Assert.Equal(entries, _uplink.Entries.Count);
+
+        using var webSocket = new System.Net.WebSockets.ClientWebSocket();
+        webSocket.Options.AddSubProtocol("mqtt");
+        await webSocket.ConnectAsync(new Uri($"ws://127.0.0.1:{bus.WebSocketEndPoint!.Port}/mqtt"), CancellationToken.None);
+        Assert.Equal("mqtt", webSocket.SubProtocol);
+    }
+
+    private static X509Certificate2 Certificate(string name, X509Certificate2? issuer)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        var (from, to) = (DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(issuer is null, false, 0, true));
+        if (issuer is null)
+            return request.CreateSelfSigned(from, to);
+        using var signed = request.Create(issuer, from, to, Guid.NewGuid().ToByteArray());
+        return signed.CopyWithPrivateKey(key);
+    }
+
+    private void Write(string name, X509Certificate2 certificate)
+    {
+        File.WriteAllText(_directory.File(name + ".crt"), certificate.ExportCertificatePem());
+        File.WriteAllText(_directory.File(name + ".key"), certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
+    }
+
     private const string Head = "apiVersion: edgecore.config.kubeedge.io/v1alpha2\nkind: EdgeCore\n";
 
     private static EdgeCoreOptions Parse(string bus) => EdgeCoreConfig.Parse("edgecore.yaml", $"{Head}modules:\n  eventBus:\n    {bus}\n", [], null, "h");
@@ -144,10 +200,16 @@ public sealed class EventBusTests : IAsyncDisposable
 
     private static async Task PublishAsync(int port, string topic, string payload, params string[] more)
     {
+        var (code, error) = await TryPublishAsync(port, topic, payload, more);
+        Assert.True(code == 0, error);
+    }
+
+    private static async Task<(int Code, string Error)> TryPublishAsync(int port, string topic, string payload, params string[] more)
+    {
         using var process = Process.Start(new ProcessStartInfo("mosquitto_pub", ["-h", "127.0.0.1", "-p", $"{port}", "-t", topic, "-m", payload, .. more]) { RedirectStandardError = true })!;
         var error = await process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, error);
+        return (process.ExitCode, error);
     }
 
     private async Task<EventBusService> StartAsync(EventBusOptions options)
