@@ -16,11 +16,9 @@ internal interface IDeviceReporter
 
 /// <summary>Serves one device: polls each property at its collectCycle, reports at its reportCycle in one batch, writes desired values
 /// and reads them back, and reconnects with growing delays. One task; nothing here is shared.</summary>
-internal sealed class DeviceWorker : IAsyncDisposable
+internal sealed partial class DeviceWorker : IAsyncDisposable
 {
-    private const int CommandsMax = 64;
     private const long HeartbeatMs = 10_000;
-    private const long WriteRetryMs = 10_000;
     private const long ConnectDelayMsFirst = 200;
     private const long ConnectDelayMsMax = 15_000;
     private const long ReportDelayMsMax = 5_000;
@@ -33,7 +31,6 @@ internal sealed class DeviceWorker : IAsyncDisposable
     private readonly string _id;
     private readonly Lock _gate = new();
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private readonly Channel<WriteCommand> _commands = Channel.CreateBounded<WriteCommand>(CommandsMax); // a further one is refused
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
     private (Device Device, DeviceModel? Model) _wanted;
@@ -86,18 +83,6 @@ internal sealed class DeviceWorker : IAsyncDisposable
 
     /// <summary>What was done so far.</summary>
     public DeviceFigures Figures { get; } = new();
-
-    /// <summary>Writes a value now, past the desired one; the cloud's desired value is written again when it changes or the device comes back.</summary>
-    /// <exception cref="DeviceRefusedException">The property is not served or not writable, the value is not allowed, or the device refuses.</exception>
-    /// <exception cref="DeviceUnreachableException">The device is not there.</exception>
-    public async Task WriteAsync(string property, string value, CancellationToken cancellationToken)
-    {
-        var command = new WriteCommand(property, value, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
-        if (!_commands.Writer.TryWrite(command))
-            throw new DeviceRefusedException($"{CommandsMax} writes wait for device {_id} already");
-        _wake.Writer.TryWrite(true);
-        await command.Done.Task.WaitAsync(cancellationToken);
-    }
 
     /// <summary>Serves a newer manifest. The same one changes nothing.</summary>
     public void Update(Device device, DeviceModel? model)
@@ -284,79 +269,11 @@ internal sealed class DeviceWorker : IAsyncDisposable
         }
     }
 
-    private async Task ServeCommandsAsync(CancellationToken cancellationToken)
-    {
-        while (_commands.Reader.TryRead(out var command))
-        {
-            try
-            {
-                var property = _properties.GetValueOrDefault(command.Property) ?? throw new DeviceRefusedException($"device {_id} has no property '{command.Property}'");
-                if (property.Access is not { } access)
-                    throw new DeviceRefusedException(property.Refusal);
-                if (property.DesiredRefusal(command.Value) is { } refusal)
-                    throw new DeviceRefusedException(refusal);
-                if (!_connected)
-                    throw new DeviceUnreachableException(_offlineReason.Length > 0 ? _offlineReason : $"device {_id} is not connected yet");
-                await access.WriteAsync(command.Value, cancellationToken);
-                Figures.Written();
-                DeviceLog.Wrote(_log, _id, property.Info.Name, command.Value);
-                (property.NextCollectMs, property.NextReportMs) = (0, 0);
-                command.Done.TrySetResult();
-            }
-            catch (DeviceUnreachableException e)
-            {
-                command.Done.TrySetException(e);
-                if (_connected)
-                    Lost(e);
-            }
-            catch (DeviceRefusedException e)
-            {
-                command.Done.TrySetException(e);
-            }
-        }
-    }
-
     private void Lost(DeviceUnreachableException e)
     {
         _connected = false;
         _offlineReason = e.Message;
         _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
-    }
-
-    private async Task WriteAsync(PropertyState property, IPropertyAccess access, CancellationToken cancellationToken)
-    {
-        var desired = property.Desired!;
-        var refusal = property.DesiredRefusal(desired);
-        try
-        {
-            if (refusal is null)
-            {
-                await access.WriteAsync(desired, cancellationToken);
-                Figures.Written();
-                DeviceLog.Wrote(_log, _id, property.Info.Name, desired);
-                (property.Observed, property.ObservedMs) = (desired, NowMs());
-                property.WriteError = "";
-            }
-
-            property.WritePending = false;
-        }
-        catch (DeviceRefusedException e)
-        {
-            refusal = $"desired value {desired} is not written: {e.Message}";
-            property.NextWriteMs = NowMs() + WriteRetryMs;
-        }
-
-        if (refusal is not null)
-        {
-            if (refusal != property.WriteError)
-                DeviceLog.PropertyRefused(_log, _id, property.Info.Name, refusal);
-            property.WriteError = refusal;
-        }
-
-        // Read back at once, and say so at once: somebody waits for this value.
-        property.Dirty = true;
-        property.NextCollectMs = 0;
-        property.NextReportMs = 0;
     }
 
     // All that is due at one time is read at once.
@@ -505,6 +422,4 @@ internal sealed class DeviceWorker : IAsyncDisposable
     }
 
     private long NowMs() => _time.GetUtcNow().ToUnixTimeMilliseconds();
-
-    private sealed record WriteCommand(string Property, string Value, TaskCompletionSource Done);
 }
