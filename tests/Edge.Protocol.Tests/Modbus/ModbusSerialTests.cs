@@ -75,12 +75,12 @@ public sealed class ModbusSerialTests
             return new ValueTask<ReadOnlyMemory<byte>>(bytes);
         });
         using var master = Master(pty);
-        var once = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(400)));
+        var once = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(2000)));
         var error = await Assert.ThrowsAsync<ModbusLinkException>(() => once.ReadRegistersAsync(true, 3, 1, default));
         Assert.Equal(fault == "silence" ? ModbusLinkFault.Silence : ModbusLinkFault.Garbage, error.Fault);
         Assert.Contains(reason, error.Message, StringComparison.Ordinal);
         Volatile.Write(ref wrong, 1);
-        var again = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(500), Retries: 5));
+        var again = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(2000), Retries: 5));
         Assert.Equal(new ushort[] { 4711 }, await again.ReadRegistersAsync(true, 3, 1, default));
         Assert.Equal(1, master.Counters.Opens);
     }

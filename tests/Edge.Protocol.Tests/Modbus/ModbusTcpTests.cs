@@ -93,10 +93,10 @@ public sealed class ModbusTcpTests
             return new ValueTask<ReadOnlyMemory<byte>>(kept.ToArray().Concat(frame.ToArray()).ToArray());
         });
         using var master = Master(server);
-        var quick = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(100)));
+        var quick = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(1000)));
         var error = await Assert.ThrowsAsync<ModbusLinkException>(() => quick.ReadRegistersAsync(false, 0, 1, default));
         Assert.Equal(ModbusLinkFault.Silence, error.Fault);
-        Assert.Contains("did not answer within 100 ms", error.Message, StringComparison.Ordinal);
+        Assert.Contains("did not answer within 1000 ms", error.Message, StringComparison.Ordinal);
         Assert.Equal(new ushort[] { 101 }, await Unit(master, 1).ReadRegistersAsync(false, 1, 1, default));
         Assert.Equal(1, master.Counters.Opens);
         Assert.Equal(1, master.Counters.Garbage);
@@ -132,12 +132,12 @@ public sealed class ModbusTcpTests
             return new ValueTask<ReadOnlyMemory<byte>>(bytes);
         });
         using var master = Master(server);
-        var once = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(200)));
+        var once = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(2000)));
         var error = await Assert.ThrowsAsync<ModbusLinkException>(() => once.ReadRegistersAsync(false, 0, 1, default));
         Assert.Equal(ModbusLinkFault.Garbage, error.Fault);
         Assert.Contains(reason, error.Message, StringComparison.Ordinal);
         Volatile.Write(ref wrong, 1);
-        var again = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(500), Retries: 5));
+        var again = new ModbusUnit(master, 1, new ModbusTiming(TimeSpan.FromMilliseconds(2000), Retries: 5));
         Assert.Equal(new ushort[] { 7 }, await again.ReadRegistersAsync(false, 0, 1, default));
     }
 
@@ -178,7 +178,7 @@ public sealed class ModbusTcpTests
             return new ValueTask<ReadOnlyMemory<byte>>(unit == 9 ? default : frame);
         });
         using var master = Master(server);
-        var dead = new ModbusUnit(master, 9, new ModbusTiming(TimeSpan.FromMilliseconds(700), Retries: 1)).ReadRegistersAsync(false, 0, 1, default);
+        var dead = new ModbusUnit(master, 9, new ModbusTiming(TimeSpan.FromMilliseconds(2000), Retries: 1)).ReadRegistersAsync(false, 0, 1, default);
         await firstTry.Task.WaitAsync(s_timeout);
 
         // These come while the dead unit's first try runs; its second one comes behind them.
