@@ -6,6 +6,7 @@ using Edge.Benchmarks.Modbus;
 using Edge.Benchmarks.Mqtt;
 using Edge.Benchmarks.Pods;
 using Edge.Benchmarks.Store;
+using Edge.Benchmarks.Twin;
 
 var nodes = new Argument<int>("nodes") { Description = "How many nodes; the same is measured at a tenth of it.", DefaultValueFactory = _ => 10_000 };
 var cloudcore = new Option<string>("--cloudcore") { Description = "The cloudcore executable.", DefaultValueFactory = _ => "artifacts/publish/cloudcore/cloudcore" };
@@ -47,5 +48,10 @@ var slaveCount = new Argument<int>("count") { Description = "How many." };
 var slaves = new Command("modbus-slaves", "The slaves of the modbus workload: libmodbus, in a process of their own; prints their ports, ends with its input.") { slaveCount };
 slaves.SetAction(parse => ModbusSlaves.Run(parse.GetValue(slaveCount)));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, fuzz, slaves, mqttBroker };
+var twinDevices = new Option<int>("--devices") { Description = "How many devices the node has.", DefaultValueFactory = _ => 1000 };
+var twinSeconds = new Option<int>("--seconds") { Description = "How long each rate is held.", DefaultValueFactory = _ => 10 };
+var twin = new Command("twin", "Device twins of one node, from report to watch and from desired value to mapper.") { twinDevices, twinSeconds };
+twin.SetAction((parse, cancellationToken) => TwinBench.RunAsync(parse.GetValue(twinDevices), parse.GetValue(twinSeconds), cancellationToken));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker };
 return await root.Parse(args).InvokeAsync();
