@@ -20,10 +20,10 @@ public sealed record EventBusOptions
     /// <summary>Where the embedded broker listens; port 0 takes a free one, which edgecore.ports.json names.</summary>
     public IPEndPoint Internal { get; init; } = new(IPAddress.Loopback, 1884);
 
-    /// <summary>Where the embedded broker listens with TLS; null for nowhere.</summary>
+    /// <summary>Where the embedded broker listens with TLS; null: it does not.</summary>
     public IPEndPoint? InternalTls { get; init; }
 
-    /// <summary>Where the embedded broker listens for WebSockets; null for nowhere.</summary>
+    /// <summary>Where the embedded broker listens for WebSockets; null: it does not.</summary>
     public IPEndPoint? InternalWebSocket { get; init; }
 
     /// <summary>The embedded broker's certificate, PEM, and its key.</summary>
