@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Testing;
@@ -117,16 +118,24 @@ public sealed class ChurnTests(ITestOutputHelper output)
         public async Task SettleAsync()
         {
             var names = _pods.Keys.Order(StringComparer.Ordinal).ToList();
-            var seen = "";
-            await edge.WaitForAsync(
-                "all pods that should run are ready, and no others are there",
-                async () =>
-                {
-                    var pods = await edge.PodsAsync();
-                    seen = string.Join(", ", pods.Where(pod => !PodSteps.IsReady(pod) || !_pods.ContainsKey(pod.Name())).Select(pod => $"{pod.Name()} {pod.Text("status", "phase")}"));
-                    return seen.Length == 0 && names.SequenceEqual(pods.Select(pod => pod.Name()).Order(StringComparer.Ordinal));
-                },
-                PodSteps.Long);
+            List<JsonObject> others = [];
+            try
+            {
+                await edge.WaitForAsync(
+                    "all pods that should run are ready, and no others are there",
+                    async () =>
+                    {
+                        var pods = await edge.PodsAsync();
+                        others = [.. pods.Where(pod => !PodSteps.IsReady(pod) || !_pods.ContainsKey(pod.Name()))];
+                        return others.Count == 0 && names.SequenceEqual(pods.Select(pod => pod.Name()).Order(StringComparer.Ordinal));
+                    },
+                    PodSteps.Long);
+            }
+            catch (TimeoutException)
+            {
+                Assert.Fail($"seed {s_seed}: not as wanted ({names.Count} pods): {string.Join("\n", others.Select(pod => pod.ToJsonString()))}");
+            }
+
             await NothingUnexpectedAsync();
             await ObserveAsync($"seed {s_seed}, the end");
             foreach (var (name, wanted) in _pods.Where(pod => pod.Value.Kind == 1))
