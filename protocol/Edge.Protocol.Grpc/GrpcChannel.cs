@@ -60,6 +60,9 @@ public sealed class GrpcChannel : IDisposable
     /// <summary>The path of the socket; of a channel over TCP, host and port.</summary>
     public string SocketPath => _socketPath;
 
+    /// <summary>Sent with every call: names in lower case, values of ASCII.</summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
+
     private TimeProvider Time { get; }
 
     /// <summary>One request, one response.</summary>
@@ -210,6 +213,8 @@ public sealed class GrpcChannel : IDisposable
         message.Content.Headers.TryAddWithoutValidation("content-type", "application/grpc");
         message.Headers.TryAddWithoutValidation("te", "trailers");
         message.Headers.TryAddWithoutValidation("user-agent", _userAgent);
+        foreach (var (name, value) in Metadata)
+            message.Headers.TryAddWithoutValidation(name, value);
         if (deadline > TimeSpan.Zero)
             message.Headers.TryAddWithoutValidation("grpc-timeout", GrpcText.Timeout(deadline));
         return await _http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);

@@ -88,4 +88,7 @@ internal static partial class EdgedLog
 
     [LoggerMessage(4061, LogLevel.Error, "{What} failed; it is tried again")]
     public static partial void KeeperFailed(ILogger logger, string what, Exception error);
+
+    [LoggerMessage(4062, LogLevel.Warning, "container {Id} of pod {Pod} has ended and cannot be removed ({Reason}): what is left of it is ended")]
+    public static partial void LeftoverTask(ILogger logger, string id, string pod, string reason);
 }

@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.EdgeHub;
 using Edge.Core.Edged.Lifecycle;
 using Edge.Core.Edged.Probes;
+using Edge.Protocol.Cri;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 
@@ -20,6 +21,8 @@ internal sealed class PodWorker : IDisposable
     private const int CgroupQuickTries = 10;
     private const int CgroupTriesMax = 40;
     private static readonly TimeSpan s_cgroupRetry = TimeSpan.FromMilliseconds(100);
+
+    private static readonly TimeSpan s_taskLimit = TimeSpan.FromSeconds(30);
 
     private readonly PodContext _context;
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
@@ -261,7 +264,7 @@ internal sealed class PodWorker : IDisposable
             case PodAction.StopSandbox stop:
                 return await TryAsync(() => _context.Cri.StopPodSandboxAsync(stop.Id, _starter.Stopping));
             case PodAction.RemoveContainer remove:
-                return await TryAsync(() => _context.Cri.RemoveContainerAsync(remove.Id, _starter.Stopping));
+                return await RemoveContainerAsync(pod, remove.Id);
             case PodAction.RemoveSandbox remove:
                 return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, _starter.Stopping));
             case PodAction.Finish:
@@ -269,6 +272,24 @@ internal sealed class PodWorker : IDisposable
                 return false;
             default:
                 throw new System.Diagnostics.UnreachableException(action.ToString());
+        }
+    }
+
+    // A start that was cut off, because this process was killed in it, can leave a container that has ended for CRI and has a task for containerd, and then CRI refuses to remove it for ever.
+    private async Task<bool> RemoveContainerAsync(PodDescription pod, string id)
+    {
+        try
+        {
+            return await TryAsync(() => _context.Cri.RemoveContainerAsync(id, _starter.Stopping));
+        }
+        catch (GrpcException e) when (e.Code == GrpcStatusCode.FailedPrecondition)
+        {
+            EdgedLog.LeftoverTask(_context.Log, id, $"{pod.Namespace}/{pod.Name}", e.Detail);
+            var ended = false;
+            await TryAsync(async () => ended = await ContainerdTasks.EndAsync(_context.Options.RuntimeEndpoint, id, _context.Time, s_taskLimit, _starter.Stopping));
+            if (!ended)
+                _core.NoteStopFailed(_context.Time.GetUtcNow());
+            return false; // it is looked at anew
         }
     }
 

@@ -1,7 +1,10 @@
 using System.Text.Json.Nodes;
+using Edge.Core.Configuration;
+using Edge.Core.Edged;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Edge.Protocol.Cri.V1;
+using Edge.Protocol.Grpc;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -84,6 +87,48 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
         await UntilAsync("the orphan is gone", async () => (await SandboxesAsync(client, drop.Uid())).Count == 0);
         meta.Delete("pod", keep);
         await UntilAsync("the pod is gone", async () => (await SandboxesAsync(client, keep.Uid())).Count == 0);
+    }
+
+    // What a start leaves behind that was cut off by the end of EdgeCore: CRI takes the container for not running, containerd has its process and refuses to remove it.
+    [SkippableFact]
+    public async Task A_container_with_a_process_that_CRI_does_not_know_of_is_removed_too()
+    {
+        Skip.IfNot(File.Exists("/usr/bin/ctr"), "ctr, which Debian's containerd has, is not there");
+        var meta = new FakeMetaStore();
+        var pod = Pod("cut", Sleeper());
+        using var client = containerd.Client();
+        await using (var first = containerd.Run("node-cut", meta))
+        {
+            meta.Put("pod", pod);
+            await first.StatusAsync(pod, "running", IsReady);
+        }
+
+        var sandbox = (await SandboxesAsync(client, pod.Uid())).Single();
+        Assert.True(PodDescription.TryRead(pod, out var description, out _));
+        var config = new ContainerConfig
+        {
+            Metadata = new ContainerMetadata { Name = "main", Attempt = 7 }, Image = new ImageSpec { Image = "docker.io/edge/busybox:1.0" }, Linux = new LinuxContainerConfig(),
+        };
+        config.Command.Add(["sleep", "1000"]);
+        foreach (var (name, value) in sandbox.Labels)
+            config.Labels[name] = value;
+        config.Labels[CriConfigs.ContainerLabel] = "main";
+        var within = new PodSandboxConfig
+        {
+            Metadata = sandbox.Metadata, Linux = new LinuxPodSandboxConfig { CgroupParent = CriConfigs.CgroupParent(new EdgedOptions(), description) },
+        };
+        var id = await client.CreateContainerAsync(sandbox.Id, config, within, default);
+        using (var start = System.Diagnostics.Process.Start("ctr", ["-n", "k8s.io", "-a", containerd.Socket, "tasks", "start", "-d", id]))
+        {
+            await start.WaitForExitAsync();
+            Assert.Equal(0, start.ExitCode);
+        }
+
+        var refused = await Assert.ThrowsAsync<GrpcException>(() => client.RemoveContainerAsync(id, default));
+        Assert.Equal(GrpcStatusCode.FailedPrecondition, refused.Code);
+        meta.Delete("pod", pod);
+        await using var second = containerd.Run("node-cut", meta);
+        await UntilAsync("the pod is gone", async () => (await SandboxesAsync(client, pod.Uid())).Count == 0);
     }
 
     [SkippableFact]
