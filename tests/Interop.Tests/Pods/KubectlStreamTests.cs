@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Edge.Local;
 using Edge.Local.Processes;
 using Edge.Testing;
@@ -13,7 +15,7 @@ public sealed class KubectlStreamTests
     private const string Talker = """["sh","-c","echo one; echo two; trap 'exit 0' TERM; sleep 100000 & wait"]""";
 
     [SkippableFact]
-    public async Task Logs_exec_cp_and_port_forward_reach_a_pod_at_the_edge()
+    public async Task Logs_exec_and_cp_reach_a_pod_at_the_edge()
     {
         Requires.Containerd();
         Requires.Kubectl();
@@ -59,15 +61,42 @@ public sealed class KubectlStreamTests
             """));
         await edge.ReadyAsync("count");
         using var directory = new TempDirectory();
-        using var follower = ChildProcess.Start("kubectl-logs", directory.Path, Kubectl.Executable!, [$"--kubeconfig={edge.Local.Kubeconfig}", "logs", "-f", "count"], TimeProvider.System);
-        var log = follower.LogPath;
+        await using var follower = new Killed(ChildProcess.Start("kubectl-logs", directory.Path, Kubectl.Executable!, [$"--kubeconfig={edge.Local.Kubeconfig}", "logs", "-f", "count"], TimeProvider.System));
+        var log = follower.Process.LogPath;
         await edge.WaitForAsync("the log is followed", async () => (await ReadAsync(log)).Contains("line 3\n", StringComparison.Ordinal));
         Assert.Equal("hi\n", await edge.KubectlAsync(["exec", "count", "--", "echo", "hi"]));
         var seen = (await ReadAsync(log)).Split('\n').Length;
         await edge.WaitForAsync("it goes on", async () => (await ReadAsync(log)).Split('\n').Length > seen + 3);
         await edge.KubectlAsync(["delete", "pod", "count", "--wait=false"]);
-        await follower.Exited.WaitAsync(TimeSpan.FromMinutes(1));
-        Assert.Equal(0, follower.ExitCode);
+        await follower.Process.Exited.WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.Equal(0, follower.Process.ExitCode);
+    }
+
+    [SkippableFact]
+    public async Task A_port_of_a_pod_is_forwarded()
+    {
+        Requires.Containerd();
+        Requires.Kubectl();
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true });
+        await edge.ApplyAsync(PodSteps.Manifest("serve", $$"""
+            {"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","trap 'exit 0' TERM; while true; do echo answer | nc -l -p 8080; done"]}
+            """));
+        await edge.ReadyAsync("serve");
+        using var directory = new TempDirectory();
+        await using var forward = new Killed(ChildProcess.Start("kubectl-port", directory.Path, Kubectl.Executable!, [$"--kubeconfig={edge.Local.Kubeconfig}", "port-forward", "pod/serve", ":8080"], TimeProvider.System));
+        var port = 0;
+        await edge.WaitForAsync("kubectl listens", async () =>
+        {
+            var line = (await ReadAsync(forward.Process.LogPath)).Split('\n').FirstOrDefault(one => one.StartsWith("Forwarding from 127.0.0.1:", StringComparison.Ordinal));
+            return line is not null && int.TryParse(line["Forwarding from 127.0.0.1:".Length..].Split(' ')[0], out port);
+        });
+        await edge.WaitForAsync("the pod answers through the forwarded port", async () =>
+        {
+            using var client = new TcpClient();
+            await client.ConnectAsync(IPAddress.Loopback, port);
+            using var reader = new StreamReader(client.GetStream());
+            return await reader.ReadLineAsync() == "answer";
+        });
     }
 
     [SkippableFact]
@@ -97,5 +126,15 @@ public sealed class KubectlStreamTests
         await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         using var reader = new StreamReader(file);
         return await reader.ReadToEndAsync();
+    }
+
+    /// <summary>A process that does not outlive its test.</summary>
+    private sealed record Killed(ChildProcess Process) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            await Process.KillAsync();
+            Process.Dispose();
+        }
     }
 }
