@@ -52,10 +52,18 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     {
         var apiPort = 0;
         var kubeconfig = options.Kubeconfig;
+        CloudCoreHost? core = null; // started after the API that it reads
         if (options.ApiServer.IsEnabled)
         {
             var server = await EmbeddedApiServer.StartAsync(
-                new ApiServerOptions { DataDirectory = dataDirectory, BindAddress = options.ApiServer.Address, Port = options.ApiServer.Port }, time, loggers, cancellationToken);
+                new ApiServerOptions
+                {
+                    DataDirectory = dataDirectory,
+                    BindAddress = options.ApiServer.Address,
+                    Port = options.ApiServer.Port,
+                    DialNode = (node, token) => core is null ? throw new IOException("cloudcore is starting") : core.OpenNodeStreamAsync(node, token),
+                },
+                time, loggers, cancellationToken);
             _parts.Add(server);
             (apiPort, kubeconfig) = (server.Port, server.KubeconfigPath);
         }
@@ -68,7 +76,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         if (options.ApiServer.IsEnabled)
             _parts.Add(EmbeddedControllers.Start(kube, time, random, loggers, connection.CertificateAuthorityPem));
         await CrdInstaller.ApplyAsync(kube, time, cancellationToken);
-        var core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
+        core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
         _parts.Add(core);
         Ports = (apiPort, core.WebSocketPort, core.HttpsPort, core.MonitorPort, kubeconfig, core.QuicPort);
     }

@@ -3,6 +3,7 @@ using System.Net.NetworkInformation;
 using System.Net.Sockets;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
+using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
@@ -69,6 +70,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     public HubMetrics Metrics { get; }
 
+    private NodeStreams Streams { get; init; } = null!;
+
+    /// <summary>Opens a stream on which a connected node's local API (as a kubelet's) speaks HTTP/1.1. The caller disposes it.</summary>
+    /// <exception cref="NodeStreamException">The node cannot be reached; the message says why.</exception>
+    public ValueTask<Stream> OpenNodeStreamAsync(string node, CancellationToken cancellationToken) => Streams.OpenAsync(node, cancellationToken);
+
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
     /// <exception cref="CloudCoreException">It cannot start; the message says why and what to change.</exception>
     /// <exception cref="KubeException">The Kubernetes API refused something CloudCore needs.</exception>
@@ -95,7 +102,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         QuicHubListener? quic = null;
         HubServer? server = null;
         var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
-        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger));
+        var streams = new NodeStreams(sync.SessionOf, time);
+        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger), streams);
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
@@ -108,6 +116,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             quic = await OpenQuicAsync(options, certificates, hub, rate, time, metrics, logger, cancellationToken);
             var admissions = listener;
             metrics.WaitingSyncRecords = () => sync.WaitingRecords;
+            metrics.NodeStreams = () => streams.Count;
             metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
             var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
             server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
@@ -120,7 +129,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
             var running = Task.WhenAll(
                 lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync));
-            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0 };
+            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0, Streams = streams };
         }
         catch
         {

@@ -6,6 +6,7 @@ using Edge.Core.Configuration;
 using Edge.Core.Edged;
 using Edge.Core.Edged.LocalApi;
 using Edge.Core.EdgeHub;
+using Edge.Core.EdgeStream;
 using Edge.Core.EventBus;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
@@ -60,6 +61,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _services = new EdgeServices(options, _meta, _hub, time, random, loggers);
         if (options.Edged.Enable && options.LocalApi.Enable)
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
+        if (options.EdgeHub.Enable && options.EdgeStream.Enable)
+            _modules.Add(new EdgeStreamModule(_services, _hub, () => _localApi?.At));
     }
 
     /// <summary>Raised once, when the first connection to CloudCore stands; the texts are the node's name and the server.</summary>

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography.X509Certificates;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
 using Edge.Protocol.Messages;
 using Edge.Transport;
@@ -11,7 +12,7 @@ namespace Edge.Cloud.CloudHub;
 
 /// <summary>The main channel: takes an edge's WebSocket (kubeedge-wire §1.2) or QUIC connection and checks who it is. One that is refused gets an HTTP status
 /// and the reason, and nothing it sends is read.</summary>
-internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates, UpstreamRooms rooms) : IDisposable
+internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates, UpstreamRooms rooms, NodeStreams streams) : IDisposable
 {
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, Upstream> _upstreams = new();
@@ -46,6 +47,12 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
             Refused(code, connection.Address, request.NodeId, reason);
             using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(2), rooms.Time);
             await connection.RefuseAsync(code, reason, soon.Token);
+            return;
+        }
+
+        if (request.ConnectionUse == NodeStreamWire.ConnectionUse)
+        {
+            await streams.ServeAsync(request.Stream, () => connection.AcceptAsync(isEdgeWire: false, _stop.Token), _stop.Token);
             return;
         }
 
@@ -124,13 +131,15 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     private (int Code, string Reason) Check(HubConnection connection)
     {
         var request = connection.Request;
-        var malformed = request.ConnectionUse is not ("msg" or "") ? "ConnectionUse must be 'msg'"
+        var isStream = request.ConnectionUse == NodeStreamWire.ConnectionUse;
+        var malformed = !isStream && request.ConnectionUse is not ("msg" or "") ? "ConnectionUse must be 'msg' or 'stream'"
             : request.Key.Length == 0 ? "this port takes WebSocket connections of edges"
             : "";
         X509Certificate2? certificate = null;
         try
         {
-            return Check(request.NodeId, connection.Problem, malformed, () => certificate = connection.TakeCertificate());
+            var (code, reason) = Check(request.NodeId, connection.Problem, malformed, () => certificate = connection.TakeCertificate());
+            return code == 0 && isStream && !streams.IsExpected(request.NodeId, request.Stream) ? (StatusCodes.Status404NotFound, "nobody waits for this stream") : (code, reason);
         }
         finally
         {

@@ -81,6 +81,7 @@ internal sealed class HubConnection : IAsyncDisposable
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
+        404 => "Not Found",
         _ => "Service Unavailable",
     };
 }

@@ -30,6 +30,9 @@ internal sealed record UpgradeRequest
     /// <summary>The header <see cref="EdgeWire.Header"/>.</summary>
     public string Wire { get; private init; } = "";
 
+    /// <summary>The header <see cref="NodeStreamWire.Header"/>: which stream this connection is for.</summary>
+    public string Stream { get; private init; } = "";
+
     /// <summary>Sec-WebSocket-Key; empty when this is no good WebSocket handshake.</summary>
     public string Key { get; private init; } = "";
 
@@ -90,13 +93,14 @@ internal sealed record UpgradeRequest
             NodeId = Value("node_id"),
             ConnectionUse = Value("ConnectionUse"),
             Wire = Value(EdgeWire.Header),
+            Stream = Value(NodeStreamWire.Header),
             Key = isUpgrade && IsKey(key) ? key : "",
         };
         return "";
     }
 
     private static bool IsRead(string name)
-        => name.ToUpperInvariant() is "NODE_ID" or "CONNECTIONUSE" or "EDGE-WIRE" or "UPGRADE" or "CONNECTION" or "SEC-WEBSOCKET-KEY" or "SEC-WEBSOCKET-VERSION" or "HOST" or "CONTENT-LENGTH" or "TRANSFER-ENCODING";
+        => name.ToUpperInvariant() is "NODE_ID" or "CONNECTIONUSE" or "EDGE-WIRE" or "EDGE-STREAM" or "UPGRADE" or "CONNECTION" or "SEC-WEBSOCKET-KEY" or "SEC-WEBSOCKET-VERSION" or "HOST" or "CONTENT-LENGTH" or "TRANSFER-ENCODING";
 
     private static bool HasToken(string list, string token)
         => list.Split(',').Any(one => one.Trim().Equals(token, StringComparison.OrdinalIgnoreCase));

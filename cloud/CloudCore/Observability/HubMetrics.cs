@@ -29,6 +29,9 @@ public sealed class HubMetrics
     /// <summary>Reads how many sync records of stock edges wait to be written.</summary>
     public Func<int> WaitingSyncRecords { get; set; } = () => 0;
 
+    /// <summary>Reads how many streams to nodes are waiting or open.</summary>
+    public Func<int> NodeStreams { get; set; } = () => 0;
+
     /// <summary>Writes of sync records, deletes included.</summary>
     public long SyncRecordWrites => Interlocked.Read(ref _syncRecordWrites);
 
@@ -91,6 +94,7 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_queue_depth{queue=\"messages\"}", null, null, messages);
         Write(text, "edge_cloudhub_queue_depth{queue=\"upstream\"}", null, null, requests);
         Write(text, "edge_cloudhub_queue_depth{queue=\"admissions\"}", null, null, admissions);
+        Write(text, "edge_cloudstream_streams", "gauge", "Streams to nodes (logs, exec, attach, port-forward) waiting or open.", NodeStreams());
         Write(text, "edge_cloudhub_queue_depth{queue=\"syncrecords\"}", null, null, WaitingSyncRecords());
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));

@@ -178,6 +178,15 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
     }
 
+    /// <summary>The session of a connected node; null where it is not connected here.</summary>
+    public ISyncSession? SessionOf(string node)
+    {
+        lock (_gate)
+        {
+            return _members.GetValueOrDefault(node)?.Session;
+        }
+    }
+
     public void EndAll()
     {
         lock (_gate)

@@ -139,8 +139,12 @@ internal static class DiscoveryDocuments
             yield return new Subresource("scale", "Scale", "autoscaling", "v1", s_statusVerbs);
         if (resource.Kind == ResourceKind.Pod)
         {
+            yield return new Subresource("attach", "PodAttachOptions", "", "v1", ["create", "get"]);
             yield return new Subresource("binding", "Binding", "", "v1", ["create"]);
             yield return new Subresource("eviction", "Eviction", "policy", "v1", ["create"]);
+            yield return new Subresource("exec", "PodExecOptions", "", "v1", ["create", "get"]);
+            yield return new Subresource("log", "Pod", "", "v1", ["get"]);
+            yield return new Subresource("portforward", "PodPortForwardOptions", "", "v1", ["create", "get"]);
         }
         else if (resource.Kind == ResourceKind.Namespace)
         {

@@ -13,7 +13,7 @@ namespace Edge.ApiServer.Rest;
 /// <summary>Every request: who asks, what is asked, the answer. A failure is answered as metav1.Status.</summary>
 internal sealed class RestHandler(
     Authenticator authenticator, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
-    Subresources subresources, TimeProvider time, ILogger<RestHandler> log)
+    Subresources subresources, NodeProxy nodes, TimeProvider time, ILogger<RestHandler> log)
 {
     public async Task HandleAsync(HttpContext context)
     {
@@ -115,6 +115,8 @@ internal sealed class RestHandler(
             return;
         }
 
+        if (resource.Kind == ResourceKind.Pod && await nodes.TryHandleAsync(context, resource, path))
+            return;
         var options = Options(context.Request);
         if (path.Subresource == "scale" && resource.Scale is not null)
         {

@@ -37,13 +37,16 @@ public static partial class EdgeCoreConfig
         monitor.Ignore("enableProfiling");
 
         var modules = root.Section("modules");
-        foreach (var later in (string[])["serviceBus", "edgeStream", "taskManager", "dbTest"])
+        foreach (var later in (string[])["serviceBus", "taskManager", "dbTest"])
         {
             if (modules.Has(later))
                 notes.Add($"modules.{later} is accepted and has no effect in this version");
         }
 
-        modules.Ignore("serviceBus", "edgeStream", "taskManager", "dbTest");
+        modules.Ignore("serviceBus", "taskManager", "dbTest");
+        var stream = modules.Section("edgeStream");
+        // Streams go over the hub's own port, with the hub's certificates.
+        stream.Ignore("server", "handshakeTimeout", "readDeadline", "writeDeadline", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
         var edgedSection = modules.Section("edged");
         var kubelet = edgedSection.Section("tailoredKubeletConfig");
         var edged = ReadEdged(edgedSection, kubelet, paths, notes);
@@ -62,6 +65,7 @@ public static partial class EdgeCoreConfig
             EdgeHub = ReadHub(modules.Section("edgeHub"), paths, notes),
             MetaManager = ReadMeta(modules.Section("metaManager"), notes) with { DatabasePath = databasePath },
             Edged = edged,
+            EdgeStream = new EdgeStreamOptions { Enable = stream.Bool("enable", true) },
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),

@@ -17,6 +17,8 @@ public sealed record EdgeCoreOptions
 
     public LocalApiOptions LocalApi { get; init; } = new();
 
+    public EdgeStreamOptions EdgeStream { get; init; } = new();
+
     public DeviceTwinOptions DeviceTwin { get; init; } = new();
 
     public EventBusOptions EventBus { get; init; } = new();
@@ -211,6 +213,13 @@ public sealed record LocalApiOptions
 
     /// <summary>Whether HTTPS is served.</summary>
     public bool HasTls => TlsCertificateFile.Length > 0;
+}
+
+/// <summary>Section <c>modules.edgeStream</c>.</summary>
+public sealed record EdgeStreamOptions
+{
+    /// <summary>False keeps kubectl's logs, exec, attach and port-forward away from this node. KubeEdge's default config has false; without the section it is true.</summary>
+    public bool Enable { get; init; } = true;
 }
 
 /// <summary>Section <c>modules.deviceTwin</c>.</summary>

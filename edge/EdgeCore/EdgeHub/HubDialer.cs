@@ -46,11 +46,6 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
     private async Task<DialedLink> DialWebSocketAsync(Credentials credentials, CancellationToken cancellationToken)
     {
         var socket = new ClientWebSocket();
-        var trusted = true;
-        socket.Options.CollectHttpResponseDetails = true;
-        using var invoker = Invoker(credentials.TlsOptions(verdict => trusted = verdict), wrap);
-        socket.Options.SetRequestHeader("node_id", nodeName);
-        socket.Options.SetRequestHeader("project_id", options.ProjectId);
         socket.Options.SetRequestHeader("ConnectionUse", "msg");
         socket.Options.SetRequestHeader(EdgeWire.Header, EdgeWire.Version);
         // A stock cloud answers no keepalive, but its WebSocket answers pings: a half-open connection shows within two beats (the two waits, each looked at in
@@ -58,13 +53,38 @@ internal sealed class HubDialer(EdgeHubOptions options, string nodeName, TimePro
         var beat = TimeSpan.FromSeconds(options.HeartbeatSeconds);
         socket.Options.KeepAliveInterval = beat * 1.2;
         socket.Options.KeepAliveTimeout = beat * 0.5;
+        await ConnectAsync(socket, "events", credentials, cancellationToken);
+        var agreed = socket.HttpResponseHeaders?.FirstOrDefault(header => header.Key.Equals(EdgeWire.Header, StringComparison.OrdinalIgnoreCase)).Value?.FirstOrDefault();
+        return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds), EdgeWire.Includes(agreed)), options.Server);
+    }
+
+    /// <summary>Opens a connection for one stream that CloudCore asked for (<see cref="NodeStreamWire"/>). The caller disposes it.</summary>
+    /// <exception cref="LinkException">As <see cref="DialAsync"/>; also when nobody waits for the stream any more.</exception>
+    public async Task<WebSocket> DialStreamAsync(string id, Credentials credentials, CancellationToken cancellationToken)
+    {
+        var socket = new ClientWebSocket();
+        socket.Options.SetRequestHeader("ConnectionUse", NodeStreamWire.ConnectionUse);
+        socket.Options.SetRequestHeader(NodeStreamWire.Header, id);
+        // Pongs that nobody asked for keep a NAT's entry alive. A ping's answer would wait behind what a slow reader has not taken.
+        socket.Options.KeepAliveInterval = TimeSpan.FromSeconds(options.HeartbeatSeconds);
+        socket.Options.KeepAliveTimeout = Timeout.InfiniteTimeSpan;
+        await ConnectAsync(socket, NodeStreamWire.ConnectionUse, credentials, cancellationToken);
+        return socket;
+    }
+
+    // Connects, or disposes the socket and says why not.
+    private async Task ConnectAsync(ClientWebSocket socket, string use, Credentials credentials, CancellationToken cancellationToken)
+    {
+        var trusted = true;
+        socket.Options.CollectHttpResponseDetails = true;
+        using var invoker = Invoker(credentials.TlsOptions(verdict => trusted = verdict), wrap);
+        socket.Options.SetRequestHeader("node_id", nodeName);
+        socket.Options.SetRequestHeader("project_id", options.ProjectId);
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(options.HandshakeTimeoutSeconds), time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
         {
-            await socket.ConnectAsync(new Uri($"wss://{options.Server}/{options.ProjectId}/{nodeName}/events"), invoker, both.Token);
-            var agreed = socket.HttpResponseHeaders?.FirstOrDefault(header => header.Key.Equals(EdgeWire.Header, StringComparison.OrdinalIgnoreCase)).Value?.FirstOrDefault();
-            return new DialedLink(new WebSocketLink(socket, time, TimeSpan.FromSeconds(options.WriteDeadlineSeconds), EdgeWire.Includes(agreed)), options.Server);
+            await socket.ConnectAsync(new Uri($"wss://{options.Server}/{options.ProjectId}/{nodeName}/{use}"), invoker, both.Token);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

@@ -72,6 +72,12 @@ internal sealed class HubService : IHubLink
         }
     }
 
+    /// <summary>Called with the id of each stream that the cloud asks for; it must be quick. Set before <see cref="RunAsync"/>.</summary>
+    public Action<string>? StreamAsked { get; set; }
+
+    /// <summary>What the node shows who it is with; null before there is anything.</summary>
+    public Credentials? Credentials { get; private set; }
+
     /// <summary>Connections made since the start.</summary>
     public long Connections => Interlocked.Read(ref _generation);
 
@@ -274,11 +280,12 @@ internal sealed class HubService : IHubLink
         var looksRefused = false;
         try
         {
+            Credentials = credentials;
             var dialed = await dialer.DialAsync(credentials, stop.Token);
             await using var link = dialed.Link;
             server = dialed.Server;
             var since = _time.GetTimestamp();
-            var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log);
+            var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log) { StreamAsked = StreamAsked };
             reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);
             if (link.ClosedBecause is { Length: > 0 } said)

@@ -30,6 +30,9 @@ internal sealed class HubSession(
     /// <summary>Called each time the cloud has answered an inventory for good; it must be quick. Whatever it sends because of it comes after.</summary>
     public Action? InventorySettled { get; init; }
 
+    /// <summary>Called with the id of each stream that the cloud asks for; it must be quick.</summary>
+    public Action<string>? StreamAsked { get; init; }
+
     /// <summary>Runs until the link breaks, the peer closes, or the token is cancelled. Returns why it ended.</summary>
     /// <param name="ready">Called once the greeting is out and requests may be sent.</param>
     public async Task<string> RunAsync(Action ready, CancellationToken cancellationToken)
@@ -204,6 +207,9 @@ internal sealed class HubSession(
                 return new Work(message, Handling: meta.HandleAsync(message));
             case Groups.Twin when twin is not null:
                 return new Work(message, IsTwin: true);
+            case Groups.Stream when StreamAsked is not null && message.Resource.StartsWith(NodeStreamWire.ResourcePrefix, StringComparison.Ordinal):
+                StreamAsked(message.Resource[NodeStreamWire.ResourcePrefix.Length..]);
+                return null;
             default:
                 HubLog.NoReceiver(log, message.Id, message.Group, message.Operation, message.Resource);
                 return null;

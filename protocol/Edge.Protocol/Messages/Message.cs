@@ -108,6 +108,9 @@ public static class Groups
     public const string Meta = "meta";
     public const string Twin = "twin";
     public const string User = "user";
+
+    /// <summary>Edge's own: CloudCore asks for a byte stream (<see cref="NodeStreamWire"/>).</summary>
+    public const string Stream = "stream";
 }
 
 /// <summary>Resource type words (kubeedge-wire §1.4).</summary>

@@ -1,3 +1,6 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using Edge.Core.EdgeStream;
 using Edge.Protocol.Cri;
 using Microsoft.Extensions.Logging;
 
@@ -34,6 +37,9 @@ internal sealed class LocalApiModule : IEdgeModule, IAsyncDisposable
     /// <summary>The port it answers on; 0 while it does not.</summary>
     public int Port { get; private set; }
 
+    /// <summary>Where and with which credential a process of this machine reaches it; null while it does not answer.</summary>
+    public LocalApiAt? At { get; private set; }
+
     /// <summary>Called when it answers at last, after <see cref="TryStartAsync"/> had failed.</summary>
     public Action? Listening { get; set; }
 
@@ -49,11 +55,15 @@ internal sealed class LocalApiModule : IEdgeModule, IAsyncDisposable
         var at = $"{(options.HasTls ? "https" : "http")}://{(options.Address.Contains(':', StringComparison.Ordinal) ? $"[{options.Address}]" : options.Address)}";
         try
         {
-            var access = new LocalApiAccess(TokenFile.LoadOrCreate(options.TokenFile));
+            var token = TokenFile.LoadOrCreate(options.TokenFile);
+            var access = new LocalApiAccess(token);
             _stopping = new CancellationTokenSource();
             var pods = new PodDirectory(_services.Options.Edged, _services.Options.NodeName, _services.Meta, _cri);
             var handler = new LocalApiHandler(_services.Options, access, pods, _cri, _usage, _metrics, _counts, _services.Time, _log, _stopping.Token);
             _server = await LocalApiServer.StartAsync(options, handler.HandleAsync, cancellationToken);
+            var address = IPAddress.Parse(options.Address);
+            var own = address.Equals(IPAddress.Any) ? IPAddress.Loopback : address.Equals(IPAddress.IPv6Any) ? IPAddress.IPv6Loopback : address;
+            At = new LocalApiAt(own, _server.Port, token, options.HasTls ? X509Certificate2.CreateFromPem(await File.ReadAllTextAsync(options.TlsCertificateFile, cancellationToken)).RawData : null);
         }
         catch (Exception e) when (e is LocalApiException or IOException or System.Net.Sockets.SocketException)
         {
@@ -104,7 +114,7 @@ internal sealed class LocalApiModule : IEdgeModule, IAsyncDisposable
             await _stopping.CancelAsync();
         if (_server is { } server)
         {
-            (_server, Port) = (null, 0);
+            (_server, Port, At) = (null, 0, null);
             await server.DisposeAsync();
         }
 

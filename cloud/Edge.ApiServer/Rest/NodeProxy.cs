@@ -1,0 +1,209 @@
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.ApiServer.Resources;
+using Edge.Kubernetes;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Edge.ApiServer.Rest;
+
+/// <summary>What kubectl asks of a running pod: log, exec, attach, portforward. The request goes on to the kubelet API of the pod's node; an upgraded connection (SPDY/3.1 or WebSocket) is passed
+/// through as bytes, so which versions of the channel protocol there are is the node's runtime's matter.</summary>
+internal sealed class NodeProxy : IDisposable
+{
+    private const int BlockSize = 32 * 1024;
+    private const int ReasonMax = 4096;
+
+    // Once one side is done the other may still have something to say.
+    private static readonly TimeSpan s_linger = TimeSpan.FromSeconds(5);
+    private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
+    private static readonly string[] s_execQuery = ["command", "stdin", "stdout", "stderr", "tty"];
+    private static readonly string[] s_portQuery = ["ports", "port"];
+    private static readonly string[] s_passed = ["Upgrade", "X-Stream-Protocol-Version", "Sec-WebSocket-"];
+
+    private readonly ObjectApi _api;
+    private readonly TimeProvider _time;
+    private readonly HttpMessageInvoker? _client;
+
+    public NodeProxy(ObjectApi api, Func<string, CancellationToken, ValueTask<Stream>>? dial, TimeProvider time)
+    {
+        (_api, _time) = (api, time);
+        if (dial is null)
+            return;
+        _client = new HttpMessageInvoker(new SocketsHttpHandler
+        {
+            UseProxy = false,
+            UseCookies = false,
+            AllowAutoRedirect = false,
+            PooledConnectionLifetime = TimeSpan.Zero, // a stream is dialed for one request
+            ConnectCallback = (context, cancellationToken) => dial(context.DnsEndPoint.Host, cancellationToken),
+        });
+    }
+
+    public void Dispose() => _client?.Dispose();
+
+    /// <summary>Answers the subresource of a pod; false when it is none of these.</summary>
+    public async Task<bool> TryHandleAsync(HttpContext context, ServedResource pods, RequestPath path)
+    {
+        if (path.Subresource is not ("log" or "exec" or "attach" or "portforward"))
+            return false;
+        var (method, isLog) = (context.Request.Method, path.Subresource == "log");
+        if (isLog ? method != "GET" : method is not ("GET" or "POST"))
+            throw ApiException.MethodNotAllowed();
+        var pod = _api.Get(pods, path.Namespace, path.Name).Parse();
+        var container = path.Subresource == "portforward" ? "" : ContainerOf(pod, path.Name, context.Request.Query["container"].ToString());
+        var node = pod.Text("spec", "nodeName");
+        if (node.Length == 0)
+        {
+            if (!isLog)
+                throw ApiException.BadRequest($"pod {path.Name} does not have a host assigned");
+            await ApiResponse.WriteAsync(context, 200, ReadOnlyMemory<byte>.Empty, "text/plain"); // as Kubernetes: nothing was written so far
+            return true;
+        }
+
+        var (target, query) = path.Subresource switch
+        {
+            "log" => ($"/containerLogs/{path.Namespace}/{path.Name}/{container}", s_logQuery),
+            "portforward" => ($"/portForward/{path.Namespace}/{path.Name}", s_portQuery),
+            var verb => ($"/{verb}/{path.Namespace}/{path.Name}/{container}", s_execQuery),
+        };
+        using var request = new HttpRequestMessage(new HttpMethod(method), new Uri($"http://{node}{target}{QueryOf(context.Request.Query, query)}"));
+        request.Version = System.Net.HttpVersion.Version11;
+        if (isLog)
+            await LogAsync(context, request, node);
+        else
+            await StreamAsync(context, request, node);
+        return true;
+    }
+
+    private static string ContainerOf(JsonObject pod, string name, string asked)
+    {
+        var names = ((string[])["containers", "initContainers", "ephemeralContainers"]).SelectMany(kind => pod.Items("spec", kind)).Select(one => one.Text("name")).ToList();
+        if (asked.Length > 0)
+            return names.Contains(asked) ? asked : throw ApiException.BadRequest($"container {asked} is not valid for pod {name}");
+        var all = pod.Items("spec", "containers").Select(one => one.Text("name")).ToList();
+        return all.Count == 1 ? all[0] : throw ApiException.BadRequest($"a container name must be specified for pod {name}, choose one of: [{string.Join(' ', all)}]");
+    }
+
+    private static string QueryOf(IQueryCollection query, string[] names)
+    {
+        var text = new StringBuilder();
+        foreach (var name in names)
+        {
+            foreach (var value in query[name])
+                text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value ?? ""));
+        }
+
+        return text.ToString();
+    }
+
+    private async Task LogAsync(HttpContext context, HttpRequestMessage request, string node)
+    {
+        using var answer = await SendAsync(request, node, context.RequestAborted);
+        await RefuseAsync(answer, 200, context.RequestAborted);
+        context.Response.StatusCode = 200;
+        context.Response.ContentType = "text/plain";
+        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+        await context.Response.StartAsync(context.RequestAborted);
+        await using var log = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
+        try
+        {
+            await CopyAsync(log, context.Response.Body, context.RequestAborted);
+        }
+        catch (Exception e) when (e is IOException or HttpRequestException)
+        {
+            // The node went away in the middle: the client sees its connection end, not a log that looks whole.
+            context.Abort();
+        }
+    }
+
+    private async Task StreamAsync(HttpContext context, HttpRequestMessage request, string node)
+    {
+        if (context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true } upgrade || context.Request.Headers.Upgrade.Count == 0)
+            throw ApiException.BadRequest("Upgrade request required: exec, attach and portforward need a connection that is upgraded to SPDY/3.1 or to a WebSocket");
+        request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
+        foreach (var (name, values) in context.Request.Headers.Where(header => IsPassed(header.Key)))
+            request.Headers.TryAddWithoutValidation(name, (IEnumerable<string?>)values);
+        using var answer = await SendAsync(request, node, context.RequestAborted);
+        await RefuseAsync(answer, StatusCodes.Status101SwitchingProtocols, context.RequestAborted);
+        foreach (var (name, values) in answer.Headers.NonValidated.Where(header => IsPassed(header.Key)))
+            context.Response.Headers[name] = values.ToArray();
+        await using var far = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
+        await using var near = await upgrade.UpgradeAsync();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        var down = QuietAsync(CopyAsync(near, far, stop.Token));
+        var up = QuietAsync(CopyAsync(far, near, stop.Token));
+        if (await Task.WhenAny(down, up) == down)
+            await Task.WhenAny(up, Task.Delay(s_linger, _time, stop.Token));
+        await stop.CancelAsync();
+        await Task.WhenAll(down, up);
+    }
+
+    private static bool IsPassed(string name) => s_passed.Any(prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
+
+    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, string node, CancellationToken cancellationToken)
+    {
+        if (_client is null)
+            throw new ApiException(501, "NotImplemented", "this API server reaches no nodes: logs, exec, attach and port-forward are served where cloudcore runs beside it");
+        try
+        {
+            return await _client.SendAsync(request, cancellationToken);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new ApiException(503, "ServiceUnavailable", $"error dialing node \"{node}\": {(e.InnerException ?? e).Message}");
+        }
+    }
+
+    // The kubelet's own words, in a Status that kubectl can print.
+    private static async Task RefuseAsync(HttpResponseMessage answer, int wanted, CancellationToken cancellationToken)
+    {
+        var code = (int)answer.StatusCode;
+        if (code == wanted)
+            return;
+        var text = "";
+        try
+        {
+            await using var body = await answer.Content.ReadAsStreamAsync(cancellationToken);
+            var buffer = new byte[ReasonMax];
+            text = Encoding.UTF8.GetString(buffer, 0, await body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)).Trim();
+        }
+        catch (IOException)
+        {
+            // Cut in the middle of its reason; the code says enough.
+        }
+
+        var reason = code switch { 400 => "BadRequest", 403 => "Forbidden", 404 => "NotFound", 429 => "TooManyRequests", _ => "InternalError" };
+        throw new ApiException(code is >= 400 and < 600 ? code : 502, reason, text.Length > 0 ? text : $"the node answered {code}");
+    }
+
+    private static async Task QuietAsync(Task copying)
+    {
+        try
+        {
+            await copying;
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or HttpRequestException or Microsoft.AspNetCore.Connections.ConnectionResetException)
+        {
+            // One side hung up, which ends the stream: there is nobody to tell.
+        }
+    }
+
+    private static async Task CopyAsync(Stream from, Stream to, CancellationToken cancellationToken)
+    {
+        var block = System.Buffers.ArrayPool<byte>.Shared.Rent(BlockSize);
+        try
+        {
+            while (await from.ReadAsync(block.AsMemory(0, BlockSize), cancellationToken) is > 0 and var read)
+            {
+                await to.WriteAsync(block.AsMemory(0, read), cancellationToken);
+                await to.FlushAsync(cancellationToken);
+            }
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(block);
+        }
+    }
+}
