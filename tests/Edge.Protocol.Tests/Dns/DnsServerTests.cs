@@ -15,7 +15,7 @@ public sealed class DnsServerTests
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private static readonly IPEndPoint s_loopback = new(IPAddress.Loopback, 0);
-    private static readonly DnsStubOptions s_patient = new() { UdpTries = 10, UdpTryMs = 5000, TcpMs = 60_000, RandomizeCase = true };
+    private static readonly DnsStubOptions s_patient = new() { UdpTries = 10, UdpTryMs = 2000, TcpMs = 60_000, RandomizeCase = true };
 
     [Theory]
     [InlineData(true, 2)]
@@ -92,7 +92,7 @@ public sealed class DnsServerTests
         await using var server = DnsServer.Start(s_loopback, new Echo(), new DnsServerOptions(), TimeProvider.System, _ => Interlocked.Increment(ref faults));
         foreach (var tcpOnly in new[] { false, true })
         {
-            var client = new DnsStubClient(new DnsStubOptions { UdpTries = 10, UdpTryMs = 5000, TcpMs = 60_000, TcpOnly = tcpOnly }, TimeProvider.System);
+            var client = new DnsStubClient(new DnsStubOptions { UdpTries = 10, UdpTryMs = 2000, TcpMs = 60_000, TcpOnly = tcpOnly }, TimeProvider.System);
             var response = new byte[DnsLimits.Message];
             await client.ExchangeAsync(server.EndPoint, DnsPackets.Query("fault.x", RecordType.TXT), response, default);
             Assert.Equal(ResponseCode.ServerFailure, DnsPackets.Header(response).Rcode);
@@ -187,7 +187,7 @@ public sealed class DnsServerTests
     [Fact]
     public async Task A_stub_client_waits_past_forged_answers_and_says_when_nobody_answers()
     {
-        using var fake = new Socket(SocketType.Dgram, ProtocolType.Udp);
+        using var fake = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
         fake.Bind(s_loopback);
         var serving = Task.Run(async () =>
         {
