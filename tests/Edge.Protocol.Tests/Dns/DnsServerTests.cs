@@ -308,13 +308,13 @@ public sealed class DnsServerTests
             if (DnsQuery.TryRead(query, out var parsed) == QueryStatus.Ignore)
                 return 0;
             var name = WireName.ToText(parsed.Name);
-            if (name.StartsWith("fault", StringComparison.Ordinal))
+            if (name.StartsWith("fault", StringComparison.OrdinalIgnoreCase))
                 throw new InvalidOperationException("a fault");
             if (parsed.Type == RecordType.AXFR)
                 return IDnsResponder.Transfer;
             var writer = new DnsWriter(response, request.IsTcp ? DnsLimits.Message : 512, parsed.Id, DnsFlags.Response);
             writer.TryWriteQuestion(parsed.Question);
-            for (var i = name.StartsWith("big", StringComparison.Ordinal) ? 200 : 1; i > 0; i--)
+            for (var i = name.StartsWith("big", StringComparison.OrdinalIgnoreCase) ? 200 : 1; i > 0; i--)
             {
                 if (!writer.TryWriteRecord(Section.Answer, parsed.Name, RecordType.TXT, RecordClass.IN, 1, request.IsTcp ? "\u0003tcp"u8 : "\u0003udp"u8))
                     writer.Flags |= DnsFlags.Truncated;
