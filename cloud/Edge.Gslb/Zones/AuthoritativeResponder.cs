@@ -72,7 +72,7 @@ public sealed class AuthoritativeResponder : IDnsResponder
         DnsQuery.TryRead(query, out var parsed);
         return FindZone(state.Zones, parsed.Name) is { } zone
             ? new ZoneTransfer(zone, state.Selector, parsed.Id, parsed.Flags, parsed.Question.ToArray())
-            : throw new InvalidOperationException($"the zone {WireName.ToText(parsed.Name)} was removed just before its transfer");
+            : new RefusedTransfer(parsed.Id);
     }
 
     private static Zone? FindZone(ZoneSet zones, ReadOnlySpan<byte> name)

@@ -80,3 +80,17 @@ internal sealed class ZoneTransfer : IDnsTransfer
         return [.. addresses.Take(selection.Count).Select(address => (selection.TtlSeconds, DnsRequest.ToAddress(ipv6 ? address : DnsRequest.Map((uint)address)).GetAddressBytes()))];
     }
 }
+
+/// <summary>The transfer of a zone that was removed between its announcement and its start.</summary>
+internal sealed class RefusedTransfer(ushort id) : IDnsTransfer
+{
+    private bool _said;
+
+    public int Next(Span<byte> message)
+    {
+        if (_said)
+            return 0;
+        _said = true;
+        return new DnsWriter(message, DnsLimits.Header, id, DnsFlags.Response | (int)ResponseCode.NotAuthoritative).Finish();
+    }
+}

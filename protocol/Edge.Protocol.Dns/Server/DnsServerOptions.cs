@@ -29,4 +29,23 @@ public sealed class DnsServerOptions
 
     /// <summary>Zone transfers at once; further ones wait for their turn within the idle time.</summary>
     public int TransfersMax { get; init; } = 4;
+
+    /// <exception cref="ArgumentException">A setting is out of range; the message names it.</exception>
+    internal void Check()
+    {
+        Check(UdpSockets is >= 0 and <= 256, nameof(UdpSockets), UdpSockets, "0 to 256");
+        Check(UdpBatch is >= 1 and <= 1024, nameof(UdpBatch), UdpBatch, "1 to 1024");
+        Check(UdpReceiveBuffer >= 4096, nameof(UdpReceiveBuffer), UdpReceiveBuffer, "at least 4096");
+        Check(TcpConnectionsMax >= 1, nameof(TcpConnectionsMax), TcpConnectionsMax, "at least 1");
+        Check(TcpConnectionsPerClientMax >= 1, nameof(TcpConnectionsPerClientMax), TcpConnectionsPerClientMax, "at least 1");
+        Check(TcpIdleMs >= 100, nameof(TcpIdleMs), TcpIdleMs, "at least 100");
+        Check(TcpWriteMs >= 100, nameof(TcpWriteMs), TcpWriteMs, "at least 100");
+        Check(TransfersMax >= 1, nameof(TransfersMax), TransfersMax, "at least 1");
+    }
+
+    private static void Check(bool good, string name, int value, string range)
+    {
+        if (!good)
+            throw new ArgumentException($"{name} is {value}; allowed is {range}", name);
+    }
 }

@@ -62,9 +62,11 @@ public sealed class DnsTcpServer : IAsyncDisposable
 
     /// <summary>Listens and answers until disposed.</summary>
     /// <param name="failed">Gets the exceptions of the responder.</param>
+    /// <exception cref="ArgumentException">A setting is out of range.</exception>
     /// <exception cref="SocketException">The address is not usable, e.g. the port is in use.</exception>
     public static DnsTcpServer Start(IPEndPoint endPoint, IDnsResponder responder, DnsServerOptions options, TimeProvider clock, Action<Exception>? failed = null)
     {
+        options.Check();
         var listener = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {

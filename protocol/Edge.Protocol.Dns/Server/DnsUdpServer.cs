@@ -30,9 +30,11 @@ public sealed class DnsUdpServer : IAsyncDisposable
 
     /// <summary>Listens and answers until disposed.</summary>
     /// <param name="failed">Gets the exceptions of the responder, on the thread that met them.</param>
+    /// <exception cref="ArgumentException">A setting is out of range.</exception>
     /// <exception cref="SocketException">The address is not usable, e.g. the port is in use.</exception>
     public static DnsUdpServer Start(IPEndPoint endPoint, IDnsResponder responder, DnsServerOptions options, TimeProvider clock, Action<Exception>? failed = null)
     {
+        options.Check();
         var many = OperatingSystem.IsLinux() && nint.Size == 8;
         var batching = many && options.UdpBatching;
         // On all addresses, the answer has to leave from the one that was asked.

@@ -38,6 +38,30 @@ public sealed class DnsServerTests
         Assert.True(server.Figures.Rcodes[0] >= 300);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task The_thread_of_a_UDP_socket_allocates_nothing_for_a_query(bool batching)
+    {
+        var responder = new Measuring();
+        await using var server = DnsUdpServer.Start(s_loopback, responder, new DnsServerOptions { UdpBatching = batching, UdpSockets = 1 }, TimeProvider.System);
+        var query = DnsPackets.Query("x", RecordType.TXT);
+        await Task.Run(() =>
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveTimeout = 10_000 };
+            socket.Connect(server.EndPoint);
+            var answer = new byte[512];
+            while (responder.Calls < Measuring.Last)
+            {
+                socket.Send(query);
+                Assert.Equal(query.Length, socket.Receive(answer));
+            }
+        });
+        // From one call to another on the same thread: receiving, answering, counting and sending are all between.
+        Assert.Equal(0, responder.AllocatedAtLast - responder.AllocatedAtFirst);
+        Assert.True(responder.AllocatedAtFirst > 0);
+    }
+
     [Fact]
     public async Task A_server_on_all_addresses_answers_from_the_one_that_was_asked()
     {
@@ -297,6 +321,33 @@ public sealed class DnsServerTests
         {
             Assert.True(clock.Elapsed < s_patience, $"waited for {what}");
             await Task.Delay(20);
+        }
+    }
+
+    /// <summary>Sends the query back as a response, and notes what its thread had allocated at two of the calls.</summary>
+    private sealed class Measuring : IDnsResponder
+    {
+        public const int Last = 2000;
+        private const int First = 500;
+        private int _calls;
+
+        public int Calls => Volatile.Read(ref _calls);
+
+        public long AllocatedAtFirst { get; private set; }
+
+        public long AllocatedAtLast { get; private set; }
+
+        public int Respond(ReadOnlySpan<byte> query, in DnsRequest request, Span<byte> response)
+        {
+            var call = Volatile.Read(ref _calls) + 1;
+            if (call == First)
+                AllocatedAtFirst = GC.GetAllocatedBytesForCurrentThread();
+            if (call == Last)
+                AllocatedAtLast = GC.GetAllocatedBytesForCurrentThread();
+            Volatile.Write(ref _calls, call);
+            query.CopyTo(response);
+            response[2] |= 0x80;
+            return query.Length;
         }
     }
 
