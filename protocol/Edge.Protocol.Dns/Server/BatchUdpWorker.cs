@@ -9,9 +9,11 @@ internal sealed unsafe class BatchUdpWorker(Socket socket, IDnsResponder respond
     private const int NameSize = 28; // struct sockaddr_in6, the longer one
     private const int ControlSize = 64; // one in_pktinfo or in6_pktinfo with its header
 
+    private const int LineSize = 64; // of the processor's cache
+
     public override void Run()
     {
-        const int Each = (2 * DnsUdpServer.QueryMax) + ControlSize + 32;
+        const int Each = DnsUdpServer.QueryMax + DnsUdpServer.ResponseMax + ControlSize + 32;
         var memory = (byte*)NativeMemory.AllocZeroed((nuint)(batch * Each));
         var messages = (UdpNative.Message*)NativeMemory.AllocZeroed((nuint)(2 * batch * sizeof(UdpNative.Message)));
         var vectors = (UdpNative.Vector*)NativeMemory.AllocZeroed((nuint)(2 * batch * sizeof(UdpNative.Vector)));
@@ -31,7 +33,7 @@ internal sealed unsafe class BatchUdpWorker(Socket socket, IDnsResponder respond
     {
         var queries = memory;
         var responses = memory + (batch * DnsUdpServer.QueryMax);
-        var names = responses + (batch * DnsUdpServer.QueryMax);
+        var names = responses + (batch * DnsUdpServer.ResponseMax);
         var controls = names + (batch * 32);
         for (var i = 0; i < batch; i++)
         {
@@ -68,6 +70,8 @@ internal sealed unsafe class BatchUdpWorker(Socket socket, IDnsResponder respond
     private int Answer(UdpNative.Message* received, int count, UdpNative.Message* sent, byte* responses, long now)
     {
         var answers = 0;
+        // One behind the other: most are far shorter than a buffer, and so few cache lines and pages are touched.
+        var at = responses;
         for (var i = 0; i < count; i++)
         {
             ref var from = ref received[i];
@@ -77,7 +81,7 @@ internal sealed unsafe class BatchUdpWorker(Socket socket, IDnsResponder respond
                 continue;
             }
 
-            var response = new Span<byte>(responses + (answers * DnsUdpServer.QueryMax), DnsUdpServer.QueryMax);
+            var response = new Span<byte>(at, DnsUdpServer.ResponseMax);
             var request = new DnsRequest(address, port, IsTcp: false, now);
             var length = ResponderCall.Respond(responder, new ReadOnlySpan<byte>(from.Vectors->Base, (int)from.Length), request, response, Counters, failed);
             Counters.Count(response[..length]);
@@ -86,8 +90,9 @@ internal sealed unsafe class BatchUdpWorker(Socket socket, IDnsResponder respond
             ref var to = ref sent[answers];
             to.Name = from.Name;
             to.NameLength = from.NameLength;
-            to.Vectors->Base = responses + (answers * DnsUdpServer.QueryMax);
+            to.Vectors->Base = at;
             to.Vectors->Length = (nuint)length;
+            at += (length + LineSize - 1) / LineSize * LineSize;
             if (packetInfo)
             {
                 to.Control = from.Control;

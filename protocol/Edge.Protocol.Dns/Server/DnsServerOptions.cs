@@ -6,7 +6,7 @@ public sealed class DnsServerOptions
     /// <summary>UDP sockets with a thread each, among which the kernel spreads the clients (SO_REUSEPORT); 0: one for each processor. More than processors gains nothing.</summary>
     public int UdpSockets { get; init; }
 
-    /// <summary>Datagrams taken with one system call at most. Each takes 8 KB a socket.</summary>
+    /// <summary>Datagrams taken with one system call at most. Each takes 6 KB a socket.</summary>
     public int UdpBatch { get; init; } = 64;
 
     /// <summary>The kernel's queue of a UDP socket, bytes; what does not fit in a burst is lost there. The kernel may grant less (net.core.rmem_max).</summary>

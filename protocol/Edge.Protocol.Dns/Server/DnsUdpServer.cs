@@ -7,8 +7,11 @@ namespace Edge.Protocol.Dns.Server;
 /// <summary>Answers over UDP: several sockets on one port with a thread each, and on Linux many datagrams a system call.</summary>
 public sealed class DnsUdpServer : IAsyncDisposable
 {
-    /// <summary>The longest query taken, bytes; a longer one gets no answer.</summary>
-    public const int QueryMax = 4096;
+    /// <summary>The longest query taken, bytes: more than a frame of Ethernet holds. A longer one gets no answer.</summary>
+    public const int QueryMax = 1536 + 64; // not a part of a page: the beginnings, all that most queries fill, would share few sets of the cache
+
+    /// <summary>The longest answer, bytes.</summary>
+    public const int ResponseMax = 4096;
 
     private readonly Socket[] _sockets;
     private readonly UdpWorker[] _workers;
@@ -97,7 +100,7 @@ internal sealed class PlainUdpWorker(Socket socket, IDnsResponder responder, Tim
     public override void Run()
     {
         var query = new byte[DnsUdpServer.QueryMax];
-        var response = new byte[DnsUdpServer.QueryMax];
+        var response = new byte[DnsUdpServer.ResponseMax];
         var from = new SocketAddress(Socket.AddressFamily);
         while (!IsStopped)
         {

@@ -13,7 +13,7 @@ internal sealed class TcpConnection(
 
     // An answer is written here, and copied to an output of its size: a connection keeps no 64 KB.
     [ThreadStatic]
-    private static byte[]? t_scratch;
+    private static byte[]? s_scratch;
 
     private long _deadlineMs = clock.GetUtcNow().ToUnixTimeMilliseconds() + options.TcpIdleMs;
     private int _closed;
@@ -98,7 +98,7 @@ internal sealed class TcpConnection(
 
     private int Answer(ReadOnlySpan<byte> query)
     {
-        var scratch = t_scratch ??= new byte[DnsLimits.Message];
+        var scratch = s_scratch ??= new byte[DnsLimits.Message];
         var length = ResponderCall.Respond(responder, query, Request(), scratch, Counters, failed);
         if (length == IDnsResponder.Transfer)
             return length;
