@@ -14,6 +14,9 @@ internal sealed class HealthMonitor : IAsyncDisposable
     // Changes of the cluster; their sender waits when it is full.
     private readonly Channel<Input> _inbox = Channel.CreateBounded<Input>(new BoundedChannelOptions(1024) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
+    // What happened to the sessions of nodes since the last tick: one entry a node, so that the hub need not wait here.
+    private readonly ConcurrentDictionary<string, (bool HasEnded, bool IsConnected)> _sessions = new(StringComparer.Ordinal);
+
     // At most one a slot. Taken at the next tick: waking the loop for each would cost more than the check.
     private readonly ConcurrentQueue<(ProbeSlot Slot, string? Error)> _results = new();
     private readonly CancellationTokenSource _stop = new();
@@ -47,10 +50,11 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     public ValueTask SetTargetsAsync(IReadOnlyCollection<HealthTarget> targets, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.Targets(targets), cancellationToken);
 
-    /// <summary>A node's hub session began or ended.</summary>
-    public ValueTask SessionAsync(string node, bool isConnected, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.Session(node, isConnected), cancellationToken);
+    /// <summary>A node's hub session began or ended. Never waits; acted upon at the next tick.</summary>
+    public void Session(string node, bool isConnected)
+        => _sessions.AddOrUpdate(node, static (_, now) => (!now, now), static (_, before, now) => (before.HasEnded || !now, now), isConnected);
 
-    public ValueTask NodeAsync(string node, bool isReady, string sign, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.Node(node, isReady, sign), cancellationToken);
+    public ValueTask NodeAsync(string node, bool isReady, string sign, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.NodeSeen(node, isReady, sign), cancellationToken);
 
     public ValueTask NodeDeletedAsync(string node, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.NodeDeleted(node), cancellationToken);
 
@@ -84,6 +88,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
                 while (_inbox.Reader.TryRead(out var one))
                     Handle(one);
                 var now = NowMs;
+                TakeSessions(now);
                 TakeResults(now);
                 Expire(now);
                 Begin(now);
@@ -113,10 +118,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
                 _core.SetTargets(targets.List, now, _changes);
                 Volatile.Write(ref _targets, _core.Targets);
                 break;
-            case Input.Session session:
-                _core.Session(session.Node, session.IsConnected, now, _changes);
-                break;
-            case Input.Node node:
+            case Input.NodeSeen node:
                 _core.NodeObserved(node.Name, node.IsReady, node.Sign, now, _changes);
                 break;
             case Input.NodeDeleted deleted:
@@ -152,6 +154,20 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     private void Done(ProbeSlot slot, string? error) => _results.Enqueue((slot, error));
 
+    private void TakeSessions(long now)
+    {
+        foreach (var node in _sessions.Keys)
+        {
+            if (!_sessions.TryRemove(node, out var happened))
+                continue;
+            // One that ended and came back has to pass its checks all the same.
+            if (happened.HasEnded)
+                _core.Session(node, isConnected: false, now, _changes);
+            if (happened.IsConnected)
+                _core.Session(node, isConnected: true, now, _changes);
+        }
+    }
+
     private void TakeResults(long now)
     {
         while (_results.TryDequeue(out var result))
@@ -180,9 +196,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
     {
         public sealed record Targets(IReadOnlyCollection<HealthTarget> List) : Input;
 
-        public sealed record Session(string Node, bool IsConnected) : Input;
-
-        public sealed record Node(string Name, bool IsReady, string Sign) : Input;
+        public sealed record NodeSeen(string Name, bool IsReady, string Sign) : Input;
 
         public sealed record NodeDeleted(string Name) : Input;
 

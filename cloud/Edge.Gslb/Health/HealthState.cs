@@ -8,11 +8,11 @@ namespace Edge.Cloud.Gslb.Health;
 /// Down      rise-th in a row: Up       stay, successes = 0       NodeGone
 /// NodeGone  nothing counts             nothing counts            stay; node back: Down with 0 successes, Up where nothing is checked
 /// </code>
-/// A target that goes down again and again is held down: each fall costs 1,000, which halves every minute; from 3,000 it is held until it is below 1,500.</remarks>
+/// A target that goes down again and again is held down: each fall costs 1,000, which halves every minute; from 2,500 it is held until it is below 1,500.</remarks>
 internal struct HealthState
 {
     private const double Penalty = 1_000;
-    private const double HoldFrom = 3_000;
+    private const double HoldFrom = 2_500;
     private const double ReleaseBelow = 1_500;
     private const double HalfLifeMs = 60_000;
 

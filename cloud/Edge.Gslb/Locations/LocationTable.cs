@@ -3,43 +3,34 @@ namespace Edge.Cloud.Gslb.Locations;
 /// <summary>Client networks to locations: lists first, then the databases in their order. Immutable; a reload swaps the whole.</summary>
 internal sealed class LocationTable
 {
-    private readonly NetworkTable[] _layers;
-    private readonly Location[] _locations;
+    private readonly CompiledLayer[] _layers;
 
-    private LocationTable(NetworkTable[] layers, Location[] locations)
-    {
-        _layers = layers;
-        _locations = locations;
-    }
+    private LocationTable(CompiledLayer[] layers) => _layers = layers;
 
-    public static LocationTable Empty { get; } = new([], []);
+    public static LocationTable Empty { get; } = new([]);
 
     /// <summary>Ranges kept, for figures.</summary>
-    public int Ranges => _layers.Sum(layer => layer.Ranges);
+    public int Ranges => _layers.Sum(layer => layer.Networks.Ranges);
 
-    /// <summary>Compiles lists and databases. A list wins over every database even where the database's network is longer: a list is what somebody wrote by hand.</summary>
-    public static LocationTable Build(IEnumerable<(Network Network, Location Location)> lists, IEnumerable<LocationLayer> databases)
+    /// <summary>Compiles the lists and puts the databases behind them. A list wins over every database even where the database's network is longer: a list is what somebody
+    /// wrote by hand.</summary>
+    public static LocationTable Build(IEnumerable<(Network Network, Location Location)> lists, IEnumerable<CompiledLayer> databases)
     {
         var all = new List<Location>();
         var numbers = new Dictionary<Location, int>();
-        var layers = new List<NetworkTable> { NetworkTable.Build(lists.Select(one => (one.Network, NumberOf(one.Location)))) };
-        foreach (var database in databases)
+        var networks = new List<(Network, int)>();
+        foreach (var (network, location) in lists)
         {
-            // Numbers inside a layer are its own; they are moved behind those that are there.
-            var first = all.Count;
-            all.AddRange(database.Locations);
-            layers.Add(NetworkTable.Build(database.Networks.Select(one => (one.Network, first + one.Location))));
+            if (!numbers.TryGetValue(location, out var number))
+            {
+                number = numbers[location] = all.Count;
+                all.Add(location);
+            }
+
+            networks.Add((network, number));
         }
 
-        return new LocationTable([.. layers], [.. all]);
-
-        int NumberOf(Location location)
-        {
-            if (numbers.TryGetValue(location, out var number))
-                return number;
-            all.Add(location);
-            return numbers[location] = all.Count - 1;
-        }
+        return new LocationTable([new LocationLayer(all, networks).Compile(), .. databases]);
     }
 
     /// <summary>Where the client is, or null; and the prefix around it for which that is so.</summary>
@@ -48,10 +39,10 @@ internal sealed class LocationTable
         scope = 0;
         foreach (var layer in _layers)
         {
-            var found = layer.Find(client.Address, client.IsIPv6, out var here);
+            var found = layer.Networks.Find(client.Address, client.IsIPv6, out var here);
             scope = Math.Max(scope, here);
             if (found >= 0)
-                return _locations[found];
+                return layer.Locations[found];
         }
 
         return null;
@@ -59,4 +50,11 @@ internal sealed class LocationTable
 }
 
 /// <summary>Networks and the locations they point to by number: what an .mmdb file gives.</summary>
-internal sealed record LocationLayer(IReadOnlyList<Location> Locations, IReadOnlyList<(Network Network, int Location)> Networks);
+internal sealed record LocationLayer(IReadOnlyList<Location> Locations, IReadOnlyList<(Network Network, int Location)> Networks)
+{
+    /// <summary>Takes seconds for millions of networks.</summary>
+    public CompiledLayer Compile() => new(NetworkTable.Build(Networks), [.. Locations]);
+}
+
+/// <summary>A layer ready for lookups.</summary>
+internal sealed record CompiledLayer(NetworkTable Networks, Location[] Locations);

@@ -111,7 +111,7 @@ public sealed class HealthCoreTests
         var before = _now;
         while (!IsUp("a"))
             Check("a", null);
-        // From about 3,000 to 1,500: a half-life of a minute.
+        // From just under 3,000 to 1,500: a half-life of a minute.
         Assert.InRange(_now - before, 50_000, 65_000);
     }
 

@@ -109,10 +109,10 @@ public sealed class HealthMonitorTests : IAsyncDisposable
         await using var server = new Server(_ => Task.CompletedTask);
         await SetAsync(Target("a", server.Port, s_fast with { Kind = CheckKind.Tcp, IntervalMs = 600_000 }) with { Node = "edge-1" });
         await UntilAsync("a", state => state.Status == HealthStatus.Up);
-        await _monitor.SessionAsync("edge-1", false, CancellationToken.None);
+        _monitor.Session("edge-1", false);
         await UntilAsync("a", state => state.Status == HealthStatus.NodeGone);
         // Back: the checks begin at once; two of them bring it back, ten minutes apart, but for the first.
-        await _monitor.SessionAsync("edge-1", true, CancellationToken.None);
+        _monitor.Session("edge-1", true);
         await UntilAsync("a", state => state is { Status: HealthStatus.Down });
     }
 

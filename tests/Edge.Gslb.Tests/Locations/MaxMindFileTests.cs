@@ -104,7 +104,7 @@ public sealed class MaxMindFileTests
     public void A_list_wins_over_a_database()
     {
         var home = new Location("DE", "eu", "home", null);
-        var table = LocationTable.Build([(Net("192.0.0.0/16"), home)], [MaxMindFile.Open(MaxMindWriter.Write([(Net("192.0.2.0/24"), s_tokyo), (Net("198.51.100.0/24"), s_tokyo)])).Locations()]);
+        var table = LocationTable.Build([(Net("192.0.0.0/16"), home)], [MaxMindFile.Open(MaxMindWriter.Write([(Net("192.0.2.0/24"), s_tokyo), (Net("198.51.100.0/24"), s_tokyo)])).Locations().Compile()]);
         Assert.Equal("DE/eu/home", Find(table, "192.0.2.1", out _));
         Assert.Equal("JP/JP-13 (35.68, 139.69)", Find(table, "198.51.100.1", out var scope));
         Assert.Equal(24, scope);
@@ -119,7 +119,7 @@ public sealed class MaxMindFileTests
         ["location"] = new Dictionary<string, object> { ["latitude"] = latitude, ["longitude"] = longitude, ["accuracy_radius"] = (ushort)20 },
     };
 
-    private static LocationTable Table(byte[] file) => LocationTable.Build([], [MaxMindFile.Open(file).Locations()]);
+    private static LocationTable Table(byte[] file) => LocationTable.Build([], [MaxMindFile.Open(file).Locations().Compile()]);
 
     private static string Find(LocationTable table, string address, out byte scope)
     {

@@ -28,8 +28,10 @@ internal static class MaxMindWriter
         file.Write(new byte[16]);
         data.WriteTo(file);
         file.Write([0xAB, 0xCD, 0xEF, .. "MaxMind.com"u8]);
+        // Pointers count from where the metadata begins.
+        var metadata = new MemoryStream();
         WriteValue(
-            file,
+            metadata,
             new Dictionary<string, object>
             {
                 ["node_count"] = (uint)nodes.Count, ["record_size"] = (ushort)recordBits, ["ip_version"] = (ushort)ipVersion, ["database_type"] = "Test",
@@ -37,6 +39,7 @@ internal static class MaxMindWriter
                 ["description"] = new Dictionary<string, object> { ["en"] = "made by a test" },
             },
             []);
+        metadata.WriteTo(file);
         return file.ToArray();
     }
 
