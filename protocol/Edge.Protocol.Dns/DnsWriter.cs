@@ -61,7 +61,7 @@ public ref struct DnsWriter
     }
 
     /// <summary>Copies a question as it came, so that its case stays (0x20).</summary>
-    public bool TryWriteQuestion(ReadOnlySpan<byte> question)
+    public bool TryWriteQuestion(scoped ReadOnlySpan<byte> question)
     {
         if (!TryTake(question.Length, out var target))
             return false;
@@ -71,7 +71,7 @@ public ref struct DnsWriter
     }
 
     /// <summary>Writes a question.</summary>
-    public bool TryWriteQuestion(ReadOnlySpan<byte> name, RecordType type, RecordClass recordClass)
+    public bool TryWriteQuestion(scoped ReadOnlySpan<byte> name, RecordType type, RecordClass recordClass)
     {
         if (!TryTake(name.Length + 4, out var target))
             return false;
@@ -83,7 +83,7 @@ public ref struct DnsWriter
     }
 
     /// <summary>Appends records that are on the wire already; names in them may only point to the question (offset 12).</summary>
-    public bool TryWriteImage(Section section, ReadOnlySpan<byte> image, int count)
+    public bool TryWriteImage(Section section, scoped ReadOnlySpan<byte> image, int count)
     {
         if (!TryTake(image.Length, out var target))
             return false;
@@ -95,7 +95,7 @@ public ref struct DnsWriter
     /// <summary>Writes a record, its owner and the names in the data of RFC 1035's types compressed.</summary>
     /// <param name="owner">Uncompressed.</param>
     /// <param name="data">Uncompressed and well formed for its type.</param>
-    public bool TryWriteRecord(Section section, ReadOnlySpan<byte> owner, RecordType type, RecordClass recordClass, uint ttl, ReadOnlySpan<byte> data)
+    public bool TryWriteRecord(Section section, scoped ReadOnlySpan<byte> owner, RecordType type, RecordClass recordClass, uint ttl, scoped ReadOnlySpan<byte> data)
     {
         var mark = Mark();
         if (TryWriteName(owner) && TryWriteRest(type, recordClass, ttl, data))
@@ -171,7 +171,7 @@ public ref struct DnsWriter
         return _length;
     }
 
-    private bool TryWriteRest(RecordType type, RecordClass recordClass, uint ttl, ReadOnlySpan<byte> data)
+    private bool TryWriteRest(RecordType type, RecordClass recordClass, uint ttl, scoped ReadOnlySpan<byte> data)
     {
         if (!TryTake(10, out var target))
             return false;
@@ -201,7 +201,7 @@ public ref struct DnsWriter
         return true;
     }
 
-    private bool TryWriteName(ReadOnlySpan<byte> name)
+    private bool TryWriteName(scoped ReadOnlySpan<byte> name)
     {
         if (!_questionRegistered)
         {
@@ -237,14 +237,14 @@ public ref struct DnsWriter
     }
 
     // Notes the suffixes of a name at this offset that are longer than the part known already.
-    private void Register(ReadOnlySpan<byte> name, int offset, int known)
+    private void Register(scoped ReadOnlySpan<byte> name, int offset, int known)
     {
         for (var at = 0; name[at] != 0 && name.Length - at > known && _nameCount < NamesMax && offset + at < 0x4000; at += name[at] + 1)
             _names[_nameCount++] = ((uint)(offset + at) << 8) | (uint)(name.Length - at);
     }
 
     // Compares with a name in the message, which this writer made: pointers in it are sound.
-    private readonly bool EqualAt(int offset, ReadOnlySpan<byte> name)
+    private readonly bool EqualAt(int offset, scoped ReadOnlySpan<byte> name)
     {
         while (true)
         {
@@ -270,7 +270,7 @@ public ref struct DnsWriter
         }
     }
 
-    private bool TryCopy(ReadOnlySpan<byte> bytes)
+    private bool TryCopy(scoped ReadOnlySpan<byte> bytes)
     {
         if (!TryTake(bytes.Length, out var target))
             return false;

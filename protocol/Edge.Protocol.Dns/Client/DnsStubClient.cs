@@ -134,7 +134,7 @@ public sealed class DnsStubClient(DnsStubOptions options, TimeProvider clock)
     // Id, opcode, question byte for byte. FORMERR and NOTIMP may come without the question.
     private static bool Matches(ReadOnlySpan<byte> query, int nameLength, ReadOnlySpan<byte> answer)
     {
-        if (!DnsHeader.TryRead(answer, out var header) || !header.IsResponse || !answer[..2].SequenceEqual(query[..2]) || header.Opcode != Opcode.Query)
+        if (!DnsHeader.TryRead(answer, out var header) || !header.IsResponse || !answer[..2].SequenceEqual(query[..2]) || ((answer[2] ^ query[2]) & 0x78) != 0)
             return false;
         if (header.Questions == 0)
             return header.Rcode is ResponseCode.FormatError or ResponseCode.NotImplemented or ResponseCode.Refused or ResponseCode.ServerFailure;
