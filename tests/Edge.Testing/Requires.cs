@@ -23,6 +23,8 @@ public static class Requires
 
     public static void Kubectl() => OnPath("kubectl", "kubernetes-client");
 
+    public static void Dig() => OnPath("dig", "bind9-dnsutils");
+
     public static void Mbpoll() => OnPath("mbpoll", "mbpoll");
 
     public static void LibModbus() => Skip.IfNot(Modbus.LibModbus.Exists, "libmodbus.so.5 (Debian: libmodbus5)");

@@ -30,6 +30,9 @@ internal struct HealthState
     /// <summary>Why it is down; empty when it is up.</summary>
     public string Reason { get; private set; }
 
+    /// <summary>A state that somebody else found out.</summary>
+    public static HealthState Told(HealthStatus status, string reason) => new() { Status = status, Reason = reason };
+
     public readonly bool IsUp => Status is HealthStatus.Unknown or HealthStatus.Up;
 
     /// <summary>A check ended. True when <see cref="IsUp"/> or the status changed.</summary>

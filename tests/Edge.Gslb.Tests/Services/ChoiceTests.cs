@@ -275,7 +275,7 @@ public sealed class ChoiceTests
         foreach (var line in (string[])[
             "client      192.0.2.7/32 (client subnet)", "service     default/shop, policy nearest by region, then roundRobin", "considered  3 of 5 endpoints",
             "  fra-2  10.0.0.3  at DE/eu/fra (50.11, 8.68)  fell out: ill", "  old  10.0.0.8  at DE/eu/fra (50.11, 8.68)  fell out: it is drained", "location    DE/eu/fra (50.11, 8.68) (the same for /24)",
-            "step 1      nearest by region among 3: eu [fra-1] (eu [ams-1] 364 km, eu [fra-1] 0 km, us-east [iad-1] 6547 km)", "step 2      roundRobin among 2: ams-1", "answer      A 10.0.0.1", "ttl         30 s",
+            "step 1      nearest by region among 3: eu [fra-1] (eu [ams-1] 364 km, eu [fra-1] 0 km, us-east [iad-1] 6554 km)", "step 2      roundRobin among 2: ams-1", "answer      A 10.0.0.1", "ttl         30 s",
             "scope       /24, the same answer for 192.0.2.0/24",
         ])
             Assert.Contains(line, text.Split('\n'));
