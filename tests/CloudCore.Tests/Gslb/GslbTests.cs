@@ -161,7 +161,7 @@ public sealed class GslbTests(ITestOutputHelper output) : IDisposable
 
     private static async Task NodeAsync(WholeCloud cloud, string name, string group, string address)
     {
-        await cloud.CreateAsync(ResourceKind.Node, $$$"""{"metadata": {"name": "{{{name}}}", "labels": {"node-role.kubernetes.io/edge": "", "apps.kubeedge.io/belonging-to": "{{{group}}}"}}}""");
+        await cloud.CreateAsync(ResourceKind.Node, $$$"""{"metadata": {"name": "{{{name}}}", "labels": {"node-role.kubernetes.io/edge": "", "apps.kubeedge.io/belonging-to": "{{{group}}}"} } }""");
         await ReadyAsync(cloud, name, address, "True");
     }
 

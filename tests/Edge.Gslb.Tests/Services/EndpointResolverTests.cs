@@ -71,7 +71,8 @@ public sealed class EndpointResolverTests
         Assert.Equal(["node edge-3 of endpoint web has neither an ExternalIP nor an InternalIP"], resolved.Problems);
     }
 
-    internal static JsonObject Object(string yaml) => Manifests.Parse(yaml).Single();
+    internal static JsonObject Object(string yaml)
+        => Manifests.Parse(yaml.TrimStart().Contains("apiVersion", StringComparison.Ordinal) ? yaml : $"{{apiVersion: v1, kind: Thing, {yaml.Trim()[1..]}").Single();
 
     private static string Text(ServiceEndpoint one)
         => $"{one.Name} {string.Join(',', one.Addresses.Select(address => Network.ToIPAddress(address)))} {one.Port} {one.Node} {one.Location}";
