@@ -27,6 +27,7 @@ internal static unsafe partial class UdpNative
         public nuint Length;
     }
 
+    /// <summary>struct mmsghdr: a msghdr of 56 bytes, padding included, and the datagram's length.</summary>
     [StructLayout(LayoutKind.Sequential)]
     internal struct Message
     {
@@ -37,7 +38,8 @@ internal static unsafe partial class UdpNative
         public byte* Control;
         public nuint ControlLength;
         public int Flags;
-        public uint Length;
         private readonly uint _padding;
+        public uint Length;
+        private readonly uint _lastPadding;
     }
 }

@@ -2,6 +2,7 @@ using Edge.Cloud.Gslb;
 using Edge.Cloud.Gslb.Zones;
 using Edge.Protocol.Dns;
 using Edge.Testing.Dns;
+using Xunit;
 
 namespace Edge.Gslb.Tests.Zones;
 
