@@ -14,7 +14,8 @@ public sealed class SpecTests
     {
         var spec = Service($"hosts: [Shop.Example.COM.], {Endpoint}", out var problems)!;
         Assert.Empty(problems);
-        Assert.Equal((["shop.example.com"], 30u, PolicyKind.Nearest, 1, 1, CheckKind.None), (spec.Hosts.ToArray(), spec.TtlSeconds, spec.Policy.Kind, spec.Policy.MaxAnswers, spec.MinimumHealthyPercent, spec.Check.Kind));
+        Assert.Equal(["shop.example.com"], spec.Hosts);
+        Assert.Equal((30u, PolicyKind.Nearest, 1, 1, CheckKind.None), (spec.TtlSeconds, spec.Policy.Kind, spec.Policy.MaxAnswers, spec.MinimumHealthyPercent, spec.Check.Kind));
         Assert.Null(spec.Sticky);
     }
 
