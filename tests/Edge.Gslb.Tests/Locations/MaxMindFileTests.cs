@@ -1,4 +1,5 @@
 using Edge.Cloud.Gslb.Locations;
+using Edge.Testing;
 
 namespace Edge.Cloud.Gslb.Tests;
 
@@ -98,6 +99,32 @@ public sealed class MaxMindFileTests
         }
 
         Assert.InRange(refused, 1_000, 20_000);
+    }
+
+    [SkippableTheory]
+    [InlineData(24)]
+    [InlineData(28)]
+    [InlineData(32)]
+    public async Task The_same_file_read_by_mmdblookup_says_the_same(int recordBits)
+    {
+        Requires.MmdbLookup();
+        using var directory = new TempDirectory();
+        var random = new Random(recordBits);
+        // Disjoint networks: the writer puts them down in any order.
+        var networks = Enumerable.Range(0, 60).Select(i => (Net($"10.{i}.{random.Next(256)}.0/24"), (object)City(i % 2 == 0 ? "DE" : "JP", $"{random.Next(10)}", random.Next(-90, 90), random.Next(-180, 180)))).ToList();
+        networks.Add((Net("2001:db8::/33"), s_tokyo));
+        var file = directory.File("test.mmdb");
+        await File.WriteAllBytesAsync(file, MaxMindWriter.Write(networks, recordBits, alias: true));
+        var table = Table(await File.ReadAllBytesAsync(file));
+        foreach (var address in networks.Take(12).Select(one => Network.ToIPAddress(one.Item1.Address | 7u).ToString()).Append("2001:db8::7").Append("192.0.2.1"))
+        {
+            var found = Find(table, address, out _);
+            var theirs = await Edge.Local.Processes.Tool.TryRunAsync("mmdblookup", ["--file", file, "--ip", address, "country", "iso_code"], new Edge.Local.Processes.ToolOptions(TimeProvider.System), CancellationToken.None);
+            Assert.Equal(found.Length > 0 ? $"\"{found[..2]}\" <utf8_string>" : "", theirs.Output.Trim());
+            var latitude = await Edge.Local.Processes.Tool.TryRunAsync("mmdblookup", ["--file", file, "--ip", address, "location", "latitude"], new Edge.Local.Processes.ToolOptions(TimeProvider.System), CancellationToken.None);
+            if (found.Length > 0)
+                Assert.Equal(double.Parse(found[(found.IndexOf('(') + 1)..found.IndexOf(',')]), double.Parse(latitude.Output.Trim().Split(' ')[0]));
+        }
     }
 
     [Fact]
