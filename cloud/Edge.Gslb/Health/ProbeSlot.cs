@@ -155,7 +155,7 @@ internal sealed class ProbeSlot : IDisposable
                 var options = new SslClientAuthenticationOptions { TargetHost = name };
                 // Whether the endpoint serves is the question; who it is, only where that is asked for.
                 if (!check.IsVerified)
-                    options.RemoteCertificateValidationCallback = (_, _, _, _) => true;
+                    options.RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is not null;
                 await stream.AuthenticateAsClientAsync(options, cancel.Token);
                 await stream.WriteAsync(HttpAnswer.Request(check, HostOf(check)), cancel.Token);
                 while (true)

@@ -52,8 +52,8 @@ public sealed class GslbHost : IAsyncDisposable
     {
         _time = time;
         _logger = loggers.CreateLogger("Edge.Cloud.Gslb");
-        // Options have been checked when they were read.
-        NetworkList.TryParse(options.EcsResolvers, out var resolvers, out _);
+        if (!NetworkList.TryParse(options.EcsResolvers, out var resolvers, out var error))
+            throw new GslbException($"modules.gslb.ecsResolvers: {error}");
         _responder = new AuthoritativeResponder(new AuthoritativeOptions
         {
             Nsid = options.Nsid,

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Threading.Channels;
 using Edge.Cloud.Gslb.Resources;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
@@ -11,24 +12,15 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
 {
     private static readonly TimeSpan s_between = TimeSpan.FromSeconds(1);
 
-    private readonly SemaphoreSlim _news = new(0, 1);
+    // One wake for any number of news.
+    private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { SingleReader = true, FullMode = BoundedChannelFullMode.DropWrite });
     private readonly Dictionary<(string Kind, string Key), ObjectStatus> _written = [];
     private volatile IReadOnlyDictionary<(string Kind, string Key), ObjectStatus> _wanted = new Dictionary<(string, string), ObjectStatus>();
 
     public void Set(IReadOnlyDictionary<(string Kind, string Key), ObjectStatus> statuses)
     {
         _wanted = statuses;
-        if (_news.CurrentCount == 0)
-        {
-            try
-            {
-                _news.Release();
-            }
-            catch (SemaphoreFullException)
-            {
-                // Somebody was faster; the loop wakes once for both.
-            }
-        }
+        _news.Writer.TryWrite(true);
     }
 
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -37,7 +29,7 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
         while (true)
         {
             if (!isBehind)
-                await _news.WaitAsync(cancellationToken);
+                await _news.Reader.ReadAsync(cancellationToken);
             var wanted = _wanted;
             foreach (var gone in _written.Keys.Where(key => !wanted.ContainsKey(key)).ToList())
                 _written.Remove(gone);
