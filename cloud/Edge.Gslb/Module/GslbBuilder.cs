@@ -180,7 +180,7 @@ internal sealed class GslbBuilder
         {
             foreach (var host in held.Good?.Hosts ?? [])
             {
-                var zone = served.Values.Where(one => HostName.IsWithin(host, one.Spec.Apex)).MaxBy(one => one.Spec.Apex.Length).Spec;
+                var zone = served.Values.Select(one => one.Spec).Where(spec => HostName.IsWithin(host, spec.Apex)).MaxBy(spec => spec.Apex.Length);
                 if (zone is null)
                     problems[key].Add($"NoZone|spec.hosts: no Zone has '{host}'; make one with its apex, e.g. {host[(host.IndexOf('.', StringComparison.Ordinal) + 1)..]}");
                 else if (zone.Taken.Contains(host))
