@@ -1,6 +1,7 @@
 using Edge.ApiServer;
 using Edge.ApiServer.Controllers;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Gslb.Module;
 using Edge.Common.Configuration;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
@@ -14,6 +15,18 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
 
     /// <summary>Where it listens, once started.</summary>
     public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports { get; private set; }
+
+    /// <summary>The port of DNS; 0 when modules.gslb is off.</summary>
+    public int DnsPort { get; private set; }
+
+    /// <summary>The config for these modules alone: <c>--modules</c>. Null where one is not known.</summary>
+    /// <param name="modules">Null for all that the config has.</param>
+    public static CloudCoreOptions? Restrict(CloudCoreOptions options, string? modules) => modules switch
+    {
+        null => options,
+        "gslb" => options with { IsHubEnabled = false, Gslb = options.Gslb with { IsEnabled = true } },
+        _ => null,
+    };
 
     /// <summary>Reads the config. Without a file the defaults hold.</summary>
     public static CloudCoreOptions ReadConfig(string? path, IEnumerable<string> overrides)
@@ -76,9 +89,23 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         if (options.ApiServer.IsEnabled)
             _parts.Add(EmbeddedControllers.Start(kube, time, random, loggers, connection.CertificateAuthorityPem));
         await CrdInstaller.ApplyAsync(kube, time, cancellationToken);
-        core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
-        _parts.Add(core);
-        Ports = (apiPort, core.WebSocketPort, core.HttpsPort, core.MonitorPort, kubeconfig, core.QuicPort);
+        if (options.IsHubEnabled)
+        {
+            core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
+            _parts.Add(core);
+        }
+
+        Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
+        if (!options.Gslb.IsEnabled)
+            return;
+        var gslb = await GslbHost.StartAsync(options.Gslb, kube, time, new Random(random.Next()), loggers, cancellationToken);
+        // Before the hub in the order of stops: its sessions all end then, which says nothing about the nodes.
+        _parts.Add(gslb);
+        DnsPort = gslb.Port;
+        if (core is null)
+            return;
+        core.SessionChanged = gslb.NodeSession;
+        core.Metrics.More = gslb.RenderMetrics;
     }
 
     private static Uri MasterOf(string text)

@@ -5,7 +5,7 @@ namespace Edge.Cloud.Host;
 /// <summary><c>&lt;data-dir&gt;/cloudcore.ports.json</c>: where a running cloudcore listens. There while it serves, gone after.</summary>
 internal sealed class PortsFile(string path) : IDisposable
 {
-    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic)
+    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic, int dns)
     {
         var content = new JsonObject
         {
@@ -17,6 +17,8 @@ internal sealed class PortsFile(string path) : IDisposable
         };
         if (quic > 0)
             content["quic"] = quic;
+        if (dns > 0)
+            content["dns"] = dns;
         // A reader sees the whole file or none.
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         File.WriteAllText(temporary, content.ToJsonString() + "\n");

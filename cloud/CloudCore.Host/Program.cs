@@ -17,6 +17,7 @@ var dataDirectory = new Option<string>("--data-dir")
 {
     Description = "Where the embedded API's database, keys and admin.kubeconfig live.", HelpName = "DIR", DefaultValueFactory = _ => "/var/lib/edge/cloudcore",
 };
+var modules = new Option<string?>("--modules") { Description = "Only these modules: gslb, the authoritative DNS server without hub and controllers.", HelpName = "NAMES" };
 var verbose = new Option<bool>("--verbose", "-v") { Description = "Logs every message." };
 var minimal = new Option<bool>("--minconfig") { Description = "Prints the settings that are usually changed, as YAML, and ends." };
 var full = new Option<bool>("--defaultconfig") { Description = "Prints all settings with their defaults, as YAML, and ends." };
@@ -32,10 +33,12 @@ var root = new RootCommand("""
           Beside an existing cluster.
       cloudcore --data-dir /tmp/edge --set modules.apiServer.port=0 --set modules.cloudHub.websocket.port=0
           On free ports; /tmp/edge/cloudcore.ports.json tells which.
+      cloudcore --modules gslb --config cloudcore.yaml
+          Only the DNS server, beside the cluster of the config.
       cloudcore --minconfig > cloudcore.yaml
     """)
 {
-    config, set, dataDirectory, verbose, minimal, full,
+    config, set, dataDirectory, modules, verbose, minimal, full,
 };
 root.SetAction(async (result, _) =>
 {
@@ -45,12 +48,12 @@ root.SetAction(async (result, _) =>
         return 0;
     }
 
-    return await RunAsync(result.GetValue(config), result.GetValue(set) ?? [], result.GetValue(dataDirectory)!, result.GetValue(verbose));
+    return await RunAsync(result.GetValue(config), result.GetValue(set) ?? [], result.GetValue(dataDirectory)!, result.GetValue(modules), result.GetValue(verbose));
 });
 // Signals are handled below; the parser's own handling would end the process before the parts are stopped.
 return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });
 
-static async Task<int> RunAsync(string? config, string[] set, string dataDirectory, bool isVerbose)
+static async Task<int> RunAsync(string? config, string[] set, string dataDirectory, string? modules, bool isVerbose)
 {
     using var loggers = LoggerFactory.Create(logging => logging
         .SetMinimumLevel(isVerbose ? LogLevel.Debug : LogLevel.Information)
@@ -74,14 +77,15 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     try
     {
-        var options = CloudCoreProcess.ReadConfig(config, set);
+        if (CloudCoreProcess.Restrict(CloudCoreProcess.ReadConfig(config, set), modules) is not { } options)
+            throw new CloudCoreException($"--modules '{modules}' is not known; it can be gslb, or left out for all");
         Directory.CreateDirectory(dataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
         using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));
         var ports = process.Ports;
-        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic);
+        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic, process.DnsPort);
         Console.Out.WriteLine(
-            $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}");
+            $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}{(process.DnsPort > 0 ? $", dns {process.DnsPort}" : "")}");
         await Console.Out.FlushAsync();
         await HeapTrimmer.RunAsync(quietBytes: 128 << 20, TimeProvider.System, stop.Token);
         return 0;
@@ -99,7 +103,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
     {
         Console.Error.WriteLine($"cloudcore: the Kubernetes API: {OneLine(e.Message)}");
     }
-    catch (Exception e) when (e is CloudCoreException or ApiServerException or Edge.Common.Storage.StoreException or IOException or UnauthorizedAccessException)
+    catch (Exception e) when (e is CloudCoreException or Edge.Cloud.Gslb.Module.GslbException or ApiServerException or Edge.Common.Storage.StoreException or IOException or UnauthorizedAccessException)
     {
         Console.Error.WriteLine($"cloudcore: {OneLine(e.Message)}");
     }

@@ -76,6 +76,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <exception cref="NodeStreamException">The node cannot be reached; the message says why.</exception>
     public ValueTask<Stream> OpenNodeStreamAsync(string node, CancellationToken cancellationToken) => Streams.OpenAsync(node, cancellationToken);
 
+    /// <summary>Hears that a node's session began (true) or ended; must be quick.</summary>
+    public Action<string, bool>? SessionChanged
+    {
+        get => _sync.SessionChanged;
+        set => _sync.SessionChanged = value;
+    }
+
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
     /// <exception cref="CloudCoreException">It cannot start; the message says why and what to change.</exception>
     /// <exception cref="KubeException">The Kubernetes API refused something CloudCore needs.</exception>

@@ -13,6 +13,7 @@ var root = new RootCommand("""
       edgectl join -e CLOUD:10000 --token TOKEN -i edge-1    writes edgecore.yaml for this node
       edgectl get devices -A -w                              what every device is to do and does, live
       edgectl device set default/press-3 setpoint=23 --wait  sets a value and waits until the device has it
+      edgectl dns explain shop.example.com --from 192.0.2.7  which endpoint a client gets, and why
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
     """)
 {
@@ -26,6 +27,7 @@ var root = new RootCommand("""
     GetCommand.Create(),
     DeviceCommand.Create(),
     MqttCommand.Create(),
+    DnsCommand.Create(),
 };
 
 // A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.

@@ -23,6 +23,10 @@ public static class Requires
 
     public static void Kubectl() => OnPath("kubectl", "kubernetes-client");
 
+    public static void Dig() => OnPath("dig", "bind9-dnsutils");
+
+    public static void MmdbLookup() => OnPath("mmdblookup", "mmdb-bin");
+
     public static void Mbpoll() => OnPath("mbpoll", "mbpoll");
 
     public static void LibModbus() => Skip.IfNot(Modbus.LibModbus.Exists, "libmodbus.so.5 (Debian: libmodbus5)");

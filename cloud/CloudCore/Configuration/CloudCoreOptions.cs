@@ -1,4 +1,5 @@
 using System.Globalization;
+using Edge.Cloud.Gslb.Module;
 using Edge.Common.Configuration;
 
 namespace Edge.Cloud.Configuration;
@@ -57,6 +58,12 @@ public sealed record CloudCoreOptions
 
     /// <summary>The join token is renewed this often and is good for twice as long.</summary>
     public TimeSpan TokenRefresh { get; init; } = TimeSpan.FromHours(12);
+
+    /// <summary>False leaves out the hub and its controllers, as <c>--modules gslb</c> wants.</summary>
+    public bool IsHubEnabled { get; init; } = true;
+
+    /// <summary>modules.gslb: authoritative DNS.</summary>
+    public GslbOptions Gslb { get; init; } = new();
 
     public string CaFile { get; init; } = "";
 
@@ -120,6 +127,7 @@ public sealed record CloudCoreOptions
         foreach (var unused in (string[])["dynamicController", "taskManager", "nodeUpgradeJobController", "cloudStream", "router", "iptablesManager", "nodeTask"])
             modules.Ignore(unused);
 
+        options = options with { Gslb = GslbOptions.Read(modules.Section("gslb")) };
         var server = modules.Section("apiServer");
         var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;
         var at = new ListenOn(

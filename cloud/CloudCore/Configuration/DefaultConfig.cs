@@ -65,6 +65,13 @@ public static class DefaultConfig
               enable: true
               address: 0.0.0.0
               port: 10002
+          gslb:                           # authoritative DNS from Zone, GlobalService and LocationMap
+            enable: false
+            address: 0.0.0.0
+            port: 53                      # UDP and TCP
+            ecsResolvers: []              # resolvers whose client subnets are believed, e.g. [192.0.2.53, 10.0.0.0/8]
+            nsid: ""                      # how this server calls itself when asked (RFC 5001)
+            responsesPerSecond: 0         # equal answers over UDP to one client network; 0: no limit
 
         """;
 }

@@ -164,7 +164,20 @@ internal sealed partial class NodeSync : IAsyncDisposable
             var member = new SyncMember(session);
             _members[session.Node] = member;
             _claims.Begin(member);
+            SessionChanged?.Invoke(session.Node, true);
             return true;
+        }
+    }
+
+    /// <summary>A node's session began (true), or ended with no newer one in its place. Called under the lock: must be quick, and not come back.</summary>
+    public Action<string, bool>? SessionChanged { get; set; }
+
+    /// <summary>The session takes and gives nothing any more; what it gave before may still be worked on.</summary>
+    public void Ended(ISyncSession session)
+    {
+        lock (_gate)
+        {
+            TellEnd(session);
         }
     }
 
@@ -173,6 +186,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     {
         lock (_gate)
         {
+            TellEnd(session);
             if (Current(session) is not null)
                 _members.Remove(session.Node);
         }
@@ -429,6 +443,14 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 RemoveNode(gone.Node);
                 break;
         }
+    }
+
+    private void TellEnd(ISyncSession session)
+    {
+        if (Current(session) is not { HasEnded: false } member)
+            return;
+        member.HasEnded = true;
+        SessionChanged?.Invoke(session.Node, false);
     }
 
     private void RemoveNode(string node)

@@ -25,4 +25,7 @@ internal sealed class SyncMember(ISyncSession session)
     /// <summary>True when a comparison that is still to come will find what changes at this path.</summary>
     public bool IsOwed(string resource)
         => !IsCompared || (Asked is { } asked && asked.Contains(InventoryDigest.BucketOf(resource, AskedOf)));
+
+    /// <summary>The end of the session has been told.</summary>
+    public bool HasEnded { get; set; }
 }

@@ -22,6 +22,7 @@ public sealed class CloudCoreOptionsTests
     {
         var (printed, absent) = (Read(yaml), Read(""));
         Assert.Equal((absent.WebSocket, absent.Https, absent.Monitor, absent.ApiServer), (printed.WebSocket, printed.Https, printed.Monitor, printed.ApiServer));
+        Assert.Equal(absent.Gslb with { EcsResolvers = [] }, printed.Gslb with { EcsResolvers = [] });
     }
 
     [Fact]
@@ -68,6 +69,9 @@ public sealed class CloudCoreOptionsTests
     [InlineData("modules:\n  cloudHub:\n    advertiseAddress: [host]", "'host' is not an IP address")]
     [InlineData("modules:\n  cloudHub:\n    quic:\n      port: 70000", "modules.cloudHub.quic.port: is 70000")]
     [InlineData("modules:\n  apiServer:\n    enable: false", "modules.apiServer.enable: is false and kubeAPIConfig.kubeConfig is empty")]
+    [InlineData("modules:\n  gslb:\n    ecsResolver: []", "modules.gslb.ecsResolver: is not a known key; did you mean 'ecsResolvers'?")]
+    [InlineData("modules:\n  gslb:\n    ecsResolvers: [resolver]", "modules.gslb.ecsResolvers: 'resolver' is no address and no network")]
+    [InlineData("modules:\n  gslb:\n    address: everywhere", "modules.gslb.address: 'everywhere' is not an IP address, e.g. 0.0.0.0")]
     [InlineData("commonConfig:\n  monitorServer:\n    bindAddress: nine", "'nine' is not <IP address>:<port>")]
     public void Wrong_settings_are_errors_that_name_key_and_line(string yaml, string error)
     {

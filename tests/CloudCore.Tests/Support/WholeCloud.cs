@@ -35,6 +35,9 @@ internal sealed class WholeCloud : IAsyncDisposable
 
     public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports => _process.Ports;
 
+    /// <summary>Where DNS answers; 0 when modules.gslb is off.</summary>
+    public int DnsPort => _process.DnsPort;
+
     public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null)
     {
         var log = new LogLines();
