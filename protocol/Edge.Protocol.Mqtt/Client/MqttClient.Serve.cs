@@ -242,6 +242,9 @@ public sealed partial class MqttClient
                 lock (_gate)
                     _session.Answered(answer);
                 return null;
+            case MqttPacketType.Auth when _options.IsScram:
+                TakeAuth(MqttDecoder.Disconnect(frame.Type, body, _options.Version));
+                return null;
             case MqttPacketType.PingResp:
                 MqttDecoder.Empty(frame.Type, body);
                 return null;

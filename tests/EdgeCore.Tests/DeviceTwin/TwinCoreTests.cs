@@ -228,6 +228,70 @@ public sealed class TwinCoreTests
         Assert.DoesNotContain(outputs, one => one is TwinOutput.Deliver);
     }
 
+    [Theory]
+    [InlineData(5000L, 4000L, "25", "'30' (version 9, set at 4000) is older than '25' of this edge (version 1, set at 5000), which stays")]
+    [InlineData(5000L, 5000L, "30", "'30' (version 9, set at 5000) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(5000L, 6000L, "30", "'30' (version 9, set at 6000) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(5000L, null, "30", "'30' (version 9) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(99_000L, 9_999L, "25", "is older than '25' of this edge (version 1, set at 10000)")]
+    public void Of_two_desired_values_with_timestamps_the_later_stays_and_the_loser_is_told_with_both_versions(long edgeTime, long? cloudTime, string stays, string told)
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7"), 1000));
+        Register("a", true);
+        Desire("25", edgeTime);
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9", cloudTime), 20_000));
+        Assert.Equal(stays, Told(outputs));
+        Assert.Contains(told, Single<TwinOutput.Conflict>(outputs).Text, StringComparison.Ordinal);
+        Assert.Contains(told, Single<TwinOutput.SendTwin>(Report(50_000, "t", "1")).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // The same Device again changes nothing of it.
+        Assert.Equal(stays, Told(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "10", cloudTime), 21_000))));
+    }
+
+    [Fact]
+    public void A_report_that_was_overtaken_is_a_sample_and_not_the_value()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        var device = Device("u");
+        device["metadata"]!["annotations"] = new JsonObject { ["devices.edge.io/history"] = "t" };
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", device));
+        Report(100_000, "t", "21", ("timestamp", "99000"));
+        var late = Report(120_000, "t", "20", ("timestamp", "98000"));
+        Assert.Equal(("20", 98_000L), Single<TwinOutput.SendSample>(late) is var sample ? (sample.Value, sample.TimestampMs) : default);
+        Assert.Equal("21", Single<TwinOutput.SendTwin>(late).Properties["t"].Value);
+
+        // A clock that was set back: what it says is new.
+        Assert.Equal("22", Single<TwinOutput.SendTwin>(Report(140_000, "t", "22", ("timestamp", "1000"))).Properties["t"].Value);
+        Report(150_000, "t", "23", ("timestamp", "900000"));
+        Assert.Equal("24", Single<TwinOutput.SendTwin>(Report(160_000, "t", "24", ("timestamp", "899000"))).Properties["t"].Value);
+    }
+
+    [Fact]
+    public void An_application_that_is_late_is_refused_with_both_versions()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7", 8000), 9000));
+        var refusal = Desire("25", 7000);
+        Assert.Contains("\"code\":409", refusal, StringComparison.Ordinal);
+        Assert.Contains("the cloud desired '20' with version 7 at 8000, which is later than '25' (after version 0 of this edge, set at 7000)", refusal, StringComparison.Ordinal);
+        Assert.Contains("\"expected_version\":{\"cloud\":7,\"edge\":1}", Desire("26", 8500), StringComparison.Ordinal);
+        Assert.Contains("this edge desired '26' with version 1 at 8500", Desire("27", 8400), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Applications_hear_of_changed_labels_as_the_devices_attributes()
+    {
+        _core.PublishesToApps = true;
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()));
+        var device = Device();
+        device["metadata"]!["labels"] = new JsonObject { ["room"] = "12" };
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 77));
+        Assert.Equal("""{"event_id":"","timestamp":77,"attributes":{"room":{"value":"12","optional":true,"metadata":{"type":"string"}}}}""", Published(outputs, "updated"));
+        Assert.DoesNotContain(Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 78)), one => one is TwinOutput.Publish { Topic: "$hw/events/device/default/thermo/updated" });
+    }
+
     [Fact]
     public void A_desired_value_of_this_edge_survives_a_restart()
     {
@@ -368,13 +432,15 @@ public sealed class TwinCoreTests
         {"metadata":{"name":"thermo","namespace":"default"},"spec":{"deviceModelRef":{"name":"model"},"protocol":{"protocolName":"modbus"},"properties":[{"name":"t"}]}}
         """)!;
 
-    private static JsonObject Device(string uid, string? desired = null, string version = "1")
+    private static JsonObject Device(string uid, string? desired = null, string version = "1", long? at = null)
     {
         var device = Device();
         device["metadata"]!["uid"] = uid;
         device["metadata"]!["resourceVersion"] = version;
         if (desired is not null)
             device["spec"]!["properties"]![0]!["desired"] = new JsonObject { ["value"] = desired };
+        if (at is { } timestamp)
+            device["spec"]!["properties"]![0]!["desired"]!["metadata"] = new JsonObject { ["timestamp"] = $"{timestamp}" };
         return device;
     }
 
@@ -384,8 +450,12 @@ public sealed class TwinCoreTests
     private static string Published(IEnumerable<TwinOutput> outputs, string rest)
         => Encoding.UTF8.GetString(Assert.Single(outputs.OfType<TwinOutput.Publish>(), one => one.Topic == "$hw/events/device/default/thermo/" + rest).Payload);
 
-    private List<TwinOutput> App(string rest, string payload)
-        => Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/" + rest, Encoding.UTF8.GetBytes(payload), 4000));
+    private List<TwinOutput> App(string rest, string payload, long now = 4000)
+        => Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/" + rest, Encoding.UTF8.GetBytes(payload), now));
+
+    // An application desires a value of property t; its answer.
+    private string Desire(string value, long at)
+        => Published(App("twin/update", $"{{\"twin\":{{\"t\":{{\"expected\":{{\"value\":\"{value}\",\"metadata\":{{\"timestamp\":{at}}}}}}}}}}}", 10_000), "twin/update/result");
 
     private static ReportDeviceStatusRequest Status(string property, string value, params (string Key, string Value)[] metadata)
     {
