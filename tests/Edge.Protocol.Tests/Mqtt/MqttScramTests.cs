@@ -31,7 +31,7 @@ public sealed class MqttScramTests
         Assert.Equal("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", Text(last));
         Assert.True(server.IsDone);
         Assert.True(client.IsServer(last));
-        Assert.False(client.IsServer("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="u8));
+        Assert.False(client.IsServer("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl96G4="u8));
         Assert.Null(server.Step(final, out _));
     }
 

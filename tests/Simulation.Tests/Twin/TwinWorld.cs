@@ -34,14 +34,16 @@ internal sealed record TwinFaults(string Name)
 
     public long WindowMs { get; init; }
 
-    public static TwinFaults Of(int seed) => (seed % 5) switch
+    public static TwinFaults Of(int seed) => Kind(seed % 5) with { WindowMs = seed % 3 == 0 ? 0 : 1000 };
+
+    private static TwinFaults Kind(int kind) => kind switch
     {
-        0 => new("calm"),
-        1 => new("loss and duplicates") { LossShare = 0.1, DuplicateShare = 0.1 },
-        2 => new("reorder") { DelayMsMax = 2500, DuplicateShare = 0.1 },
-        3 => new("restarts") { CrashEveryMs = 2500 },
-        _ => new("everything") { LossShare = 0.08, DuplicateShare = 0.08, DelayMsMax = 1500, CrashEveryMs = 4000 },
-    } with { WindowMs = seed % 3 == 0 ? 0 : 1000 };
+        0 => new TwinFaults("calm"),
+        1 => new TwinFaults("loss and duplicates") { LossShare = 0.1, DuplicateShare = 0.1 },
+        2 => new TwinFaults("reorder") { DelayMsMax = 2500, DuplicateShare = 0.1 },
+        3 => new TwinFaults("restarts") { CrashEveryMs = 2500 },
+        _ => new TwinFaults("everything") { LossShare = 0.08, DuplicateShare = 0.08, DelayMsMax = 1500, CrashEveryMs = 4000 },
+    };
 }
 
 /// <summary>A broken promise.</summary>
