@@ -25,6 +25,7 @@ public sealed class EventBusService : IEdgeModule
     // What waits to be published. An application that is slow has the broker's own bound; this one fills only while an external broker is away.
     private const int WaitingMax = 4096;
 
+    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly Meter s_meter = new("Edge.Core.EventBus");
     private static readonly Counter<long> s_dropped = s_meter.CreateCounter<long>("edge_eventbus_dropped", description: "Messages for applications that were dropped");
     private static readonly Counter<long> s_refused = s_meter.CreateCounter<long>("edge_eventbus_uploads_refused", description: "Uploads that were refused since the durable queue is full");
@@ -154,7 +155,7 @@ public sealed class EventBusService : IEdgeModule
                 Tls = isTls ? Tls(host) : null,
                 QueueMax = WaitingMax,
             },
-            async message => await TakeAsync(message, false, cancellationToken), _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+            message => ReceiveAsync(message, cancellationToken), _services.Time, new Random(_services.Random.Next()), _services.Loggers);
         client.Changed += state =>
         {
             if (state.IsConnected)
@@ -250,6 +251,20 @@ public sealed class EventBusService : IEdgeModule
         {
             // Stopping: nobody is told that it arrived, and who wants to be told sends it again.
             throw new OperationCanceledException(e.Message, e, cancellationToken);
+        }
+    }
+
+    // From an external broker, which waits for its acknowledgement: a disk that refuses is tried again.
+    private async ValueTask ReceiveAsync(MqttMessage message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while ((byte)await TakeAsync(message, canRefuse: false, cancellationToken) >= 0x80)
+                await Task.Delay(s_retry, _services.Time, cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping.
         }
     }
 

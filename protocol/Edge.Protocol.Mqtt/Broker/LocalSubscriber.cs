@@ -30,16 +30,7 @@ internal sealed class LocalSubscriber(int capacity, bool isTaker = false) : Subs
     {
         if (!HasRoom)
             return false;
-        var properties = Codec.MqttProperties.None;
-        if (message.Forwarded.Length > 0)
-        {
-            var bytes = new Codec.MqttWriter();
-            bytes.VarInt((uint)message.Forwarded.Length);
-            bytes.Bytes(message.Forwarded);
-            var reader = new Codec.MqttReader(bytes.Written, Codec.MqttPacketType.Publish);
-            properties = Codec.MqttPropertyCodec.Read(ref reader, Codec.MqttPacketType.Publish);
-        }
-
+        var properties = Codec.MqttPropertyCodec.ReadBody(message.Forwarded, Codec.MqttPacketType.Publish, Codec.MqttPacketType.Publish);
         var waits = isTaker ? held : null;
         if (!_queue.Writer.TryWrite(new LocalMessage(new MqttMessage(message.Topic, message.Payload, qos, retain) { Properties = properties }, waits)))
             return false;

@@ -186,16 +186,7 @@ public sealed partial class MqttClient
                 return null;
             }
 
-            var properties = MqttProperties.None;
-            if (!publish.Properties.IsEmpty)
-            {
-                var bytes = new MqttWriter();
-                bytes.VarInt((uint)publish.Properties.Length);
-                bytes.Bytes(publish.Properties);
-                var inner = new MqttReader(bytes.Written, MqttPacketType.Publish);
-                properties = MqttPropertyCodec.Read(ref inner, MqttPacketType.Publish);
-            }
-
+            var properties = MqttPropertyCodec.ReadBody(publish.Properties, MqttPacketType.Publish, MqttPacketType.Publish);
             return new MqttMessage(topic, publish.Payload.ToArray(), publish.Qos, publish.Retain) { Properties = properties };
         }
     }

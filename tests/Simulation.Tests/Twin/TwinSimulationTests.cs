@@ -7,7 +7,7 @@ namespace Edge.Simulation.Tests.Twin;
 [Trait("Category", "Simulation")]
 public sealed class TwinSimulationTests(ITestOutputHelper output)
 {
-    private const int SeedsByDefault = 400;
+    private const int SeedsByDefault = 150;
     private const int SeedsToFind = 60;
 
     public static TheoryData<string, string> Bugs => new()
