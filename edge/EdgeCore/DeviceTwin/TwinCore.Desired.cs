@@ -27,8 +27,9 @@ internal sealed partial class TwinCore
                 continue;
             }
 
-            var timestamp = property.Desired is null ? 0 : SetAt(property.Desired.Metadata.GetValueOrDefault("timestamp", ""), now);
-            var next = FromCloud(known, cloud, version, timestamp);
+            // One that stayed as it was while the value changed is not this value's.
+            var said = property.Desired is null ? 0 : SetAt(property.Desired.Metadata.GetValueOrDefault("timestamp", ""), long.MaxValue);
+            var next = FromCloud(known, cloud, version, said == known.CloudTimestampMs ? 0 : Math.Min(said, now)) with { CloudTimestampMs = said };
             if (next.Conflict.Length > 0)
                 outputs.Add(new TwinOutput.Conflict(device.Id, property.Name, next.Conflict));
             if (next.IsDesiredHere)

@@ -119,6 +119,9 @@ internal sealed record PropertyTwin
     /// <summary>When <see cref="Desired"/> was desired, ms since the epoch; 0 where the cloud does not say.</summary>
     public long DesiredTimestampMs { get; init; }
 
+    /// <summary>The timestamp beside <see cref="CloudDesired"/>, as it came; 0 where there was none.</summary>
+    public long CloudTimestampMs { get; init; }
+
     /// <summary>Which desired value replaced which, both with their versions; empty when none did.</summary>
     public string Conflict { get; init; } = "";
 

@@ -57,6 +57,20 @@ public sealed partial class TwinCoreTests
     }
 
     [Fact]
+    public void A_timestamp_that_stayed_while_the_value_changed_is_not_its_own()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7", 3000), 4000));
+        Register("a", true);
+        Desire("25", 5000);
+
+        // kubectl patch of the value alone: it came last, and nothing says that it is older.
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9", 3000), 20_000));
+        Assert.Equal("30", Told(outputs));
+        Assert.Contains("'30' (version 9) replaced '25'", Single<TwinOutput.Conflict>(outputs).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_application_that_is_late_is_refused_with_both_versions()
     {
         Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
