@@ -70,8 +70,8 @@ public sealed class MqttSimulatorTests : IAsyncLifetime
         _house.Meta.Put("device", (JsonObject)JsonNode.Parse($$$"""
             {"kind":"Device","metadata":{"name":"room1","namespace":"default"},"spec":{"deviceModelRef":{"name":"room"},"nodeName":"edge-1",
              "protocol":{"protocolName":"mqtt","configData":{"broker":"tcp://127.0.0.1:{{{_broker.EndPoints[0].Port}}}"}},"properties":[
-              {"name":"temperature","reportCycle":50,"reportToCloud":true,"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/temperature"}}},
-              {"name":"led","reportCycle":50,"reportToCloud":true,"desired":{"value":"on"},"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/led","commandTopic":"hall/room1/led/set"}}}]}}
+              {"name":"temperature","reportCycle":50,"reportToCloud":true,"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/temperature"} } },
+              {"name":"led","reportCycle":50,"reportToCloud":true,"desired":{"value":"on"},"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/led","commandTopic":"hall/room1/led/set"} } }]}}
             """)!);
         await temperature;
         await led;
