@@ -17,30 +17,25 @@ namespace Edge.Devices.Tests;
 
 /// <summary>The devices of docs/examples/mqtt, simulated on the embedded broker: simulator, broker, mapper, DMI, DeviceTwin.</summary>
 [Trait("Category", "Devices")]
-public sealed class MqttSimulatorTests : IAsyncLifetime
+public sealed class MqttSimulatorTests : IAsyncDisposable
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
     private readonly DeviceHouse _house = new();
-    private MqttBroker _broker = null!;
+    private MqttBroker? _broker;
 
-    public Task InitializeAsync()
-    {
-        var options = new MqttBrokerOptions { AllowAnonymous = true, Listeners = [new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, 0) }] };
-        _broker = MqttBroker.Start(options, null, TimeProvider.System, new Random(1), NullLoggerFactory.Instance);
-        _house.StartEdgeCore();
-        _house.StartMapper(driver: new MqttDriver(TimeProvider.System, new Random(4), NullLoggerFactory.Instance));
-        return Task.CompletedTask;
-    }
+    private int Port => _broker!.EndPoints[0].Port;
 
-    public async Task DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
         await _house.DisposeAsync();
-        await _broker.DisposeAsync();
+        if (_broker is not null)
+            await _broker.DisposeAsync();
     }
 
     [Fact]
     public async Task The_oven_of_the_example_heats_to_what_is_desired_and_says_when_it_goes()
     {
+        StartHouse();
         var online = StateAsync("online");
         var setpoint = TwinAsync("setpoint = 180", twin => Actual(twin, "setpoint") == 180);
         var hot = TwinAsync("over 150 degrees", twin => Actual(twin, "temperature") > 150);
@@ -60,6 +55,7 @@ public sealed class MqttSimulatorTests : IAsyncLifetime
     [Fact]
     public async Task A_sensor_of_plain_text_is_read_and_switched()
     {
+        StartHouse();
         await using var simulator = Start("room", "hall/room1");
         var temperature = TwinAsync("a temperature", twin => Actual(twin, "temperature") is > 10 and < 35);
         var led = TwinAsync("the led", twin => (string?)twin["led"]?["actual"]?["value"] == "on");
@@ -69,7 +65,7 @@ public sealed class MqttSimulatorTests : IAsyncLifetime
             """)!);
         _house.Meta.Put("device", (JsonObject)JsonNode.Parse($$$"""
             {"kind":"Device","metadata":{"name":"room1","namespace":"default"},"spec":{"deviceModelRef":{"name":"room"},"nodeName":"edge-1",
-             "protocol":{"protocolName":"mqtt","configData":{"broker":"tcp://127.0.0.1:{{{_broker.EndPoints[0].Port}}}"}},"properties":[
+             "protocol":{"protocolName":"mqtt","configData":{"broker":"tcp://127.0.0.1:{{{Port}}}"}},"properties":[
               {"name":"temperature","reportCycle":50,"reportToCloud":true,"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/temperature"} } },
               {"name":"led","reportCycle":50,"reportToCloud":true,"desired":{"value":"on"},"visitors":{"protocolName":"mqtt","configData":{"topic":"hall/room1/led","commandTopic":"hall/room1/led/set"} } }]}}
             """)!);
@@ -103,19 +99,27 @@ public sealed class MqttSimulatorTests : IAsyncLifetime
 
         // What the config says is where the pod mounts it.
         var spec = pod.Single(one => one.Kind() == "Pod")["spec"]!;
-        var mounts = spec["containers"]![0]!["volumeMounts"]!.AsArray().Select(mount => (string?)mount!["mountPath"]).ToArray();
+        var mounts = spec["containers"]![0]!["volumeMounts"]!.AsArray().Select(mount => mount!["mountPath"]!.GetValue<string>());
         Assert.Equal(["/etc/mapper", "/run/edge"], mounts);
-        Assert.Equal(["--config", "/etc/mapper/config.yaml"], spec["containers"]![0]!["args"]!.AsArray().Select(arg => (string?)arg));
+        Assert.Equal(["--config", "/etc/mapper/config.yaml"], spec["containers"]![0]!["args"]!.AsArray().Select(arg => arg!.GetValue<string>()));
+    }
+
+    private void StartHouse()
+    {
+        var options = new MqttBrokerOptions { AllowAnonymous = true, Listeners = [new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, 0) }] };
+        _broker = MqttBroker.Start(options, null, TimeProvider.System, new Random(1), NullLoggerFactory.Instance);
+        _house.StartEdgeCore();
+        _house.StartMapper(driver: new MqttDriver(TimeProvider.System, new Random(4), NullLoggerFactory.Instance));
     }
 
     private MqttSimulator Start(string profile, string topic)
-        => MqttSimulator.Start(new MqttSimulatorOptions(new MqttAddress("127.0.0.1", _broker.EndPoints[0].Port, false), profile, topic, s_interval), TimeProvider.System, new Random(5), NullLoggerFactory.Instance);
+        => MqttSimulator.Start(new MqttSimulatorOptions(new MqttAddress("127.0.0.1", Port, false), profile, topic, s_interval), TimeProvider.System, new Random(5), NullLoggerFactory.Instance);
 
     private void PutExample()
     {
         _house.Meta.Put("devicemodel", Manifests.Parse(Examples.Text("mqtt/devicemodel.yaml")).Single());
         var device = Manifests.Parse(Examples.Text("mqtt/device.yaml")).Single();
-        device["spec"]!["protocol"]!["configData"]!["broker"] = $"tcp://127.0.0.1:{_broker.EndPoints[0].Port}";
+        device["spec"]!["protocol"]!["configData"]!["broker"] = $"tcp://127.0.0.1:{Port}";
         _house.Meta.Put("device", device);
     }
 

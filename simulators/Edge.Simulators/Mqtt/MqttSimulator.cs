@@ -169,7 +169,7 @@ public sealed class MqttSimulator : IAsyncDisposable
         var woken = _wake.Reader.ReadAsync(over.Token).AsTask();
         await Task.WhenAny(woken, Task.Delay(_options.Interval, _time, over.Token));
         await over.CancelAsync();
-        await woken.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ((Task)woken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Token.ThrowIfCancellationRequested();
     }
 
