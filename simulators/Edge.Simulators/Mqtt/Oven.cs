@@ -9,7 +9,7 @@ namespace Edge.Simulators.Mqtt;
 internal sealed class Oven(Random random) : IMqttDevice
 {
     private const double SetpointMax = 250;
-    private const double SettleSeconds = 3;
+    private const double SettleSeconds = 1;
     private double _temperature = 21;
 
     /// <summary>Degrees.</summary>
