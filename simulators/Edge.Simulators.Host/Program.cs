@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Edge.Protocol.Modbus.Lines;
+using Edge.Simulators.Host;
 using Edge.Simulators.Modbus;
 
 var bind = new Option<string>("--bind") { Description = "address to listen on", DefaultValueFactory = _ => "127.0.0.1" };
@@ -103,5 +104,5 @@ modbus.SetAction(async (parse, cancellationToken) =>
         return 1;
     }
 });
-var root = new RootCommand("edge-simulator plays devices on real sockets.") { modbus };
+var root = new RootCommand("edge-simulator plays devices on real sockets.") { modbus, MqttCommand.Create() };
 return await root.Parse(args).InvokeAsync();

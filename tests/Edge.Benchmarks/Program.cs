@@ -35,12 +35,16 @@ pods.SetAction((parse, cancellationToken) => PodsBench.RunAsync(parse.GetValue(p
 
 var mqttSeconds = new Option<double>("--seconds") { Description = "How long each of the runs of each side takes.", DefaultValueFactory = _ => 2 };
 var mqttIdle = new Option<int>("--idle-clients") { Description = "How many idle clients are connected for the memory of one.", DefaultValueFactory = _ => 5000 };
-var mqtt = new Command("mqtt", "The MQTT broker beside mosquitto.") { mqttSeconds, mqttIdle };
-mqtt.SetAction((parse, cancellationToken) => MqttBench.RunAsync(parse.GetValue(mqttSeconds), parse.GetValue(mqttIdle), cancellationToken));
+var mqttStreams = new Option<bool>("--streams-only") { Description = "Only the memory of idle clients over TLS and WebSocket." };
+var mqtt = new Command("mqtt", "The MQTT broker beside mosquitto.") { mqttSeconds, mqttIdle, mqttStreams };
+mqtt.SetAction((parse, cancellationToken) => parse.GetValue(mqttStreams)
+    ? MqttBench.RunStreamsAsync(parse.GetValue(mqttIdle), cancellationToken)
+    : MqttBench.RunAsync(parse.GetValue(mqttSeconds), parse.GetValue(mqttIdle), cancellationToken));
 var mqttPort = new Argument<int>("port");
-var mqttBroker = new Command("mqtt-broker", "The broker under test, in a process of its own.") { mqttPort };
+var mqttKind = new Argument<string>("kind");
+var mqttBroker = new Command("mqtt-broker", "The broker under test, in a process of its own.") { mqttPort, mqttKind };
 mqttBroker.Hidden = true;
-mqttBroker.SetAction((parse, cancellationToken) => BrokerProcess.ServeAsync(parse.GetValue(mqttPort), cancellationToken));
+mqttBroker.SetAction((parse, cancellationToken) => BrokerProcess.ServeAsync(parse.GetValue(mqttPort), parse.GetValue(mqttKind)!, cancellationToken));
 
 var modbusSeconds = new Option<double>("--seconds") { Description = "How long each of the three runs of each side takes.", DefaultValueFactory = _ => 5 };
 var modbus = new Command("modbus", "Polling Modbus TCP slaves, beside libmodbus.") { modbusSeconds };

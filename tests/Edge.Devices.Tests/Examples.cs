@@ -8,13 +8,19 @@ namespace Edge.Devices.Tests;
 /// <summary>The manifests of docs/examples.</summary>
 internal static class Examples
 {
-    /// <summary>The device and the model of a folder, as its mapper gets them.</summary>
-    public static (Device Device, DeviceModel Model) Read(string folder)
+    /// <summary>The text of a file below docs/examples.</summary>
+    public static string Text(string path)
     {
         var directory = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
             directory = directory.Parent;
-        JsonObject One(string file) => Manifests.Parse(File.ReadAllText(Path.Combine(directory.FullName, "docs/examples", folder, file))).Single();
+        return File.ReadAllText(Path.Combine(directory.FullName, "docs/examples", path));
+    }
+
+    /// <summary>The device and the model of a folder, as its mapper gets them.</summary>
+    public static (Device Device, DeviceModel Model) Read(string folder)
+    {
+        JsonObject One(string file) => Manifests.Parse(Text($"{folder}/{file}")).Single();
         var model = One("devicemodel.yaml");
         return (DmiConvert.ToDevice(One("device.yaml"), model), DmiConvert.ToModel(model));
     }

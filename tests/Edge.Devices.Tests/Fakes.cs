@@ -104,6 +104,24 @@ internal sealed class FakeUplink : IUplink
 
     public IReadOnlyList<UplinkEntry> Entries => [.. _entries];
 
+    public event Action<bool>? LinkChanged
+    {
+        add
+        {
+            // This link never changes.
+        }
+
+        remove
+        {
+        }
+    }
+
+    public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)
+    {
+        await PostAsync(entry, cancellationToken);
+        return true;
+    }
+
     public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {
         _entries.Enqueue(entry);

@@ -10,6 +10,7 @@ public static class Executables
         ["edgecore"] = "edge/EdgeCore.Host",
         ["edgectl"] = "cloud/Edgectl",
         ["modbus-mapper"] = "devices/Edge.Devices.Modbus.Host",
+        ["mqtt-mapper"] = "devices/Edge.Devices.Mqtt.Host",
         ["edge-simulator"] = "simulators/Edge.Simulators.Host",
     };
 

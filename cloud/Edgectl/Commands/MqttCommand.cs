@@ -9,6 +9,7 @@ internal static class MqttCommand
 {
     public static Command Create()
     {
+        var scram = new Option<bool>("--scram") { Description = "a hash with which clients of version 5.0 may use SCRAM-SHA-256, and never send the password" };
         var hash = new Command("hash", """
             Prints the hash of a password for modules.eventBus.users of edgecore.yaml. The password is one line of the standard input, so that it
             stands in no history and no list of processes.
@@ -16,12 +17,13 @@ internal static class MqttCommand
             Examples:
               edgectl mqtt hash
               edgectl mqtt hash < password-file
-            """);
-        hash.SetAction(_ => PrintHash());
+              edgectl mqtt hash --scram < password-file
+            """) { scram };
+        hash.SetAction(parse => PrintHash(parse.GetValue(scram)));
         return new Command("mqtt", "Sets up the MQTT broker of an edge.\n\nExamples:\n  edgectl mqtt hash < password-file") { hash };
     }
 
-    private static int PrintHash()
+    private static int PrintHash(bool isScram)
     {
         if (!Console.IsInputRedirected)
             Console.Error.Write("password: ");
@@ -32,7 +34,7 @@ internal static class MqttCommand
             return 1;
         }
 
-        Console.Out.WriteLine(MqttPassword.Hash(password));
+        Console.Out.WriteLine(isScram ? MqttPassword.HashForScram(password) : MqttPassword.Hash(password));
         return 0;
     }
 

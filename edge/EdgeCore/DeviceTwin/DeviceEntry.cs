@@ -30,11 +30,15 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
             _object = value;
             ModelKey = (Namespace, DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "spec"), "deviceModelRef"), "name"));
             var history = DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "annotations"), HistoryAnnotation);
+            Labels = Texts(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "labels"));
             _history = [.. history.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(one => one.Split('=')[0].Trim())];
         }
     }
 
     public string Uid => DmiConvert.Text(DmiConvert.Get(Object, "metadata"), "uid");
+
+    /// <summary>Of the Device; applications at this edge see them as its attributes.</summary>
+    public SortedDictionary<string, string> Labels { get; private set; } = new(StringComparer.Ordinal);
 
     public (string Namespace, string Name) ModelKey { get; private set; }
 
@@ -60,6 +64,18 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 
     /// <summary>Something changed within the window after the last message and goes with the next.</summary>
     public bool IsTwinDue { get; set; }
+
+    private static SortedDictionary<string, string> Texts(JsonNode? node)
+    {
+        var texts = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (name, value) in node as JsonObject ?? [])
+        {
+            if (value is JsonValue one && one.TryGetValue<string>(out var text))
+                texts[name] = text;
+        }
+
+        return texts;
+    }
 
     /// <summary>Whether every sample of the property goes to the cloud.</summary>
     public bool KeepsHistory(string property) => _history.Contains(property);

@@ -61,7 +61,7 @@ internal sealed partial class TwinCore
             if (DmiConvert.Get(twin, "expected") is JsonObject expected && DmiConvert.Get(expected, "value") is not null)
             {
                 long? version = DmiConvert.Get(twin, "expected_version") is JsonObject seen && long.TryParse(DmiConvert.Text(seen, "cloud"), out var cloud) ? cloud : null;
-                if (DesireHere(device, property, DmiConvert.Text(expected, "value"), version, now, outputs) is { } failure)
+                if (DesireHere(device, property, DmiConvert.Text(expected, "value"), version, DmiConvert.Text(DmiConvert.Get(expected, "metadata"), "timestamp"), now, outputs) is { } failure)
                 {
                     failures.Add(failure);
                     isConflict |= failure.Contains("version conflict", StringComparison.Ordinal);

@@ -1,9 +1,13 @@
+using System.Globalization;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 
 namespace Edge.Core.DeviceTwin;
 
-/// <content>Desired values: the cloud's, and those that applications at this edge set. The later one counts, and where it replaces one that the other side did not know, both are told.</content>
+/// <content>
+/// Desired values: the cloud's, and those that applications at this edge set. The later one counts: by their timestamps where both have one (<c>desired.metadata.timestamp</c> of the Device,
+/// <c>expected.metadata.timestamp</c> of the application, ms since the epoch; one of the future counts as now), else by their arrival here. Who loses is told, with both versions.
+/// </content>
 internal sealed partial class TwinCore
 {
     // Compares what the cloud desires with what it desired before, and lays this edge's own values over what it left as it was.
@@ -23,17 +27,14 @@ internal sealed partial class TwinCore
                 continue;
             }
 
-            var conflict = "";
-            if (known.IsDesiredHere && known.Desired != cloud)
-            {
-                conflict = $"the cloud's desired '{cloud}' (version {version}) replaced '{known.Desired}' of this edge (version {known.DesiredEdgeVersion}, set at {known.DesiredTimestampMs})";
-                outputs.Add(new TwinOutput.Conflict(device.Id, property.Name, conflict));
-            }
-
-            device.Row.Properties[property.Name] = known with
-            {
-                CloudDesired = cloud, Desired = cloud, IsDesiredHere = false, DesiredCloudVersion = version, Conflict = conflict,
-            };
+            // One that stayed as it was while the value changed is not this value's.
+            var said = property.Desired is null ? 0 : SetAt(property.Desired.Metadata.GetValueOrDefault("timestamp", ""), long.MaxValue);
+            var next = FromCloud(known, cloud, version, said == known.CloudTimestampMs ? 0 : Math.Min(said, now)) with { CloudTimestampMs = said };
+            if (next.Conflict.Length > 0)
+                outputs.Add(new TwinOutput.Conflict(device.Id, property.Name, next.Conflict));
+            if (next.IsDesiredHere)
+                property.Desired = new TwinProperty { Value = next.Desired };
+            device.Row.Properties[property.Name] = next;
             changed = true;
         }
 
@@ -47,8 +48,28 @@ internal sealed partial class TwinCore
             device.Problems.Remove(property);
     }
 
+    private static PropertyTwin FromCloud(PropertyTwin known, string? cloud, long version, long timestamp)
+    {
+        var next = known with { CloudDesired = cloud, DesiredCloudVersion = version, Conflict = "" };
+        var wins = !(known.IsDesiredHere && timestamp > 0 && timestamp < known.DesiredTimestampMs);
+        if (known.IsDesiredHere && known.Desired != cloud)
+        {
+            var theirs = $"the cloud's desired '{cloud}' (version {version}{(timestamp > 0 ? $", set at {timestamp}" : "")})";
+            var ours = $"'{known.Desired}' of this edge (version {known.DesiredEdgeVersion}, set at {known.DesiredTimestampMs})";
+            next = next with { Conflict = wins ? $"{theirs} replaced {ours}" : $"{theirs} is older than {ours}, which stays" };
+        }
+
+        return wins ? next with { Desired = cloud, IsDesiredHere = false, DesiredTimestampMs = timestamp } : next;
+    }
+
+    // ms since the epoch; 0 where it is not said. A clock that is ahead must not win for as long as it is.
+    private static long SetAt(string text, long now)
+        => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var timestamp) ? Math.Min(timestamp, now) : 0;
+
     /// <summary>An application at this edge desires a value. Returns why it cannot, or null.</summary>
-    private string? DesireHere(DeviceEntry device, string name, string value, long? cloudVersion, long now, List<TwinOutput> outputs)
+    /// <param name="cloudVersion">The cloud's version that it has seen; null where it does not say.</param>
+    /// <param name="timestamp">When it was desired, as the application says it; empty where it does not.</param>
+    private string? DesireHere(DeviceEntry device, string name, string value, long? cloudVersion, string timestamp, long now, List<TwinOutput> outputs)
     {
         if (device.Message is null)
             return $"device {device.Id} waits for its model";
@@ -59,9 +80,18 @@ internal sealed partial class TwinCore
         var known = device.Row.Properties.GetValueOrDefault(name) ?? new PropertyTwin();
         if (cloudVersion is { } seen && seen < known.DesiredCloudVersion)
             return $"property '{name}': version conflict, the cloud desired '{known.CloudDesired}' with version {known.DesiredCloudVersion} since version {seen}";
+        var setAt = SetAt(timestamp, now);
+        if (setAt > 0 && setAt < known.DesiredTimestampMs)
+        {
+            var whose = known.IsDesiredHere ? $"this edge desired '{known.Desired}' with version {known.DesiredEdgeVersion}" : $"the cloud desired '{known.Desired}' with version {known.DesiredCloudVersion}";
+            var conflict = $"property '{name}': version conflict, {whose} at {known.DesiredTimestampMs}, which is later than '{value}' (after version {known.DesiredEdgeVersion} of this edge, set at {setAt})";
+            outputs.Add(new TwinOutput.Conflict(device.Id, name, conflict));
+            return conflict;
+        }
+
         device.Row.Properties[name] = known with
         {
-            Desired = value, IsDesiredHere = true, DesiredEdgeVersion = known.DesiredEdgeVersion + 1, DesiredTimestampMs = now, Conflict = "",
+            Desired = value, IsDesiredHere = true, DesiredEdgeVersion = known.DesiredEdgeVersion + 1, DesiredTimestampMs = setAt > 0 ? setAt : now, Conflict = "",
         };
         device.IsChanged = true;
 

@@ -7,6 +7,9 @@ namespace Edge.Core.DeviceTwin;
 /// <content>What mappers report: values, states, and their own silence.</content>
 internal sealed partial class TwinCore
 {
+    /// <summary>A report that is older than the last one by at most this was overtaken by it.</summary>
+    public const long LateMsMax = 60_000;
+
     private const string MapperProblem = "mapper";
 
     /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
@@ -63,11 +66,20 @@ internal sealed partial class TwinCore
             return known with { Error = reason };
         }
 
+        var timestamp = Timestamp(reported, now);
+        if (IsLate(timestamp, known.TimestampMs, now))
+        {
+            // A newer one overtook it: it is a sample of the past, not what the device says now.
+            if (!isUnread && device.KeepsHistory(property))
+                outputs.Add(new TwinOutput.SendSample(device.Namespace, device.Name, device.Uid, property, reported.Value, timestamp));
+            return known;
+        }
+
         var next = known with
         {
             Value = isUnread ? known.Value : reported.Value,
             Error = error,
-            TimestampMs = Timestamp(reported, now),
+            TimestampMs = timestamp,
             Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? type : model?.Type.ToLowerInvariant() ?? "",
         };
         if (isUnread)
@@ -83,6 +95,9 @@ internal sealed partial class TwinCore
             SetState(device, "online", now, outputs);
         return next;
     }
+
+    // Not where the newer one is of the future, or newer by more than messages are late: then a clock was set back, and what comes now counts.
+    private static bool IsLate(long timestamp, long newest, long now) => timestamp < newest && newest <= now && newest - timestamp <= LateMsMax;
 
     // Stores what changed, and sends it now or with the window.
     private void Settle(DeviceEntry device, long now, List<TwinOutput> outputs)

@@ -124,7 +124,10 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
             }
         }
 
+        var labels = device.Labels;
         device.Object = change.Object;
+        if (PublishesToApps && !labels.SequenceEqual(device.Labels))
+            outputs.Add(new TwinOutput.Publish(TwinTopics.Device(device.Namespace, device.Name, "updated"), TwinTopics.Attributes(change.NowMs, device)));
 
         // Deleted and made again under its name while nobody looked: what the old one said is not the new one's.
         if (device.Row.Uid != device.Uid)

@@ -47,7 +47,7 @@ internal abstract record TwinOutput
     /// <summary>Publish to the applications at this edge.</summary>
     public sealed record Publish(string Topic, byte[] Payload) : TwinOutput;
 
-    /// <summary>A desired value replaced one of the other side.</summary>
+    /// <summary>A desired value met one of the other side; says which stays, with both versions.</summary>
     public sealed record Conflict(string Device, string Property, string Text) : TwinOutput;
 
     /// <summary>Send the device's state to the cloud.</summary>
@@ -116,7 +116,11 @@ internal sealed record PropertyTwin
     /// <summary>Counts the desired values set at this edge.</summary>
     public long DesiredEdgeVersion { get; init; }
 
+    /// <summary>When <see cref="Desired"/> was desired, ms since the epoch; 0 where the cloud does not say.</summary>
     public long DesiredTimestampMs { get; init; }
+
+    /// <summary>The timestamp beside <see cref="CloudDesired"/>, as it came; 0 where there was none.</summary>
+    public long CloudTimestampMs { get; init; }
 
     /// <summary>Which desired value replaced which, both with their versions; empty when none did.</summary>
     public string Conflict { get; init; } = "";

@@ -75,6 +75,7 @@ internal static class TwinRows
         json.WriteNumber("desiredCloudVersion"u8, property.DesiredCloudVersion);
         json.WriteNumber("desiredEdgeVersion"u8, property.DesiredEdgeVersion);
         json.WriteNumber("desiredTimestamp"u8, property.DesiredTimestampMs);
+        json.WriteNumber("cloudTimestamp"u8, property.CloudTimestampMs);
         json.WriteString("conflict"u8, property.Conflict);
     }
 
@@ -105,6 +106,7 @@ internal static class TwinRows
                     DesiredCloudVersion = property["desiredCloudVersion"]?.GetValue<long>() ?? 0,
                     DesiredEdgeVersion = property["desiredEdgeVersion"]?.GetValue<long>() ?? 0,
                     DesiredTimestampMs = property["desiredTimestamp"]?.GetValue<long>() ?? 0,
+                    CloudTimestampMs = property["cloudTimestamp"]?.GetValue<long>() ?? 0,
                     Conflict = property["conflict"]?.GetValue<string>() ?? "",
                 };
             }

@@ -85,7 +85,8 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         PrepareSocket();
-        _inbox = NewInbox();
+        if (_inbox.Reader.Completion.IsCompleted)
+            _inbox = NewInbox();
         var core = new TwinCore(_windowMs) { NodeName = _nodeName, PublishesToApps = Publish is not null };
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         GrpcServer? server = null;
@@ -120,21 +121,23 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     }
 
     async Task<MapperRegisterResponse> IDmiManager.MapperRegisterAsync(MapperRegisterRequest request, CancellationToken cancellationToken)
-        => (MapperRegisterResponse)await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData), cancellationToken);
+        => (MapperRegisterResponse)(await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData), cancellationToken))!;
 
     async Task<ReportDeviceStatusResponse> IDmiManager.ReportDeviceStatusAsync(ReportDeviceStatusRequest request, CancellationToken cancellationToken)
-        => (ReportDeviceStatusResponse)await AskAsync(new TwinInput.ReportStatus(request, NowMs()), cancellationToken);
+        => (ReportDeviceStatusResponse)(await AskAsync(new TwinInput.ReportStatus(request, NowMs()), cancellationToken))!;
 
     async Task<ReportDeviceStatesResponse> IDmiManager.ReportDeviceStatesAsync(ReportDeviceStatesRequest request, CancellationToken cancellationToken)
-        => (ReportDeviceStatesResponse)await AskAsync(new TwinInput.ReportState(request, NowMs()), cancellationToken);
+        => (ReportDeviceStatesResponse)(await AskAsync(new TwinInput.ReportState(request, NowMs()), cancellationToken))!;
 
-    /// <summary>Takes what an application at this edge published on one of the twin's topics; waits while the inbox is full.</summary>
-    public ValueTask TakeAppMessageAsync(string topic, ReadOnlyMemory<byte> payload, CancellationToken cancellationToken)
-        => _inbox.Writer.WriteAsync(new Job(new TwinInput.AppMessage(topic, payload, NowMs()), null), cancellationToken);
+    /// <summary>Takes what an application at this edge published on one of the twin's topics; waits while the inbox is full, and completes when what it changed is on disk. What is wrong with
+    /// it the application hears on the topic's <c>/result</c>.</summary>
+    /// <exception cref="GrpcException">Unavailable: it could not be stored, or the twin is stopping.</exception>
+    public Task TakeAppMessageAsync(string topic, ReadOnlyMemory<byte> payload, CancellationToken cancellationToken)
+        => AskAsync(new TwinInput.AppMessage(topic, payload, NowMs()), cancellationToken);
 
-    private async Task<IMessage> AskAsync(TwinInput input, CancellationToken cancellationToken)
+    private async Task<IMessage?> AskAsync(TwinInput input, CancellationToken cancellationToken)
     {
-        var job = new Job(input, new TaskCompletionSource<IMessage>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var job = new Job(input, new TaskCompletionSource<IMessage?>(TaskCreationOptions.RunContinuationsAsynchronously));
         try
         {
             await _inbox.Writer.WriteAsync(job, cancellationToken);
@@ -273,6 +276,8 @@ public sealed class TwinService : IEdgeModule, IDmiManager
                 job.Answer?.TrySetException(new GrpcException(GrpcStatusCode.Unavailable, failure));
             else if (answer is TwinOutput.Answer(var message))
                 job.Answer?.TrySetResult(message);
+            else
+                job.Answer?.TrySetResult(null);
         }
     }
 
@@ -422,5 +427,5 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private static Channel<Job> NewInbox()
         => Channel.CreateBounded<Job>(new BoundedChannelOptions(InboxCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
-    private sealed record Job(TwinInput Input, TaskCompletionSource<IMessage>? Answer);
+    private sealed record Job(TwinInput Input, TaskCompletionSource<IMessage?>? Answer);
 }

@@ -83,6 +83,9 @@ internal static class TwinTopics
             WriteDevices(json, "removed_devices", removed);
         });
 
+    /// <summary>{event_id, timestamp, attributes{NAME: {value, optional, metadata{type}}}}</summary>
+    public static byte[] Attributes(long now, DeviceEntry device) => Write("", now, json => WriteAttributes(json, device));
+
     private static byte[] Write(string id, long now, Action<Utf8JsonWriter> body)
     {
         var buffer = new ArrayBufferWriter<byte>(256);
@@ -159,12 +162,29 @@ internal static class TwinTopics
             json.WriteString("description"u8, "");
             json.WriteString("state"u8, device.Row.State);
             WriteTime(json, "last_online", device.Row.LastOnlineMs);
-            json.WriteStartObject("attributes"u8);
-            json.WriteEndObject();
+            WriteAttributes(json, device);
             json.WriteEndObject();
         }
 
         json.WriteEndArray();
+    }
+
+    // MsgAttr of KubeEdge. A Device of v1beta1 has no attributes of its own: its labels are.
+    private static void WriteAttributes(Utf8JsonWriter json, DeviceEntry device)
+    {
+        json.WriteStartObject("attributes"u8);
+        foreach (var (name, value) in device.Labels)
+        {
+            json.WriteStartObject(name);
+            json.WriteString("value"u8, value);
+            json.WriteBoolean("optional"u8, true);
+            json.WriteStartObject("metadata"u8);
+            json.WriteString("type"u8, "string"u8);
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
+
+        json.WriteEndObject();
     }
 
     private static void WriteTime(Utf8JsonWriter json, string name, long ms)

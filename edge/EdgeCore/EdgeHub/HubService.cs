@@ -87,7 +87,11 @@ internal sealed class HubService : IHubLink
 
     public UplinkFigures Figures() => _queue.Figures();
 
+    public event Action<bool>? LinkChanged;
+
     public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => _queue.PostAsync(entry, cancellationToken);
+
+    public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => _queue.TryPostAsync(entry, cancellationToken);
 
     public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => RequestAsync(request, timeout, acknowledge: true, cancellationToken);
 
@@ -144,7 +148,8 @@ internal sealed class HubService : IHubLink
                     continue;
                 }
 
-                EndRotation();
+                LinkChanged?.Invoke(true);
+        EndRotation();
                 var delay = backoff.Next();
                 if (wasConnected)
                     HubLog.LinkEnded(_log, server, reason, (long)delay.TotalMilliseconds);
@@ -470,9 +475,16 @@ internal sealed class HubService : IHubLink
 
     private void SetDisconnected(string reason)
     {
+        bool wasConnected;
         lock (_gate)
+        {
+            wasConnected = _connection is not null;
             _connection = null;
+        }
+
         _pending.FailAll($"the link to the cloud went down: {reason}");
+        if (wasConnected)
+            LinkChanged?.Invoke(false);
     }
 
     private static string Text(Credentials credentials) => credentials.Certificate.NotAfter.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);

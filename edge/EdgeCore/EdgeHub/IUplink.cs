@@ -34,8 +34,14 @@ public interface IUplink
 {
     bool IsConnected { get; }
 
+    /// <summary>Raised when <see cref="IsConnected"/> has changed, with its new value; handlers must be quick and must not throw.</summary>
+    event Action<bool>? LinkChanged;
+
     /// <summary>Puts an entry in the durable queue; completes when it is on disk. It is sent in priority order and forgotten once the cloud has answered.</summary>
     ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken);
+
+    /// <summary>As <see cref="PostAsync"/>, for an entry whose sender can be told no. False: the queue of its priority is full, and nothing was kept or pushed out.</summary>
+    ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken);
 
     /// <summary>Sends at once and waits for the answer with this message as parent; nothing is stored.</summary>
     /// <exception cref="UplinkException">Not connected, the link went down meanwhile, or no answer within <paramref name="timeout"/>.</exception>

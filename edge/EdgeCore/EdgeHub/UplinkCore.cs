@@ -101,6 +101,11 @@ internal sealed class UplinkCore(UplinkLimits limits)
 
     public long Bytes(UplinkPriority priority) => _bytes[(int)priority];
 
+    /// <summary>Whether another entry of such a size would push none out.</summary>
+    /// <param name="coming">Entries on their way to the disk that are to count too.</param>
+    public bool HasRoom(UplinkPriority priority, int coming, long comingBytes)
+        => _all[(int)priority].Count + coming < limits.EntriesMax && _bytes[(int)priority] + comingBytes <= limits.BytesMax;
+
     /// <summary>Entries lost to the bounds since the start.</summary>
     public long Overflowed(UplinkPriority priority) => _dropped[(int)priority];
 

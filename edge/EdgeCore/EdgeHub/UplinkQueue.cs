@@ -23,6 +23,8 @@ internal sealed class UplinkQueue
     // A flag for each sender, not a queue.
     private readonly Channel<bool>[] _wakes =
         [.. Enumerable.Range(0, Transport.LinkLanes.Count).Select(_ => Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }))];
+    private readonly int[] _coming = new int[UplinkCore.PriorityCount];
+    private readonly long[] _comingBytes = new long[UplinkCore.PriorityCount];
     private volatile bool _edgeWire;
 
     public UplinkQueue(IUplinkStore store, EdgeHubOptions options, TimeProvider time, ILogger log)
@@ -56,6 +58,33 @@ internal sealed class UplinkQueue
         {
             HubLog.QueueOverflow(_log, entry.Priority, pushedOut.Count);
             await DeleteAsync(pushedOut);
+        }
+    }
+
+    /// <summary>As above, where the bounds leave room; else false.</summary>
+    public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)
+    {
+        var priority = (int)entry.Priority;
+        lock (_gate)
+        {
+            if (!_core.HasRoom(entry.Priority, _coming[priority], _comingBytes[priority] + entry.Content.Length))
+                return false;
+            _coming[priority]++;
+            _comingBytes[priority] += entry.Content.Length;
+        }
+
+        try
+        {
+            await PostAsync(entry, cancellationToken);
+            return true;
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                _coming[priority]--;
+                _comingBytes[priority] -= entry.Content.Length;
+            }
         }
     }
 

@@ -17,8 +17,11 @@ internal static partial class EventBusLog
     [LoggerMessage(3403, LogLevel.Warning, "A message for applications on {Topic} is dropped: {Waiting} wait to be published ({Count} dropped so far).")]
     public static partial void Dropped(ILogger logger, string topic, int waiting, long count);
 
-    [LoggerMessage(3404, LogLevel.Error, "A message of an application on {Topic} is lost: {Reason}.")]
+    [LoggerMessage(3404, LogLevel.Error, "A message of an application on {Topic} was not kept: {Reason}; a publisher of QoS 1 or 2 on the embedded broker is told, and what an external broker sent is tried again.")]
     public static partial void NotKept(ILogger logger, string topic, string reason);
+
+    [LoggerMessage(3407, LogLevel.Warning, "An upload on {Topic} is refused: the queue to the cloud is full ({Count} refused so far); its publisher was told (0x97).")]
+    public static partial void Refused(ILogger logger, string topic, long count);
 
     [LoggerMessage(3405, LogLevel.Warning, "Publishing to applications on {Topic} failed: {Reason}.")]
     public static partial void NotPublished(ILogger logger, string topic, string reason);

@@ -8,6 +8,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
+using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Mqtt;
 using Edge.Protocol.Mqtt.Broker;
@@ -24,8 +25,10 @@ public sealed class EventBusService : IEdgeModule
     // What waits to be published. An application that is slow has the broker's own bound; this one fills only while an external broker is away.
     private const int WaitingMax = 4096;
 
+    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly Meter s_meter = new("Edge.Core.EventBus");
     private static readonly Counter<long> s_dropped = s_meter.CreateCounter<long>("edge_eventbus_dropped", description: "Messages for applications that were dropped");
+    private static readonly Counter<long> s_refused = s_meter.CreateCounter<long>("edge_eventbus_uploads_refused", description: "Uploads that were refused since the durable queue is full");
 
     private readonly EventBusOptions _options;
     private readonly EdgeServices _services;
@@ -33,6 +36,7 @@ public sealed class EventBusService : IEdgeModule
     private readonly ILogger _log;
     private readonly Channel<MqttMessage> _waiting;
     private long _droppedCount;
+    private long _refusedCount;
 
     /// <param name="twins">The device twin; null when it is off.</param>
     public EventBusService(EdgeServices services, TwinService? twins)
@@ -66,8 +70,7 @@ public sealed class EventBusService : IEdgeModule
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await using var broker = _options.HasInternal ? StartBroker() : null;
-        var subscriptions = new List<MqttLocalSubscription>();
+        await using var broker = _options.HasInternal ? StartBroker(stop.Token) : null;
         MqttClient? client = null;
         try
         {
@@ -78,20 +81,20 @@ public sealed class EventBusService : IEdgeModule
                 WebSocketEndPoint = _options.InternalWebSocket is null ? null : broker.EndPoints[^1];
                 EventBusLog.Listening(_log, string.Join(", ", broker.EndPoints));
                 Listening?.Invoke();
-                foreach (var filter in EventBusTopics.Filters)
-                    subscriptions.Add(broker.SubscribeLocal(filter, message => ReceiveAsync(message, stop.Token)));
             }
 
             if (_options.HasExternal)
                 client = StartClient(stop.Token);
+            _services.Uplink.LinkChanged += AnnounceLink;
+            if (_services.Uplink.IsConnected)
+                AnnounceLink(true);
             await foreach (var message in _waiting.Reader.ReadAllAsync(stop.Token))
                 await PublishAsync(broker, client, message, stop.Token);
         }
         finally
         {
+            _services.Uplink.LinkChanged -= AnnounceLink;
             await stop.CancelAsync();
-            foreach (var subscription in subscriptions)
-                await subscription.DisposeAsync();
             if (client is not null)
                 await client.DisposeAsync();
         }
@@ -103,7 +106,11 @@ public sealed class EventBusService : IEdgeModule
         EventBusLog.Dropped(_log, message.Topic, WaitingMax, Interlocked.Increment(ref _droppedCount));
     }
 
-    private MqttBroker StartBroker()
+    private void AnnounceLink(bool isConnected)
+        => _waiting.Writer.TryWrite(new MqttMessage(
+            EventBusTopics.Link(_services.Options.NodeName, isConnected), EventBusTopics.LinkPayload(_services.Time.GetUtcNow().ToUnixTimeMilliseconds()), (MqttQos)_options.Qos, _options.Retain));
+
+    private MqttBroker StartBroker(CancellationToken cancellationToken)
     {
         var path = Path.Combine(_services.Options.DataDirectory, "mqtt.db");
         Directory.CreateDirectory(_services.Options.DataDirectory);
@@ -118,6 +125,7 @@ public sealed class EventBusService : IEdgeModule
                 Users = _options.Users,
                 Acl = _options.Acl,
                 QueuedMessagesMax = _options.SessionQueueSize,
+                Takers = [.. EventBusTopics.Filters.Select(filter => new MqttTaker(filter, (message, canRefuse) => TakeAsync(message, canRefuse, cancellationToken)))],
             },
             store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
     }
@@ -210,7 +218,8 @@ public sealed class EventBusService : IEdgeModule
         }
     }
 
-    private async ValueTask ReceiveAsync(MqttMessage message, CancellationToken cancellationToken)
+    // Ends when what the message says is on disk: only then its publisher is told that it arrived.
+    private async ValueTask<MqttReasonCode> TakeAsync(MqttMessage message, bool canRefuse, CancellationToken cancellationToken)
     {
         try
         {
@@ -219,25 +228,49 @@ public sealed class EventBusService : IEdgeModule
                 case EventBusRoute.Twin when _twins is not null:
                     await _twins.TakeAppMessageAsync(message.Topic, message.Payload, cancellationToken);
                     break;
+                case EventBusRoute.Cloud when canRefuse:
+                    if (await _services.Uplink.TryPostAsync(Upload(message), cancellationToken))
+                        break;
+                    s_refused.Add(1);
+                    EventBusLog.Refused(_log, message.Topic, Interlocked.Increment(ref _refusedCount));
+                    return MqttReasonCode.QuotaExceeded;
                 case EventBusRoute.Cloud:
-                    var id = Guid.NewGuid().ToString("N");
-                    await _services.Uplink.PostAsync(
-                        new UplinkEntry(
-                            $"user/{id}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, EventBusTopics.Resource(message.Topic),
-                            MessageCodec.JsonString(Encoding.UTF8.GetString(message.Payload.Span))),
-                        cancellationToken);
+                    // Nobody to tell no: where the queue is full the oldest upload makes room, with a counter.
+                    await _services.Uplink.PostAsync(Upload(message), cancellationToken);
                     break;
             }
+
+            return MqttReasonCode.Success;
         }
-        catch (Exception e) when (e is StoreException or ChannelClosedException)
+        catch (Exception e) when (e is StoreException or ChannelClosedException or GrpcException && !cancellationToken.IsCancellationRequested)
         {
             EventBusLog.NotKept(_log, message.Topic, e.Message);
+            return MqttReasonCode.ImplementationSpecificError;
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException or GrpcException)
+        {
+            // Stopping: nobody is told that it arrived, and who wants to be told sends it again.
+            throw new OperationCanceledException(e.Message, e, cancellationToken);
+        }
+    }
+
+    // From an external broker, which waits for its acknowledgement: a disk that refuses is tried again.
+    private async ValueTask ReceiveAsync(MqttMessage message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while ((byte)await TakeAsync(message, canRefuse: false, cancellationToken) >= 0x80)
+                await Task.Delay(s_retry, _services.Time, cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // Stopping: an external broker has it still, and sends it again.
+            // Stopping.
         }
     }
+
+    private static UplinkEntry Upload(MqttMessage message) => new(
+        $"user/{Guid.NewGuid():N}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, EventBusTopics.Resource(message.Topic),
+        MessageCodec.JsonString(Encoding.UTF8.GetString(message.Payload.Span)));
 
     private SslClientAuthenticationOptions Tls(string host)
     {

@@ -32,6 +32,11 @@ internal static class EventBusTopics
         _ => EventBusRoute.None,
     };
 
+    /// <summary>Where this edge says that its link to the cloud stands, or stands no more. KubeEdge names the topics and gives them no payload; here it is {event_id, timestamp}.</summary>
+    public static string Link(string node, bool isConnected) => $"$hw/events/{(isConnected ? "connected" : "disconnected")}/{node}";
+
+    public static byte[] LinkPayload(long nowMs) => Encoding.UTF8.GetBytes($$"""{"event_id":"","timestamp":{{nowMs}}}""");
+
     /// <summary>A topic as the resource of a message to the cloud: base64url, padded (kubeedge-wire §5.6).</summary>
     public static string Resource(string topic) => Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_');
 }

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
+using System.Text;
+using Edge.Protocol.Mqtt.Authentication;
 using Edge.Protocol.Mqtt.Codec;
 
 namespace Edge.Protocol.Mqtt.Broker;
@@ -20,12 +22,19 @@ internal sealed class Authenticator(MqttBrokerOptions options) : IDisposable
     private const int RememberedMax = 10_000;
 
     private readonly Dictionary<string, string> _users = options.Users.ToDictionary(user => user.Name, user => user.PasswordHash, StringComparer.Ordinal);
+    private readonly Dictionary<string, ScramSecret> _secrets = ScramUsers(options.Users);
     private readonly ConcurrentDictionary<string, byte[]> _remembered = new(StringComparer.Ordinal);
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
     private readonly SemaphoreSlim _atOnce = new(Math.Max(1, Environment.ProcessorCount / 2));
 
     // A user that does not exist takes as long as one that does.
     private readonly string _nobody = MqttPassword.Hash("nobody", 210_000);
+
+    /// <summary>Whether some user can prove who it is with SCRAM-SHA-256.</summary>
+    public bool HasScram => _secrets.Count > 0;
+
+    /// <summary>A new exchange.</summary>
+    public ScramServer NewScram() => new(_secrets.GetValueOrDefault, name => HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes(name))[..16], Scram.Nonce());
 
     /// <summary>Decides what needs no work; null: ask <see cref="VerifyAsync"/>.</summary>
     public Verdict? TryQuick(MqttConnect connect, string? certificateUser, out string? user)
@@ -63,6 +72,18 @@ internal sealed class Authenticator(MqttBrokerOptions options) : IDisposable
         if (_remembered.Count < RememberedMax)
             _remembered[user] = Keyed(password.Span);
         return true;
+    }
+
+    private static Dictionary<string, ScramSecret> ScramUsers(IReadOnlyList<MqttUser> users)
+    {
+        var secrets = new Dictionary<string, ScramSecret>(StringComparer.Ordinal);
+        foreach (var user in users)
+        {
+            if (MqttScramHash.TryParse(user.PasswordHash, out var secret))
+                secrets[user.Name.Normalize(NormalizationForm.FormKC)] = secret;
+        }
+
+        return secrets;
     }
 
     private byte[] Keyed(ReadOnlySpan<byte> password) => HMACSHA256.HashData(_key, password);

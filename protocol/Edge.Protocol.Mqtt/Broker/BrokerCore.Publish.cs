@@ -14,6 +14,9 @@ internal ref struct InMessage
     public uint? ExpirySeconds;
     public StoredMessage? Stored;
 
+    /// <summary>The acknowledgement that waits for takers; null where there is none to send.</summary>
+    public HeldPublish? Held;
+
     public StoredMessage Keep(long now)
         => Stored ??= new StoredMessage(
             Routes.TopicBytes, Routes.Topic, Payload.ToArray(), Forwarded.ToArray(), Qos, Retain, ExpirySeconds is { } seconds ? now + (seconds * 1000L) : long.MaxValue);
@@ -60,18 +63,8 @@ internal sealed partial class BrokerCore
         var publish = MqttPublishView.Read(first, body, connection.Version, fromClient: true);
         Counters.PublishesReceived++;
         var session = connection.Session!;
-        if (publish.Qos == MqttQos.ExactlyOnce && session.Incoming is { } open)
-        {
-            if (open.Contains(publish.PacketId))
-            {
-                // Routed before; the client did not hear it (4.3.3).
-                SendAck(connection, MqttPacketType.PubRec, publish.PacketId);
-                return;
-            }
-
-            if (open.Count >= _options.ReceiveMaximum)
-                throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {_options.ReceiveMaximum} QoS 2 messages are not released [MQTT-3.3.4-7]");
-        }
+        if (publish.Qos == MqttQos.ExactlyOnce && IsKnown(connection, session, publish.PacketId))
+            return;
 
         var topic = publish.TopicAlias == 0 ? publish.Topic : Resolve(connection, publish);
         var routes = connection.LastRoutes;
@@ -103,6 +96,18 @@ internal sealed partial class BrokerCore
             Retain = publish.Retain,
             ExpirySeconds = publish.ExpirySeconds,
         };
+        if (routes.HasTakers && publish.Qos != MqttQos.AtMostOnce)
+        {
+            message.Held = new HeldPublish(session, publish.PacketId, publish.Qos, connection.Version == MqttVersion.V5);
+            if (!HaveRoom(routes))
+            {
+                (message.Held.Code, message.Held.Reason) = (MqttReasonCode.QuotaExceeded, "too many messages wait to be kept");
+                Queue(connection, message.Held);
+                SendHeld(connection);
+                return;
+            }
+        }
+
         if (publish.Retain && !SetRetained(ref message))
         {
             Reply(connection, publish, MqttReasonCode.QuotaExceeded, $"{_options.RetainedMax} messages are retained already");
@@ -110,7 +115,31 @@ internal sealed partial class BrokerCore
         }
 
         var count = Route(ref message, session);
-        Reply(connection, publish, count == 0 ? MqttReasonCode.NoMatchingSubscribers : MqttReasonCode.Success, null);
+        if (message.Held is { Open: > 0 } held)
+            Hold(connection, held);
+        else
+            Reply(connection, publish, count == 0 ? MqttReasonCode.NoMatchingSubscribers : MqttReasonCode.Success, null);
+    }
+
+    // A QoS 2 message that came before: the client did not hear it (4.3.3).
+    private bool IsKnown(Connection connection, Session session, ushort packetId)
+    {
+        if (session.Incoming?.Contains(packetId) is true)
+        {
+            SendAck(connection, MqttPacketType.PubRec, packetId);
+            return true;
+        }
+
+        if (session.HeldIncoming?.TryGetValue(packetId, out var held) is true)
+        {
+            if (!ReferenceEquals(held!.Connection, connection))
+                Queue(connection, held);
+            return true;
+        }
+
+        if ((session.Incoming?.Count ?? 0) + (session.HeldIncoming?.Count ?? 0) >= _options.ReceiveMaximum)
+            throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {_options.ReceiveMaximum} QoS 2 messages are not released [MQTT-3.3.4-7]");
+        return false;
     }
 
     // PUBACK or PUBREC. Version 3.1.1 has no way to say no, and hears yes (3.3.5 of 3.1.1).
@@ -119,21 +148,12 @@ internal sealed partial class BrokerCore
         if (publish.Qos == MqttQos.AtMostOnce)
             return;
         var isRefusal = (byte)code >= 0x80;
-        if (publish.Qos == MqttQos.AtLeastOnce)
-        {
-            SendAck(connection, MqttPacketType.PubAck, publish.PacketId, code, reason);
-            return;
-        }
-
-        if (!isRefusal || connection.Version == MqttVersion.V311)
-        {
-            var session = connection.Session!;
-            (session.Incoming ??= []).Add(publish.PacketId);
-            if (_hasStore && session.IsPersistent)
-                Change(new IncomingPut(session.ClientId, publish.PacketId));
-        }
-
-        SendAck(connection, MqttPacketType.PubRec, publish.PacketId, code, reason);
+        if (publish.Qos == MqttQos.ExactlyOnce && (!isRefusal || connection.Version == MqttVersion.V311))
+            KeepIncoming(connection.Session!, publish.PacketId);
+        if (connection.Held is { Count: > 0 })
+            Queue(connection, new HeldPublish(connection.Session!, publish.PacketId, publish.Qos, true) { Code = connection.Version == MqttVersion.V5 ? code : MqttReasonCode.Success, Reason = reason });
+        else
+            Answer(connection, publish.Qos, publish.PacketId, code, reason);
     }
 
     private ReadOnlySpan<byte> Resolve(Connection connection, in MqttPublishView publish)
@@ -215,7 +235,7 @@ internal sealed partial class BrokerCore
                 Enqueue(session, message.Keep(NowMs), qos, retain, route.Ids);
             }
         }
-        else if (!((LocalSubscriber)route.Owner).Offer(message.Keep(NowMs), qos, retain))
+        else if (!((LocalSubscriber)route.Owner).Offer(message.Keep(NowMs), qos, retain, message.Held))
         {
             Counters.DroppedLocal++;
         }

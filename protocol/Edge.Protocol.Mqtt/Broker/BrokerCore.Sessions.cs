@@ -12,7 +12,7 @@ internal sealed partial class BrokerCore
     {
         BeginStep();
         connection.Version = connect.Version;
-        if (ProblemOf(connect, userName) is var (code, text) && code != MqttReasonCode.Success)
+        if (ProblemOf(connection, connect, userName) is var (code, text) && code != MqttReasonCode.Success)
             Refuse(connection, connect.Version, code, text);
         else
             Accept(connection, connect, userName);
@@ -31,10 +31,12 @@ internal sealed partial class BrokerCore
         EndStep();
     }
 
-    private (MqttReasonCode Code, string Text) ProblemOf(MqttConnect connect, string? userName)
+    private (MqttReasonCode Code, string Text) ProblemOf(Connection connection, MqttConnect connect, string? userName)
     {
-        if (connect.Properties.AuthenticationMethod is { } method)
+        if (connect.Properties.AuthenticationMethod is { } method && method != connection.AuthenticationMethod)
             return (MqttReasonCode.BadAuthenticationMethod, $"the authentication method '{method}' is not known here; use a user name and password, or a client certificate");
+        if (connect is { ClientId: "", IsOld: true })
+            return (MqttReasonCode.ClientIdentifierNotValid, "version 3.1 knows no empty client identifier (3.1 of 3.1)");
         if (connect is { ClientId: "", CleanStart: false, Version: MqttVersion.V311 })
             return (MqttReasonCode.ClientIdentifierNotValid, "an empty client identifier needs a clean session [MQTT-3.1.3-8 of 3.1.1]");
         if (_sessions.Count >= _options.SessionsMax && !_sessions.ContainsKey(connect.ClientId))
@@ -50,6 +52,9 @@ internal sealed partial class BrokerCore
     {
         var properties = connect.Properties;
         var answer = new MqttProperties { ReceiveMaximum = _options.ReceiveMaximum, MaximumPacketSize = (uint)_options.PacketSizeMax, TopicAliasMaximum = _options.TopicAliasMaximum };
+        if (connection.AuthenticationMethod is { } method)
+            answer = answer with { AuthenticationMethod = method, AuthenticationData = connection.AuthenticationData };
+        connection.AuthenticationData = null;
         var clientId = connect.ClientId;
         if (clientId.Length == 0)
         {
@@ -117,7 +122,7 @@ internal sealed partial class BrokerCore
 
         if (_hasStore && (session.IsPersistent || wasPersistent))
             StoreConnected(session, wasPersistent);
-        Send(connection, MqttEncoder.ConnAck(new MqttConnAck(isPresent, MqttReasonCode.Success, answer), connect.Version));
+        Send(connection, MqttEncoder.ConnAck(new MqttConnAck(isPresent && !connect.IsOld, MqttReasonCode.Success, answer), connect.Version)); // version 3.1 has no such flag
         if (isPresent)
             Resume(session);
     }
@@ -223,6 +228,7 @@ internal sealed partial class BrokerCore
         connection.AliasIn = null;
         connection.AliasOut = null;
         connection.LastRoutes = null;
+        connection.Held = null;
         if (!ReferenceEquals(session.Connection, connection))
             return;
         session.Connection = null;

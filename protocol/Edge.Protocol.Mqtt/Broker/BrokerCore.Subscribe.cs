@@ -35,6 +35,14 @@ internal sealed partial class BrokerCore
         return subscription;
     }
 
+    /// <summary>As above, and acknowledgements wait for it. It gets no retained messages: those it took when they came.</summary>
+    public Subscription SubscribeTaker(LocalSubscriber subscriber, string filter)
+    {
+        var subscription = new Subscription(subscriber, filter, "", new MqttSubscriptionOptions(MqttQos.ExactlyOnce), 0);
+        _tree.Add(subscription);
+        return subscription;
+    }
+
     public void UnsubscribeLocal(Subscription subscription) => _tree.Remove(subscription);
 
     private void ReceiveSubscribe(Connection connection, MqttSubscribe subscribe)

@@ -112,6 +112,15 @@ internal sealed partial class BrokerCore
         EndStep();
     }
 
+    /// <summary>Sends AUTH (3.15): the client's turn in the exchange, or its end.</summary>
+    public void SendAuth(Connection connection, MqttReasonCode code, byte[] data)
+    {
+        BeginStep();
+        Send(connection, MqttEncoder.Disconnect(
+            MqttPacketType.Auth, new MqttDisconnect(code, new MqttProperties { AuthenticationMethod = connection.AuthenticationMethod, AuthenticationData = data }), MqttVersion.V5));
+        EndStep();
+    }
+
     /// <summary>Ends a connection with a reason; its will is published as the specification says.</summary>
     public void Disconnect(Connection connection, MqttReasonCode code, string text)
     {

@@ -9,6 +9,7 @@ internal sealed class BrokerCounters
     public long BytesSent;
     public long PublishesReceived;
     public long PublishesSent;
+    public long PublishesRefused;
     public long DroppedSlow;
     public long DroppedQueueFull;
     public long DroppedTooLarge;

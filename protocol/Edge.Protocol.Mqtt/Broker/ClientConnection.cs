@@ -30,6 +30,12 @@ internal abstract class ClientConnection(MqttBroker broker) : Connection
 
     public bool IsAuthenticating { get; set; }
 
+    /// <summary>An exchange of AUTH packets that is not at its end.</summary>
+    public Authentication.ScramServer? Scram { get; set; }
+
+    /// <summary>The CONNECT that waits for that end; null when the client is connected and shows anew who it is.</summary>
+    public Codec.MqttConnect? ConnectWithScram { get; set; }
+
     /// <summary>Taken from <see cref="Connection.Out"/>, being written; belongs to the writer while <see cref="IsSending"/>.</summary>
     public List<OutSegment> Sending { get; set; } = s_none;
 

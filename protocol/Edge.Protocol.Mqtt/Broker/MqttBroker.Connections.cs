@@ -112,6 +112,12 @@ public sealed partial class MqttBroker
         }
 
         connection.Client = connect.ClientId;
+        if (connect.Properties.AuthenticationMethod is { } method)
+        {
+            BeginAuthentication(connection, connect, method);
+            return null;
+        }
+
         if (_authenticator.TryQuick(connect, connection.CertificateUser, out var user) is { } verdict)
         {
             Decide(connection, connect, verdict, user);
@@ -133,6 +139,11 @@ public sealed partial class MqttBroker
             _core.Connect(connection, connect, user);
         else
             _core.Refuse(connection, connect.Version, verdict == Verdict.Anonymous ? MqttReasonCode.NotAuthorized : MqttReasonCode.BadUserNameOrPassword, verdict == Verdict.Anonymous ? "a user name is needed" : "the user name or password is wrong");
+        LogConnect(connection);
+    }
+
+    private void LogConnect(ClientConnection connection)
+    {
         if (connection.Session is { } session)
         {
             connection.Client = session.ClientId;

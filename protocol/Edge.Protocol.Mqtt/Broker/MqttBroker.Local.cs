@@ -54,6 +54,32 @@ public sealed partial class MqttBroker
         return result;
     }
 
+    // Before anybody can connect, so that nothing is acknowledged that a taker has not seen.
+    private void AddTakers(IReadOnlyList<MqttTaker> takers)
+    {
+        foreach (var taker in takers)
+        {
+            var subscriber = new LocalSubscriber(taker.Capacity, isTaker: true);
+            var subscription = _core.SubscribeTaker(subscriber, taker.Filter);
+            var local = new MqttLocalSubscription(this, subscriber, subscription, taker);
+            _local.Add(local);
+            local.Start();
+        }
+    }
+
+    internal void Taken(HeldPublish held, MqttReasonCode code, string? reason)
+    {
+        var toSend = BeginSend();
+        lock (_gate)
+        {
+            _core.NowMs = NowMs;
+            _core.Taken(held, code, reason);
+            CollectSends(toSend);
+        }
+
+        EndSend(toSend);
+    }
+
     internal void Remove(MqttLocalSubscription local, Subscription subscription)
     {
         lock (_gate)
@@ -70,14 +96,26 @@ public sealed partial class MqttBroker
     }
 }
 
+/// <summary>Keeps messages in this process before their QoS 1 and 2 publishers are told that they arrived.</summary>
+/// <param name="Filter">A topic filter, not a shared one. Retained messages of before the start do not come.</param>
+/// <param name="Handler">Called for each message in their order, some at once: one may begin before the one before it has ended. It returns what the publisher hears, one of the reason codes
+/// of PUBACK (3.4.2.1); 0x80 and more says that it is not kept. Its second parameter: the publisher hears a refusal. A publisher of version 3.1.1 loses its connection instead, and sends
+/// again; one of QoS 0 hears nothing. What it throws counts as 0x83, but for <see cref="OperationCanceledException"/>: then nobody is told anything.</param>
+/// <param name="Capacity">Messages that may wait; further ones of QoS 1 and 2 are refused with 0x97, those of QoS 0 dropped and counted. 16 MiB of payloads at most.</param>
+public sealed record MqttTaker(string Filter, Func<MqttMessage, bool, ValueTask<MqttReasonCode>> Handler, int Capacity = 4096);
+
 /// <summary>A subscription of this process. Disposing ends it, and waits for the handler's last call.</summary>
 public sealed class MqttLocalSubscription : IAsyncDisposable
 {
+    // A taker's handlers at once: they share a commit.
+    private const int TakesAtOnce = 64;
+
     private readonly MqttBroker _broker;
     private readonly LocalSubscriber _subscriber;
     private readonly Subscription _subscription;
     private readonly string _filter;
     private readonly Func<MqttMessage, ValueTask> _handler;
+    private readonly MqttTaker? _taker;
     private Task _loop = Task.CompletedTask;
 
     internal MqttLocalSubscription(MqttBroker broker, LocalSubscriber subscriber, Subscription subscription, string filter, Func<MqttMessage, ValueTask> handler)
@@ -89,6 +127,10 @@ public sealed class MqttLocalSubscription : IAsyncDisposable
         _handler = handler;
     }
 
+    internal MqttLocalSubscription(MqttBroker broker, LocalSubscriber subscriber, Subscription subscription, MqttTaker taker)
+        : this(broker, subscriber, subscription, taker.Filter, _ => ValueTask.CompletedTask)
+        => _taker = taker;
+
     public async ValueTask DisposeAsync()
     {
         _broker.Remove(this, _subscription);
@@ -96,11 +138,11 @@ public sealed class MqttLocalSubscription : IAsyncDisposable
         await _loop;
     }
 
-    internal void Start() => _loop = Task.Run(RunAsync);
+    internal void Start() => _loop = Task.Run(() => _taker is null ? RunAsync() : TakeAllAsync(_taker));
 
     private async Task RunAsync()
     {
-        await foreach (var message in _subscriber.Reader.ReadAllAsync())
+        await foreach (var (message, _) in _subscriber.Reader.ReadAllAsync())
         {
             try
             {
@@ -110,6 +152,46 @@ public sealed class MqttLocalSubscription : IAsyncDisposable
             {
                 MqttLog.HandlerFailed(_broker.Logger, _filter, e);
             }
+
+            _subscriber.Done(message);
+        }
+    }
+
+    private async Task TakeAllAsync(MqttTaker taker)
+    {
+        using var turns = new SemaphoreSlim(TakesAtOnce);
+        await foreach (var (message, held) in _subscriber.Reader.ReadAllAsync())
+        {
+            await turns.WaitAsync();
+            _ = TakeAsync(taker, message, held, turns); // it does not throw, and the last line waits for it
+        }
+
+        for (var i = 0; i < TakesAtOnce; i++)
+            await turns.WaitAsync();
+    }
+
+    private async Task TakeAsync(MqttTaker taker, MqttMessage message, HeldPublish? held, SemaphoreSlim turns)
+    {
+        try
+        {
+            var code = await taker.Handler(message, held?.CanRefuse ?? false);
+            if (held is not null)
+                _broker.Taken(held, code, null);
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping: the client hears nothing, and sends it again when the broker is back.
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            MqttLog.HandlerFailed(_broker.Logger, _filter, e);
+            if (held is not null)
+                _broker.Taken(held, MqttReasonCode.ImplementationSpecificError, e.Message);
+        }
+        finally
+        {
+            _subscriber.Done(message);
+            turns.Release();
         }
     }
 }

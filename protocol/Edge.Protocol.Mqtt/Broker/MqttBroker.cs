@@ -71,6 +71,7 @@ public sealed partial class MqttBroker : IAsyncDisposable
         var broker = new MqttBroker(options, store, time, random, loggers.CreateLogger<MqttBroker>());
         if (store is not null)
             broker._core.Load(store.Load());
+        broker.AddTakers(options.Takers);
         try
         {
             foreach (var listener in options.Listeners)
@@ -312,7 +313,9 @@ public sealed partial class MqttBroker : IAsyncDisposable
             connection.PartialSinceMs = long.MaxValue;
             var body = rest[frame.BodyStart..frame.Length];
             consumed += frame.Length;
-            if (connection.HasConnect)
+            if (connection.HasConnect && (connection.ConnectWithScram is not null || (frame.Type == MqttPacketType.Auth && connection.AuthenticationMethod is not null)))
+                ReadAuth(connection, frame, body);
+            else if (connection.HasConnect)
                 _core.Receive(connection, frame, body);
             else
                 connect = ReadConnect(connection, frame, body);

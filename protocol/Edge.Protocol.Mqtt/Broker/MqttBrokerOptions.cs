@@ -28,7 +28,7 @@ public sealed record MqttListenerOptions
 }
 
 /// <summary>A user of the broker.</summary>
-/// <param name="PasswordHash">As <see cref="MqttPassword.Hash"/> makes it.</param>
+/// <param name="PasswordHash">As <see cref="MqttPassword.Hash"/> or <see cref="MqttPassword.HashForScram"/> makes it.</param>
 public sealed record MqttUser(string Name, string PasswordHash);
 
 /// <summary>What a rule is about.</summary>
@@ -60,6 +60,9 @@ public sealed record MqttBrokerOptions
 
     /// <summary>Empty: who is let in may do everything but publish below <c>$SYS/</c>.</summary>
     public IReadOnlyList<MqttAclRule> Acl { get; init; } = [];
+
+    /// <summary>What this process keeps of what is published, before its publishers hear that it arrived.</summary>
+    public IReadOnlyList<MqttTaker> Takers { get; init; } = [];
 
     /// <summary>A refused SUBSCRIBE is answered with "unspecified error" (0x80) instead of "not authorized" (0x87), so that a client cannot find out what there is.</summary>
     public bool HideDenials { get; init; }
@@ -138,6 +141,14 @@ public sealed record MqttBrokerOptions
         {
             if (MqttTopic.ProblemOfFilter(rule.Pattern) is { } problem)
                 throw new ArgumentException($"the ACL pattern '{rule.Pattern}' of user '{rule.User}': {problem}");
+        }
+
+        foreach (var taker in Takers)
+        {
+            if ((MqttTopic.ProblemOfFilter(taker.Filter) ?? (MqttTopic.SplitShare(taker.Filter).Share.Length > 0 ? "a taker has no shared subscription" : null)) is { } problem)
+                throw new ArgumentException($"the filter '{taker.Filter}' of a taker: {problem}");
+            if (taker.Capacity < 1)
+                throw new ArgumentException($"the capacity of the taker of '{taker.Filter}' is {taker.Capacity}; it is at least 1");
         }
 
         foreach (var user in Users)

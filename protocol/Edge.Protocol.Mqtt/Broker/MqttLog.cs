@@ -26,7 +26,7 @@ internal static partial class MqttLog
     [LoggerMessage(5106, LogLevel.Error, "MQTT sessions and retained messages could not be stored: {Reason}; nothing is acknowledged meanwhile, trying again in {DelayMs} ms")]
     public static partial void StoreFailed(ILogger logger, string reason, long delayMs);
 
-    [LoggerMessage(5107, LogLevel.Error, "the handler of the local subscription {Filter} failed; the message is lost")]
+    [LoggerMessage(5107, LogLevel.Error, "the handler of the local subscription {Filter} failed; the message is lost, or its publisher was told")]
     public static partial void HandlerFailed(ILogger logger, string filter, Exception error);
 
     [LoggerMessage(5108, LogLevel.Error, "an MQTT connection from {Address} met a defect; it is closed")]

@@ -17,6 +17,8 @@ internal sealed class MqttMetrics : IDisposable
         _meter.CreateObservableGauge("edge_mqtt_store_changes_waiting", () => core.Changes.Count, description: "Changes that wait for the store");
         _meter.CreateObservableCounter("edge_mqtt_publishes_received", () => counters.PublishesReceived, description: "PUBLISH packets from clients");
         _meter.CreateObservableCounter("edge_mqtt_publishes_sent", () => counters.PublishesSent, description: "PUBLISH packets to clients");
+        _meter.CreateObservableCounter("edge_mqtt_publishes_refused", () => counters.PublishesRefused, description: "QoS 1 and 2 messages that were not taken, and whose client was told");
+        _meter.CreateObservableGauge("edge_mqtt_publishes_held", () => core.HeldCount, description: "QoS 1 and 2 messages whose acknowledgement waits until they are kept");
         _meter.CreateObservableCounter("edge_mqtt_bytes_received", () => counters.BytesReceived, "By", "Bytes of packets from clients");
         _meter.CreateObservableCounter("edge_mqtt_bytes_sent", () => counters.BytesSent, "By", "Bytes of packets to clients");
         _meter.CreateObservableCounter("edge_mqtt_expired", () => counters.Expired, description: "Messages whose time was over before they were sent");

@@ -88,6 +88,9 @@ internal sealed class Session(string clientId, Acl acl) : Subscriber
     /// <summary>QoS 2 packet identifiers of the client that are not released.</summary>
     public HashSet<ushort>? Incoming { get; set; }
 
+    /// <summary>Those that takers have not kept yet.</summary>
+    public Dictionary<ushort, HeldPublish>? HeldIncoming { get; set; }
+
     public bool IsPersistent => ExpirySeconds > 0;
 
     public bool IsGone { get; set; }
@@ -118,6 +121,12 @@ internal class Connection : Timed
     /// <summary>Null before CONNECT was accepted, and after the end.</summary>
     public Session? Session { get; set; }
 
+    /// <summary>How the client shows who it is (4.12); null: by CONNECT alone.</summary>
+    public string? AuthenticationMethod { get; set; }
+
+    /// <summary>The last word of that, for CONNACK.</summary>
+    public byte[]? AuthenticationData { get; set; }
+
     public OutQueue Out { get; } = new();
 
     /// <summary>Outgoing QoS 1 and 2 messages at once.</summary>
@@ -132,6 +141,9 @@ internal class Connection : Timed
 
     /// <summary>Topics by the client's aliases, from 1.</summary>
     public byte[]?[]? AliasIn { get; set; }
+
+    /// <summary>Acknowledgements that wait for takers, and those behind them.</summary>
+    public Queue<HeldPublish>? Held { get; set; }
 
     public bool WantsReasons { get; set; } = true;
 

@@ -59,6 +59,9 @@ internal sealed class RouteList(byte[] topicBytes, string topic, Route[] routes,
 
     public SharedGroup[] Groups { get; } = groups;
 
+    /// <summary>Some of them keep the message before it is acknowledged.</summary>
+    public bool HasTakers { get; } = Array.Exists(routes, route => route.Owner is LocalSubscriber { IsTaker: true });
+
     /// <summary>Of the tree when it was made.</summary>
     public long Version { get; } = version;
 }

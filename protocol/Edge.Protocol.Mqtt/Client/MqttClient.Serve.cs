@@ -186,16 +186,7 @@ public sealed partial class MqttClient
                 return null;
             }
 
-            var properties = MqttProperties.None;
-            if (!publish.Properties.IsEmpty)
-            {
-                var bytes = new MqttWriter();
-                bytes.VarInt((uint)publish.Properties.Length);
-                bytes.Bytes(publish.Properties);
-                var inner = new MqttReader(bytes.Written, MqttPacketType.Publish);
-                properties = MqttPropertyCodec.Read(ref inner, MqttPacketType.Publish);
-            }
-
+            var properties = MqttPropertyCodec.ReadBody(publish.Properties, MqttPacketType.Publish, MqttPacketType.Publish);
             return new MqttMessage(topic, publish.Payload.ToArray(), publish.Qos, publish.Retain) { Properties = properties };
         }
     }
@@ -241,6 +232,9 @@ public sealed partial class MqttClient
                 var answer = MqttDecoder.SubAck(frame.Type, body, _options.Version);
                 lock (_gate)
                     _session.Answered(answer);
+                return null;
+            case MqttPacketType.Auth when _options.IsScram:
+                TakeAuth(MqttDecoder.Disconnect(frame.Type, body, _options.Version));
                 return null;
             case MqttPacketType.PingResp:
                 MqttDecoder.Empty(frame.Type, body);

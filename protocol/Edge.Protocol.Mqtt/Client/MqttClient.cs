@@ -4,6 +4,7 @@ using System.Security.Authentication;
 using System.Text;
 using System.Threading.Channels;
 using Edge.Common;
+using Edge.Protocol.Mqtt.Authentication;
 using Edge.Protocol.Mqtt.Codec;
 using Microsoft.Extensions.Logging;
 
@@ -32,6 +33,8 @@ public sealed partial class MqttClient : IAsyncDisposable
     private long _lastSent;
     private long _lastReceived;
     private volatile bool _isHandling;
+    private ScramClient? _scram; // the last exchange: of the loop while it connects, under the lock after
+    private TaskCompletionSource? _shown;
 
     private MqttClient(MqttClientOptions options, Func<MqttMessage, ValueTask> handler, TimeProvider time, Random random, ILogger logger)
     {
@@ -211,6 +214,8 @@ public sealed partial class MqttClient : IAsyncDisposable
                     _connected = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
                 _isConnected = false;
                 _session.Disconnected();
+                _shown?.TrySetException(new MqttClientException($"the connection ended: {reason}", MqttReasonCode.NotAuthorized));
+                _shown = null;
             }
 
             Changed?.Invoke(new MqttClientState(false, false, reason));
@@ -245,6 +250,7 @@ public sealed partial class MqttClient : IAsyncDisposable
                         await ssl.AuthenticateAsClientAsync(tls, limit.Token);
                     }
 
+                    _scram = _options.IsScram ? NewScram() : null;
                     await stream.WriteAsync(EncodeConnect(), limit.Token);
                     ack = await ReadConnAckAsync(stream, reader, limit.Token);
                 }
@@ -291,13 +297,15 @@ public sealed partial class MqttClient : IAsyncDisposable
         KeepAliveSeconds = _options.KeepAliveSeconds,
         Will = _options.Will,
         UserName = _options.UserName,
-        Password = _options.Password,
+        Password = _options.IsScram ? null : _options.Password,
         Properties = new MqttProperties
         {
             SessionExpiryInterval = _options.SessionExpirySeconds,
             ReceiveMaximum = _options.ReceiveMaximum,
             MaximumPacketSize = _options.PacketSizeMax,
             TopicAliasMaximum = _options.TopicAliasMaximum,
+            AuthenticationMethod = _scram is null ? null : Scram.Method,
+            AuthenticationData = _scram is null ? null : (ReadOnlyMemory<byte>?)_scram.First(),
         },
     });
 
@@ -307,9 +315,18 @@ public sealed partial class MqttClient : IAsyncDisposable
         {
             if (reader.TryTake(out var frame))
             {
+                if (frame.Type == MqttPacketType.Auth && _scram is not null)
+                {
+                    await stream.WriteAsync(Continue(_scram, MqttDecoder.Disconnect(frame.Type, reader.Body(frame), _options.Version)), cancellationToken);
+                    continue;
+                }
+
                 if (frame.Type != MqttPacketType.ConnAck)
                     throw new MqttProtocolException(MqttReasonCode.ProtocolError, $"the server's first packet is {frame.Type}, not CONNACK [MQTT-3.2.0-1]");
-                return MqttDecoder.ConnAck(reader.Body(frame), _options.Version);
+                var ack = MqttDecoder.ConnAck(reader.Body(frame), _options.Version);
+                if (ack.Code == MqttReasonCode.Success && _scram is not null && !_scram.IsServer((ack.Properties.AuthenticationData ?? default).Span))
+                    throw new MqttProtocolException(MqttReasonCode.NotAuthorized, "the server did not show that it knows the password (RFC 5802, 3)");
+                return ack;
             }
 
             if (await reader.FillAsync(stream, cancellationToken) == 0)

@@ -41,6 +41,9 @@ public sealed record MqttClientOptions
 
     public ReadOnlyMemory<byte>? Password { get; init; }
 
+    /// <summary>Shows that it knows the password with SCRAM-SHA-256 (version 5.0, 4.12), and does not send it. The server must show the same; where it cannot, it is not connected to.</summary>
+    public bool IsScram { get; init; }
+
     public MqttWill? Will { get; init; }
 
     /// <summary>TCP, TLS and CONNACK must be through by then.</summary>
@@ -82,6 +85,8 @@ public sealed record MqttClientOptions
             throw new ArgumentException($"{nameof(QueueMax)}, {nameof(InFlightMax)} and {nameof(ReceiveMaximum)} are at least 1");
         if (SessionExpirySeconds > 0 && ClientId.Length == 0)
             throw new ArgumentException($"a session that outlives the connection ({nameof(SessionExpirySeconds)}) needs a {nameof(ClientId)}");
+        if (IsScram && (Version != MqttVersion.V5 || UserName is not { Length: > 0 } || Password is null))
+            throw new ArgumentException($"{nameof(IsScram)} needs version 5.0, a {nameof(UserName)} and a {nameof(Password)}");
         if (Version == MqttVersion.V311 && Password is not null && UserName is null)
             throw new ArgumentException("version 3.1.1 takes no password without a user name");
     }

@@ -11,12 +11,13 @@ internal static class MqttDecoder
     {
         var reader = new MqttReader(body, MqttPacketType.Connect);
         var name = reader.Utf8("the protocol name");
-        if (!name.SequenceEqual("MQTT"u8))
-            throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, "the protocol name is not 'MQTT' [MQTT-3.1.2-1]; versions 3.1.1 and 5.0 are spoken here");
+        var isOld = name.SequenceEqual("MQIsdp"u8);
+        if (!isOld && !name.SequenceEqual("MQTT"u8))
+            throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, "the protocol name is neither 'MQTT' [MQTT-3.1.2-1] nor 'MQIsdp'; versions 3.1, 3.1.1 and 5.0 are spoken here");
         var level = reader.Byte("the protocol level");
-        if (level is not (4 or 5))
-            throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, $"protocol level {level}; 4 (version 3.1.1) and 5 (version 5.0) are spoken here [MQTT-3.1.2-2]");
-        var version = (MqttVersion)level;
+        if (isOld ? level != 3 : level is not (4 or 5))
+            throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, $"protocol level {level} of '{(isOld ? "MQIsdp" : "MQTT")}'; 3 (version 3.1), 4 (version 3.1.1) and 5 (version 5.0) are spoken here [MQTT-3.1.2-2]");
+        var version = isOld ? MqttVersion.V311 : (MqttVersion)level;
         var flags = reader.Byte("the connect flags");
         if ((flags & 1) != 0)
             throw reader.Error(MqttReasonCode.MalformedPacket, "the reserved connect flag is set [MQTT-3.1.2-3]");
@@ -48,6 +49,7 @@ internal static class MqttDecoder
         return new MqttConnect
         {
             Version = version,
+            IsOld = isOld,
             ClientId = clientId,
             CleanStart = (flags & 2) != 0,
             KeepAliveSeconds = keepAlive,

@@ -140,7 +140,15 @@ internal static class MqttPropertyCodec
             return MqttProperties.None;
         if (length > reader.Left)
             throw reader.Error(MqttReasonCode.MalformedPacket, $"{length} bytes of properties are announced, {reader.Left} are left in the packet");
-        var inner = new MqttReader(reader.Bytes((int)length, "properties"), reader.Packet);
+        return ReadBody(reader.Bytes((int)length, "properties"), reader.Packet, context);
+    }
+
+    /// <summary>Properties without their length in front, as <see cref="WriteBody"/> makes them.</summary>
+    public static MqttProperties ReadBody(ReadOnlySpan<byte> body, MqttPacketType packet, MqttPacketType context)
+    {
+        if (body.IsEmpty)
+            return MqttProperties.None;
+        var inner = new MqttReader(body, packet);
         var result = new MqttProperties();
         List<KeyValuePair<string, string>>? user = null;
         List<uint>? subscriptions = null;
@@ -163,7 +171,7 @@ internal static class MqttPropertyCodec
         }
 
         if ((seen & (1ul << (int)MqttPropertyId.AuthenticationData)) != 0 && result.AuthenticationMethod is null)
-            throw reader.Error(MqttReasonCode.ProtocolError, "AuthenticationData without AuthenticationMethod (3.1.2.11.10)");
+            throw inner.Error(MqttReasonCode.ProtocolError, "AuthenticationData without AuthenticationMethod (3.1.2.11.10)");
         if (user is not null)
             result = result with { UserProperties = user };
         return subscriptions is null ? result : result with { SubscriptionIdentifiers = subscriptions };

@@ -103,6 +103,9 @@ internal sealed record MqttConnect
 {
     public required MqttVersion Version { get; init; }
 
+    /// <summary>Version 3.1 (level 3, "MQIsdp"): as 3.1.1, but without an empty client identifier and without the session present flag.</summary>
+    public bool IsOld { get; init; }
+
     public required string ClientId { get; init; }
 
     /// <summary>Clean session in version 3.1.1.</summary>

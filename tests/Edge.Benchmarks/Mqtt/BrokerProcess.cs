@@ -1,6 +1,9 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Edge.Common;
 using Edge.Local.Processes;
 using Edge.Protocol.Mqtt.Broker;
@@ -26,8 +29,11 @@ internal sealed class BrokerProcess : IAsyncDisposable
 
     public ProcessFigures Figures { get; }
 
-    public static Task<BrokerProcess> StartOursAsync(CancellationToken cancellationToken)
-        => StartAsync((port, _) => new ProcessStartInfo(Environment.ProcessPath!, [typeof(BrokerProcess).Assembly.Location, "mqtt-broker", $"{port}"]), cancellationToken);
+    public static Task<BrokerProcess> StartOursAsync(CancellationToken cancellationToken) => StartOursAsync("tcp", cancellationToken);
+
+    /// <param name="kind">What it listens for: tcp, tls or ws.</param>
+    public static Task<BrokerProcess> StartOursAsync(string kind, CancellationToken cancellationToken)
+        => StartAsync((port, _) => new ProcessStartInfo(Environment.ProcessPath!, [typeof(BrokerProcess).Assembly.Location, "mqtt-broker", $"{port}", kind]), cancellationToken);
 
     public static Task<BrokerProcess> StartMosquittoAsync(CancellationToken cancellationToken)
         => StartAsync(
@@ -41,14 +47,31 @@ internal sealed class BrokerProcess : IAsyncDisposable
             cancellationToken);
 
     /// <summary>The hidden mode of this program: our broker, until it is killed.</summary>
-    public static async Task<int> ServeAsync(int port, CancellationToken cancellationToken)
+    public static async Task<int> ServeAsync(int port, string kind, CancellationToken cancellationToken)
     {
+        var listener = new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, port) };
+        if (kind == "ws")
+            listener = listener with { Kind = MqttListenerKind.WebSocket };
+        if (kind == "tls")
+        {
+            var tls = new SslServerAuthenticationOptions { ServerCertificateContext = SslStreamCertificateContext.Create(Certificate(), additionalCertificates: null, offline: true) };
+            listener = listener with { Tls = () => tls };
+        }
+
         await using var broker = MqttBroker.Start(
-            new MqttBrokerOptions { Listeners = [new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, port) }], AllowAnonymous = true, ConnectionsMax = 100_000, SessionsMax = 100_000 },
+            new MqttBrokerOptions { Listeners = [listener], AllowAnonymous = true, ConnectionsMax = 100_000, SessionsMax = 100_000 },
             null, TimeProvider.System, new Random(), NullLoggerFactory.Instance);
         // As cloudcore and edgecore do.
         await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
         return 0;
+    }
+
+    private static X509Certificate2 Certificate()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using var made = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
+        return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
     }
 
     public async ValueTask DisposeAsync()

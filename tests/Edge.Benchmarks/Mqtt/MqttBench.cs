@@ -43,6 +43,7 @@ internal static class MqttBench
         var oursKb = await IdleAsync(BrokerProcess.StartOursAsync, idleClients, cancellationToken);
         var peerKb = await IdleAsync(BrokerProcess.StartMosquittoAsync, idleClients, cancellationToken);
         report.AtMost($"memory of an idle client with one subscription ({idleClients} of them)", "KB", oursKb, 8, peerKb, Peer);
+        await StreamsIdleAsync(report, idleClients, cancellationToken);
         report.Write();
         return 0;
     }
@@ -196,6 +197,43 @@ internal static class MqttBench
         {
             foreach (var client in clients)
                 client.Dispose();
+        }
+    }
+
+    /// <summary>Only the memory of idle clients over TLS and WebSocket.</summary>
+    public static async Task<int> RunStreamsAsync(int idleClients, CancellationToken cancellationToken)
+    {
+        var report = new Report("mqtt-streams");
+        await StreamsIdleAsync(report, idleClients, cancellationToken);
+        report.Write();
+        return 0;
+    }
+
+    private static async Task StreamsIdleAsync(Report report, int count, CancellationToken cancellationToken)
+    {
+        foreach (var (kind, name) in ((string, string)[])[("tls", "over TLS"), ("ws", "over WebSocket")])
+            report.Plain($"memory of an idle client {name} with one subscription ({count} of them)", "KB", await StreamIdleAsync(kind, count, cancellationToken));
+    }
+
+    private static async Task<double> StreamIdleAsync(string kind, int count, CancellationToken cancellationToken)
+    {
+        await using var broker = await BrokerProcess.StartOursAsync(kind, cancellationToken);
+        var clients = new List<IdleClient>();
+        try
+        {
+            for (var i = 0; i < 100; i++)
+                clients.Add(await IdleClient.ConnectAsync(kind, broker.Port, $"warm-{i:d6}", $"idle/{i:d6}", cancellationToken));
+            await RestAsync(broker, cancellationToken);
+            var before = broker.Figures.ResidentKb();
+            for (var i = 0; i < count; i++)
+                clients.Add(await IdleClient.ConnectAsync(kind, broker.Port, $"idle-{i:d6}", $"idle/device-{i:d6}", cancellationToken));
+            await RestAsync(broker, cancellationToken);
+            return (broker.Figures.ResidentKb() - before) / count;
+        }
+        finally
+        {
+            foreach (var client in clients)
+                await client.DisposeAsync();
         }
     }
 

@@ -129,6 +129,12 @@ internal static class StoreBench
             remove { }
         }
 
+        public event Action<bool>? LinkChanged
+        {
+            add { }
+            remove { }
+        }
+
         public bool IsConnected => false;
 
         public bool IsEdgeWire => false;
@@ -138,6 +144,8 @@ internal static class StoreBench
         public Task<long> ConnectedAfterAsync(long generation, CancellationToken cancellationToken) => new TaskCompletionSource<long>().Task;
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => throw new InvalidOperationException("nothing is posted here");
+
+        public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
         public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");
 

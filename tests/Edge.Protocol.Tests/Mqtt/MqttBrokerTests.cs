@@ -205,6 +205,33 @@ public sealed class MqttBrokerTests
         Assert.Contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("100E 0006 4D5149736470 03 02 0000 0000", "20020002", "no empty client identifier in 3.1")]
+    [InlineData("100C 0004 4D515454 03 02 0000 0000", "20020001", "level 3 has another name")]
+    [InlineData("100E 0006 4D5149736470 04 02 0000 0000", "", "level 4 has another name")]
+    [InlineData("100F 0006 4D5149736470 03 00 0000 000161", "20020000", "a session that is there already has no flag in 3.1")]
+    public async Task Version_3_1_is_served_as_it_is(string connect, string answer, string why)
+    {
+        await using var broker = MqttHouse.Start();
+        var port = broker.EndPoints[0].Port;
+        using (var before = await RawClient.OpenAsync(port, MqttVersion.V311))
+        {
+            await before.SendAsync(Convert.FromHexString("100F00064D514973647003000000000161"));
+            Assert.Equal(MqttPacketType.ConnAck, (await before.ReadAsync()).Type);
+        }
+
+        using var raw = await RawClient.OpenAsync(port, MqttVersion.V311);
+        await raw.SendAsync(Convert.FromHexString(connect.Replace(" ", "", StringComparison.Ordinal)));
+        if (answer.Length == 0)
+        {
+            await raw.ExpectEndAsync();
+            return;
+        }
+
+        var (_, first, body) = await raw.ReadAsync();
+        Assert.True(answer == Convert.ToHexString([first, (byte)body.Length, .. body]), why);
+    }
+
     [Fact]
     public async Task This_process_publishes_and_subscribes_without_a_socket()
     {

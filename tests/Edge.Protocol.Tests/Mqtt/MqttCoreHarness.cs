@@ -165,16 +165,7 @@ internal sealed class MqttCoreHarness
         if (frame.Type == MqttPacketType.Publish)
         {
             var view = MqttPublishView.Read(frame.First, body, version, fromClient: false);
-            var properties = MqttProperties.None;
-            if (view.Properties.Length > 0)
-            {
-                var writer = new MqttWriter();
-                writer.VarInt((uint)view.Properties.Length);
-                writer.Bytes(view.Properties);
-                var reader = new MqttReader(writer.Written, MqttPacketType.Publish);
-                properties = MqttPropertyCodec.Read(ref reader, MqttPacketType.Publish);
-            }
-
+            var properties = MqttPropertyCodec.ReadBody(view.Properties, MqttPacketType.Publish, MqttPacketType.Publish);
             return new Sent(frame.Type)
             {
                 Topic = Encoding.UTF8.GetString(view.Topic), Payload = Encoding.UTF8.GetString(view.Payload), Qos = view.Qos, Retain = view.Retain, Duplicate = view.Duplicate, PacketId = view.PacketId,

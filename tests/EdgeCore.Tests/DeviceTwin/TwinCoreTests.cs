@@ -10,7 +10,7 @@ using Xunit;
 namespace Edge.Core.Tests.DeviceTwin;
 
 [Trait("Category", "Devices")]
-public sealed class TwinCoreTests
+public sealed partial class TwinCoreTests
 {
     private readonly TwinCore _core = new();
 
@@ -201,46 +201,34 @@ public sealed class TwinCoreTests
     }
 
     [Fact]
-    public void The_later_desired_value_counts_and_what_it_replaced_is_told_with_both_versions()
+    public void A_report_that_was_overtaken_is_a_sample_and_not_the_value()
     {
         Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
-        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
-        Register("a", true);
-        _core.PublishesToApps = true;
+        var device = Device("u");
+        device["metadata"]!["annotations"] = new JsonObject { ["devices.edge.io/history"] = "t" };
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", device));
+        Report(100_000, "t", "21", ("timestamp", "99000"));
+        var late = Report(120_000, "t", "20", ("timestamp", "98000"));
+        Assert.Equal(("20", 98_000L), Single<TwinOutput.SendSample>(late) is var sample ? (sample.Value, sample.TimestampMs) : default);
+        Assert.Equal("21", Single<TwinOutput.SendTwin>(late).Properties["t"].Value);
 
-        var outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"25"}}}}""");
-        Assert.Equal("25", Told(outputs));
-        Assert.Contains("\"t\":\"25\"", Published(outputs, "twin/update/delta"), StringComparison.Ordinal);
-        Assert.Contains("\"expected_version\":{\"cloud\":7,\"edge\":1}", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
-
-        // The cloud says something else of the device, and its old desired value again: this edge's stays.
-        Assert.Equal("25", Told(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "8")))));
-
-        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9")));
-        Assert.Equal("30", Told(outputs));
-        var conflict = Single<TwinOutput.Conflict>(outputs).Text;
-        Assert.Contains("'30' (version 9) replaced '25' of this edge (version 1", conflict, StringComparison.Ordinal);
-        Assert.Equal(conflict, Single<TwinOutput.SendTwin>(Report(5000, "t", "1")).Properties["t"].Conflict);
-
-        // Who did not see version 9 may not write over it unknowingly.
-        outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"26"},"expected_version":{"cloud":7,"edge":1}}}}""");
-        Assert.Contains("\"code\":409", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
-        Assert.DoesNotContain(outputs, one => one is TwinOutput.Deliver);
+        // A clock that was set back: what it says is new.
+        Assert.Equal("22", Single<TwinOutput.SendTwin>(Report(140_000, "t", "22", ("timestamp", "1000"))).Properties["t"].Value);
+        Report(150_000, "t", "23", ("timestamp", "900000"));
+        Assert.Equal("24", Single<TwinOutput.SendTwin>(Report(160_000, "t", "24", ("timestamp", "899000"))).Properties["t"].Value);
     }
 
     [Fact]
-    public void A_desired_value_of_this_edge_survives_a_restart()
+    public void Applications_hear_of_changed_labels_as_the_devices_attributes()
     {
+        _core.PublishesToApps = true;
         Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
-        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
-        var rows = App("twin/update", """{"twin":{"t":{"expected":{"value":"25"}}}}""").OfType<TwinOutput.Persist>().ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Row);
-        var core = new TwinCore();
-        var outputs = new List<TwinOutput>();
-        Assert.Empty(core.Restore(rows, outputs));
-        core.Step(new TwinInput.RegisterMapper(new MapperInfo { Name = "a", Protocol = "modbus" }, false), outputs);
-        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
-        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")), outputs);
-        Assert.Equal("25", Told(outputs));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()));
+        var device = Device();
+        device["metadata"]!["labels"] = new JsonObject { ["room"] = "12" };
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 77));
+        Assert.Equal("""{"event_id":"","timestamp":77,"attributes":{"room":{"value":"12","optional":true,"metadata":{"type":"string"}}}}""", Published(outputs, "updated"));
+        Assert.DoesNotContain(Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 78)), one => one is TwinOutput.Publish { Topic: "$hw/events/device/default/thermo/updated" });
     }
 
     [Theory]
@@ -368,13 +356,15 @@ public sealed class TwinCoreTests
         {"metadata":{"name":"thermo","namespace":"default"},"spec":{"deviceModelRef":{"name":"model"},"protocol":{"protocolName":"modbus"},"properties":[{"name":"t"}]}}
         """)!;
 
-    private static JsonObject Device(string uid, string? desired = null, string version = "1")
+    private static JsonObject Device(string uid, string? desired = null, string version = "1", long? at = null)
     {
         var device = Device();
         device["metadata"]!["uid"] = uid;
         device["metadata"]!["resourceVersion"] = version;
         if (desired is not null)
             device["spec"]!["properties"]![0]!["desired"] = new JsonObject { ["value"] = desired };
+        if (at is { } timestamp)
+            device["spec"]!["properties"]![0]!["desired"]!["metadata"] = new JsonObject { ["timestamp"] = $"{timestamp}" };
         return device;
     }
 
@@ -384,8 +374,12 @@ public sealed class TwinCoreTests
     private static string Published(IEnumerable<TwinOutput> outputs, string rest)
         => Encoding.UTF8.GetString(Assert.Single(outputs.OfType<TwinOutput.Publish>(), one => one.Topic == "$hw/events/device/default/thermo/" + rest).Payload);
 
-    private List<TwinOutput> App(string rest, string payload)
-        => Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/" + rest, Encoding.UTF8.GetBytes(payload), 4000));
+    private List<TwinOutput> App(string rest, string payload, long now = 4000)
+        => Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/" + rest, Encoding.UTF8.GetBytes(payload), now));
+
+    // An application desires a value of property t; its answer.
+    private string Desire(string value, long at)
+        => Published(App("twin/update", $"{{\"twin\":{{\"t\":{{\"expected\":{{\"value\":\"{value}\",\"metadata\":{{\"timestamp\":{at}}}}}}}}}}}", 10_000), "twin/update/result");
 
     private static ReportDeviceStatusRequest Status(string property, string value, params (string Key, string Value)[] metadata)
     {

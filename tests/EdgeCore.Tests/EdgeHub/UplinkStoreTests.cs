@@ -45,6 +45,18 @@ public sealed class UplinkStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Who_can_be_told_no_pushes_nothing_out_of_a_full_queue()
+    {
+        var queue = new UplinkQueue(new SqliteUplinkStore(_database, _time, NullLogger.Instance), new EdgeHubOptions { QueueEntriesMax = 3 }, _time, NullLogger.Instance);
+        static UplinkEntry Upload(int i) => new($"user/{i}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, "r", Encoding.UTF8.GetBytes($"{i}"));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 10).Select(i => queue.TryPostAsync(Upload(i), CancellationToken.None).AsTask()));
+        Assert.Equal(3, answers.Count(one => one));
+        Assert.Equal((3, 0L), (queue.Figures().Depth[(int)UplinkPriority.User], queue.Figures().Overflowed[(int)UplinkPriority.User]));
+        await queue.PostAsync(Upload(10), CancellationToken.None);
+        Assert.Equal((3, 1L), (queue.Figures().Depth[(int)UplinkPriority.User], queue.Figures().Overflowed[(int)UplinkPriority.User]));
+    }
+
+    [Fact]
     public async Task Versions_never_go_back_over_restarts_with_an_empty_queue_and_a_clock_set_back()
     {
         var last = await NewestVersionAsync(_time);

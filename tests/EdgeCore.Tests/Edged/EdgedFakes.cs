@@ -93,6 +93,8 @@ internal sealed class FakeUplink : IUplink
     private readonly List<UplinkEntry> _entries = [];
     private readonly List<(Func<UplinkEntry, bool> Match, TaskCompletionSource<UplinkEntry> Found)> _waiting = [];
 
+    private int _waitingForDisk;
+
     public bool IsConnected { get; set; } = true;
 
     /// <summary>The cloud's answer to a request; null while it gives none.</summary>
@@ -114,6 +116,29 @@ internal sealed class FakeUplink : IUplink
     }
 
     public static JsonObject Content(UplinkEntry entry) => (JsonObject)JsonNode.Parse(MessageCodec.Unwrap(entry.Content).Span)!;
+
+    public event Action<bool>? LinkChanged;
+
+    /// <summary>The queue takes nothing whose sender can be told no.</summary>
+    public bool IsFull { get; set; }
+
+    /// <summary>Not completed: nothing gets to the disk.</summary>
+    public Task Disk { get; set; } = Task.CompletedTask;
+
+    /// <summary>Entries that wait for <see cref="Disk"/>, or did.</summary>
+    public int WaitingForDisk => Volatile.Read(ref _waitingForDisk);
+
+    public void Change(bool isConnected) => LinkChanged?.Invoke(isConnected);
+
+    public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)
+    {
+        if (IsFull)
+            return false;
+        Interlocked.Increment(ref _waitingForDisk);
+        await Disk.WaitAsync(cancellationToken);
+        await PostAsync(entry, cancellationToken);
+        return true;
+    }
 
     public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {

@@ -9,7 +9,9 @@ using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
 using Edge.Core.EventBus;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Mqtt;
 using Edge.Protocol.Mqtt.Client;
+using Edge.Protocol.Mqtt.Codec;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -110,6 +112,68 @@ public sealed class EventBusTests : IAsyncDisposable
         Assert.Equal("über 90 °C", JsonNode.Parse(entry.Content.Span)!.GetValue<string>());
     }
 
+    [Theory]
+    [InlineData("SYS/dis/upload_records")]
+    [InlineData("factory/user/alarm")]
+    [InlineData("$hw/events/upload/a/b")]
+    public async Task An_upload_is_acknowledged_only_when_it_is_in_the_durable_queue(string topic)
+    {
+        var disk = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _uplink.Disk = disk.Task;
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0) });
+        await using var client = Client(bus.EndPoint!.Port);
+        var uploads = new[] { MqttQos.AtLeastOnce, MqttQos.ExactlyOnce }.Select(qos => client.PublishAsync(new MqttMessage(topic, "x"u8.ToArray(), qos))).ToArray();
+        await UntilAsync(() => _uplink.WaitingForDisk == 2, "both uploads at the queue");
+        Assert.DoesNotContain(uploads, one => one.IsCompleted);
+        Assert.Empty(_uplink.Entries);
+        disk.SetResult();
+        Assert.Equal([MqttReasonCode.Success, MqttReasonCode.Success], await Task.WhenAll(uploads).WaitAsync(s_patience));
+        Assert.Equal(2, _uplink.Entries.Count);
+    }
+
+    [Fact]
+    public async Task Where_the_queue_is_full_a_publisher_of_version_5_hears_it_and_one_of_3_1_1_takes_the_place_of_the_oldest()
+    {
+        _uplink.IsFull = true;
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0) });
+        await using var client = Client(bus.EndPoint!.Port);
+        var refused = await Assert.ThrowsAsync<MqttClientException>(() => client.PublishAsync(new MqttMessage("a/user/b", "x"u8.ToArray(), MqttQos.AtLeastOnce)).WaitAsync(s_patience));
+        Assert.Equal(MqttReasonCode.QuotaExceeded, refused.Code);
+        Assert.Empty(_uplink.Entries);
+        await using var old = Client(bus.EndPoint!.Port, MqttVersion.V311);
+        await old.PublishAsync(new MqttMessage("a/user/b", "y"u8.ToArray(), MqttQos.AtLeastOnce)).WaitAsync(s_patience);
+        Assert.Single(_uplink.Entries);
+        _uplink.IsFull = false;
+        await client.PublishAsync(new MqttMessage("a/user/b", "z"u8.ToArray(), MqttQos.ExactlyOnce)).WaitAsync(s_patience);
+        Assert.Equal(2, _uplink.Entries.Count);
+    }
+
+    [Fact]
+    public async Task A_disk_that_refuses_is_told_too()
+    {
+        _uplink.Failure = new Edge.Common.Storage.StoreException("no space left");
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0) });
+        await using var client = Client(bus.EndPoint!.Port);
+        var refused = await Assert.ThrowsAsync<MqttClientException>(() => client.PublishAsync(new MqttMessage("a/user/b", "x"u8.ToArray(), MqttQos.AtLeastOnce)).WaitAsync(s_patience));
+        Assert.Equal(MqttReasonCode.ImplementationSpecificError, refused.Code);
+    }
+
+    [Fact]
+    public async Task Applications_hear_when_the_link_to_the_cloud_stands_and_when_it_is_gone()
+    {
+        var bus = await StartAsync(new EventBusOptions { Enable = true, Mode = 0, Internal = new IPEndPoint(IPAddress.Loopback, 0), Retain = true });
+        var heard = new System.Collections.Concurrent.ConcurrentQueue<MqttMessage>();
+        await using var client = Client(bus.EndPoint!.Port, heard: heard);
+        await client.SubscribeAsync(new MqttTopicFilter("$hw/events/connected/+", new(MqttQos.AtLeastOnce))).WaitAsync(s_patience);
+        await UntilAsync(() => heard.Any(one => one.Topic == "$hw/events/connected/edge-1"), "what it was at the start");
+        await client.SubscribeAsync(new MqttTopicFilter("$hw/events/disconnected/+", new(MqttQos.AtLeastOnce))).WaitAsync(s_patience);
+        _uplink.Change(isConnected: false);
+        await UntilAsync(() => heard.Any(one => one.Topic == "$hw/events/disconnected/edge-1"), "the link's end");
+        var payload = (JsonObject)JsonNode.Parse(heard.Last().Payload.Span)!;
+        Assert.Equal(["event_id", "timestamp"], payload.Select(one => one.Key));
+        Assert.True(payload["timestamp"]!.GetValue<long>() > 1_700_000_000_000);
+    }
+
     [SkippableFact]
     public async Task Clients_of_the_TLS_port_are_who_their_certificate_says_and_may_what_the_rules_say()
     {
@@ -142,6 +206,26 @@ public sealed class EventBusTests : IAsyncDisposable
         webSocket.Options.AddSubProtocol("mqtt");
         await webSocket.ConnectAsync(new Uri($"ws://127.0.0.1:{bus.WebSocketEndPoint!.Port}/mqtt"), CancellationToken.None);
         Assert.Equal("mqtt", webSocket.SubProtocol);
+    }
+
+    private static MqttClient Client(int port, MqttVersion version = MqttVersion.V5, System.Collections.Concurrent.ConcurrentQueue<MqttMessage>? heard = null)
+        => MqttClient.Start(
+            new MqttClientOptions { Host = "127.0.0.1", Port = port, Version = version },
+            message =>
+            {
+                heard?.Enqueue(message);
+                return ValueTask.CompletedTask;
+            },
+            TimeProvider.System, new Random(3), NullLoggerFactory.Instance);
+
+    private static async Task UntilAsync(Func<bool> condition, string what)
+    {
+        var clock = Stopwatch.StartNew();
+        while (!condition())
+        {
+            Assert.True(clock.Elapsed < s_patience, $"not seen: {what}");
+            await Task.Delay(10);
+        }
     }
 
     private static X509Certificate2 Certificate(string name, X509Certificate2? issuer)

@@ -358,6 +358,12 @@ public sealed class MetaServiceTests : IAsyncDisposable
             remove { }
         }
 
+        public event Action<bool>? LinkChanged
+        {
+            add { }
+            remove { }
+        }
+
         public bool IsConnected => false;
 
         public bool IsEdgeWire => false;
@@ -367,6 +373,8 @@ public sealed class MetaServiceTests : IAsyncDisposable
         public Task<long> ConnectedAfterAsync(long generation, CancellationToken cancellationToken) => Task.FromCanceled<long>(new CancellationToken(true));
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+        public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
         public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("offline");
 

@@ -1,0 +1,99 @@
+using Edge.Core.DeviceTwin;
+using Edge.Protocol.Dmi.V1Beta1;
+using Xunit;
+
+namespace Edge.Core.Tests.DeviceTwin;
+
+/// <content>Two sides desire.</content>
+public sealed partial class TwinCoreTests
+{
+    [Fact]
+    public void The_later_desired_value_counts_and_what_it_replaced_is_told_with_both_versions()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        _core.PublishesToApps = true;
+
+        var outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"25"}}}}""");
+        Assert.Equal("25", Told(outputs));
+        Assert.Contains("\"t\":\"25\"", Published(outputs, "twin/update/delta"), StringComparison.Ordinal);
+        Assert.Contains("\"expected_version\":{\"cloud\":7,\"edge\":1}", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
+
+        // The cloud says something else of the device, and its old desired value again: this edge's stays.
+        Assert.Equal("25", Told(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "8")))));
+
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9")));
+        Assert.Equal("30", Told(outputs));
+        var conflict = Single<TwinOutput.Conflict>(outputs).Text;
+        Assert.Contains("'30' (version 9) replaced '25' of this edge (version 1", conflict, StringComparison.Ordinal);
+        Assert.Equal(conflict, Single<TwinOutput.SendTwin>(Report(5000, "t", "1")).Properties["t"].Conflict);
+
+        // Who did not see version 9 may not write over it unknowingly.
+        outputs = App("twin/update", """{"event_id":"e","twin":{"t":{"expected":{"value":"26"},"expected_version":{"cloud":7,"edge":1}}}}""");
+        Assert.Contains("\"code\":409", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
+        Assert.DoesNotContain(outputs, one => one is TwinOutput.Deliver);
+    }
+
+    [Theory]
+    [InlineData(5000L, 4000L, "25", "'30' (version 9, set at 4000) is older than '25' of this edge (version 1, set at 5000), which stays")]
+    [InlineData(5000L, 5000L, "30", "'30' (version 9, set at 5000) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(5000L, 6000L, "30", "'30' (version 9, set at 6000) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(5000L, null, "30", "'30' (version 9) replaced '25' of this edge (version 1, set at 5000)")]
+    [InlineData(99_000L, 9_999L, "25", "is older than '25' of this edge (version 1, set at 10000)")]
+    public void Of_two_desired_values_with_timestamps_the_later_stays_and_the_loser_is_told_with_both_versions(long edgeTime, long? cloudTime, string stays, string told)
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7"), 1000));
+        Register("a", true);
+        Desire("25", edgeTime);
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9", cloudTime), 20_000));
+        Assert.Equal(stays, Told(outputs));
+        Assert.Contains(told, Single<TwinOutput.Conflict>(outputs).Text, StringComparison.Ordinal);
+        Assert.Contains(told, Single<TwinOutput.SendTwin>(Report(50_000, "t", "1")).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // The same Device again changes nothing of it.
+        Assert.Equal(stays, Told(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "10", cloudTime), 21_000))));
+    }
+
+    [Fact]
+    public void A_timestamp_that_stayed_while_the_value_changed_is_not_its_own()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7", 3000), 4000));
+        Register("a", true);
+        Desire("25", 5000);
+
+        // kubectl patch of the value alone: it came last, and nothing says that it is older.
+        var outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9", 3000), 20_000));
+        Assert.Equal("30", Told(outputs));
+        Assert.Contains("'30' (version 9) replaced '25'", Single<TwinOutput.Conflict>(outputs).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_application_that_is_late_is_refused_with_both_versions()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7", 8000), 9000));
+        var refusal = Desire("25", 7000);
+        Assert.Contains("\"code\":409", refusal, StringComparison.Ordinal);
+        Assert.Contains("the cloud desired '20' with version 7 at 8000, which is later than '25' (after version 0 of this edge, set at 7000)", refusal, StringComparison.Ordinal);
+        Assert.Contains("\"expected_version\":{\"cloud\":7,\"edge\":1}", Desire("26", 8500), StringComparison.Ordinal);
+        Assert.Contains("this edge desired '26' with version 1 at 8500", Desire("27", 8400), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_desired_value_of_this_edge_survives_a_restart()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        var rows = App("twin/update", """{"twin":{"t":{"expected":{"value":"25"}}}}""").OfType<TwinOutput.Persist>().ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Row);
+        var core = new TwinCore();
+        var outputs = new List<TwinOutput>();
+        Assert.Empty(core.Restore(rows, outputs));
+        core.Step(new TwinInput.RegisterMapper(new MapperInfo { Name = "a", Protocol = "modbus" }, false), outputs);
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")), outputs);
+        Assert.Equal("25", Told(outputs));
+    }
+}
