@@ -11,7 +11,7 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, F
     // Kept free for the OPT record.
     private const int OptSize = 11;
 
-    /// <summary>The answer's bytes where nobody has to be asked. Empty: silence; null: <see cref="ResolveAsync"/> has to be awaited.</summary>
+    /// <summary>The answer's bytes where nobody has to be asked. Empty: silence; null: the other method has to be awaited.</summary>
     public byte[]? TryResolve(ReadOnlySpan<byte> packet, bool isTcp, out DnsQuestion question)
     {
         question = default;
