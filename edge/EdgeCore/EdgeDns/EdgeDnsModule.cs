@@ -17,6 +17,7 @@ public sealed class EdgeDnsModule : IEdgeModule
     private readonly EdgeDnsCounters _counters = new();
     private readonly IUpstreamClient _client;
     private volatile ServiceCatalog _catalog;
+    private System.Threading.Channels.ChannelReader<MetaChange>? _changes; // one for all runs: the store keeps every subscription
     private volatile Forwarder? _forwarder;
     private volatile IReadOnlyList<EdgeDnsServer> _servers = [];
 
@@ -46,7 +47,7 @@ public sealed class EdgeDnsModule : IEdgeModule
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var changes = _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice);
+        var changes = _changes ??= _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice);
         // All that is on the disk counts before the first query: a Service that is not known yet would be denied.
         while (changes.TryRead(out var change))
             _catalog = _catalog.With(change);
@@ -78,9 +79,9 @@ public sealed class EdgeDnsModule : IEdgeModule
             (_forwarder, _servers) = (forwarder, servers);
             Listening?.Invoke();
             List<Task> running = [FollowAsync(changes, stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
-            await await Task.WhenAny(running);
+            await Task.WhenAny(running);
             await stop.CancelAsync();
-            await Task.WhenAll(running);
+            await Task.WhenAll(running); // with what ended the first one
         }
         finally
         {

@@ -14,6 +14,9 @@ internal sealed class EdgeDnsServer : IDisposable
     private const int ConnectionsMax = 128;
     private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(10);
 
+    // After a failure of the socket: it may last (no more descriptors, an interface that went), and must not take a core meanwhile.
+    private static readonly TimeSpan s_rest = TimeSpan.FromMilliseconds(20);
+
     private readonly Socket _udp;
     private readonly Socket _tcp;
     private readonly Resolver _resolver;
@@ -92,6 +95,7 @@ internal sealed class EdgeDnsServer : IDisposable
             {
                 // A client that went before its answer came (ECONNREFUSED); the next one is served.
                 Interlocked.Increment(ref _counters.Dropped);
+                await RestAsync(cancellationToken);
                 continue;
             }
 
@@ -102,6 +106,18 @@ internal sealed class EdgeDnsServer : IDisposable
                 _ = AnswerLaterAsync(buffer[..received.ReceivedBytes], question, received.RemoteEndPoint, cancellationToken); // ends with the forwarder's answer, which always comes
             else
                 Drop();
+        }
+    }
+
+    private async Task RestAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Task.Delay(s_rest, _time, cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping; the loop sees it.
         }
     }
 
@@ -156,6 +172,7 @@ internal sealed class EdgeDnsServer : IDisposable
                     // It went before it was taken.
                     _connections.Release();
                     Interlocked.Increment(ref _counters.Dropped);
+                    await RestAsync(cancellationToken);
                 }
             }
         }
