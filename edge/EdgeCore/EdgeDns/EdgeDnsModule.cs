@@ -87,9 +87,10 @@ public sealed class EdgeDnsModule : IEdgeModule
         {
             await stop.CancelAsync();
             _servers = [];
+            var served = servers.Select(server => server.EndPoint.Address).ToList();
             foreach (var server in servers)
                 server.Dispose();
-            await addresses.RemoveAsync();
+            await addresses.RemoveAsync(served);
         }
     }
 

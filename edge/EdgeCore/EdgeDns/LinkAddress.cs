@@ -8,18 +8,26 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Core.EdgeDns;
 
 /// <summary>Addresses of this machine that EdgeDns adds to an interface of its own, with ip(8) of iproute2, and takes away again.</summary>
-/// <remarks>After kill -9 they stay, and the next start uses them.</remarks>
+/// <remarks>After kill -9 they stay; the next start finds them on the interface and takes them over.</remarks>
 internal sealed class LinkAddress(TimeProvider time, ILogger log)
 {
     public const string Interface = "edge-dns0";
     private static readonly TimeSpan s_within = TimeSpan.FromSeconds(10);
     private readonly List<IPAddress> _added = [];
+    private readonly List<IPAddress> _found = []; // on our interface already
 
     /// <summary>Makes sure that the address is this machine's; what stands in the way is logged, and shows again when the socket is bound.</summary>
     public async Task EnsureAsync(IPAddress address, CancellationToken cancellationToken)
     {
-        if (IPAddress.IsLoopback(address) || address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any) || IsOwn(address))
+        if (IPAddress.IsLoopback(address) || address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any))
             return;
+        if (HoldersOf(address) is { Count: > 0 } holders)
+        {
+            if (holders.Contains(Interface))
+                _found.Add(address);
+            return;
+        }
+
         if (NetworkInterface.GetAllNetworkInterfaces().All(one => one.Name != Interface))
         {
             // A kernel without the module dummy often has bridge, since pods need it; one without ports serves as well.
@@ -44,8 +52,11 @@ internal sealed class LinkAddress(TimeProvider time, ILogger log)
     }
 
     /// <summary>Takes away what was added, and the interface when nothing else is on it.</summary>
-    public async Task RemoveAsync()
+    /// <param name="served">The addresses that were listened on: one found on the interface that was not is another process's.</param>
+    public async Task RemoveAsync(IEnumerable<IPAddress> served)
     {
+        _added.AddRange(_found.Intersect(served));
+        _found.Clear();
         foreach (var address in _added)
             await IpAsync(CancellationToken.None, "address", "del", $"{address}/{(address.AddressFamily == AddressFamily.InterNetworkV6 ? 128 : 32)}", "dev", Interface);
         if (_added.Count > 0 && NetworkInterface.GetAllNetworkInterfaces().FirstOrDefault(one => one.Name == Interface) is { } left
@@ -54,8 +65,9 @@ internal sealed class LinkAddress(TimeProvider time, ILogger log)
         _added.Clear();
     }
 
-    private static bool IsOwn(IPAddress address)
-        => NetworkInterface.GetAllNetworkInterfaces().SelectMany(one => one.GetIPProperties().UnicastAddresses).Any(one => one.Address.Equals(address));
+    // The interfaces that have the address.
+    private static List<string> HoldersOf(IPAddress address)
+        => [.. NetworkInterface.GetAllNetworkInterfaces().Where(one => one.GetIPProperties().UnicastAddresses.Any(own => own.Address.Equals(address))).Select(one => one.Name)];
 
     // Null when it was done, else the reason.
     private async Task<string?> IpAsync(CancellationToken cancellationToken, params string[] arguments)
