@@ -236,6 +236,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Watch(ResourceKind.Pod, new ListOptions(FieldSelector: "spec.nodeName!="));
         Watch(ResourceKind.DeviceModel, new ListOptions());
         Watch(ResourceKind.Device, new ListOptions());
+        Watch(ResourceKind.Service, new ListOptions());
+        Watch(ResourceKind.EndpointSlice, new ListOptions());
         Watch(ResourceKind.ObjectSync, new ListOptions());
         Watch(ResourceKind.ClusterObjectSync, new ListOptions());
     }

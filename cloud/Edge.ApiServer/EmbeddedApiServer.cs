@@ -6,6 +6,7 @@ using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Rest;
 using Edge.ApiServer.Storage;
+using Edge.Kubernetes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -64,12 +65,14 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var registry = new ResourceRegistry();
             registry.Load(store.Snapshot(BuiltinResources.Definitions.Id).Items);
             var random = new Random();
-            var api = new ObjectApi(store, registry, time, random);
+            var addresses = new ClusterAddresses(new Random(random.Next()), store.Snapshot(ResourceId.Of(ResourceKind.Service)).Items);
+            var api = new ObjectApi(store, registry, time, random, addresses);
             var cleaner = new DefinitionCleaner(api, time, loggers.CreateLogger<DefinitionCleaner>());
             store.Applied = change =>
             {
                 registry.Apply(change);
                 cleaner.Notice(change);
+                addresses.Apply(change);
             };
             await BootstrapAsync(api, ct);
 

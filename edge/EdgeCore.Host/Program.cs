@@ -7,6 +7,7 @@ using Edge.Core;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
 using Edge.Core.Edged;
+using Edge.Core.EdgeDns;
 using Edge.Core.EventBus;
 using Edge.Core.Host;
 using Microsoft.Extensions.Logging;
@@ -68,6 +69,8 @@ root.SetAction(async (parse, cancellationToken) =>
             edge.AddModule(services => twins = new TwinService(services));
         if (options.EventBus.Enable)
             edge.AddEventBus(services => new EventBusService(services, twins));
+        if (options.EdgeDns.Enable)
+            edge.AddEdgeDns(services => new EdgeDnsModule(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
         var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, stop.Token);
         try

@@ -119,6 +119,16 @@ internal static class SampleConfigs
             mqttSessionQueueSize: 100
             mqttUsername: ""
             mqttPassword: ""
+          edgeDns:
+            enable: false
+            listen: [169.254.30.10:53, 127.0.0.1:10053]   # the first one is what pods ask
+            clusterDomain: cluster.local
+            serviceAddresses: clusterIP           # endpoints: for nodes without kube-proxy
+            ttl: 5                                # seconds, of cluster names
+            upstreamTimeoutMs: 1500
+            cache:
+              entriesMax: 10000
+              staleSeconds: 86400                 # served so long beyond its time while no upstream answers
 
         """;
 }

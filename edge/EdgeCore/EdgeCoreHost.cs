@@ -5,6 +5,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
 using Edge.Core.Edged.LocalApi;
+using Edge.Core.EdgeDns;
 using Edge.Core.EdgeHub;
 using Edge.Core.EdgeStream;
 using Edge.Core.EventBus;
@@ -30,6 +31,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly ILogger _log;
     private readonly Lock _portsGate = new();
     private EventBusService? _eventBus;
+    private EdgeDnsModule? _edgeDns;
     private readonly SqliteDatabase _database;
     private readonly HubService _hub;
     private readonly MetaService _meta;
@@ -96,6 +98,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     /// <summary>Adds the MQTT side of this edge; its port goes into edgecore.ports.json.</summary>
     public void AddEventBus(Func<EdgeServices, EventBusService> make) => AddModule(services => _eventBus = make(services));
 
+    /// <summary>Adds the resolver; where it listens goes into edgecore.ports.json.</summary>
+    public void AddEdgeDns(Func<EdgeServices, EdgeDnsModule> make) => AddModule(services => _edgeDns = make(services));
+
     /// <summary>Runs until cancelled, then stops everything within 5 s; running containers stay.</summary>
     /// <exception cref="ConfigException">Something only another configuration can mend, e.g. no certificate and no token.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -116,6 +121,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
         if (_eventBus is not null)
             _eventBus.Listening = WritePorts;
+        if (_edgeDns is not null)
+            _edgeDns.Listening = WritePorts;
         WritePorts();
         IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
@@ -217,7 +224,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics(), cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics(), cancellationToken);
             MetricsPort = server.Port;
             return server;
         }
@@ -239,6 +246,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             ports["mqtts"] = mqtts.Port;
         if (_eventBus?.WebSocketEndPoint is { } webSocket)
             ports["mqttWebSocket"] = webSocket.Port;
+        if (_edgeDns is not null)
+            ports["dns"] = new JsonArray([.. _edgeDns.EndPoints.Select(one => (JsonNode)one.ToString())]);
         try
         {
             lock (_portsGate)

@@ -10,6 +10,7 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     public static readonly ResourceKind Secret = new("", "v1", "secrets", "Secret", true);
     public static readonly ResourceKind Service = new("", "v1", "services", "Service", true);
     public static readonly ResourceKind Endpoints = new("", "v1", "endpoints", "Endpoints", true);
+    public static readonly ResourceKind EndpointSlice = new("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
     public static readonly ResourceKind Event = new("", "v1", "events", "Event", true);
     public static readonly ResourceKind ServiceAccount = new("", "v1", "serviceaccounts", "ServiceAccount", true);
     public static readonly ResourceKind PersistentVolume = new("", "v1", "persistentvolumes", "PersistentVolume", false);

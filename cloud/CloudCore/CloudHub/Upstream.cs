@@ -271,7 +271,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     {
         if (InventoryMessages.ReadDigest(message.Content, out var error) is { } digest)
         {
-            session.Send(message.Response(rooms.Time, rooms.Sync.AnswerDigest(session, digest)) with { Source = Sources.CloudHub }, isUrgent: true);
+            session.Send(message.Response(rooms.Time, rooms.Sync.AnswerDigest(session, digest, InventoryMessages.ReadWantsServices(message.Content))) with { Source = Sources.CloudHub }, isUrgent: true);
             return;
         }
 

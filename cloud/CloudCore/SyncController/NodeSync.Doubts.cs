@@ -69,7 +69,7 @@ internal sealed partial class NodeSync
             {
                 if (Current(member.Session) != member)
                     return;
-                if (Find(member.Session.Node, obj.Resource) is { } wanted && wanted.Uid == obj.Uid && live is not null && live.Uid() == wanted.Uid)
+                if (Find(member, obj.Resource) is { } wanted && wanted.Uid == obj.Uid && live is not null && live.Uid() == wanted.Uid)
                     Deliver(member, wanted with { IsRepair = true });
             }
         }
@@ -78,7 +78,7 @@ internal sealed partial class NodeSync
     private void Resolve(SyncMember member, Doubt doubt, JsonObject? live)
     {
         var (has, path) = doubt;
-        if (Find(member.Session.Node, has.Key) is not { } wanted)
+        if (Find(member, has.Key) is not { } wanted)
         {
             if (live is not null && live.Uid() == has.Uid && live.Text("spec", "nodeName") == member.Session.Node)
                 return; // the watch will show it

@@ -31,6 +31,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
+    private readonly ServicePlacement _services = new();
     private readonly Dictionary<string, SyncMember> _members = [];
     private readonly RefusalLimiter _refusals = new();
     private readonly SyncRecords _records;
@@ -101,7 +102,10 @@ internal sealed partial class NodeSync : IAsyncDisposable
         lock (_gate)
         {
             if (kind == ResourceKind.Node)
+            {
                 _pods.NodeChanged(change, outputs);
+                _services.NodeChanged(change, outputs);
+            }
             else if (kind == ResourceKind.Pod)
                 _pods.PodChanged(change, outputs);
             else if (kind == ResourceKind.ConfigMap)
@@ -112,6 +116,10 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _devices.ModelChanged(change, outputs);
             else if (kind == ResourceKind.Device)
                 _devices.DeviceChanged(change, outputs);
+            else if (kind == ResourceKind.Service)
+                _services.ServiceChanged(change, outputs);
+            else if (kind == ResourceKind.EndpointSlice)
+                _services.SliceChanged(change, outputs);
             foreach (var output in outputs)
                 Perform(output);
             if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
@@ -211,13 +219,15 @@ internal sealed partial class NodeSync : IAsyncDisposable
     }
 
     /// <summary>An Edge peer told what it has. Returns the answer: <c>"OK"</c>, and the session is open; or the buckets that differ, which it is to tell.</summary>
-    public ReadOnlyMemory<byte> AnswerDigest(ISyncSession session, InventoryDigest digest)
+    /// <param name="wantsServices">Whether it is to have Services and EndpointSlices.</param>
+    public ReadOnlyMemory<byte> AnswerDigest(ISyncSession session, InventoryDigest digest, bool wantsServices = false)
     {
         lock (_gate)
         {
             if (Current(session) is not { } member)
                 return MessageCodec.Ok;
-            var all = All(session.Node);
+            member.WantsServices = wantsServices;
+            var all = All(member);
             var different = Inventory.DigestOf(all, digest.Buckets).Differences(digest);
             if (different.Count > 0)
             {
@@ -245,7 +255,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
             if (member is null)
                 return;
             // What was asked for and is not told is sent, whatever the edge has.
-            difference = Inventory.Compare(part, All(session.Node), member.IsOwed);
+            difference = Inventory.Compare(part, All(member), member.IsOwed);
             if (member.IsOpen)
             {
                 // It comes late and got everything already: what has not gone yet need not.
@@ -268,7 +278,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
         lock (_gate)
         {
             if (Current(session) is { IsOpen: false } member)
-                Send(member, new InventoryDifference([], [], All(session.Node), []));
+                Send(member, new InventoryDifference([], [], All(member), []));
         }
     }
 
@@ -280,7 +290,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
             if (Current(session) is not { IsOpen: false } member)
                 return;
             var items = _records.Of(session.Node).Select(record => record.ToItem()).OfType<InventoryItem>().ToList();
-            var difference = Inventory.Compare(new InventoryPart(1, [0], items), All(session.Node), _ => true, trustsVersions: true);
+            var difference = Inventory.Compare(new InventoryPart(1, [0], items), All(member), _ => true, trustsVersions: true);
             SyncLog.StockOpened(_logger, session.Node, items.Count, difference.Send.Count, difference.Remove.Count, difference.Doubts.Count);
             Send(member, difference);
             if (difference.Doubts.Count > 0 && !_doubts.TryAdd((member, difference.Doubts)))
@@ -295,7 +305,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
             return;
         lock (_gate)
         {
-            if (Current(session) is null)
+            if (Current(session) is not { } member)
                 return;
             if (!obj.IsDelete)
             {
@@ -305,7 +315,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
 
             _records.Removed(new RecordKey(session.Node, obj.Uid));
             // It is to come back and may be on its way.
-            if (Find(session.Node, obj.Resource) is { } again && again.Uid == obj.Uid)
+            if (Find(member, obj.Resource) is { } again && again.Uid == obj.Uid)
                 _records.Sent(SyncRecord.Of(session.Node, again));
         }
     }
@@ -372,10 +382,18 @@ internal sealed partial class NodeSync : IAsyncDisposable
         await _records.DisposeAsync();
     }
 
-    private List<DownObject> All(string node) => [.. _pods.All(node), .. _devices.All(node)];
+    private List<DownObject> All(SyncMember member)
+    {
+        List<DownObject> all = [.. _pods.All(member.Session.Node), .. _devices.All(member.Session.Node)];
+        if (member.WantsServices)
+            all.AddRange(_services.All());
+        return all;
+    }
 
-    private DownObject? Find(string node, string resource)
-        => ResourcePath.TryParse(resource, out var path) ? _pods.Find(node, path) ?? _devices.Find(node, path) : null;
+    private DownObject? Find(SyncMember member, string resource)
+        => ResourcePath.TryParse(resource, out var path)
+            ? _pods.Find(member.Session.Node, path) ?? _devices.Find(member.Session.Node, path) ?? (member.WantsServices ? _services.Find(path) : null)
+            : null;
 
     private SyncMember? Current(ISyncSession session)
         => _members.TryGetValue(session.Node, out var member) && ReferenceEquals(member.Session, session) ? member : null;
@@ -429,6 +447,15 @@ internal sealed partial class NodeSync : IAsyncDisposable
             // What is still to be compared is in that comparison.
             case PlacementOutput.Deliver deliver when _members.TryGetValue(deliver.Node, out var member) && !member.IsOwed(deliver.Object.Resource):
                 Deliver(member, deliver.Object);
+                break;
+            case PlacementOutput.DeliverToAll deliver:
+                // One object, written once, for all of them.
+                foreach (var wanting in _members.Values)
+                {
+                    if (wanting.WantsServices && !wanting.IsOwed(deliver.Object.Resource))
+                        Deliver(wanting, deliver.Object);
+                }
+
                 break;
             case PlacementOutput.Membership membership when _members.TryGetValue(membership.Node, out var member) && member.IsOpen:
                 SendMembers(member, membership.Added, membership.Removed);

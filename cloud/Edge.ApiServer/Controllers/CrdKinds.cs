@@ -10,7 +10,7 @@ internal static class CrdKinds
     public static IReadOnlyList<ResourceKind> BuiltIn { get; } =
     [
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
-        ResourceKind.Endpoints, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
+        ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
     ];
 

@@ -10,7 +10,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.ApiServer.Controllers;
 
-/// <summary>What a cluster's control plane does beside its API: scheduler, node lifecycle, garbage collection, namespaces, Endpoints, persistent volumes,
+/// <summary>What a cluster's control plane does beside its API: scheduler, node lifecycle, garbage collection, namespaces, Endpoints and EndpointSlices, persistent volumes,
 /// housekeeping. For the embedded API; a real cluster has its own.</summary>
 public sealed class EmbeddedControllers : IAsyncDisposable
 {
@@ -69,17 +69,20 @@ public sealed class EmbeddedControllers : IAsyncDisposable
             loggers.CreateLogger<NamespaceController>());
         var endpoints = new EndpointsController(
             client, builtIn[ResourceKind.Service], builtIn[ResourceKind.Endpoints], pods, nodes, time, Own(), loggers.CreateLogger<EndpointsController>());
+        var slices = new EndpointSliceController(
+            client, builtIn[ResourceKind.Service], builtIn[ResourceKind.EndpointSlice], pods, nodes, time, Own(), loggers.CreateLogger<EndpointSliceController>());
         var binder = new VolumeController(client, claims, volumes, classes, pods, time, Own(), loggers.CreateLogger<VolumeController>());
         var podGc = new PodGcController(client, pods, nodes, time, Own(), loggers.CreateLogger<PodGcController>());
         var eventTtl = new EventTtl(client, time, Own(), loggers.CreateLogger<EventTtl>());
 
         // Informers start last, when all have begun to listen; they stop last, too.
-        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, binder, podGc, eventTtl, .. builtIn.Values]);
+        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, slices, binder, podGc, eventTtl, .. builtIn.Values]);
         scheduler.Start();
         lifecycle.Start();
         garbage.Start();
         namespaces.Start();
         endpoints.Start();
+        slices.Start();
         binder.Start();
         podGc.Start();
         eventTtl.Start();

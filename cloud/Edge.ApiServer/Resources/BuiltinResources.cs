@@ -36,6 +36,7 @@ internal static class BuiltinResources
         new(ResourceKind.Secret, "secret") { SelectableFields = ["type"] },
         new(ResourceKind.Service, "service") { ShortNames = ["svc"], Categories = ["all"], HasStatus = true, SelectableFields = ["spec.clusterIP", "spec.type"] },
         new(ResourceKind.Endpoints, "endpoints") { ListKind = "EndpointsList", ShortNames = ["ep"], CreateOnUpdate = true },
+        new(ResourceKind.EndpointSlice, "endpointslice"),
         new(ResourceKind.Event, "event")
         {
             ShortNames = ["ev"],

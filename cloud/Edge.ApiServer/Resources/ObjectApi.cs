@@ -10,7 +10,7 @@ using Edge.Kubernetes;
 namespace Edge.ApiServer.Resources;
 
 /// <summary>Create, update, patch and delete, with Kubernetes' rules, on top of the store. Safe for concurrent calls.</summary>
-internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, TimeProvider time, Random random)
+internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, TimeProvider time, Random random, ClusterAddresses addresses)
 {
     /// <summary>How often a change is tried again when another writer was first.</summary>
     private const int AttemptsMax = 64;
@@ -38,6 +38,8 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             var next = obj.DeepClone().AsObject();
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
             StorageAdmission.OnCreate(resource, next, store);
+            if (resource.Kind == ResourceKind.Service)
+                ServiceAddresses.OnCreate(next);
             Check(resource, next, null);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
@@ -49,9 +51,32 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
 
             if (options.DryRun)
                 return Preview(resource, next, 0);
-            if (await store.CreateAsync(resource.Id, next, cancellationToken) is { } stored)
+            var stored = resource.Kind == ResourceKind.Service ? await CreateServiceAsync(resource, next, cancellationToken) : await store.CreateAsync(resource.Id, next, cancellationToken);
+            if (stored is not null)
                 return stored;
         }
+    }
+
+    // The addresses are the service's from before it is stored, so that two at once never get the same ones.
+    private async Task<StoredObject?> CreateServiceAsync(ServedResource resource, JsonObject service, CancellationToken cancellationToken)
+    {
+        StoredObject? stored = null;
+        Assign(resource, service);
+        try
+        {
+            return stored = await store.CreateAsync(resource.Id, service, cancellationToken);
+        }
+        finally
+        {
+            if (stored is null)
+                addresses.Release(service.Uid());
+        }
+    }
+
+    private void Assign(ServedResource resource, JsonObject service)
+    {
+        if (addresses.Assign(service) is { } fault)
+            throw ApiException.Invalid(resource, service.Name(), [fault]);
     }
 
     /// <summary>PUT of the object, or of its <paramref name="subresource"/> <c>status</c>.</summary>
@@ -152,7 +177,11 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             {
                 var old = current.Parse();
                 var next = ObjectStrategy.PrepareUpdate(resource, change(current), old, subresource, options);
+                if (resource.Kind == ResourceKind.Service)
+                    ServiceAddresses.OnUpdate(next, old);
                 Check(resource, next, old);
+                if (resource.Kind == ResourceKind.Service && !options.DryRun)
+                    Assign(resource, next);
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },

@@ -23,6 +23,9 @@ internal static class BuiltinTables
         ["Secret"] = ([s_name, Text("Type"), Number("Data"), s_age], (obj, now) => [obj.Name(), obj.Text("type"), Count(obj, "data"), Age(obj, now)]),
         ["Service"] = ([s_name, Text("Type"), Text("Cluster-IP"), Text("External-IP"), Text("Port(s)"), s_age, Wide("Selector")], Service),
         ["Endpoints"] = ([s_name, Text("Endpoints"), s_age], (obj, now) => [obj.Name(), Addresses(obj), Age(obj, now)]),
+        ["EndpointSlice"] = (
+            [s_name, Text("AddressType"), Text("Ports"), Text("Endpoints"), s_age],
+            (obj, now) => [obj.Name(), obj.Text("addressType"), Shortened(obj.Items("ports").Select(port => $"{port.Number(0, "port")}")), Shortened(obj.Items("endpoints").SelectMany(one => one.Texts("addresses"))), Age(obj, now)]),
         ["Event"] = ([Text("Last Seen"), Text("Type"), Text("Reason"), Text("Object"), Wide("Subobject"), Wide("Source"), Text("Message"), Wide("First Seen"), new("Count", "integer", 1), new("Name", "string", 1, "name")], Event),
         ["Lease"] = ([s_name, Text("Holder"), s_age], (obj, now) => [obj.Name(), obj.Text("spec", "holderIdentity"), Age(obj, now)]),
         ["ServiceAccount"] = ([s_name, Number("Secrets"), s_age], (obj, now) => [obj.Name(), obj.Items("secrets").LongCount(), Age(obj, now)]),
@@ -34,7 +37,7 @@ internal static class BuiltinTables
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {
@@ -105,6 +108,13 @@ internal static class BuiltinTables
             : subset.Items("addresses").Select(address => address.Text("ip"))).ToList();
         var text = Or(string.Join(",", all.Take(Shown)));
         return all.Count > Shown ? $"{text} + {all.Count - Shown} more..." : text;
+    }
+
+    private static string Shortened(IEnumerable<string> texts)
+    {
+        const int Shown = 3;
+        var all = texts.ToList();
+        return all.Count == 0 ? "<unset>" : string.Join(",", all.Take(Shown)) + (all.Count > Shown ? $" + {all.Count - Shown} more..." : "");
     }
 
     private static JsonNode?[] Event(JsonObject obj, DateTimeOffset now)

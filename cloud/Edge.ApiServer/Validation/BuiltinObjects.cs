@@ -44,6 +44,9 @@ internal static class BuiltinObjects
                 foreach (var port in obj.Items("subsets").SelectMany(subset => subset.Items("ports")))
                     Set(port, "protocol", "TCP");
                 break;
+            case "EndpointSlice":
+                EndpointSliceRules.Default(obj);
+                break;
             case "CustomResourceDefinition":
                 DefaultCrd(obj);
                 break;
@@ -99,6 +102,9 @@ internal static class BuiltinObjects
                 break;
             case "Endpoints":
                 CheckEndpoints(obj, errors);
+                break;
+            case "EndpointSlice":
+                EndpointSliceRules.Check(obj, old, errors);
                 break;
             case "PersistentVolume":
                 VolumeRules.Check(obj, old, errors);

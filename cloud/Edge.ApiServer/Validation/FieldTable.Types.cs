@@ -261,6 +261,18 @@ internal static partial class FieldTable
           preferredHolder:s
         """;
 
+    /// <summary>discovery.k8s.io/v1. The port is EndpointPort there; a type's name stands for one type in this table.</summary>
+    private const string DiscoveryTypes = """
+        EndpointSlice metadata:ObjectMeta addressType!:s endpoints!:[]Endpoint ports:[]SlicePort
+        Endpoint addresses!:[]s conditions:EndpointConditions hostname:s targetRef:ObjectReference
+          deprecatedTopology:{}s nodeName:s zone:s hints:EndpointHints
+        EndpointConditions ready:b serving:b terminating:b
+        EndpointHints forZones:[]ForZone forNodes:[]ForNode
+        ForZone name!:s
+        ForNode name!:s
+        SlicePort name:s protocol:s port:i appProtocol:s
+        """;
+
     /// <summary>apiextensions.k8s.io/v1</summary>
     private const string ExtensionTypes = """
         CustomResourceDefinition metadata:ObjectMeta spec!:CustomResourceDefinitionSpec

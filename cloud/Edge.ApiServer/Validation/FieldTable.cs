@@ -54,12 +54,13 @@ internal static partial class FieldTable
         ("io.k8s.api.core.v1", PersistentVolumeTypes),
         ("io.k8s.api.storage.v1", StorageTypes),
         ("io.k8s.api.coordination.v1", CoordinationTypes),
+        ("io.k8s.api.discovery.v1", DiscoveryTypes),
         ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", ExtensionTypes));
 
     private static readonly Dictionary<ResourceKind, FieldSet> s_kinds = new[]
     {
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
-        ResourceKind.Endpoints, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
+        ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
 using Edge.Common.Configuration;
+using Edge.Core.EdgeDns;
 
 namespace Edge.Core.Configuration;
 
@@ -57,6 +58,10 @@ public static partial class EdgeCoreConfig
                 + "each part starting and ending with a letter or digit");
         }
 
+        var dns = modules.Has("edgeDns") ? EdgeDnsOptions.Read(modules.Section("edgeDns"), ResolvConf(), notes) : new EdgeDnsOptions();
+        // Pods ask EdgeDns unless the file says whom. resolv.conf(5) knows no port, and a pod's loopback is its own.
+        if (dns.Enable && edged.ClusterDns.Length == 0 && dns.Listen.FirstOrDefault(one => one.Port == 53 && !IPAddress.IsLoopback(one.Address)) is { } forPods)
+            edged = edged with { ClusterDns = forPods.Address.ToString(), ClusterDomain = edged.ClusterDomain.Length > 0 ? edged.ClusterDomain : dns.ClusterDomain };
         var databasePath = database.Text("dataSource", paths.Database);
         var options = new EdgeCoreOptions
         {
@@ -69,12 +74,26 @@ public static partial class EdgeCoreConfig
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
+            EdgeDns = dns,
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };
         if (!IPEndPoint.TryParse(options.Monitor.BindAddress, out _) || !options.Monitor.BindAddress.Contains(':', StringComparison.Ordinal))
             monitor.Problem("bindAddress", $"is '{options.Monitor.BindAddress}', must be an IP address and a port, e.g. 127.0.0.1:9092");
         file.ThrowIfInvalid();
         return options with { Notes = notes };
+    }
+
+    // Of this machine; none where there is no such file.
+    private static string[] ResolvConf()
+    {
+        try
+        {
+            return File.ReadAllLines("/etc/resolv.conf");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
     }
 
     private static EdgeHubOptions ReadHub(ConfigSection hub, DefaultPaths paths, List<string> notes)

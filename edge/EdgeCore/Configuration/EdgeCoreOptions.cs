@@ -1,3 +1,5 @@
+using Edge.Core.EdgeDns;
+
 namespace Edge.Core.Configuration;
 
 /// <summary>Everything edgecore.yaml says, with KubeEdge's defaults in place. Made by <see cref="EdgeCoreConfig"/>.</summary>
@@ -22,6 +24,8 @@ public sealed record EdgeCoreOptions
     public DeviceTwinOptions DeviceTwin { get; init; } = new();
 
     public EventBusOptions EventBus { get; init; } = new();
+
+    public EdgeDnsOptions EdgeDns { get; init; } = new();
 
     public MonitorOptions Monitor { get; init; } = new();
 

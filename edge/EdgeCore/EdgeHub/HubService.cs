@@ -290,7 +290,10 @@ internal sealed class HubService : IHubLink
             await using var link = dialed.Link;
             server = dialed.Server;
             var since = _time.GetTimestamp();
-            var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log) { StreamAsked = StreamAsked };
+            var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log)
+            {
+                StreamAsked = StreamAsked, WantsServices = _options.EdgeDns.Enable,
+            };
             reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);
             if (link.ClosedBecause is { Length: > 0 } said)

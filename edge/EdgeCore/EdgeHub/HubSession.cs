@@ -33,6 +33,9 @@ internal sealed class HubSession(
     /// <summary>Called with the id of each stream that the cloud asks for; it must be quick.</summary>
     public Action<string>? StreamAsked { get; init; }
 
+    /// <summary>Whether the cloud is asked for Services and EndpointSlices.</summary>
+    public bool WantsServices { get; init; }
+
     /// <summary>Runs until the link breaks, the peer closes, or the token is cancelled. Returns why it ended.</summary>
     /// <param name="ready">Called once the greeting is out and requests may be sent.</param>
     public async Task<string> RunAsync(Action ready, CancellationToken cancellationToken)
@@ -139,7 +142,7 @@ internal sealed class HubSession(
     {
         _doubts = meta.Doubts;
         var (count, digest) = meta.InventoryDigest();
-        var message = Message.Create(time, Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource, InventoryMessages.WriteDigest(count, digest));
+        var message = Message.Create(time, Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource, InventoryMessages.WriteDigest(count, digest, WantsServices));
         _digest = new SentDigest(message.Id, digest.Buckets);
         return message;
     }

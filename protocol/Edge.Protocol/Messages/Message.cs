@@ -125,6 +125,8 @@ public static class ResourceTypes
     public const string PodStatus = "podstatus";
     public const string Lease = "lease";
     public const string Event = "event";
+    public const string Service = "service";
+    public const string EndpointSlice = "endpointslice";
     public const string Device = "device";
     public const string DeviceModel = "devicemodel";
     public const string DeviceMapper = "devicemapper";

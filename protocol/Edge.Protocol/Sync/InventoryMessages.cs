@@ -23,7 +23,7 @@ public sealed record InventoryPart(int Of, IReadOnlyList<int> Buckets, IReadOnly
 /// <summary>How two Edge peers find out what a connecting node lacks: three small messages, of which the last two pass only where something differs.</summary>
 /// <remarks>
 /// <para>1. The edge: operation <c>get</c>, source <c>metamanager</c>, group <c>resource</c>, resource <see cref="DigestResource"/>, content
-/// <c>{"count":7,"digest":"base64"}</c>. 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
+/// <c>{"count":7,"digest":"base64"}</c>, with <c>"services":true</c> where it wants Services and EndpointSlices (EdgeDns is on). 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
 /// content <c>{"of":16,"buckets":[3,9],"objects":[{"key","uid","rv":"12","fp":"hex"}]}</c>; answered with <c>"OK"</c>, and the objects follow.</para>
 /// <para>An extension of Edge; stock KubeEdge peers never see it (<see cref="EdgeWire"/>).</para>
 /// </remarks>
@@ -41,7 +41,8 @@ public static class InventoryMessages
 
     private static readonly JsonReaderOptions s_reader = new() { MaxDepth = 8 };
 
-    public static ReadOnlyMemory<byte> WriteDigest(int count, InventoryDigest digest)
+    /// <param name="wantsServices">Whether the edge is to have Services and EndpointSlices, too.</param>
+    public static ReadOnlyMemory<byte> WriteDigest(int count, InventoryDigest digest, bool wantsServices = false)
     {
         var buffer = new ArrayBufferWriter<byte>(64 + (digest.Buckets * 11));
         using (var json = new Utf8JsonWriter(buffer))
@@ -49,6 +50,8 @@ public static class InventoryMessages
             json.WriteStartObject();
             json.WriteNumber("count"u8, count);
             json.WriteBase64String("digest"u8, digest.ToBytes());
+            if (wantsServices)
+                json.WriteBoolean("services"u8, true);
             json.WriteEndObject();
         }
 
@@ -72,6 +75,20 @@ public static class InventoryMessages
         if (digest is null)
             error = "'digest' must be base64 of 8 bytes a bucket, a power of two of buckets up to 256";
         return digest;
+    }
+
+    /// <summary>Whether a digest's content says that the edge wants Services; false where it says nothing, or is malformed.</summary>
+    public static bool ReadWantsServices(ReadOnlyMemory<byte> content)
+    {
+        var wants = false;
+        var error = Read(content, InventoryDigest.BucketsMax * 16, (ref Utf8JsonReader reader, string name) =>
+        {
+            if (name != "services")
+                return false;
+            wants = reader.GetBoolean();
+            return true;
+        });
+        return wants && error.Length == 0;
     }
 
     public static ReadOnlyMemory<byte> WriteAsk(IReadOnlyList<int> buckets)

@@ -123,7 +123,12 @@ public sealed class ControllersTests : IAsyncLifetime
         var endpoints = await UntilAsync(ResourceKind.Endpoints, "default", "web", obj => obj.Items("subsets").Any(subset => subset.Items("addresses").Any()), "an address");
         Assert.Equal("10.0.0.7", endpoints.Items("subsets").First().Items("addresses").First().Text("ip"));
         Assert.Equal(8080, endpoints.Items("subsets").First().Items("ports").First().Number(0, "port"));
+        JsonObject? slice = null;
+        while (slice is null || !slice.Items("endpoints").Any(endpoint => endpoint.At("conditions").Flag(false, "ready")))
+            slice = (await _client.ListAsync(ResourceKind.EndpointSlice, "default", new ListOptions(LabelSelector: "kubernetes.io/service-name=web"), s_none)).Items.SingleOrDefault();
+        Assert.Equal("10.0.0.7", slice.Items("endpoints").Single().Texts("addresses").Single());
         await _client.DeleteAsync(ResourceKind.Service, "default", "web", null, s_none);
+        await UntilAsync(ResourceKind.EndpointSlice, "default", slice.Name(), obj => obj is null, "the slice to go");
         await UntilAsync(ResourceKind.Endpoints, "default", "web", obj => obj is null, "the endpoints to go");
     }
 

@@ -67,6 +67,8 @@ internal static class ManagedTypes
         ResourceTypes.Node => ResourceKind.Node,
         ResourceTypes.Device => ResourceKind.Device,
         ResourceTypes.DeviceModel => ResourceKind.DeviceModel,
+        ResourceTypes.Service => ResourceKind.Service,
+        ResourceTypes.EndpointSlice => ResourceKind.EndpointSlice,
         _ => null,
     };
 
@@ -79,6 +81,8 @@ internal static class ManagedTypes
         "Node" => ResourceTypes.Node,
         "Device" => ResourceTypes.Device,
         "DeviceModel" => ResourceTypes.DeviceModel,
+        "Service" => ResourceTypes.Service,
+        "EndpointSlice" => ResourceTypes.EndpointSlice,
         _ => null,
     };
 

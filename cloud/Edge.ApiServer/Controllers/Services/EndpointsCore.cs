@@ -64,8 +64,9 @@ internal static class EndpointsCore
         return entry;
     }
 
-    // A port that the pod does not name is left out, as in Kubernetes.
-    private static JsonArray Ports(JsonObject service, JsonObject pod)
+    /// <summary>The Service's ports as the pod has them. A port that the pod does not name is left out, as in Kubernetes.</summary>
+    /// <param name="named">Also a port without a name gets one, the empty one, as in EndpointSlices.</param>
+    public static JsonArray Ports(JsonObject service, JsonObject pod, bool named = false)
     {
         var ports = new JsonArray();
         foreach (var port in service.Items("spec", "ports"))
@@ -75,7 +76,7 @@ internal static class EndpointsCore
             if (number == 0)
                 continue;
             var entry = new JsonObject();
-            if (port.Text("name") is { Length: > 0 } name)
+            if (port.Text("name") is var name && (named || name.Length > 0))
                 entry["name"] = name;
             entry["port"] = number;
             entry["protocol"] = protocol;
