@@ -4,7 +4,6 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Threading.Channels;
-using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Protocol.Messages;
 using Edge.Transport;

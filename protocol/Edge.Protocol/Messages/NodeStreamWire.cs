@@ -16,5 +16,5 @@ public static class NodeStreamWire
     /// <summary>Hexadecimal digits of an id: 128 random bits.</summary>
     public const int IdLength = 32;
 
-    public static bool IsId(string text) => text.Length == IdLength && text.AsSpan().ContainsAnyExcept("0123456789abcdef") is false;
+    public static bool IsId(string text) => text.Length == IdLength && text.All(char.IsAsciiHexDigitLower);
 }

@@ -13,7 +13,8 @@ internal static class DnsFuzzBench
 
     public static int Run(long packets, int seed)
     {
-        NetworkList.TryParse(["0.0.0.0/0"], out var everyone, out _);
+        if (!NetworkList.TryParse(["0.0.0.0/0"], out var everyone, out var problem))
+            throw new BenchException(problem);
         var report = new Report("dns-fuzz");
         var clock = Stopwatch.StartNew();
         var answers = new SortedDictionary<ResponseCode, long>();
