@@ -191,7 +191,7 @@ public sealed class MetaServiceTests : IAsyncDisposable
     {
         for (var i = 0; i < 40; i++)
             await _meta.HandleAsync(FakeCloud.Down(Operations.Update, $"default/configmap/c{i}", $$$"""{"metadata":{"uid":"u{{{i}}}"},"data":{"i":"{{{i}}}"}}""", $"{i + 1}"));
-        await _meta.HandleAsync(FakeCloud.Down(Operations.Update, "default/service/s", """{"metadata":{"uid":"s"}}""", "1"));
+        await _meta.HandleAsync(FakeCloud.Down(Operations.Update, "default/endpoints/s", """{"metadata":{"uid":"s"}}""", "1"));
         var (count, digest) = _meta.InventoryDigest();
         Assert.Equal((40, 4), (count, digest.Buckets));
         var part = _meta.InventoryPart(4, [1, 2]);
