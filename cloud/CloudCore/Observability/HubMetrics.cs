@@ -97,8 +97,8 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_queue_depth{queue=\"messages\"}", null, null, messages);
         Write(text, "edge_cloudhub_queue_depth{queue=\"upstream\"}", null, null, requests);
         Write(text, "edge_cloudhub_queue_depth{queue=\"admissions\"}", null, null, admissions);
-        Write(text, "edge_cloudstream_streams", "gauge", "Streams to nodes (logs, exec, attach, port-forward) waiting or open.", NodeStreams());
         Write(text, "edge_cloudhub_queue_depth{queue=\"syncrecords\"}", null, null, WaitingSyncRecords());
+        Write(text, "edge_cloudstream_streams", "gauge", "Streams to nodes (logs, exec, attach, port-forward) waiting or open.", NodeStreams());
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"upstream\"}", null, null, Interlocked.Read(ref _upstreamDrops));

@@ -72,24 +72,7 @@ internal sealed partial class EndpointSliceController : IAsyncDisposable
         return retry ? s_retry : null;
     }
 
-    private async Task<bool> TryAsync(JsonObject obj, Func<Task> act)
-    {
-        try
-        {
-            await act();
-            return true;
-        }
-        catch (KubeException e) when (e.Code is 403 or 404 or 409)
-        {
-            // The informer lags, or the namespace goes; a change follows and wakes us.
-            return true;
-        }
-        catch (KubeException e)
-        {
-            LogFailed(_logger, obj.Namespace(), obj.Name(), e.Message);
-            return false;
-        }
-    }
+    private Task<bool> TryAsync(JsonObject obj, Func<Task> act) => ServiceWrites.TryAsync(act, message => LogFailed(_logger, obj.Namespace(), obj.Name(), message));
 
     [LoggerMessage(3251, LogLevel.Warning, "endpointslice {Namespace}/{Name}: trying again: {Message}")]
     private static partial void LogFailed(ILogger logger, string @namespace, string name, string message);
