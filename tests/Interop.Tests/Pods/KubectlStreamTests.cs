@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Local.Processes;
 using Edge.Testing;
@@ -70,6 +71,25 @@ public sealed class KubectlStreamTests
         await edge.KubectlAsync(["delete", "pod", "count", "--wait=false"]);
         await follower.Process.Exited.WaitAsync(TimeSpan.FromMinutes(1));
         Assert.Equal(0, follower.Process.ExitCode);
+    }
+
+    [SkippableFact]
+    public async Task Attach_shows_what_a_container_says_and_logs_what_it_said_before_its_restart()
+    {
+        Requires.Containerd();
+        Requires.Kubectl();
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true });
+        await edge.ApplyAsync(PodSteps.Manifest("again", $$"""
+            {"name":"c","image":"{{LocalEdge.BusyboxImage}}","volumeMounts":[{"name":"kept","mountPath":"/kept"}],
+             "command":["sh","-c","[ -f /kept/ran ] || { touch /kept/ran; echo first life; exit 1; }; trap 'exit 0' TERM; while true; do echo second life; sleep 0.2; done"]}
+            """, ""","volumes":[{"name":"kept","emptyDir":{} }]"""));
+        await edge.PodWhenAsync("again", "runs again", pod => PodSteps.IsReady(pod) && PodSteps.Container(pod).Number(0, "restartCount") == 1);
+        Assert.Equal("first life\n", await edge.KubectlAsync("logs again -p"));
+        Assert.Equal("second life\n", await edge.KubectlAsync("logs again --tail=1"));
+
+        using var directory = new TempDirectory();
+        await using var attached = new Killed(ChildProcess.Start("kubectl-attach", directory.Path, Kubectl.Executable!, [$"--kubeconfig={edge.Local.Kubeconfig}", "attach", "again"], TimeProvider.System));
+        await edge.WaitForAsync("kubectl shows the container's output", async () => (await ReadAsync(attached.Process.LogPath)).Contains("second life\n", StringComparison.Ordinal));
     }
 
     [SkippableFact]
