@@ -36,6 +36,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
     private readonly string _connectionText;
     private readonly System.Collections.Concurrent.ConcurrentBag<SqliteConnection> _readers = [];
     private readonly Task _loop;
+    private readonly WalCheckpoints _checkpoints;
     private readonly RawStatement _begin;
     private readonly RawStatement _commit;
     private readonly RawStatement _savepoint;
@@ -54,6 +55,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _savepoint = new RawStatement(writer, "SAVEPOINT job");
         _rollbackTo = new RawStatement(writer, "ROLLBACK TO job");
         _release = new RawStatement(writer, "RELEASE job");
+        _checkpoints = new WalCheckpoints(writer, connectionText);
         _loop = Task.Factory.StartNew(RunAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }
 
@@ -64,6 +66,9 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
     /// <summary>Writes that wait for the next commit; the bound is 4096.</summary>
     public int QueueDepth => _jobs.Reader.Count;
+
+    /// <summary>How often the write-ahead log was brought into the file beside the writer, and how often that failed.</summary>
+    public (long Done, long Failed) Checkpoints => (_checkpoints.Done, _checkpoints.Failed);
 
     /// <summary>Opens or creates the file (mode 0600) and brings its schema up to date.</summary>
     /// <param name="migrations">SQL scripts; entry i lifts <c>PRAGMA user_version</c> from i to i+1. Never edit a shipped one.</param>
@@ -86,7 +91,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
                     }
 
                 connection.Open();
-                Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=1000;");
+                Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=" + WalCheckpoints.WritersOwn);
                 var check = (string?)Scalar(connection, "PRAGMA quick_check(1)");
                 if (check != "ok")
                     throw new SqliteException(check ?? "no answer", 11);
@@ -163,6 +168,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _disposed = true;
         _jobs.Writer.TryComplete();
         await _loop;
+        await _checkpoints.DisposeAsync();
         while (_readers.TryTake(out var reader))
             await reader.DisposeAsync();
         foreach (var statement in (RawStatement[])[_begin, _commit, _savepoint, _rollbackTo, _release])
@@ -202,6 +208,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
             foreach (var job in batch)
                 job.Complete();
+            _checkpoints.Committed();
         }
     }
 

@@ -51,6 +51,23 @@ public sealed class SqliteDatabaseTests : IDisposable
     }
 
     [Fact]
+    public async Task The_log_is_brought_into_the_file_beside_the_writer()
+    {
+        await using (var database = Open())
+        {
+            var before = new FileInfo(FilePath).Length;
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+            for (var i = 0; database.Checkpoints.Done == 0; i++)
+                await database.WriteAsync(connection => Insert(connection, $"k{i}", new string('v', 100_000)), patience.Token);
+            Assert.True(new FileInfo(FilePath).Length - before > 1_000_000, $"the file grew from {before} to {new FileInfo(FilePath).Length} bytes");
+            Assert.Equal(0, database.Checkpoints.Failed);
+        }
+
+        await using var again = Open();
+        Assert.Equal(100_000L, again.Read(connection => Scalar(connection, "SELECT LENGTH(value) FROM item WHERE key = 'k0'")));
+    }
+
+    [Fact]
     public async Task Queued_writes_are_finished_before_the_file_closes()
     {
         var database = Open();
