@@ -33,7 +33,7 @@ internal static class ReplicaSetCore
             }
         }
 
-        SetStatus(set, active, mine.Count(pod => pod.IsDeleting() && !Conditions.IsFinished(pod)), now, plan);
+        SetStatus(set, active, now, plan);
         return plan;
     }
 
@@ -54,7 +54,7 @@ internal static class ReplicaSetCore
             .ThenBy(pod => pod.Name(), StringComparer.Ordinal);
     }
 
-    private static void SetStatus(JsonObject set, List<JsonObject> active, int terminating, DateTimeOffset now, WorkloadPlan plan)
+    private static void SetStatus(JsonObject set, List<JsonObject> active, DateTimeOffset now, WorkloadPlan plan)
     {
         var labels = set.Map("spec", "template", "metadata", "labels").ToList();
         var minReady = set.Number(0, "spec", "minReadySeconds");
@@ -62,7 +62,6 @@ internal static class ReplicaSetCore
         status.Count("fullyLabeledReplicas", active.Count(pod => labels.TrueForAll(label => pod.Label(label.Key) == label.Value)));
         status.Count("readyReplicas", active.Count(PodFacts.IsReady));
         status.Count("availableReplicas", active.Count(pod => PodFacts.IsAvailable(pod, minReady, now, plan)));
-        status.Count("terminatingReplicas", terminating);
         status["observedGeneration"] = set.Number(0, "metadata", "generation");
         StatusWrites.Set(ResourceKind.ReplicaSet, set, status, plan);
     }
