@@ -13,7 +13,7 @@ public sealed class BudgetCoreTests
         _cluster.Add(ResourceKind.ReplicaSet, """{"metadata":{"name":"r"},"spec":{"replicas":4,"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}""");
         _cluster.Settle(ResourceKind.ReplicaSet, "r", ReplicaSetCore.Reconcile);
         _cluster.Run(pod => pod != _cluster.Alive.First());
-        _cluster.Add(ResourceKind.PodDisruptionBudget, $$$"""{"metadata":{"name":"b"},"spec":{"selector":{"matchLabels":{"app":"x"}},{{{spec}}}}}""");
+        _cluster.Add(ResourceKind.PodDisruptionBudget, $$$$$$$$"""{"metadata":{"name":"b"},"spec":{"selector":{"matchLabels":{"app":"x"}},{{{{{{{{spec}}}}}}}}}}""");
         _cluster.Settle(ResourceKind.PodDisruptionBudget, "b", BudgetCore.Reconcile);
         return _cluster.Get(ResourceKind.PodDisruptionBudget, "b")["status"];
     }
@@ -35,7 +35,7 @@ public sealed class BudgetCoreTests
     {
         Assert.Equal(1, Status("\"minAvailable\":2").Number(0, "disruptionsAllowed"));
         var pod = _cluster.Alive.First(PodFacts.IsReady).Name();
-        _cluster.Patch(ResourceKind.PodDisruptionBudget, "b", $$$"""{"status":{"disruptionsAllowed":0,"disruptedPods":{"{{{pod}}}":"{{{KubeObject.Time(_cluster.Now)}}}"}}}""");
+        _cluster.Patch(ResourceKind.PodDisruptionBudget, "b", $$$$$$$$"""{"status":{"disruptionsAllowed":0,"disruptedPods":{"{{{{{{{{pod}}}}}}}}":"{{{{{{{{KubeObject.Time(_cluster.Now)}}}}}}}}"}}}""");
         _cluster.Settle(ResourceKind.PodDisruptionBudget, "b", BudgetCore.Reconcile);
         Assert.Equal(0, _cluster.Get(ResourceKind.PodDisruptionBudget, "b").Number(-1, "status", "disruptionsAllowed"));
         _cluster.Now = _cluster.Now.AddSeconds(121);

@@ -8,8 +8,8 @@ public sealed class CronJobTests
 {
     private readonly FakeCluster _cluster = new();
 
-    private void Make(string extra = "") => _cluster.Add(ResourceKind.CronJob, $$$"""
-        {"metadata":{"name":"c"},"spec":{"schedule":"*/5 * * * *",{{{extra}}}"jobTemplate":{"metadata":{"labels":{"a":"b"}},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}
+    private void Make(string extra = "") => _cluster.Add(ResourceKind.CronJob, $$$$$$$$"""
+        {"metadata":{"name":"c"},"spec":{"schedule":"*/5 * * * *",{{{{{{{{extra}}}}}}}}"jobTemplate":{"metadata":{"labels":{"a":"b"}},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}
         """);
 
     private void Settle() => _cluster.Settle(ResourceKind.CronJob, "c", CronJobCore.Reconcile);
@@ -20,7 +20,7 @@ public sealed class CronJobTests
         Settle();
     }
 
-    private void End(string job, string type) => _cluster.Patch(ResourceKind.Job, job, $$$"""{"status":{"startTime":"{{{KubeObject.Time(_cluster.Now)}}}","completionTime":"{{{KubeObject.Time(_cluster.Now)}}}","conditions":[{"type":"{{{type}}}","status":"True"}]}}""");
+    private void End(string job, string type) => _cluster.Patch(ResourceKind.Job, job, $$$$$$$$"""{"status":{"startTime":"{{{{{{{{KubeObject.Time(_cluster.Now)}}}}}}}}","completionTime":"{{{{{{{{KubeObject.Time(_cluster.Now)}}}}}}}}","conditions":[{"type":"{{{{{{{{type}}}}}}}}","status":"True"}]}}""");
 
     [Theory]
     [InlineData("*/15 * * * *", "2026-03-01T12:07:00Z", "2026-03-01T12:15:00Z")]

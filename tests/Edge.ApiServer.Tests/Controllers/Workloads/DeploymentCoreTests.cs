@@ -9,8 +9,8 @@ public sealed class DeploymentCoreTests
     private readonly FakeCluster _cluster = new();
     private readonly List<(int Total, int Ready)> _seen = [];
 
-    private void Make(string extra = "", int replicas = 4) => _cluster.Add(ResourceKind.Deployment, $$$"""
-        {"metadata":{"name":"web","annotations":{"note":"x"}},"spec":{"replicas":{{{replicas}}},{{{extra}}}"selector":{"matchLabels":{"app":"web"}},
+    private void Make(string extra = "", int replicas = 4) => _cluster.Add(ResourceKind.Deployment, $$$$$$$$"""
+        {"metadata":{"name":"web","annotations":{"note":"x"}},"spec":{"replicas":{{{{{{{{replicas}}}}}}}},{{{{{{{{extra}}}}}}}}"selector":{"matchLabels":{"app":"web"}},
          "template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
         """);
 
@@ -32,7 +32,7 @@ public sealed class DeploymentCoreTests
         Assert.Fail("no rest");
     }
 
-    private void SetImage(string image) => _cluster.Patch(ResourceKind.Deployment, "web", $$$"""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"{{{image}}}","imagePullPolicy":"IfNotPresent","terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","resources":{}}]}}}}""");
+    private void SetImage(string image) => _cluster.Patch(ResourceKind.Deployment, "web", $$$$$$$$"""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"{{{{{{{{image}}}}}}}}","imagePullPolicy":"IfNotPresent","terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","resources":{}}]}}}}""");
 
     private string Condition(string type) => Edge.ApiServer.Controllers.Conditions.Find(_cluster.Get(ResourceKind.Deployment, "web"), type).Text("reason");
 
@@ -72,6 +72,7 @@ public sealed class DeploymentCoreTests
         SetImage("i:broken");
         Settle(run: false);
         Assert.Equal(3, _cluster.Alive.Count(PodFacts.IsReady));
+        _cluster.Look(ResourceKind.Deployment, "web", DeploymentCore.Reconcile);
         Assert.InRange(_cluster.Next!.Value.TotalSeconds, 1, 60);
         _cluster.Now = _cluster.Now.AddSeconds(61);
         Settle(run: false);

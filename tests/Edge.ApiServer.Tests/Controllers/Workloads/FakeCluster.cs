@@ -53,6 +53,7 @@ internal sealed class FakeCluster
     public int Settle(ResourceKind kind, string name, WorkloadCore core, Action? between = null)
     {
         var writes = 0;
+        between?.Invoke();
         for (var i = 0; i < 200; i++)
         {
             if (!All(kind).Exists(obj => obj.Name() == name))

@@ -8,8 +8,8 @@ public sealed class JobCoreTests
 {
     private readonly FakeCluster _cluster = new();
 
-    private void Make(string extra) => _cluster.Add(ResourceKind.Job, $$$"""
-        {"metadata":{"name":"j"},"spec":{ {{{extra}}} "template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}
+    private void Make(string extra) => _cluster.Add(ResourceKind.Job, $$$$$$$$"""
+        {"metadata":{"name":"j"},"spec":{ {{{{{{{{extra}}}}}}}} "template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}
         """);
 
     private void Settle() => _cluster.Settle(ResourceKind.Job, "j", JobCore.Reconcile);

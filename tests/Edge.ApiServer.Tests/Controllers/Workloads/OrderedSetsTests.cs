@@ -8,15 +8,15 @@ public sealed class OrderedSetsTests
 {
     private readonly FakeCluster _cluster = new();
 
-    private void Node(string name, string extra = "") => _cluster.Add(ResourceKind.Node, $$$"""{"metadata":{"name":"{{{name}}}","labels":{"kubernetes.io/hostname":"{{{name}}}"}},"spec":{ {{{extra}}} } }""");
+    private void Node(string name, string extra = "") => _cluster.Add(ResourceKind.Node, $$$$$$$$"""{"metadata":{"name":"{{{{{{{{name}}}}}}}}","labels":{"kubernetes.io/hostname":"{{{{{{{{name}}}}}}}}"}},"spec":{ {{{{{{{{extra}}}}}}}} } }""");
 
-    private void Daemon(string update = """ "type":"RollingUpdate" """) => _cluster.Add(ResourceKind.DaemonSet, $$$"""
-        {"metadata":{"name":"d"},"spec":{"updateStrategy":{ {{{update}}} },"selector":{"matchLabels":{"app":"d"}},
+    private void Daemon(string update = """ "type":"RollingUpdate" """) => _cluster.Add(ResourceKind.DaemonSet, $$$$$$$$"""
+        {"metadata":{"name":"d"},"spec":{"updateStrategy":{ {{{{{{{{update}}}}}}}} },"selector":{"matchLabels":{"app":"d"}},
          "template":{"metadata":{"labels":{"app":"d"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
         """);
 
-    private void Stateful(string extra = "") => _cluster.Add(ResourceKind.StatefulSet, $$$"""
-        {"metadata":{"name":"db"},"spec":{"replicas":3,"serviceName":"db",{{{extra}}}"selector":{"matchLabels":{"app":"db"}},
+    private void Stateful(string extra = "") => _cluster.Add(ResourceKind.StatefulSet, $$$$$$$$"""
+        {"metadata":{"name":"db"},"spec":{"replicas":3,"serviceName":"db",{{{{{{{{extra}}}}}}}}"selector":{"matchLabels":{"app":"db"}},
          "template":{"metadata":{"labels":{"app":"db"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}},
          "volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}]}}
         """);
@@ -33,7 +33,7 @@ public sealed class OrderedSetsTests
     private Action Between(bool run) => () =>
     {
         foreach (var pod in _cluster.Alive.Where(pod => pod.Text("spec", "nodeName").Length == 0 && NodeOf(pod).Length > 0).ToList())
-            _cluster.Patch(ResourceKind.Pod, pod.Name(), $$$"""{"spec":{"nodeName":"{{{NodeOf(pod)}}}"}}""");
+            _cluster.Patch(ResourceKind.Pod, pod.Name(), $$$$$$$$"""{"spec":{"nodeName":"{{{{{{{{NodeOf(pod)}}}}}}}}"}}""");
         if (run)
             _cluster.Run();
     };
@@ -42,7 +42,7 @@ public sealed class OrderedSetsTests
         => pod.Items("spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms").SelectMany(term => term.Items("matchFields"))
             .SelectMany(field => field.Texts("values")).FirstOrDefault() ?? "";
 
-    private void SetImage(ResourceKind kind, string name, string image) => _cluster.Patch(kind, name, $$$"""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"{{{image}}}"}]}}}}""");
+    private void SetImage(ResourceKind kind, string name, string image) => _cluster.Patch(kind, name, $$$$$$$$"""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"{{{{{{{{image}}}}}}}}"}]}}}}""");
 
     private IEnumerable<string> Images => _cluster.Alive.OrderBy(pod => pod.Name(), StringComparer.Ordinal).Select(pod => pod.Items("spec", "containers").First().Text("image"));
 
