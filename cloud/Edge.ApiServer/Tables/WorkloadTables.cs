@@ -77,7 +77,7 @@ internal static class WorkloadTables
 
     public static JsonNode?[] CronJob(JsonObject obj, DateTimeOffset now) =>
     [
-        obj.Name(), obj.Text("spec", "schedule"), Or(obj.Text("spec", "timeZone")), obj.Flag(false, "spec", "suspend"), obj.Items("status", "active").LongCount(),
+        obj.Name(), obj.Text("spec", "schedule"), Or(obj.Text("spec", "timeZone")), obj.Flag(false, "spec", "suspend") ? "True" : "False", obj.Items("status", "active").LongCount(),
         obj.Text("status", "lastScheduleTime") is { Length: > 0 } last ? HumanDuration.Since(last, now) : "<none>", Age(obj, now),
         .. Containers(obj.At("spec", "jobTemplate", "spec", "template")), Selector(obj.At("spec", "jobTemplate", "spec", "selector")),
     ];

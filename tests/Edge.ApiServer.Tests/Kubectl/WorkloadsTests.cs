@@ -155,7 +155,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
         await UntilAsync("get pdb web -o jsonpath={.status.currentHealthy}/{.status.disruptionsAllowed}", "2/0");
         Assert.Matches(@"^NAME\s+MIN AVAILABLE\s+MAX UNAVAILABLE\s+ALLOWED DISRUPTIONS\s+AGE\s+web\s+2\s+N/A\s+0\s+\d+s\s*$", await _run.OkAsync("get pdb"));
         var pod = (await _run.OkAsync("get pods -o jsonpath={.items[0].metadata.name}")).Trim();
-        var body = $$"""{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"{{pod}}"}}""";
+        var body = $$$$"""{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"{{{{pod}}}}"}}""";
         var refused = await api.PostAsync($"/api/v1/namespaces/{_run.Namespace}/pods/{pod}/eviction", body, System.Net.HttpStatusCode.TooManyRequests);
         Assert.Equal("Cannot evict pod as it would violate the pod's disruption budget.", refused.Text("message"));
         Assert.Equal("The disruption budget web needs 2 healthy pods and has 2 currently", refused.Items("details", "causes").Single().Text("message"));

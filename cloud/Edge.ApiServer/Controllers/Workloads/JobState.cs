@@ -21,7 +21,7 @@ internal sealed class JobState
         _pods = pods;
         Indexed = job.Text("spec", "completionMode") == "Indexed";
         Active = [.. pods.Where(PodFacts.IsActive)];
-        Terminating = pods.Count(pod => pod.IsDeleting() && !Conditions.IsFinished(pod));
+        Terminating = pods.Count(pod => pod.IsDeleting() && !IsOver(pod));
         Completed = Indexed ? Read(job.Text("status", "completedIndexes")) : [];
         CountedSucceeded = job.Number(0, "status", "succeeded");
         CountedFailed = job.Number(0, "status", "failed");
@@ -41,7 +41,7 @@ internal sealed class JobState
                 else
                     _succeeded.Add(pod.Uid());
             }
-            else if (pod.Text("status", "phase") == "Failed" || (pod.IsDeleting() && pod.Text("spec", "nodeName").Length == 0))
+            else if (IsOver(pod))
             {
                 _failed.Add(pod.Uid());
             }
@@ -155,7 +155,11 @@ internal sealed class JobState
 
     public static int? IndexOf(JsonObject pod) => int.TryParse(pod.Annotation(JobCore.IndexKey), NumberStyles.None, CultureInfo.InvariantCulture, out var index) ? index : null;
 
-    private void Move(string uid, JsonObject? pod, List<string> still, Action count)
+    // A pod that was deleted without grace, or before it had a node, is held by our finalizer alone: nobody will say how it ended.
+    private static bool IsOver(JsonObject pod)
+        => Conditions.IsFinished(pod) || (pod.IsDeleting() && (pod.Text("spec", "nodeName").Length == 0 || pod.Number(-1, "metadata", "deletionGracePeriodSeconds") == 0));
+
+    private static void Move(string uid, JsonObject? pod, List<string> still, Action count)
     {
         if (pod is not null && pod.Texts("metadata", "finalizers").Contains(JobCore.Finalizer, StringComparer.Ordinal))
             still.Add(uid);

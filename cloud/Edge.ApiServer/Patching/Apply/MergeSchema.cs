@@ -2,7 +2,6 @@ using System.Text.Json.Nodes;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Schema;
 using Edge.ApiServer.Validation;
-using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Patching.Apply;
 

@@ -52,6 +52,19 @@ public sealed class JobCoreTests
     }
 
     [Fact]
+    public void A_pod_that_is_deleted_by_force_does_not_hold_the_job_up()
+    {
+        Make("\"completions\":1,");
+        Settle();
+        var pod = _cluster.Alive.Single().Name();
+        _cluster.Run();
+        _cluster.Patch(ResourceKind.Pod, pod, """{"metadata":{"deletionTimestamp":"2026-03-01T12:00:00Z","deletionGracePeriodSeconds":0}}""");
+        Settle();
+        Assert.DoesNotContain(_cluster.All(ResourceKind.Pod), left => left.Name() == pod);
+        Assert.Equal((1, 1), (Status.Number(0, "failed"), Status.Number(0, "active")));
+    }
+
+    [Fact]
     public void Failures_pause_longer_each_time_and_end_the_job_at_the_limit()
     {
         Make("\"backoffLimit\":1,");
