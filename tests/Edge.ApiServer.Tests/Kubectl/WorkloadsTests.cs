@@ -47,20 +47,20 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
         await _run.OkAsync("wait deployment/web --for=jsonpath={.status.availableReplicas}=3 --timeout=90s");
         await _run.OkAsync("set image deployment/web nginx=nginx:2");
         await _run.OkAsync("rollout status deployment/web --timeout=90s");
-        Assert.Equal("nginx:2 nginx:2 nginx:2", await ImagesAsync());
+        await ImagesAsync("nginx:2 nginx:2 nginx:2");
         Assert.Matches(@"REVISION\s+CHANGE-CAUSE\s+1\s+<none>\s+2\s+<none>", await _run.OkAsync("rollout history deployment/web"));
         await _run.OkAsync("rollout undo deployment/web");
         await _run.OkAsync("rollout status deployment/web --timeout=90s");
-        Assert.Equal("nginx:1 nginx:1 nginx:1", await ImagesAsync());
+        await ImagesAsync("nginx:1 nginx:1 nginx:1");
         Assert.Matches(@"2\s+<none>\s+3\s+<none>", await _run.OkAsync("rollout history deployment/web"));
 
         await _run.OkAsync("rollout pause deployment/web");
         await _run.OkAsync("set image deployment/web nginx=nginx:3");
         await UntilAsync("get deploy web -o jsonpath={.status.conditions[?(@.type=='Progressing')].reason}", "DeploymentPaused");
-        Assert.Equal("nginx:1 nginx:1 nginx:1", await ImagesAsync());
+        await ImagesAsync("nginx:1 nginx:1 nginx:1");
         await _run.OkAsync("rollout resume deployment/web");
         await _run.OkAsync("rollout status deployment/web --timeout=90s");
-        Assert.Equal("nginx:3 nginx:3 nginx:3", await ImagesAsync());
+        await ImagesAsync("nginx:3 nginx:3 nginx:3");
         await _run.OkAsync("rollout restart deployment/web");
         await _run.OkAsync("rollout status deployment/web --timeout=90s");
         Assert.Contains("restartedAt", await _run.OkAsync("get pods -o jsonpath={.items[0].metadata.annotations}"), StringComparison.Ordinal);
@@ -123,10 +123,10 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
         Assert.Matches(Of(@"^NAME\s+DESIRED\s+CURRENT\s+READY\s+UP-TO-DATE\s+AVAILABLE\s+NODE SELECTOR\s+AGE\s+agent\s+2\s+2\s+2\s+2\s+2\s+pool=@@\s+\d+s\s*$"), await _run.OkAsync("get ds"));
         await _run.OkAsync("set image ds/agent c=i:2");
         await _run.OkAsync("rollout status ds/agent --timeout=90s");
-        Assert.Equal("i:2 i:2", await ImagesAsync());
+        await ImagesAsync("i:2 i:2");
         await _run.OkAsync("rollout undo ds/agent");
         await _run.OkAsync("rollout status ds/agent --timeout=90s");
-        Assert.Equal("i:1 i:1", await ImagesAsync());
+        await ImagesAsync("i:1 i:1");
     }
 
     [SkippableFact]
@@ -139,7 +139,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
         Assert.Equal(["db-0", "db-1", "db-2"], made.Select(line => line.Split('=')[0]).Order(StringComparer.Ordinal));
         await _run.OkAsync("set image sts/db c=i:2");
         await _run.OkAsync("rollout status sts/db --timeout=90s");
-        Assert.Equal("i:2 i:2 i:2", await ImagesAsync());
+        await ImagesAsync("i:2 i:2 i:2");
         await _run.OkAsync("scale sts db --replicas=1");
         await UntilAsync("get pods -o name", "pod/db-0");
         Assert.Contains("updates to statefulset spec for fields other than", await _run.FailAsync("patch sts db -p {\"spec\":{\"serviceName\":\"other\"}}"), StringComparison.Ordinal);
@@ -185,7 +185,8 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
         spec: {SPEC selector: {matchLabels: {app: NAME}}, template: {metadata: {labels: {app: NAME}}, spec: {POD containers: [{name: c, image: "i:1"}]}}}
         """.Replace("KIND", kind, StringComparison.Ordinal).Replace("NAME", name, StringComparison.Ordinal).Replace("SPEC", spec, StringComparison.Ordinal).Replace("POD", pod, StringComparison.Ordinal);
 
-    private Task<string> ImagesAsync() => _run.OkAsync("get pods -o jsonpath={.items[*].spec.containers[0].image}");
+    // Old pods may still be going when a rollout is done.
+    private Task ImagesAsync(string expected) => UntilAsync("get pods -o jsonpath={.items[*].spec.containers[0].image}", expected);
 
     private string Of(string text) => text.Replace("@@", _run.Namespace, StringComparison.Ordinal);
 
