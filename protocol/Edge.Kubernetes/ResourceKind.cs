@@ -17,6 +17,14 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     public static readonly ResourceKind PersistentVolumeClaim = new("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true);
     public static readonly ResourceKind StorageClass = new("storage.k8s.io", "v1", "storageclasses", "StorageClass", false);
     public static readonly ResourceKind Lease = new("coordination.k8s.io", "v1", "leases", "Lease", true);
+    public static readonly ResourceKind Deployment = new("apps", "v1", "deployments", "Deployment", true);
+    public static readonly ResourceKind ReplicaSet = new("apps", "v1", "replicasets", "ReplicaSet", true);
+    public static readonly ResourceKind DaemonSet = new("apps", "v1", "daemonsets", "DaemonSet", true);
+    public static readonly ResourceKind StatefulSet = new("apps", "v1", "statefulsets", "StatefulSet", true);
+    public static readonly ResourceKind ControllerRevision = new("apps", "v1", "controllerrevisions", "ControllerRevision", true);
+    public static readonly ResourceKind Job = new("batch", "v1", "jobs", "Job", true);
+    public static readonly ResourceKind CronJob = new("batch", "v1", "cronjobs", "CronJob", true);
+    public static readonly ResourceKind PodDisruptionBudget = new("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
     public static readonly ResourceKind CustomResourceDefinition = new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
     public static readonly ResourceKind Device = new("devices.kubeedge.io", "v1beta1", "devices", "Device", true);
     public static readonly ResourceKind DeviceModel = new("devices.kubeedge.io", "v1beta1", "devicemodels", "DeviceModel", true);

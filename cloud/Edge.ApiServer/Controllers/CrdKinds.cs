@@ -12,6 +12,8 @@ internal static class CrdKinds
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
+        ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget,
     ];
 
     /// <summary>The kind that a CustomResourceDefinition defines, in its stored version where that is served; null when it serves none.</summary>

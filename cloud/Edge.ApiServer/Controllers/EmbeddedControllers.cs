@@ -5,13 +5,14 @@ using Edge.ApiServer.Controllers.Nodes;
 using Edge.ApiServer.Controllers.Scheduling;
 using Edge.ApiServer.Controllers.Services;
 using Edge.ApiServer.Controllers.Volumes;
+using Edge.ApiServer.Controllers.Workloads;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.ApiServer.Controllers;
 
 /// <summary>What a cluster's control plane does beside its API: scheduler, node lifecycle, garbage collection, namespaces, Endpoints and EndpointSlices, persistent volumes,
-/// housekeeping. For the embedded API; a real cluster has its own.</summary>
+/// workloads, housekeeping. For the embedded API; a real cluster has its own.</summary>
 public sealed class EmbeddedControllers : IAsyncDisposable
 {
     private readonly List<IAsyncDisposable> _parts = [];
@@ -75,8 +76,10 @@ public sealed class EmbeddedControllers : IAsyncDisposable
         var podGc = new PodGcController(client, pods, nodes, time, Own(), loggers.CreateLogger<PodGcController>());
         var eventTtl = new EventTtl(client, time, Own(), loggers.CreateLogger<EventTtl>());
 
+        var workloads = WorkloadControllers.Make(client, builtIn, time, Own, loggers.CreateLogger<WorkloadController>());
+
         // Informers start last, when all have begun to listen; they stop last, too.
-        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, slices, binder, podGc, eventTtl, .. builtIn.Values]);
+        all._parts.AddRange([scheduler, lifecycle, garbage, namespaces, endpoints, slices, binder, podGc, eventTtl, .. workloads, .. builtIn.Values]);
         scheduler.Start();
         lifecycle.Start();
         garbage.Start();
@@ -86,6 +89,8 @@ public sealed class EmbeddedControllers : IAsyncDisposable
         binder.Start();
         podGc.Start();
         eventTtl.Start();
+        foreach (var controller in workloads)
+            controller.Start();
         foreach (var informer in builtIn.Values)
             informer.Start();
         return all;

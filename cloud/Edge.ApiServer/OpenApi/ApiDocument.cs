@@ -103,7 +103,7 @@ internal sealed class ApiDocument(string prefix, bool isV3)
             FieldForm.Time => new JsonObject { ["type"] = "string", ["format"] = "date-time" },
             FieldForm.Bytes => new JsonObject { ["type"] = "string", ["format"] = "byte" },
             FieldForm.IntOrString => IntOrString(),
-            _ => [],
+            _ => new JsonObject { ["description"] = "Any value." }, // kubectl explain --recursive takes an empty schema for a missing one
         };
     }
 

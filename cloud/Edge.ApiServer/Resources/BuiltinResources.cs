@@ -1,3 +1,4 @@
+using Edge.ApiServer.Schema;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Resources;
@@ -27,6 +28,10 @@ internal static class BuiltinResources
 
     public static readonly ServedResource StorageClasses = new(ResourceKind.StorageClass, "storageclass") { ShortNames = ["sc"] };
 
+    public static readonly ServedResource DisruptionBudgets = new(ResourceKind.PodDisruptionBudget, "poddisruptionbudget") { ShortNames = ["pdb"], HasStatus = true, HasGeneration = true };
+
+    private static readonly ScalePaths s_scale = new(".spec.replicas", ".status.replicas", ".spec.selector");
+
     public static readonly IReadOnlyList<ServedResource> All =
     [
         Namespaces,
@@ -52,6 +57,14 @@ internal static class BuiltinResources
         new(ResourceKind.PersistentVolumeClaim, "persistentvolumeclaim") { ShortNames = ["pvc"], HasStatus = true },
         StorageClasses,
         new(ResourceKind.Lease, "lease") { CreateOnUpdate = true, UnconditionalUpdate = false },
+        new(ResourceKind.Deployment, "deployment") { ShortNames = ["deploy"], Categories = ["all"], HasStatus = true, HasGeneration = true, Scale = s_scale },
+        new(ResourceKind.ReplicaSet, "replicaset") { ShortNames = ["rs"], Categories = ["all"], HasStatus = true, HasGeneration = true, Scale = s_scale, SelectableFields = ["status.replicas"] },
+        new(ResourceKind.DaemonSet, "daemonset") { ShortNames = ["ds"], Categories = ["all"], HasStatus = true, HasGeneration = true },
+        new(ResourceKind.StatefulSet, "statefulset") { ShortNames = ["sts"], Categories = ["all"], HasStatus = true, HasGeneration = true, Scale = s_scale },
+        new(ResourceKind.ControllerRevision, "controllerrevision"),
+        new(ResourceKind.Job, "job") { Categories = ["all"], HasStatus = true, HasGeneration = true },
+        new(ResourceKind.CronJob, "cronjob") { ShortNames = ["cj"], Categories = ["all"], HasStatus = true, HasGeneration = true },
+        DisruptionBudgets,
         Definitions,
     ];
 }

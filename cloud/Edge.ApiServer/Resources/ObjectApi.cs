@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Crd;
+using Edge.ApiServer.Patching.Apply;
 using Edge.ApiServer.Rest;
 using Edge.ApiServer.Schema;
 using Edge.ApiServer.Storage;
@@ -36,6 +37,8 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             if (generate.Length > 0)
                 obj.Child("metadata")["name"] = NewName(generate);
             var next = obj.DeepClone().AsObject();
+            if (!options.IsApply)
+                next.Child("metadata").Remove("managedFields");
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)
@@ -139,6 +142,45 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             },
             options, cancellationToken);
 
+    /// <summary>Server-side apply of <paramref name="config"/>, which makes the object where there is none.</summary>
+    /// <exception cref="ApiException">409 when another manager owns a field with another value, unless <paramref name="force"/>.</exception>
+    public async Task<(StoredObject Object, bool Created)> ApplyAsync(
+        ServedResource resource, string @namespace, string name, string subresource, JsonObject config, bool force, WriteOptions options, CancellationToken cancellationToken)
+    {
+        CheckEnvelope(resource, config);
+        if (config.Kind().Length == 0 || config.ApiVersion().Length == 0)
+            throw ApiException.BadRequest("invalid object type: apiVersion and kind must be set in an applied configuration");
+        if (config.Name() is { Length: > 0 } named && named != name)
+            throw ApiException.BadRequest($"the name of the object ({named}) does not match the name on the URL ({name})");
+        if (config.Namespace() is { Length: > 0 } given && given != @namespace)
+            throw ApiException.BadRequest($"the namespace of the object ({given}) does not match the namespace on the request ({@namespace})");
+        if (config.At("metadata", "managedFields") is not null)
+            throw ApiException.BadRequest("metadata.managedFields must be nil");
+        config.Child("metadata")["name"] = name;
+        for (var attempt = 0; ; attempt++)
+        {
+            if (store.Get(resource.Id, @namespace, name) is null)
+            {
+                if (subresource.Length > 0 || config.Uid().Length > 0)
+                    throw ApiException.NotFound(resource, name);
+                try
+                {
+                    var made = ServerSideApply.Apply(resource, null, config, options.FieldManager, subresource, force, time.GetUtcNow());
+                    return (await CreateAsync(resource, @namespace, made, options, cancellationToken), true);
+                }
+                catch (ApiException e) when (e.Reason == "AlreadyExists" && attempt < AttemptsMax)
+                {
+                    continue; // made by another in between: apply to that
+                }
+            }
+
+            var stored = await PatchAsync(
+                resource, @namespace, name, subresource,
+                tree => ServerSideApply.Apply(resource, tree, config, options.FieldManager, subresource, force, time.GetUtcNow()), options, cancellationToken);
+            return (stored, false);
+        }
+    }
+
     /// <summary>Changes the newest state as the server itself: nothing is kept from the old state, nothing is defaulted or validated.</summary>
     public Task<StoredObject> ChangeAsServerAsync(ServedResource resource, string @namespace, string name, Func<JsonObject, JsonObject> change, bool dryRun, CancellationToken cancellationToken)
         => RetryAsync(resource, @namespace, name, current => (current.Parse(), change(current.Parse())), dryRun, cancellationToken);
@@ -176,7 +218,15 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             current =>
             {
                 var old = current.Parse();
-                var next = ObjectStrategy.PrepareUpdate(resource, change(current), old, subresource, options);
+                var wanted = change(current);
+                var managed = ManagedFields.Of(wanted)?.DeepClone();
+                var next = ObjectStrategy.PrepareUpdate(resource, wanted, old, subresource, options);
+                if (!options.IsApply)
+                    managed = ManagedFields.AfterUpdate(resource, old, next, subresource, options.FieldManager, time.GetUtcNow());
+                if (managed is JsonArray { Count: > 0 })
+                    next.Child("metadata")["managedFields"] = managed;
+                else
+                    next.Child("metadata").Remove("managedFields");
                 if (resource.Kind == ResourceKind.Service)
                     ServiceAddresses.OnUpdate(next, old);
                 Check(resource, next, old);

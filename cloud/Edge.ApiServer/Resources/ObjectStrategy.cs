@@ -99,7 +99,6 @@ internal static class ObjectStrategy
     private static void Tidy(ServedResource resource, JsonObject metadata, string @namespace)
     {
         metadata.Remove("selfLink");
-        metadata.Remove("managedFields");
         if (resource.Kind.Namespaced)
             metadata["namespace"] = @namespace;
         else

@@ -59,6 +59,7 @@ internal sealed class ResourceRegistry
             ShortNames = definition.ShortNames,
             Categories = definition.Categories,
             HasStatus = v.HasStatus,
+            Scale = v.Scale,
             Definition = definition,
             Custom = v,
             Terminating = crd.IsDeleting(),

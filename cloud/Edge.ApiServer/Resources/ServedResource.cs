@@ -36,7 +36,8 @@ internal sealed record ServedResource(ResourceKind Kind, string Singular)
     /// <summary>Paths that field selectors may name, besides metadata.name and metadata.namespace.</summary>
     public IReadOnlyList<string> SelectableFields { get; init; } = [];
 
-    public ScalePaths? Scale => Custom?.Scale;
+    /// <summary>Where the autoscaling/v1 Scale reads and writes; null where there is none.</summary>
+    public ScalePaths? Scale { get; init; }
 
     public ResourceId Id => ResourceId.Of(Kind);
 

@@ -14,6 +14,12 @@ internal enum FieldValidation
 /// <summary>How a write was asked for; <see cref="Warnings"/> collects what the client is told beside the answer.</summary>
 internal sealed record WriteOptions(bool DryRun = false, FieldValidation FieldValidation = FieldValidation.Warn)
 {
+    /// <summary>Who writes, for metadata.managedFields.</summary>
+    public string FieldManager { get; init; } = "unknown";
+
+    /// <summary>A server-side apply: the written object brings its managedFields.</summary>
+    public bool IsApply { get; init; }
+
     public List<string> Warnings { get; } = [];
 }
 

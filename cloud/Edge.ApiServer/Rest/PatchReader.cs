@@ -8,14 +8,17 @@ namespace Edge.ApiServer.Rest;
 /// <summary>Turns the body of a PATCH into a change of a tree.</summary>
 internal static class PatchReader
 {
+    /// <summary>Server-side apply; its body is YAML, and so may be JSON.</summary>
+    public const string ApplyType = "application/apply-patch+yaml";
+
     public static async Task<Func<JsonObject, JsonObject>> ReadAsync(HttpRequest request, ServedResource resource, CancellationToken cancellationToken)
     {
         var type = RequestBody.MediaType(request);
         var strategicServed = resource.Custom is null;
-        if (type is "application/apply-patch+yaml" or "application/apply-patch+cbor")
-            throw new ApiException(415, "UnsupportedMediaType", "server-side apply is not served; apply on the client's side (kubectl apply without --server-side), or patch with application/merge-patch+json", []);
+        if (type is ApplyType or "application/apply-patch+cbor")
+            throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json"); // an apply of the object itself does not come here
         if (type is not ("application/json-patch+json" or "application/merge-patch+json") && !(strategicServed && type == "application/strategic-merge-patch+json"))
-            throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json" + (strategicServed ? ", application/strategic-merge-patch+json" : ""));
+            throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml" + (strategicServed ? ", application/strategic-merge-patch+json" : ""));
         var patch = RequestBody.ParseJson(await RequestBody.ReadAsync(request, cancellationToken));
         return type switch
         {

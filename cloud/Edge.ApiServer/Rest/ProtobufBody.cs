@@ -7,7 +7,7 @@ namespace Edge.ApiServer.Rest;
 
 /// <summary>Reads the Kubernetes protobuf form of the small kinds that Go clients (kubectl create from 1.32 on) send: a <c>runtime.Unknown</c>
 /// behind the bytes <c>k8s\0</c>, fields as in the generated.proto of k8s.io/api. Other kinds are refused with 415.</summary>
-internal static class ProtobufBody
+internal static partial class ProtobufBody
 {
     public const string MediaType = "application/vnd.kubernetes.protobuf";
     private const int DepthMax = 16;
@@ -27,9 +27,14 @@ internal static class ProtobufBody
         IntOrString,
         TextMap,
         BytesMap,
+        QuantityMap,
+
+        /// <summary>Read over: the server sets it.</summary>
+        Ignored,
     }
 
-    private sealed record Field(int Number, string Name, Form Form, bool Repeated = false, Field[]? Fields = null);
+    /// <param name="Strict">In the message's <paramref name="Fields"/>, a field that the table lacks is refused unless it is empty: it would be lost otherwise.</param>
+    private sealed record Field(int Number, string Name, Form Form, bool Repeated = false, Field[]? Fields = null, bool Strict = false);
 
     private static readonly Field[] s_ownerReference =
         [new(1, "kind", Form.Text), new(3, "name", Form.Text), new(4, "uid", Form.Text), new(5, "apiVersion", Form.Text), new(6, "controller", Form.BoolKept), new(7, "blockOwnerDeletion", Form.BoolKept)];
@@ -91,6 +96,10 @@ internal static class ProtobufBody
                 new(3, "boundObjectRef", Form.Message, Fields: [new(1, "kind", Form.Text), new(2, "apiVersion", Form.Text), new(3, "name", Form.Text), new(4, "uid", Form.Text)]),
             ]),
         ],
+        [("apps/v1", "Deployment")] = [s_metadata, new(2, "spec", Form.Message, Fields: Workload.Deployment, Strict: true), new(3, "status", Form.Ignored)],
+        [("batch/v1", "Job")] = [s_metadata, new(2, "spec", Form.Message, Fields: Workload.Job, Strict: true), new(3, "status", Form.Ignored)],
+        [("batch/v1", "CronJob")] = [s_metadata, new(2, "spec", Form.Message, Fields: Workload.CronJob, Strict: true), new(3, "status", Form.Ignored)],
+        [("policy/v1", "PodDisruptionBudget")] = [s_metadata, new(2, "spec", Form.Message, Fields: Workload.Budget, Strict: true), new(3, "status", Form.Ignored)],
         [("policy/v1", "Eviction")] = [s_metadata, new(2, "deleteOptions", Form.Message, Fields: s_deleteOptions)],
         [("v1", "DeleteOptions")] = s_deleteOptions,
     };
@@ -112,7 +121,7 @@ internal static class ProtobufBody
         return obj;
     }
 
-    private static JsonObject Message(ReadOnlySpan<byte> bytes, Field[] fields, int depth)
+    private static JsonObject Message(ReadOnlySpan<byte> bytes, Field[] fields, int depth, bool strict = false)
     {
         if (depth > DepthMax)
             throw Malformed("too deep");
@@ -121,8 +130,17 @@ internal static class ProtobufBody
         {
             var (number, number64, content) = Next(ref bytes);
             var field = Array.Find(fields, f => f.Number == number);
-            if (field is null)
+            if (field is null && strict && (number64 != 0 || content.Any(b => b != 0)))
+                throw new ApiException(415, "UnsupportedMediaType", $"protobuf field {number} beside {string.Join(", ", fields.Take(3).Select(f => f.Name))} is not read by this server; send the object as application/json");
+            if (field is null or { Form: Form.Ignored })
                 continue;
+            if (field.Form == Form.QuantityMap)
+            {
+                var quantity = Message(content, [new(1, "key", Form.Text), new(2, "value", Form.Message, Fields: [new(1, "string", Form.Text)])], depth + 1);
+                obj.Child(field.Name)[quantity.Text("key")] = quantity.Text("value", "string");
+                continue;
+            }
+
             if (field.Form is Form.TextMap or Form.BytesMap)
             {
                 var entry = Message(content, [new(1, "key", Form.Text), new(2, "value", field.Form == Form.TextMap ? Form.Text : Form.Bytes)], depth + 1);
@@ -155,7 +173,7 @@ internal static class ProtobufBody
         Form.BoolKept => JsonValue.Create(number != 0),
         Form.Time => TimeOf(Message(content, [new(1, "seconds", Form.Number)], depth + 1)),
         Form.IntOrString => IntOrString(Message(content, [new(1, "type", Form.Number), new(2, "int", Form.Number), new(3, "text", Form.Text)], depth + 1)),
-        _ => Message(content, field.Fields!, depth + 1) is { Count: > 0 } message ? message : field.Repeated ? new JsonObject() : null,
+        _ => Message(content, field.Fields!, depth + 1, field.Strict) is { Count: > 0 } message ? message : field.Repeated ? new JsonObject() : null,
     };
 
     private static JsonValue? TimeOf(JsonObject time)

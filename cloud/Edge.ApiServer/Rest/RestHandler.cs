@@ -145,6 +145,12 @@ internal sealed class RestHandler(
                 return;
             case "PATCH":
                 var patchOptions = Options(request);
+                if (RequestBody.MediaType(request) == PatchReader.ApplyType)
+                {
+                    await ApplyAsync(context, resource, path, subresource, shape, patchOptions with { IsApply = true });
+                    return;
+                }
+
                 var patch = await PatchReader.ReadAsync(request, resource, context.RequestAborted);
                 var patched = await api.PatchAsync(resource, path.Namespace, path.Name, subresource, patch, patchOptions, context.RequestAborted);
                 await AnswerAsync(context, 200, resource, patched, shape, patchOptions);
@@ -155,6 +161,22 @@ internal sealed class RestHandler(
             default:
                 throw ApiException.MethodNotAllowed();
         }
+    }
+
+    private async Task ApplyAsync(HttpContext context, ServedResource resource, RequestPath path, string subresource, ObjectShape shape, WriteOptions options)
+    {
+        var request = context.Request;
+        if (request.Query["fieldManager"].ToString().Length == 0)
+            throw new ApiException(422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
+        var force = request.Query["force"].ToString() switch
+        {
+            "" or "false" or "0" => false,
+            "true" or "1" => true,
+            var other => throw ApiException.BadRequest($"force: Invalid value: \"{other}\": must be true or false"),
+        };
+        var config = RequestBody.ParseYaml(await RequestBody.ReadAsync(request, context.RequestAborted)) as JsonObject ?? throw ApiException.BadRequest("an applied configuration must be an object");
+        var (obj, created) = await api.ApplyAsync(resource, path.Namespace, path.Name, subresource, config, force, options, context.RequestAborted);
+        await AnswerAsync(context, created ? 201 : 200, resource, obj, shape, options);
     }
 
     private async Task CreateAsync(HttpContext context, ServedResource resource, RequestPath path, ObjectShape shape)
@@ -240,7 +262,18 @@ internal sealed class RestHandler(
             "Strict" => FieldValidation.Strict,
             var other => throw ApiException.BadRequest($"fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Warn\", \"Strict\""),
         };
-        return new WriteOptions(dryRun.Count > 0, validation);
+        return new WriteOptions(dryRun.Count > 0, validation) { FieldManager = FieldManager(request) };
+    }
+
+    /// <summary>As the client names itself, or the first word of its User-Agent.</summary>
+    private static string FieldManager(HttpRequest request)
+    {
+        const int lengthMax = 128;
+        var named = request.Query["fieldManager"].ToString();
+        if (named.Length > lengthMax)
+            throw ApiException.BadRequest($"fieldManager: Too long: may not be more than {lengthMax} bytes");
+        var agent = request.Headers.UserAgent.ToString().Split('/')[0];
+        return named.Length > 0 ? named : agent.Length is > 0 and <= lengthMax ? agent : "unknown";
     }
 
     /// <summary>From the body where there is one, with the query's parameters on top.</summary>

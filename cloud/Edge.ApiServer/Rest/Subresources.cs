@@ -88,6 +88,7 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
     {
         var eviction = await BodyAsync(context);
         var delete = DeleteOptions.FromJson(eviction["deleteOptions"] as JsonObject);
+        await new EvictionBudget(api, time).TakeAsync(api.Get(resource, path.Namespace, path.Name).Parse(), options.DryRun || delete.DryRun, context.RequestAborted);
         await api.DeleteAsync(resource, path.Namespace, path.Name, delete with { DryRun = options.DryRun || delete.DryRun }, context.RequestAborted);
         await ApiResponse.WriteAsync(context, 201, Success());
     }
@@ -157,8 +158,14 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
         };
         if (stored.Namespace.Length == 0)
             scale.Child("metadata").Remove("namespace");
-        if (paths.LabelSelectorPath is { Length: > 0 } selector && obj.Text(Split(selector)) is { Length: > 0 } text)
-            scale.Child("status")["selector"] = text;
+        if (paths.LabelSelectorPath is { Length: > 0 } selector)
+        {
+            // A custom resource has the selector as text, a built-in kind as a metav1.LabelSelector.
+            var text = obj.At(Split(selector)) is JsonObject labels ? Tables.WorkloadTables.Selector(labels) : obj.Text(Split(selector));
+            if (text.Length > 0)
+                scale.Child("status")["selector"] = text;
+        }
+
         return scale;
     }
 

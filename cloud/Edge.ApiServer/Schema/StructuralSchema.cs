@@ -15,6 +15,9 @@ internal sealed class StructuralSchema
         Raw = raw;
     }
 
+    /// <summary>The topmost level.</summary>
+    public SchemaNode Root => _root;
+
     /// <summary>The schema as it was written, for the OpenAPI documents; not to be changed.</summary>
     public JsonObject Raw { get; }
 

@@ -33,11 +33,19 @@ internal static class BuiltinTables
         ["PersistentVolume"] = (StorageTables.VolumeColumns, StorageTables.Volume),
         ["PersistentVolumeClaim"] = (StorageTables.ClaimColumns, StorageTables.Claim),
         ["StorageClass"] = (StorageTables.ClassColumns, StorageTables.Class),
+        ["Deployment"] = (WorkloadTables.DeploymentColumns, WorkloadTables.Deployment),
+        ["ReplicaSet"] = (WorkloadTables.ReplicaSetColumns, WorkloadTables.ReplicaSet),
+        ["DaemonSet"] = (WorkloadTables.DaemonSetColumns, WorkloadTables.DaemonSet),
+        ["StatefulSet"] = (WorkloadTables.StatefulSetColumns, WorkloadTables.StatefulSet),
+        ["ControllerRevision"] = (WorkloadTables.RevisionColumns, WorkloadTables.Revision),
+        ["Job"] = (WorkloadTables.JobColumns, WorkloadTables.Job),
+        ["CronJob"] = (WorkloadTables.CronJobColumns, WorkloadTables.CronJob),
+        ["PodDisruptionBudget"] = (WorkloadTables.BudgetColumns, WorkloadTables.Budget),
     };
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {

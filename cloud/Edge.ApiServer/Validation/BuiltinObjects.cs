@@ -59,6 +59,15 @@ internal static class BuiltinObjects
             case "StorageClass":
                 VolumeRules.DefaultClass(obj);
                 break;
+            case "Deployment" or "ReplicaSet" or "DaemonSet" or "StatefulSet":
+                WorkloadDefaults.Apply(obj);
+                break;
+            case "Job":
+                WorkloadDefaults.ApplyJob(obj);
+                break;
+            case "CronJob":
+                WorkloadDefaults.ApplyCronJob(obj);
+                break;
         }
     }
 
@@ -114,6 +123,18 @@ internal static class BuiltinObjects
                 break;
             case "StorageClass":
                 VolumeRules.CheckClass(obj, old, errors);
+                break;
+            case "Deployment" or "ReplicaSet" or "DaemonSet" or "StatefulSet" or "ControllerRevision":
+                WorkloadRules.Check(obj, old, errors);
+                break;
+            case "Job":
+                JobRules.Check(obj, old, errors);
+                break;
+            case "CronJob":
+                JobRules.CheckCronJob(obj, errors);
+                break;
+            case "PodDisruptionBudget":
+                JobRules.CheckBudget(obj, errors);
                 break;
             case "Event":
                 if (obj.Namespace() is var ns && obj["involvedObject"].Text("namespace") is { Length: > 0 } involved && involved != ns)

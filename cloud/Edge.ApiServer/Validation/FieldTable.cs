@@ -53,6 +53,10 @@ internal static partial class FieldTable
         ("io.k8s.api.core.v1", VolumeTypes),
         ("io.k8s.api.core.v1", PersistentVolumeTypes),
         ("io.k8s.api.storage.v1", StorageTypes),
+        ("io.k8s.api.core.v1", TemplateTypes),
+        ("io.k8s.api.apps.v1", AppsTypes),
+        ("io.k8s.api.batch.v1", BatchTypes),
+        ("io.k8s.api.policy.v1", PolicyTypes),
         ("io.k8s.api.coordination.v1", CoordinationTypes),
         ("io.k8s.api.discovery.v1", DiscoveryTypes),
         ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", ExtensionTypes));
@@ -62,6 +66,8 @@ internal static partial class FieldTable
         ResourceKind.Namespace, ResourceKind.Node, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
+        ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);
 
     /// <summary>Every type, by name.</summary>
@@ -222,7 +228,7 @@ internal static partial class FieldTable
                     fields.Add(field.Name, field);
                 }
 
-                if (fields.TryGetValue("metadata", out var metadata) && metadata.TypeName == "ObjectMeta")
+                if (fields.TryGetValue("metadata", out var metadata) && metadata.TypeName == "ObjectMeta" && !name.EndsWith("TemplateSpec", StringComparison.Ordinal))
                 {
                     fields.TryAdd("apiVersion", ParseField("apiVersion", "s"));
                     fields.TryAdd("kind", ParseField("kind", "s"));

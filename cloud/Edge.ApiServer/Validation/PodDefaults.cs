@@ -13,11 +13,7 @@ internal static class PodDefaults
     {
         if (pod["spec"] is not JsonObject spec)
             return;
-        BuiltinObjects.Set(spec, "restartPolicy", "Always");
-        BuiltinObjects.Set(spec, "dnsPolicy", "ClusterFirst");
-        BuiltinObjects.Set(spec, "terminationGracePeriodSeconds", 30L);
-        BuiltinObjects.Set(spec, "schedulerName", "default-scheduler");
-        BuiltinObjects.Set(spec, "securityContext", new JsonObject());
+        ApplyTemplate(pod);
         BuiltinObjects.Set(spec, "enableServiceLinks", true);
         BuiltinObjects.Set(spec, "preemptionPolicy", "PreemptLowerPriority");
         BuiltinObjects.Set(spec, "priority", 0L);
@@ -25,13 +21,29 @@ internal static class PodDefaults
         if (spec["serviceAccountName"] is JsonValue name)
             spec["serviceAccount"] = name.DeepClone();
         DefaultTolerations(spec);
+        foreach (var container in (IEnumerable<JsonObject>)[.. spec.Items("initContainers"), .. spec.Items("containers")])
+            DefaultRequests(container);
+        var status = pod.Child("status");
+        BuiltinObjects.Set(status, "phase", "Pending");
+        BuiltinObjects.Set(status, "qosClass", QosClass(spec));
+    }
+
+    /// <summary>The defaults of a pod's spec that a workload's template has too; what admission gives a pod comes when the pod is made.</summary>
+    public static void ApplyTemplate(JsonObject template)
+    {
+        if (template["spec"] is not JsonObject spec)
+            return;
+        BuiltinObjects.Set(spec, "restartPolicy", "Always");
+        BuiltinObjects.Set(spec, "dnsPolicy", "ClusterFirst");
+        BuiltinObjects.Set(spec, "terminationGracePeriodSeconds", 30L);
+        BuiltinObjects.Set(spec, "schedulerName", "default-scheduler");
+        BuiltinObjects.Set(spec, "securityContext", new JsonObject());
+        if (spec.Text("serviceAccountName") is { Length: > 0 } account)
+            BuiltinObjects.Set(spec, "serviceAccount", account);
         foreach (var container in (IEnumerable<JsonObject>)[.. spec.Items("initContainers"), .. spec.Items("containers"), .. spec.Items("ephemeralContainers")])
             DefaultContainer(container, spec.Flag(false, "hostNetwork"));
         foreach (var volume in spec.Items("volumes"))
             DefaultVolume(volume);
-        var status = pod.Child("status");
-        BuiltinObjects.Set(status, "phase", "Pending");
-        BuiltinObjects.Set(status, "qosClass", QosClass(spec));
     }
 
     /// <summary>Guaranteed when every container's CPU and memory limits equal its requests, BestEffort when none asks for either.</summary>
@@ -89,6 +101,21 @@ internal static class PodDefaults
                 BuiltinObjects.Set(field, "apiVersion", "v1");
         }
 
+        foreach (var name in (string[])["livenessProbe", "readinessProbe", "startupProbe"])
+        {
+            if (container[name] is JsonObject probe)
+                DefaultProbe(probe);
+        }
+
+        foreach (var hook in (string[])["postStart", "preStop"])
+        {
+            if (container.At("lifecycle", hook, "httpGet") is JsonObject get)
+                DefaultHttpGet(get);
+        }
+    }
+
+    private static void DefaultRequests(JsonObject container)
+    {
         if (container.At("resources", "limits") is JsonObject limits)
         {
             var resources = container.Child("resources");
@@ -100,18 +127,6 @@ internal static class PodDefaults
                         BuiltinObjects.Set(resources.Child("requests"), key, value.DeepClone());
                 }
             }
-        }
-
-        foreach (var name in (string[])["livenessProbe", "readinessProbe", "startupProbe"])
-        {
-            if (container[name] is JsonObject probe)
-                DefaultProbe(probe);
-        }
-
-        foreach (var hook in (string[])["postStart", "preStop"])
-        {
-            if (container.At("lifecycle", hook, "httpGet") is JsonObject get)
-                DefaultHttpGet(get);
         }
     }
 

@@ -75,7 +75,7 @@ public sealed class VerbTests(ApiFixture api) : IClassFixture<ApiFixture>
     {
         Assert.Equal("UnsupportedMediaType", (await api.SendAsync(HttpMethod.Post, Maps, HttpStatusCode.UnsupportedMediaType, "x", "text/plain")).Text("reason"));
         Assert.Equal("NotAcceptable", (await api.SendAsync(HttpMethod.Get, Maps, HttpStatusCode.NotAcceptable, accept: "application/vnd.kubernetes.protobuf")).Text("reason"));
-        Assert.Contains("server-side apply is not served", (await api.SendAsync(HttpMethod.Patch, Maps + "/x", HttpStatusCode.UnsupportedMediaType, "{}", "application/apply-patch+yaml")).Text("message"));
+        Assert.Contains("fieldManager: Required value", (await api.SendAsync(HttpMethod.Patch, Maps + "/x", HttpStatusCode.UnprocessableEntity, "{}", "application/apply-patch+yaml")).Text("message"));
         var list = await api.SendAsync(HttpMethod.Get, Maps, HttpStatusCode.OK, accept: "application/vnd.kubernetes.protobuf,application/json");
         Assert.Equal("ConfigMapList", list.Kind());
     }
