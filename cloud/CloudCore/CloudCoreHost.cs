@@ -8,6 +8,7 @@ using Edge.Cloud.Configuration;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Leadership;
+using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
@@ -134,8 +135,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var lease = new LeaderLease(
                 kube, $"{Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"));
             var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
+            var groups = new NodeGroupController(kube, events, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.NodeGroups"));
             var running = Task.WhenAll(
-                lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync));
+                lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync),
+                lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0, Streams = streams };
         }
         catch
