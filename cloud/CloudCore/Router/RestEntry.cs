@@ -185,7 +185,7 @@ internal sealed class RestEntry : IAsyncDisposable
             var call = new HttpCall(context.Request.Method, rest, context.Request.QueryString.Value ?? "", [.. headers], body.ToArray());
             await ReplyAsync(context, await _router.ForwardAsync(node, route, call, _options.RestTimeout, context.RequestAborted));
         }
-        catch (BadHttpRequestException e)
+        catch (Microsoft.AspNetCore.Http.BadHttpRequestException e)
         {
             await ReplyAsync(context, HttpReply.Text(e.StatusCode, e.StatusCode == 413 ? $"the body is larger than {BodyMax} bytes" : e.Message));
         }

@@ -8,6 +8,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
+using Edge.Core.ServiceBus;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Mqtt;

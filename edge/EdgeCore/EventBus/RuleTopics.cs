@@ -106,7 +106,7 @@ internal sealed class RuleTopics(IMetaStore meta, ILogger log)
     }
 
     private static string? Problem(string topic)
-        => MqttTopic.ProblemOfFilter(topic) ?? (MqttTopic.SplitShare(topic).Share.Length > 0 ? "a rule has no shared subscription" : topic.StartsWith('$') ? "it begins with '$'" : null);
+        => MqttTopic.ProblemOfFilter(topic) ?? (topic.StartsWith('$') ? "it begins with '$'" : null);
 
     private void Listen(string topic)
     {

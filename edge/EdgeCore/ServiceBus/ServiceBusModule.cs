@@ -183,7 +183,7 @@ public sealed class ServiceBusModule : IEdgeModule
             context.Response.ContentType = "application/json";
             await context.Response.WriteAsync(new JsonObject { ["code"] = code, ["msg"] = text, ["body"] = answer }.ToJsonString(), context.RequestAborted);
         }
-        catch (BadHttpRequestException e)
+        catch (Microsoft.AspNetCore.Http.BadHttpRequestException e)
         {
             context.Response.StatusCode = e.StatusCode;
             await context.Response.WriteAsync(new JsonObject { ["code"] = e.StatusCode, ["msg"] = e.Message, ["body"] = "" }.ToJsonString(), context.RequestAborted);
