@@ -80,7 +80,7 @@ public sealed class RouterTests
         await edge.Local.RestartCloudCoreAsync(CancellationToken.None);
         await edge.WaitForAsync(
             "both are in the cloud", () => Task.FromResult(cloud.Requests.Any(request => request.Body == "away 1") && cloud.Requests.Any(request => request.Body == "away 2")), s_long);
-        await edge.WaitForAsync("the rule's figures", async () => int.TryParse(await edge.KubectlAsync("get rule sensors -o jsonpath={.status.successMessages}"), out var count) && count >= 4, s_long);
+        await edge.WaitForAsync("the rule's figures", async () => int.TryParse(await edge.KubectlAsync("get rule sensors -o jsonpath={.status.successMessages}"), out var count) && count >= 2, s_long); // those of the last second before the kill are not counted
 
         async Task PublishAsync(string payload)
         {
