@@ -63,7 +63,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
-        _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = _hub.SendAsync };
+        _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = AnswerAsync };
         _hub.UserAsked = UserAsked;
         if (options.Edged.Enable && options.LocalApi.Enable)
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
@@ -180,8 +180,12 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return;
         EdgeCoreLog.UserMessageNotTaken(_log, message.Source, message.Operation, message.Resource, problem);
         if (RuleAnswers.IsExpected(message))
-            _ = _hub.SendAsync(RuleAnswers.Of(_time, message, 503, problem), CancellationToken.None).AsTask(); // once; it does not throw
+            _ = AnswerAsync(RuleAnswers.Of(_time, message, 503, problem), CancellationToken.None).AsTask(); // once; it does not throw
     }
+
+    // A stock cloud waits for the answers of services alone.
+    private ValueTask AnswerAsync(Message answer, CancellationToken cancellationToken)
+        => answer.Source == Sources.Bus && !_hub.IsEdgeWire ? ValueTask.CompletedTask : _hub.SendAsync(answer, cancellationToken);
 
     private async Task AwaitStopAsync(string name, Task task)
     {

@@ -10,12 +10,12 @@ namespace Edge.Cloud.NodeGroups;
 /// <remarks>What an application has made stands in its annotation before it is made, so that nothing is left behind whenever this ends. An object of another owner is not taken over.</remarks>
 internal sealed class EdgeAppKeeper(IKubeClient kube, EventRecorder events, ILogger logger)
 {
+    private const int ToldMax = 10_000;
+
     private readonly Dictionary<string, string> _told = new(StringComparer.Ordinal); // by uid of the application
 
     /// <summary>Called when a kind was written that was not before.</summary>
     public Action<ResourceKind>? Wrote { get; set; }
-
-    public void Forget(string uid) => _told.Remove(uid);
 
     /// <summary>Does what is to be done. False: something is not as wanted and is to be tried again.</summary>
     public async Task<bool> KeepAsync(JsonObject app, CancellationToken cancellationToken)
@@ -133,6 +133,9 @@ internal sealed class EdgeAppKeeper(IKubeClient kube, EventRecorder events, ILog
         var text = string.Join("; ", problems);
         if (_told.GetValueOrDefault(app.Uid(), "") == text)
             return problems.Count == 0;
+        // Of applications that are gone; whoever is still wrong is told so once more.
+        if (_told.Count >= ToldMax)
+            _told.Clear();
         _told[app.Uid()] = text;
         if (problems.Count == 0)
         {

@@ -117,6 +117,19 @@ public sealed class EventBusService : IEdgeModule
     /// <summary>Takes a message of the cloud's router (kubeedge-wire §6). False: too many wait. Never waits.</summary>
     internal bool TryTake(Message message) => _commands.Writer.TryWrite(message);
 
+    private async Task ApplyRuleAsync(Message message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _rules.ApplyAsync(message, cancellationToken);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+        {
+            // One that cannot be taken must not end the others.
+            EventBusLog.BadRuleTopic(_log, message.Resource, e.Message);
+        }
+    }
+
     private async Task ServeRulesAsync(CancellationToken cancellationToken)
     {
         try
@@ -125,7 +138,7 @@ public sealed class EventBusService : IEdgeModule
             {
                 if (message.Operation != Operations.Publish)
                 {
-                    await _rules.ApplyAsync(message, cancellationToken);
+                    await ApplyRuleAsync(message, cancellationToken);
                     continue;
                 }
 

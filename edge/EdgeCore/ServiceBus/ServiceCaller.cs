@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 
 namespace Edge.Core.ServiceBus;
