@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json.Nodes;
 using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
 using Edge.Cloud.Tests.Support;

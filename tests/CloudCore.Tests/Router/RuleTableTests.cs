@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Cloud.Router;
-using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.Tests.Router;
