@@ -19,6 +19,9 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     /// <summary>The port of DNS; 0 when modules.gslb is off.</summary>
     public int DnsPort { get; private set; }
 
+    /// <summary>The port of requests for edges; 0 when modules.router is off.</summary>
+    public int RouterPort { get; private set; }
+
     /// <summary>The config for these modules alone: <c>--modules</c>. Null where one is not known.</summary>
     /// <param name="modules">Null for all that the config has.</param>
     public static CloudCoreOptions? Restrict(CloudCoreOptions options, string? modules) => modules switch
@@ -96,6 +99,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         }
 
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
+        RouterPort = core?.RouterPort ?? 0;
         if (!options.Gslb.IsEnabled)
             return;
         var gslb = await GslbHost.StartAsync(options.Gslb, kube, time, new Random(random.Next()), loggers, cancellationToken);

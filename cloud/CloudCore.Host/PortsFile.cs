@@ -5,7 +5,7 @@ namespace Edge.Cloud.Host;
 /// <summary><c>&lt;data-dir&gt;/cloudcore.ports.json</c>: where a running cloudcore listens. There while it serves, gone after.</summary>
 internal sealed class PortsFile(string path) : IDisposable
 {
-    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic, int dns)
+    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic, int dns, int router)
     {
         var content = new JsonObject
         {
@@ -19,6 +19,8 @@ internal sealed class PortsFile(string path) : IDisposable
             content["quic"] = quic;
         if (dns > 0)
             content["dns"] = dns;
+        if (router > 0)
+            content["router"] = router;
         // A reader sees the whole file or none.
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         File.WriteAllText(temporary, content.ToJsonString() + "\n");

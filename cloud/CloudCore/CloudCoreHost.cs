@@ -8,7 +8,9 @@ using Edge.Cloud.Configuration;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Leadership;
+using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
+using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
 using Edge.Transport;
@@ -70,7 +72,14 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     public HubMetrics Metrics { get; }
 
+    /// <summary>The port of requests for edges (modules.router); 0 when that is off.</summary>
+    public int RouterPort => Entry?.Port ?? 0;
+
     private NodeStreams Streams { get; init; } = null!;
+
+    private RouterService? Router { get; init; }
+
+    private RestEntry? Entry { get; init; }
 
     /// <summary>Opens a stream on which a connected node's local API (as a kubelet's) speaks HTTP/1.1. The caller disposes it.</summary>
     /// <exception cref="NodeStreamException">The node cannot be reached; the message says why.</exception>
@@ -79,8 +88,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>Hears that a node's session began (true) or ended; must be quick.</summary>
     public Action<string, bool>? SessionChanged
     {
-        get => _sync.SessionChanged;
-        set => _sync.SessionChanged = value;
+        get;
+        set
+        {
+            field = value;
+            _sync.SessionChanged = Router is null ? value : value is null ? Router.NodeSession : Router.NodeSession + value;
+        }
     }
 
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
@@ -108,15 +121,26 @@ public sealed class CloudCoreHost : IAsyncDisposable
         HubListener? listener = null;
         QuicHubListener? quic = null;
         HubServer? server = null;
+        var router = options.Router.Listen.IsEnabled
+            ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
+        RestEntry? entry = null;
         var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
-        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger), streams);
+        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router }, streams);
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
-            StartInformers(informers, kube, sync, statuses, certificates, time, random, loggers);
+            StartInformers(informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
             await WaitForCachesAsync(informers, time, cancellationToken);
             sync.CachesFilled();
+            if (router is not null)
+            {
+                await router.StartAsync(cancellationToken);
+                sync.SessionChanged = router.NodeSession;
+                metrics.Router = router.Render;
+                entry = await RestEntry.StartAsync(router, options.Router, certificates, kube, loggers, cancellationToken);
+            }
+
             var rate = new AdmissionRate(options.ConnectionsPerSecond, time);
             if (options.WebSocket.IsEnabled)
                 listener = HubListener.Open(options.WebSocket, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits(), rate, time, metrics, logger);
@@ -134,12 +158,18 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var lease = new LeaderLease(
                 kube, $"{Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"));
             var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
+            var groups = new NodeGroupController(kube, events, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.NodeGroups"));
             var running = Task.WhenAll(
-                lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync));
-            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0, Streams = streams };
+                lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync),
+                lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
+            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry };
         }
         catch
         {
+            if (entry is not null)
+                await entry.DisposeAsync();
+            if (router is not null)
+                await router.DisposeAsync();
             if (server is not null)
                 await server.DisposeAsync();
             if (listener is not null)
@@ -179,6 +209,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await _quic.DisposeAsync();
         }
 
+        if (Entry is not null)
+            await Entry.DisposeAsync();
+        if (Router is not null)
+            await Router.DisposeAsync();
         await _server.StopAsync(s_stopWithin, _time);
         await _server.DisposeAsync();
         foreach (var informer in _informers)
@@ -211,8 +245,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
     }
 
     private static void StartInformers(
-        List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, HubCertificates certificates, TimeProvider time, Random random,
-        ILoggerFactory loggers)
+        List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, HubCertificates certificates, Action<System.Text.Json.Nodes.JsonObject> routerToken, TimeProvider time,
+        Random random, ILoggerFactory loggers)
     {
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
         void Watch(ResourceKind kind, ListOptions options)
@@ -224,6 +258,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 sync.Changed(kind, change);
                 if (kind == ResourceKind.Secret && change.Object.Name() == CertificateStore.AuthoritySecret && change.Object.Namespace() == CertificateStore.Namespace)
                     certificates.Poke();
+                if (kind == ResourceKind.Secret && change.Object.Name() == RestEntry.TokenSecret && change.Object.Namespace() == CertificateStore.Namespace && change.Type != ChangeType.Deleted)
+                    routerToken(change.Object);
                 if (kind == ResourceKind.Device && change.Type == ChangeType.Deleted)
                     statuses.Forget(change.Object.Namespace(), change.Object.Name(), change.Object.Uid());
                 return ValueTask.CompletedTask;

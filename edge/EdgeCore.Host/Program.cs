@@ -9,6 +9,7 @@ using Edge.Core.DeviceTwin;
 using Edge.Core.Edged;
 using Edge.Core.EdgeDns;
 using Edge.Core.EventBus;
+using Edge.Core.ServiceBus;
 using Edge.Core.Host;
 using Microsoft.Extensions.Logging;
 
@@ -69,6 +70,8 @@ root.SetAction(async (parse, cancellationToken) =>
             edge.AddModule(services => twins = new TwinService(services));
         if (options.EventBus.Enable)
             edge.AddEventBus(services => new EventBusService(services, twins));
+        if (options.ServiceBus.Enable)
+            edge.AddServiceBus(services => new ServiceBusModule(services));
         if (options.EdgeDns.Enable)
             edge.AddEdgeDns(services => new EdgeDnsModule(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");

@@ -119,6 +119,11 @@ internal static class SampleConfigs
             mqttSessionQueueSize: 100
             mqttUsername: ""
             mqttPassword: ""
+          serviceBus:                             # HTTP services of this node for Rules of the cloud, and the cloud's for them
+            enable: false
+            server: 127.0.0.1
+            port: 9060                            # 0 takes a free one
+            timeout: 60                           # seconds that a request waits for the cloud's answer
           edgeDns:
             enable: false
             listen: [169.254.30.10:53, 127.0.0.1:10053]   # the first one is what pods ask

@@ -11,6 +11,8 @@ using Edge.Core.EdgeStream;
 using Edge.Core.EventBus;
 using Edge.Core.MetaManager;
 using Edge.Core.NodeStatus;
+using Edge.Core.ServiceBus;
+using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Core;
@@ -32,6 +34,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly Lock _portsGate = new();
     private EventBusService? _eventBus;
     private EdgeDnsModule? _edgeDns;
+    private ServiceBusModule? _serviceBus;
     private readonly SqliteDatabase _database;
     private readonly HubService _hub;
     private readonly MetaService _meta;
@@ -60,7 +63,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
-        _services = new EdgeServices(options, _meta, _hub, time, random, loggers);
+        _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = AnswerAsync };
+        _hub.UserAsked = UserAsked;
         if (options.Edged.Enable && options.LocalApi.Enable)
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
         if (options.EdgeHub.Enable && options.EdgeStream.Enable)
@@ -98,6 +102,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     /// <summary>Adds the MQTT side of this edge; its port goes into edgecore.ports.json.</summary>
     public void AddEventBus(Func<EdgeServices, EventBusService> make) => AddModule(services => _eventBus = make(services));
 
+    /// <summary>Adds HTTP for rules; its port goes into edgecore.ports.json.</summary>
+    public void AddServiceBus(Func<EdgeServices, ServiceBusModule> make) => AddModule(services => _serviceBus = make(services));
+
     /// <summary>Adds the resolver; where it listens goes into edgecore.ports.json.</summary>
     public void AddEdgeDns(Func<EdgeServices, EdgeDnsModule> make) => AddModule(services => _edgeDns = make(services));
 
@@ -123,6 +130,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             _eventBus.Listening = WritePorts;
         if (_edgeDns is not null)
             _edgeDns.Listening = WritePorts;
+        if (_serviceBus is not null)
+            _serviceBus.Listening = WritePorts;
         WritePorts();
         IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
@@ -157,6 +166,26 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             await _localApi.DisposeAsync();
         await _database.DisposeAsync();
     }
+
+    // On the link's receiving loop: rooms put it into a queue of their own.
+    private void UserAsked(Message message)
+    {
+        var problem = message.Source switch
+        {
+            Sources.RouterEventBus => _eventBus is null ? "modules.eventBus is off at this node" : _eventBus.TryTake(message) ? null : "the EventBus of this node has too much to do",
+            Sources.RouterServiceBus => _serviceBus is null ? "modules.serviceBus is off at this node" : _serviceBus.TryTake(message) ? null : "the ServiceBus of this node has too much to do",
+            _ => $"this node knows no '{message.Source}'",
+        };
+        if (problem is null)
+            return;
+        EdgeCoreLog.UserMessageNotTaken(_log, message.Source, message.Operation, message.Resource, problem);
+        if (RuleAnswers.IsExpected(message))
+            _ = AnswerAsync(RuleAnswers.Of(_time, message, 503, problem), CancellationToken.None).AsTask(); // once; it does not throw
+    }
+
+    // A stock cloud waits for the answers of services alone.
+    private ValueTask AnswerAsync(Message answer, CancellationToken cancellationToken)
+        => answer.Source == Sources.Bus && !_hub.IsEdgeWire ? ValueTask.CompletedTask : _hub.SendAsync(answer, cancellationToken);
 
     private async Task AwaitStopAsync(string name, Task task)
     {
@@ -246,6 +275,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             ports["mqtts"] = mqtts.Port;
         if (_eventBus?.WebSocketEndPoint is { } webSocket)
             ports["mqttWebSocket"] = webSocket.Port;
+        if (_serviceBus is { Port: > 0 })
+            ports["serviceBus"] = _serviceBus.Port;
         if (_edgeDns is not null)
             ports["dns"] = new JsonArray([.. _edgeDns.EndPoints.Select(one => (JsonNode)one.ToString())]);
         try

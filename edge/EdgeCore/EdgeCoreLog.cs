@@ -26,6 +26,9 @@ internal static partial class EdgeCoreLog
     [LoggerMessage(106, LogLevel.Information, "edgecore stops; containers go on")]
     public static partial void Stopping(ILogger log);
 
+    [LoggerMessage(108, LogLevel.Warning, "a message of {Source} ({Operation} {Resource}) is not taken: {Reason}")]
+    public static partial void UserMessageNotTaken(ILogger logger, string source, string operation, string resource, string reason);
+
     [LoggerMessage(107, LogLevel.Warning, "{Module} did not stop within {Seconds} s")]
     public static partial void SlowStop(ILogger log, string module, double seconds);
 }

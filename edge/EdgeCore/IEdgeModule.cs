@@ -28,4 +28,8 @@ public interface IPodModule : IEdgeModule
 
 /// <summary>What a module may use; handed to the function that makes it.</summary>
 public sealed record EdgeServices(
-    EdgeCoreOptions Options, IMetaStore Meta, IUplink Uplink, TimeProvider Time, Random Random, ILoggerFactory Loggers);
+    EdgeCoreOptions Options, IMetaStore Meta, IUplink Uplink, TimeProvider Time, Random Random, ILoggerFactory Loggers)
+{
+    /// <summary>Sends an answer to the cloud once, where there is a link; what waits for it there has its own time-out.</summary>
+    public Func<Protocol.Messages.Message, CancellationToken, ValueTask> Answer { get; init; } = static (_, _) => ValueTask.CompletedTask;
+}

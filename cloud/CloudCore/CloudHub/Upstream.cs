@@ -4,6 +4,7 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Observability;
+using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
@@ -12,7 +13,11 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Cloud.CloudHub;
 
 /// <summary>Where the messages of edges go; shared by all sessions of a hub.</summary>
-internal sealed record UpstreamRooms(NodeSync Sync, EdgeRequests Requests, DeviceReports Reports, TimeProvider Time, HubMetrics Metrics, ILogger Logger);
+internal sealed record UpstreamRooms(NodeSync Sync, EdgeRequests Requests, DeviceReports Reports, TimeProvider Time, HubMetrics Metrics, ILogger Logger)
+{
+    /// <summary>Takes user data; null when modules.router is off.</summary>
+    public RouterService? Router { get; init; }
+}
 
 /// <summary>Routes what one connected node sends (kubeedge-wire §2.6). Requests about one object are served in order; leases and node
 /// status have a lane of their own, so nothing else of the node delays them.</summary>
@@ -82,7 +87,10 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
             case { Source: Sources.Twin }:
                 rooms.Reports.Receive(session, message);
                 return ValueTask.CompletedTask;
-            // Nobody may speak for the cloud's own rooms (§2.6); user data has no taker in this cloudcore.
+            case { Operation: Operations.Upload, Group: Groups.User, Source: Sources.Bus or Sources.ServiceBus } when rooms.Router is not null:
+                rooms.Router.Receive(session, message);
+                return ValueTask.CompletedTask;
+            // Nobody may speak for the cloud's own rooms (§2.6); without a router user data has no taker.
             case { Source: Sources.CloudHub or Sources.DeviceController or Sources.EdgeController or "synccontroller" or "cloudStream" }:
             case { Operation: Operations.Upload }:
             case { Group: not (Groups.Meta or Groups.Resource) }:

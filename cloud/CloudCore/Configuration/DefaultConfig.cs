@@ -65,6 +65,12 @@ public static class DefaultConfig
               enable: true
               address: 0.0.0.0
               port: 10002
+          router:                         # messages between HTTP services in the cloud and applications at edges, by Rules
+            enable: false
+            address: 0.0.0.0
+            port: 9443
+            restTimeout: 60               # seconds that a request waits for the edge's answer
+            insecure: false               # true: plain HTTP without authentication, as KubeEdge's
           gslb:                           # authoritative DNS from Zone, GlobalService and LocationMap
             enable: false
             address: 0.0.0.0

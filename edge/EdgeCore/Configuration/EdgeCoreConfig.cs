@@ -38,13 +38,13 @@ public static partial class EdgeCoreConfig
         monitor.Ignore("enableProfiling");
 
         var modules = root.Section("modules");
-        foreach (var later in (string[])["serviceBus", "taskManager", "dbTest"])
+        foreach (var later in (string[])["taskManager", "dbTest"])
         {
             if (modules.Has(later))
                 notes.Add($"modules.{later} is accepted and has no effect in this version");
         }
 
-        modules.Ignore("serviceBus", "taskManager", "dbTest");
+        modules.Ignore("taskManager", "dbTest");
         var stream = modules.Section("edgeStream");
         // Streams go over the hub's own port, with the hub's certificates.
         stream.Ignore("server", "handshakeTimeout", "readDeadline", "writeDeadline", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
@@ -74,6 +74,7 @@ public static partial class EdgeCoreConfig
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
+            ServiceBus = ServiceBusOptions.Read(modules.Section("serviceBus")),
             EdgeDns = dns,
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };

@@ -25,6 +25,8 @@ public sealed record EdgeCoreOptions
 
     public EventBusOptions EventBus { get; init; } = new();
 
+    public ServiceBusOptions ServiceBus { get; init; } = new();
+
     public EdgeDnsOptions EdgeDns { get; init; } = new();
 
     public MonitorOptions Monitor { get; init; } = new();

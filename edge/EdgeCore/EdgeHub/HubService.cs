@@ -75,6 +75,9 @@ internal sealed class HubService : IHubLink
     /// <summary>Called with the id of each stream that the cloud asks for; it must be quick. Set before <see cref="RunAsync"/>.</summary>
     public Action<string>? StreamAsked { get; set; }
 
+    /// <summary>Called with each message of group <c>user</c>; it must be quick. Set before <see cref="RunAsync"/>.</summary>
+    public Action<Message>? UserAsked { get; set; }
+
     /// <summary>What the node shows who it is with; null before there is anything.</summary>
     public Credentials? Credentials { get; private set; }
 
@@ -108,6 +111,21 @@ internal sealed class HubService : IHubLink
         catch (LinkException e)
         {
             HubLog.AckNotSent(_log, answer.Resource, e.Message);
+        }
+    }
+
+    /// <summary>Sends a message once, where there is a link; what waits for it has its own time-out.</summary>
+    public async ValueTask SendAsync(Message message, CancellationToken cancellationToken)
+    {
+        if (_connection is not { } connection)
+            return;
+        try
+        {
+            await connection.Link.SendAsync(message, cancellationToken);
+        }
+        catch (LinkException e)
+        {
+            HubLog.AckNotSent(_log, message.Resource, e.Message);
         }
     }
 
@@ -292,7 +310,7 @@ internal sealed class HubService : IHubLink
             var since = _time.GetTimestamp();
             var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log)
             {
-                StreamAsked = StreamAsked, WantsServices = _options.EdgeDns.Enable,
+                StreamAsked = StreamAsked, UserAsked = UserAsked, WantsServices = _options.EdgeDns.Enable,
             };
             reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);

@@ -33,6 +33,9 @@ internal sealed class HubSession(
     /// <summary>Called with the id of each stream that the cloud asks for; it must be quick.</summary>
     public Action<string>? StreamAsked { get; init; }
 
+    /// <summary>Called with each message of group <c>user</c> that answers nothing; it must be quick.</summary>
+    public Action<Message>? UserAsked { get; init; }
+
     /// <summary>Whether the cloud is asked for Services and EndpointSlices.</summary>
     public bool WantsServices { get; init; }
 
@@ -212,6 +215,9 @@ internal sealed class HubSession(
                 return new Work(message, IsTwin: true);
             case Groups.Stream when StreamAsked is not null && message.Resource.StartsWith(NodeStreamWire.ResourcePrefix, StringComparison.Ordinal):
                 StreamAsked(message.Resource[NodeStreamWire.ResourcePrefix.Length..]);
+                return null;
+            case Groups.User when UserAsked is not null:
+                UserAsked(message);
                 return null;
             default:
                 HubLog.NoReceiver(log, message.Id, message.Group, message.Operation, message.Resource);

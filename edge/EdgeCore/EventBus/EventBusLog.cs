@@ -23,6 +23,12 @@ internal static partial class EventBusLog
     [LoggerMessage(3407, LogLevel.Warning, "An upload on {Topic} is refused: the queue to the cloud is full ({Count} refused so far); its publisher was told (0x97).")]
     public static partial void Refused(ILogger logger, string topic, long count);
 
+    [LoggerMessage(3408, LogLevel.Information, "The cloud's rules take {Count} topics of this node: {Topics}.")]
+    public static partial void RuleTopicsChanged(ILogger logger, int count, string topics);
+
+    [LoggerMessage(3409, LogLevel.Warning, "The rule topic {Topic} is not listened to: {Reason}.")]
+    public static partial void BadRuleTopic(ILogger logger, string topic, string reason);
+
     [LoggerMessage(3405, LogLevel.Warning, "Publishing to applications on {Topic} failed: {Reason}.")]
     public static partial void NotPublished(ILogger logger, string topic, string reason);
 

@@ -8,6 +8,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
+using Edge.Core.ServiceBus;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Mqtt;
@@ -25,6 +26,9 @@ public sealed class EventBusService : IEdgeModule
     // What waits to be published. An application that is slow has the broker's own bound; this one fills only while an external broker is away.
     private const int WaitingMax = 4096;
 
+    // Messages of the cloud's router that wait to be worked on.
+    private const int CommandsMax = 1024;
+
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly Meter s_meter = new("Edge.Core.EventBus");
     private static readonly Counter<long> s_dropped = s_meter.CreateCounter<long>("edge_eventbus_dropped", description: "Messages for applications that were dropped");
@@ -35,6 +39,10 @@ public sealed class EventBusService : IEdgeModule
     private readonly TwinService? _twins;
     private readonly ILogger _log;
     private readonly Channel<MqttMessage> _waiting;
+    private readonly RuleTopics _rules;
+
+    // Wait, with TryWrite: a full queue is told to the cloud.
+    private readonly Channel<Message> _commands = Channel.CreateBounded<Message>(new BoundedChannelOptions(CommandsMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
     private long _droppedCount;
     private long _refusedCount;
 
@@ -46,6 +54,7 @@ public sealed class EventBusService : IEdgeModule
         _twins = twins;
         _log = services.Loggers.CreateLogger("eventbus");
         _waiting = Channel.CreateBounded<MqttMessage>(new BoundedChannelOptions(WaitingMax) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest }, OnDropped);
+        _rules = new RuleTopics(services.Meta, _log);
         if (twins is not null)
             twins.Publish = (topic, payload) => _waiting.Writer.TryWrite(new MqttMessage(topic, payload, (MqttQos)_options.Qos, _options.Retain));
     }
@@ -72,6 +81,7 @@ public sealed class EventBusService : IEdgeModule
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         await using var broker = _options.HasInternal ? StartBroker(stop.Token) : null;
         MqttClient? client = null;
+        var commands = Task.CompletedTask;
         try
         {
             if (broker is not null)
@@ -85,6 +95,8 @@ public sealed class EventBusService : IEdgeModule
 
             if (_options.HasExternal)
                 client = StartClient(stop.Token);
+            _rules.Start(broker, client, (message, canRefuse) => UploadAsync(message, canRefuse, stop.Token), stop.Token);
+            commands = ServeRulesAsync(stop.Token);
             _services.Uplink.LinkChanged += AnnounceLink;
             if (_services.Uplink.IsConnected)
                 AnnounceLink(true);
@@ -95,8 +107,51 @@ public sealed class EventBusService : IEdgeModule
         {
             _services.Uplink.LinkChanged -= AnnounceLink;
             await stop.CancelAsync();
+            await commands;
+            await _rules.StopAsync();
             if (client is not null)
                 await client.DisposeAsync();
+        }
+    }
+
+    /// <summary>Takes a message of the cloud's router (kubeedge-wire §6). False: too many wait. Never waits.</summary>
+    internal bool TryTake(Message message) => _commands.Writer.TryWrite(message);
+
+    private async Task ApplyRuleAsync(Message message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _rules.ApplyAsync(message, cancellationToken);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+        {
+            // One that cannot be taken must not end the others.
+            EventBusLog.BadRuleTopic(_log, message.Resource, e.Message);
+        }
+    }
+
+    private async Task ServeRulesAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await foreach (var message in _commands.Reader.ReadAllAsync(cancellationToken))
+            {
+                if (message.Operation != Operations.Publish)
+                {
+                    await ApplyRuleAsync(message, cancellationToken);
+                    continue;
+                }
+
+                var problem = MqttTopic.ProblemOfName(message.Resource);
+                if (problem is null)
+                    _waiting.Writer.TryWrite(new MqttMessage(message.Resource, MessageCodec.Unwrap(message.Content), (MqttQos)_options.Qos, _options.Retain));
+                await _services.Answer(
+                    problem is null ? RuleAnswers.Of(_services.Time, message, 200, "message delivered") : RuleAnswers.Of(_services.Time, message, 400, $"topic '{message.Resource}': {problem}"), cancellationToken);
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping.
         }
     }
 
@@ -228,16 +283,9 @@ public sealed class EventBusService : IEdgeModule
                 case EventBusRoute.Twin when _twins is not null:
                     await _twins.TakeAppMessageAsync(message.Topic, message.Payload, cancellationToken);
                     break;
-                case EventBusRoute.Cloud when canRefuse:
-                    if (await _services.Uplink.TryPostAsync(Upload(message), cancellationToken))
-                        break;
-                    s_refused.Add(1);
-                    EventBusLog.Refused(_log, message.Topic, Interlocked.Increment(ref _refusedCount));
-                    return MqttReasonCode.QuotaExceeded;
                 case EventBusRoute.Cloud:
-                    // Nobody to tell no: where the queue is full the oldest upload makes room, with a counter.
-                    await _services.Uplink.PostAsync(Upload(message), cancellationToken);
-                    break;
+                case EventBusRoute.None when _rules.Matches(message.Topic):
+                    return await UploadAsync(message, canRefuse, cancellationToken);
             }
 
             return MqttReasonCode.Success;
@@ -248,6 +296,35 @@ public sealed class EventBusService : IEdgeModule
             return MqttReasonCode.ImplementationSpecificError;
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException or GrpcException)
+        {
+            // Stopping: nobody is told that it arrived, and who wants to be told sends it again.
+            throw new OperationCanceledException(e.Message, e, cancellationToken);
+        }
+    }
+
+    private async ValueTask<MqttReasonCode> UploadAsync(MqttMessage message, bool canRefuse, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (!canRefuse)
+            {
+                // Nobody to tell no: where the queue is full the oldest upload makes room, with a counter.
+                await _services.Uplink.PostAsync(Upload(message), cancellationToken);
+                return MqttReasonCode.Success;
+            }
+
+            if (await _services.Uplink.TryPostAsync(Upload(message), cancellationToken))
+                return MqttReasonCode.Success;
+            s_refused.Add(1);
+            EventBusLog.Refused(_log, message.Topic, Interlocked.Increment(ref _refusedCount));
+            return MqttReasonCode.QuotaExceeded;
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException && !cancellationToken.IsCancellationRequested)
+        {
+            EventBusLog.NotKept(_log, message.Topic, e.Message);
+            return MqttReasonCode.ImplementationSpecificError;
+        }
+        catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
             // Stopping: nobody is told that it arrived, and who wants to be told sends it again.
             throw new OperationCanceledException(e.Message, e, cancellationToken);

@@ -54,7 +54,21 @@ public sealed partial class MqttBroker
         return result;
     }
 
-    // Before anybody can connect, so that nothing is acknowledged that a taker has not seen.
+    /// <summary>Adds a taker while clients are connected; from then on nothing of its filter is acknowledged that it has not seen. Disposing the result removes it.</summary>
+    /// <exception cref="ArgumentException">The filter is none, or a shared one.</exception>
+    public MqttLocalSubscription AddTaker(MqttTaker taker)
+    {
+        if ((MqttTopic.ProblemOfFilter(taker.Filter) ?? (MqttTopic.SplitShare(taker.Filter).Share.Length > 0 ? "a taker has no shared subscription" : null)) is { } problem)
+            throw new ArgumentException(problem, nameof(taker));
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            AddTakers([taker]);
+            return _local[^1];
+        }
+    }
+
+    // At the start before anybody can connect, so that nothing is acknowledged that a taker has not seen.
     private void AddTakers(IReadOnlyList<MqttTaker> takers)
     {
         foreach (var taker in takers)

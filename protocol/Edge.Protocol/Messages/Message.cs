@@ -85,6 +85,11 @@ public static class Operations
     public const string Error = "error";
     public const string Keepalive = "keepalive";
     public const string Get = "get";
+    public const string Publish = "publish";
+    public const string Subscribe = "subscribe";
+    public const string Unsubscribe = "unsubscribe";
+    public const string Start = "start";
+    public const string Stop = "stop";
 }
 
 /// <summary>Values of <c>route.source</c> (kubeedge-wire §2.6, §3, §4).</summary>
@@ -99,6 +104,9 @@ public static class Sources
     public const string MetaManager = "metamanager";
     public const string WebSocket = "websocket";
     public const string Bus = "bus";
+    public const string ServiceBus = "servicebus";
+    public const string RouterEventBus = "router_eventbus";
+    public const string RouterServiceBus = "router_servicebus";
 }
 
 /// <summary>Values of <c>route.group</c> (kubeedge-wire §1.6).</summary>
@@ -111,6 +119,16 @@ public static class Groups
 
     /// <summary>Edge's own: CloudCore asks for a byte stream (<see cref="NodeStreamWire"/>).</summary>
     public const string Stream = "stream";
+}
+
+/// <summary>Edge's own resources between the router and the buses of an Edge peer; their content is the whole set as a JSON array.</summary>
+public static class RouterResources
+{
+    /// <summary>MQTT topic filters whose messages go up.</summary>
+    public const string Topics = "rules/topics";
+
+    /// <summary>URLs that the ServiceBus takes.</summary>
+    public const string Urls = "rules/urls";
 }
 
 /// <summary>Resource type words (kubeedge-wire §1.4).</summary>

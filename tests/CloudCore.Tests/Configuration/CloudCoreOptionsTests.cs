@@ -72,6 +72,8 @@ public sealed class CloudCoreOptionsTests
     [InlineData("modules:\n  gslb:\n    ecsResolver: []", "modules.gslb.ecsResolver: is not a known key; did you mean 'ecsResolvers'?")]
     [InlineData("modules:\n  gslb:\n    ecsResolvers: [resolver]", "modules.gslb.ecsResolvers: 'resolver' is no address and no network")]
     [InlineData("modules:\n  gslb:\n    address: everywhere", "modules.gslb.address: 'everywhere' is not an IP address, e.g. 0.0.0.0")]
+    [InlineData("modules:\n  router:\n    restTimout: 5", "modules.router.restTimout: is not a known key; did you mean 'restTimeout'?")]
+    [InlineData("modules:\n  router:\n    address: all", "modules.router.address: 'all' is not an IP address, e.g. 0.0.0.0")]
     [InlineData("commonConfig:\n  monitorServer:\n    bindAddress: nine", "'nine' is not <IP address>:<port>")]
     public void Wrong_settings_are_errors_that_name_key_and_line(string yaml, string error)
     {

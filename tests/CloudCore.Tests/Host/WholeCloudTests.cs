@@ -44,7 +44,8 @@ public sealed class WholeCloudTests : IDisposable
         Assert.Equal(
             [
                 "clusterobjectsyncs.reliablesyncs.kubeedge.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
-                "devicestatuses.devices.kubeedge.io", "globalservices.gslb.edge.io", "locationmaps.gslb.edge.io", "objectsyncs.reliablesyncs.kubeedge.io", "zones.gslb.edge.io",
+                "devicestatuses.devices.kubeedge.io", "edgeapplications.apps.kubeedge.io", "globalservices.gslb.edge.io", "locationmaps.gslb.edge.io", "nodegroups.apps.kubeedge.io",
+                "objectsyncs.reliablesyncs.kubeedge.io", "ruleendpoints.rules.kubeedge.io", "rules.rules.kubeedge.io", "zones.gslb.edge.io",
             ],
             crds.Items.Select(crd => crd.Name()).Order(StringComparer.Ordinal));
         Assert.All(crds.Items, crd => Assert.Contains(crd.Items("status", "conditions"), one => one.Text("type") == "Established" && one.Text("status") == "True"));

@@ -35,6 +35,11 @@ internal sealed class WholeCloud : IAsyncDisposable
 
     public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports => _process.Ports;
 
+    /// <summary>Where requests for edges come in; 0 when modules.router is off.</summary>
+    public int RouterPort => _process.RouterPort;
+
+    public bool IsRouterInsecure { get; private init; }
+
     /// <summary>Where DNS answers; 0 when modules.gslb is off.</summary>
     public int DnsPort => _process.DnsPort;
 
@@ -45,7 +50,7 @@ internal sealed class WholeCloud : IAsyncDisposable
         try
         {
             return new WholeCloud(
-                await CloudCoreProcess.StartAsync(options ?? Options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None), loggers, log);
+                await CloudCoreProcess.StartAsync(options ?? Options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None), loggers, log) { IsRouterInsecure = options?.Router.IsInsecure == true };
         }
         catch
         {

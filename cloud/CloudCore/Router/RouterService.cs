@@ -1,0 +1,489 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using Edge.Cloud.EdgeController;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Microsoft.Extensions.Logging;
+
+namespace Edge.Cloud.Router;
+
+/// <summary>Carries messages by Rules (kubeedge-wire §6): HTTP requests to edges, and what edges publish to HTTP services.</summary>
+/// <remarks>
+/// <para>Of each Rule the messages go one after the other. What an Edge peer uploads stays in its durable queue until the target took it: a message that was not taken is answered as failed,
+/// and the edge sends it again. What a stock edge uploads is tried for about half a minute, and then counted as failed.</para>
+/// <para>A node's rules are served by the cloudcore that the node is connected to. Safe for concurrent calls.</para>
+/// </remarks>
+internal sealed class RouterService : IAsyncDisposable
+{
+    // Messages that wait for one Rule's target, and bytes that wait for all: beyond, the edges keep them.
+    private const int LaneMax = 256;
+    private const long WaitingBytesMax = 64 << 20;
+    private const int SettledMax = 16_384;
+    private const int EdgeTries = 3;
+    private const int StockTries = 10;
+
+    private readonly Func<string, ISyncSession?> _sessionOf;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Answers _answers;
+    private readonly RestTarget _target;
+    private readonly RuleStatusWriter _statuses;
+    private readonly List<Informer> _informers = [];
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _gate = new();
+    private readonly ConcurrentDictionary<string, Pending> _pending = new();
+    private readonly Dictionary<string, Lane> _lanes = []; // by the Rule's uid; locked by _gate
+    private readonly HashSet<string> _nodes = []; // whose sets are to be told; locked by _gate
+    private readonly Dictionary<string, Told> _told = []; // the loop's own
+    private readonly OrderedDictionary<string, bool> _settled = []; // what was taken, by message and Rule; locked by _gate
+
+    // One wake for any number of nodes.
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { SingleReader = true, FullMode = BoundedChannelFullMode.DropWrite });
+    private volatile RuleTable _table = RuleTable.Empty;
+    private Dictionary<(string, string), string> _complained = []; // locked by _gate
+    private Task _loop = Task.CompletedTask;
+    private long _waiting;
+    private long _waitingBytes;
+    private long _taken;
+    private long _failed;
+    private long _notTaken;
+
+    /// <param name="kube">The API.</param>
+    /// <param name="sessionOf">The session of a connected node.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="random">Jitter; shared with nobody.</param>
+    /// <param name="logger">Where operators are told.</param>
+    public RouterService(IKubeClient kube, Func<string, ISyncSession?> sessionOf, TimeProvider time, Random random, ILogger logger)
+    {
+        _sessionOf = sessionOf;
+        _time = time;
+        _logger = logger;
+        _answers = new Answers(time);
+        _target = new RestTarget(time, new Random(random.Next()));
+        _statuses = new RuleStatusWriter(kube, time, logger);
+        _informers.AddRange(new[] { RuleKinds.Rule, RuleKinds.RuleEndpoint }.Select(kind => new Informer(kube, kind, null, new ListOptions(), time, new Random(random.Next()), logger)));
+    }
+
+    /// <summary>Starts to follow the Rules; ends when they are read.</summary>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        foreach (var informer in _informers)
+        {
+            informer.Start((change, _) =>
+            {
+                // A Rule's status is written here, and changes nothing.
+                if (change.Old is null || change.Type == ChangeType.Deleted || !JsonNode.DeepEquals(change.Old["spec"], change.Object["spec"]) || change.Object.IsDeleting())
+                    Rebuild();
+                return ValueTask.CompletedTask;
+            });
+        }
+
+        await Task.WhenAll(_informers.Select(informer => informer.Synced)).WaitAsync(cancellationToken);
+        Rebuild();
+        _statuses.Start();
+        _loop = TellNodesAsync(_stop.Token);
+    }
+
+    /// <summary>A node's session began or ended. Never waits.</summary>
+    public void NodeSession(string node, bool isConnected)
+    {
+        lock (_gate)
+            _nodes.Add(node);
+        _wake.Writer.TryWrite(true);
+    }
+
+    /// <summary>Takes an upload of a node: user data of its EventBus, an answer to a request, or a request of its ServiceBus. Never waits.</summary>
+    public void Receive(ISyncSession session, Message message)
+    {
+        if (message.ParentId.Length > 0)
+        {
+            // Whoever answers must be the one that was asked.
+            if (_pending.TryGetValue(message.ParentId, out var pending) && pending.Node == session.Node)
+                pending.Answer.TrySetResult(message);
+            return;
+        }
+
+        if (message.Source == Sources.ServiceBus)
+        {
+            if (_table.FindService(session.Node, message.Resource) is not { } route)
+                session.Send(message.Error(_time, $"no Rule of this node has the target_url '{message.Resource}'"), isUrgent: true);
+            else
+                Post(session, message, message.Resource, [route], MessageCodec.Unwrap(message.Content).ToArray());
+            return;
+        }
+
+        var topic = RouterMessages.TopicOf(message.Resource);
+        var routes = topic is null ? [] : _table.FindUpload(session.Node, topic);
+        if (routes.Count > 0)
+        {
+            Post(session, message, topic!, routes, MessageCodec.Unwrap(message.Content).ToArray());
+            return;
+        }
+
+        Interlocked.Increment(ref _notTaken);
+        // Its queue keeps an entry until it is answered.
+        if (session.IsEdgeWire)
+            session.Send(_answers.PlainError(message, Refusals.NotServed($"no Rule takes messages of topic '{topic ?? message.Resource}' from node '{session.Node}'")));
+    }
+
+    /// <summary>The rule for a path, see <see cref="RuleTable.FindRest"/>.</summary>
+    public (Route Route, string Beyond)? FindRest(string @namespace, string path) => _table.FindRest(@namespace, path);
+
+    /// <summary>Carries an HTTP request to the rule's target and returns its answer.</summary>
+    public async Task<HttpReply> ForwardAsync(string node, Route route, HttpCall call, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        using var limit = new CancellationTokenSource(timeout, _time);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        HttpReply reply;
+        string? error;
+        try
+        {
+            (reply, error) = route.Target == EndpointType.Rest ? (await _target.CallAsync(route.Url!, call, both.Token), null) : await AskNodeAsync(node, route, call, both.Token);
+        }
+        catch (HttpRequestException e)
+        {
+            error = $"{route.Url}: {e.Message}";
+            reply = HttpReply.Text(502, error);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            error = $"wait to get response time out: no answer within {timeout.TotalSeconds:0} s";
+            reply = HttpReply.Text(408, error);
+        }
+
+        Count(route, error);
+        return reply;
+    }
+
+    /// <summary>Figures in Prometheus' text form.</summary>
+    public string Render()
+    {
+        var text = new StringBuilder();
+        void Add(string name, string type, string help, long value) => text.Append(CultureInfo.InvariantCulture, $"# HELP {name} {help}\n# TYPE {name} {type}\n{name} {value}\n");
+        Add("edge_router_rules", "gauge", "Rules that are used.", _table.Routes.Count);
+        Add("edge_router_waiting_messages", "gauge", "Messages of edges that wait for their target.", Interlocked.Read(ref _waiting));
+        Add("edge_router_waiting_bytes", "gauge", "Bytes of these, at most 64 MiB.", Interlocked.Read(ref _waitingBytes));
+        Add("edge_router_pending_requests", "gauge", "Requests to edges without an answer yet.", _pending.Count);
+        Add("edge_router_taken_total", "counter", "Messages that their target took.", Interlocked.Read(ref _taken));
+        Add("edge_router_failed_total", "counter", "Messages that their target did not take.", Interlocked.Read(ref _failed));
+        Add("edge_router_unruled_total", "counter", "Uploads that no Rule takes.", Interlocked.Read(ref _notTaken));
+        return text.ToString();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        foreach (var informer in _informers)
+            await informer.DisposeAsync();
+        await _loop;
+        List<Lane> lanes;
+        lock (_gate)
+            lanes = [.. _lanes.Values];
+        foreach (var lane in lanes)
+            lane.Queue.Writer.TryComplete();
+        await Task.WhenAll(lanes.Select(lane => lane.Running));
+        await _statuses.DisposeAsync();
+        _target.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task<(HttpReply Reply, string? Error)> AskNodeAsync(string node, Route route, HttpCall call, CancellationToken cancellationToken)
+    {
+        if (_sessionOf(node) is not { } session)
+            return Fail(502, $"node '{node}' is not connected to this cloudcore");
+        var message = route.Target == EndpointType.EventBus ? RouterMessages.Publish(_time, route, call) : RouterMessages.Call(_time, route, call);
+        // With what stands around the content, still below what a link takes.
+        if (message.Content.Length > MessageLimits.MessageSizeMax - 65_536)
+            return Fail(413, $"the request is {message.Content.Length} bytes as a message; a link takes {MessageLimits.MessageSizeMax}");
+        if (route.Target == EndpointType.EventBus && !session.IsEdgeWire)
+        {
+            // A stock edge does not answer.
+            session.Send(message);
+            return (HttpReply.Text(200, "message delivered"), null);
+        }
+
+        var pending = new Pending(node);
+        _pending[message.Id] = pending;
+        try
+        {
+            session.Send(message);
+            var answer = await pending.Answer.Task.WaitAsync(cancellationToken);
+            if (answer.Operation == Operations.Error)
+                return Fail(502, $"node '{node}': {Encoding.UTF8.GetString(MessageCodec.Unwrap(answer.Content).Span)}");
+            if (RouterMessages.ReadReply(answer, out var error) is not { } reply)
+                return Fail(502, $"node '{node}' gave an answer that is none: {error}");
+            return (reply, route.Target == EndpointType.EventBus && reply.Status >= 300 ? Encoding.UTF8.GetString(reply.Body) : null);
+        }
+        finally
+        {
+            _pending.TryRemove(message.Id, out _);
+        }
+
+        static (HttpReply, string?) Fail(int status, string text) => (HttpReply.Text(status, text), text);
+    }
+
+    private void Post(ISyncSession session, Message message, string topic, List<Route> routes, byte[] body)
+    {
+        var delivery = new Delivery(session, message, topic, body, routes.Count);
+        if (Interlocked.Add(ref _waitingBytes, body.Length) > WaitingBytesMax)
+        {
+            Interlocked.Add(ref _waitingBytes, -body.Length);
+            Answer(delivery, new Delivered(DeliveryOutcome.Failed, $"{WaitingBytesMax >> 20} MiB wait for targets already", []));
+            foreach (var route in routes)
+                Count(route, "too much waits for targets already");
+            return;
+        }
+
+        Interlocked.Increment(ref _waiting);
+        foreach (var route in routes)
+        {
+            if (!LaneOf(route).Queue.Writer.TryWrite((route, delivery)))
+                End(route, delivery, new Delivered(DeliveryOutcome.Failed, $"{LaneMax} messages wait for this Rule's target already", []));
+        }
+    }
+
+    private Lane LaneOf(Route route)
+    {
+        lock (_gate)
+        {
+            if (_lanes.TryGetValue(route.Uid, out var lane))
+                return lane;
+            lane = _lanes[route.Uid] = new Lane();
+            lane.Running = Task.Run(() => DeliverAsync(lane));
+            return lane;
+        }
+    }
+
+    private async Task DeliverAsync(Lane lane)
+    {
+        await foreach (var (route, delivery) in lane.Queue.Reader.ReadAllAsync(CancellationToken.None))
+        {
+            try
+            {
+                if (_stop.IsCancellationRequested)
+                    continue; // the edge has it still
+                var mark = $"{delivery.Message.Id} {route.Uid}";
+                bool isAgain;
+                lock (_gate)
+                    isAgain = _settled.ContainsKey(mark);
+                if (isAgain)
+                {
+                    // Its answer was lost, or another Rule's target did not take it.
+                    End(route, delivery, new Delivered(DeliveryOutcome.Taken, "", []), isAgain: true);
+                    continue;
+                }
+
+                var delivered = await _target.PostAsync(
+                    route.Url!, delivery.Body, delivery.Message.Id, delivery.Session.Node, delivery.Topic, delivery.Session.IsEdgeWire ? EdgeTries : StockTries, _stop.Token);
+                if (delivered.Outcome == DeliveryOutcome.Taken)
+                    Settle(mark);
+                End(route, delivery, delivered);
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                // Stopping; an Edge peer sends it again.
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                RouterLog.Defect(_logger, e);
+                End(route, delivery, new Delivered(DeliveryOutcome.Failed, "the router met a defect; see its log", []));
+            }
+        }
+    }
+
+    private void Settle(string mark)
+    {
+        lock (_gate)
+        {
+            if (_settled.Count >= SettledMax)
+                _settled.RemoveAt(0);
+            _settled[mark] = true;
+        }
+    }
+
+    // One Rule is done with the message; the last one answers, with the worst that happened.
+    private void End(Route route, Delivery delivery, Delivered delivered, bool isAgain = false)
+    {
+        if (!isAgain)
+        {
+            Count(route, delivered.Outcome == DeliveryOutcome.Taken ? null : delivered.Error);
+            if (delivered.Outcome != DeliveryOutcome.Taken)
+                RouterLog.NotDelivered(_logger, route.Namespace, route.Name, delivery.Session.Node, delivered.Error);
+        }
+
+        if (delivery.End(delivered) is not { } worst)
+            return;
+        Interlocked.Decrement(ref _waiting);
+        Interlocked.Add(ref _waitingBytes, -delivery.Body.Length);
+        Answer(delivery, worst);
+    }
+
+    private void Answer(Delivery delivery, Delivered delivered)
+    {
+        var message = delivery.Message;
+        if (message.Source == Sources.ServiceBus)
+        {
+            delivery.Session.Send(
+                delivered.Outcome == DeliveryOutcome.Taken
+                    ? message.Response(_time, MessageCodec.JsonString(Encoding.UTF8.GetString(delivered.Body)))
+                    : message.Error(_time, delivered.Error),
+                isUrgent: true);
+            return;
+        }
+
+        if (delivery.Session.IsEdgeWire)
+        {
+            delivery.Session.Send(delivered.Outcome switch
+            {
+                DeliveryOutcome.Taken => _answers.Ok(message),
+                DeliveryOutcome.Refused => _answers.PlainError(message, Refusals.BadRequest(delivered.Error)),
+                _ => _answers.PlainError(message, new KubeException(503, "ServiceUnavailable", delivered.Error)),
+            });
+        }
+    }
+
+    private void Count(Route route, string? error)
+    {
+        Interlocked.Increment(ref error is null ? ref _taken : ref _failed);
+        _statuses.Add(route.Namespace, route.Name, error);
+    }
+
+    private void Rebuild()
+    {
+        lock (_gate)
+        {
+            var before = _table;
+            _table = RuleTable.Build(_informers[0].List(), _informers[1].List());
+            _nodes.UnionWith(before.Nodes);
+            _nodes.UnionWith(_table.Nodes);
+            // Until both kinds are read, an endpoint may only seem to be missing.
+            if (_informers.TrueForAll(informer => informer.Synced.IsCompletedSuccessfully))
+                Complain(_table.Problems);
+            foreach (var uid in _lanes.Keys.Where(uid => !_table.Routes.Any(route => route.Uid == uid)).ToList())
+            {
+                _lanes.Remove(uid, out var lane);
+                lane!.Queue.Writer.TryComplete();
+            }
+        }
+
+        _wake.Writer.TryWrite(true);
+    }
+
+    private void Complain(IReadOnlyDictionary<(string Namespace, string Name), string> problems)
+    {
+        foreach (var ((ns, name), problem) in problems)
+        {
+            if (_complained.GetValueOrDefault((ns, name)) == problem)
+                continue;
+            RouterLog.NotUsed(_logger, ns, name, problem);
+            _statuses.Add(ns, name, $"not used: {problem}", isMessage: false);
+        }
+
+        _complained = new Dictionary<(string, string), string>(problems);
+    }
+
+    private async Task TellNodesAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (await _wake.Reader.WaitToReadAsync(cancellationToken))
+            {
+                _wake.Reader.TryRead(out _);
+                List<string> nodes;
+                lock (_gate)
+                {
+                    nodes = [.. _nodes];
+                    _nodes.Clear();
+                }
+
+                foreach (var node in nodes)
+                    Tell(node);
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private void Tell(string node)
+    {
+        if (_sessionOf(node) is not { } session)
+        {
+            _told.Remove(node);
+            return;
+        }
+
+        var table = _table;
+        var now = new Told(session, table.TopicsOf(node), table.UrlsOf(node));
+        var before = _told.GetValueOrDefault(node);
+        var isNew = before is null || !ReferenceEquals(before.Session, session);
+        _told[node] = now;
+        if (session.IsEdgeWire)
+        {
+            if (isNew || !before!.Topics.SetEquals(now.Topics))
+                session.Send(RouterMessages.Set(_time, Sources.RouterEventBus, RouterResources.Topics, now.Topics));
+            if (isNew || !before!.Urls.SetEquals(now.Urls))
+                session.Send(RouterMessages.Set(_time, Sources.RouterServiceBus, RouterResources.Urls, now.Urls));
+            return;
+        }
+
+        Differences(session, Sources.RouterEventBus, Operations.Subscribe, Operations.Unsubscribe, isNew ? [] : before!.Topics, now.Topics);
+        Differences(session, Sources.RouterServiceBus, Operations.Start, Operations.Stop, isNew ? [] : before!.Urls, now.Urls);
+    }
+
+    private void Differences(ISyncSession session, string source, string begin, string end, SortedSet<string> before, SortedSet<string> now)
+    {
+        foreach (var gone in before.Where(one => !now.Contains(one)))
+            session.Send(RouterMessages.Single(_time, source, end, gone));
+        foreach (var one in now.Where(one => !before.Contains(one)))
+            session.Send(RouterMessages.Single(_time, source, begin, one));
+    }
+
+    private sealed record Told(ISyncSession Session, SortedSet<string> Topics, SortedSet<string> Urls);
+
+    private sealed record Pending(string Node)
+    {
+        public TaskCompletionSource<Message> Answer { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    /// <summary>What waits for one Rule's target, and who posts it.</summary>
+    private sealed class Lane
+    {
+        // Wait, with TryWrite: a full lane is told to the edge.
+        public Channel<(Route Route, Delivery Delivery)> Queue { get; } = Channel.CreateBounded<(Route, Delivery)>(new BoundedChannelOptions(LaneMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+
+        public Task Running { get; set; } = Task.CompletedTask;
+    }
+
+    /// <summary>One message on its way to the targets of one or more Rules.</summary>
+    private sealed class Delivery(ISyncSession session, Message message, string topic, byte[] body, int targets)
+    {
+        private readonly Lock _gate = new();
+        private int _left = targets;
+        private Delivered? _worst;
+
+        public ISyncSession Session { get; } = session;
+
+        public Message Message { get; } = message;
+
+        public string Topic { get; } = topic;
+
+        public byte[] Body { get; } = body;
+
+        /// <summary>One target is done. The worst outcome of all when it was the last.</summary>
+        public Delivered? End(Delivered delivered)
+        {
+            lock (_gate)
+            {
+                if (_worst is null || delivered.Outcome > _worst.Outcome)
+                    _worst = delivered;
+                return --_left == 0 ? _worst : null;
+            }
+        }
+    }
+}
