@@ -105,6 +105,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         if (core is null)
             return;
         core.SessionChanged = gslb.NodeSession;
+        core.EndpointReported = gslb.ReportAsync;
         core.Metrics.More = gslb.RenderMetrics;
     }
 

@@ -4,9 +4,9 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Threading.Channels;
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Cloud.Gslb.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
@@ -91,7 +91,11 @@ public sealed class GslbHost : IAsyncDisposable
     public void NodeSession(string node, bool isConnected) => _health.Session(node, isConnected);
 
     /// <summary>An EdgeCore checked an endpoint that CloudCore cannot reach.</summary>
-    internal ValueTask ReportAsync(NodeReport report, CancellationToken cancellationToken) => _health.ReportAsync(report, cancellationToken);
+    /// <param name="node">The node that checked.</param>
+    /// <param name="endpoint"><c>namespace/service/endpoint</c>.</param>
+    /// <param name="error">Null when it is well.</param>
+    public ValueTask ReportAsync(string node, string endpoint, string? error, CancellationToken cancellationToken)
+        => _health.ReportAsync(new NodeReport(node, endpoint, error), cancellationToken);
 
     /// <summary>Figures in Prometheus' text form.</summary>
     public string RenderMetrics()

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
-using Edge.Cloud.Gslb.Resources;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -87,10 +87,8 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
         };
         if (hasEndpoints)
         {
-            result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => new JsonObject
-            {
-                ["name"] = one.Name, ["addresses"] = one.Addresses, ["node"] = one.Node, ["state"] = one.State, ["reason"] = one.Reason,
-            })]);
+            result["hosts"] = new JsonArray([.. status.Hosts.Select(host => (JsonNode)host)]);
+            result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => (JsonNode)one.ToJson())]);
         }
 
         return result;

@@ -11,6 +11,7 @@ internal sealed class EdgeDnsCounters
     public long Malformed;
     public long Dropped;
     public long ClusterAnswers;
+    public long GlobalAnswers;
     public long CacheHits;
     public long CacheMisses;
     public long StaleAnswers;
