@@ -9,9 +9,12 @@ namespace Edge.Cloud.EdgeController;
 
 /// <summary>GlobalServices as every node with EdgeDns should have them: the spec, and the hosts and endpoints with their health as the GSLB module wrote them on the status; pure, one caller at a
 /// time.</summary>
-/// <remarks>The same for all nodes, so each is written once. Conditions and the rest of the metadata stay here: a change of these is no change.</remarks>
+/// <remarks>The same for all nodes, so each is written once. What the status says of hosts and endpoints goes under <c>resolved</c>: for edges it is what they are to have, and
+/// an object's <c>status</c> is left out when the two sides compare what they have (<see cref="Protocol.Sync.ObjectFingerprint"/>). Conditions and the rest of the metadata stay here: a change of these is no change.</remarks>
 internal sealed class GlobalServicePlacement
 {
+    private const string ResolvedField = "resolved";
+
     private readonly Dictionary<(string Namespace, string Name), ObjectBody> _services = [];
 
     public IEnumerable<DownObject> All() => [.. _services.Values.Select(service => Of(service, Operations.Update))];
@@ -51,7 +54,7 @@ internal sealed class GlobalServicePlacement
 
         var trimmed = new JsonObject { ["apiVersion"] = GslbKinds.GlobalService.ApiVersion, ["kind"] = GslbKinds.GlobalService.Kind, ["metadata"] = metadata, ["spec"] = service["spec"]?.DeepClone() };
         if (service.At("status", "endpoints") is { } endpoints)
-            trimmed["status"] = new JsonObject { ["hosts"] = service.At("status", "hosts")?.DeepClone(), ["endpoints"] = endpoints.DeepClone() };
+            trimmed[ResolvedField] = new JsonObject { ["hosts"] = service.At("status", "hosts")?.DeepClone(), ["endpoints"] = endpoints.DeepClone() };
         return trimmed;
     }
 

@@ -129,7 +129,7 @@ public static class ResourceTypes
     public const string Service = "service";
     public const string EndpointSlice = "endpointslice";
 
-    /// <summary>Edge's own, down: a GlobalService (gslb.edge.io) with its endpoints as CloudCore resolved them.</summary>
+    /// <summary>Edge's own, down: a GlobalService (gslb.edge.io) with hosts and endpoints as CloudCore resolved them.</summary>
     public const string GlobalService = "globalservice";
 
     /// <summary>Edge's own, up: what EdgeCore found out about an endpoint on its node (<see cref="EndpointHealth"/>).</summary>

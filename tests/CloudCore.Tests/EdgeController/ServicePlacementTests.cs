@@ -50,7 +50,7 @@ public sealed class ServicePlacementTests : IAsyncLifetime
         Assert.Equal(["update default/globalservice/shop 7"], first.Told);
         Assert.Empty(without.Told);
         Assert.Equal(
-            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"GlobalService","metadata":{"name":"shop","namespace":"default","uid":"u1","resourceVersion":"7"},"spec":{"hosts":["shop.edge.example"]},"status":{"hosts":["shop.edge.example"],"endpoints":[{"name":"a","addresses":"192.0.2.1","state":"Up"}]}}""",
+            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"GlobalService","metadata":{"name":"shop","namespace":"default","uid":"u1","resourceVersion":"7"},"spec":{"hosts":["shop.edge.example"]},"resolved":{"hosts":["shop.edge.example"],"endpoints":[{"name":"a","addresses":"192.0.2.1","state":"Up"}]}}""",
             first.Objects[0].Body.Json.ToJsonString());
 
         // Conditions are for users; the health of an endpoint is for edges.

@@ -147,7 +147,7 @@ public sealed class EdgeDnsModuleTests : IAsyncLifetime
 
     private static JsonObject GlobalService(string stateHere) => Json($$$"""
         {"metadata":{"name":"shop","namespace":"default"},"spec":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web","nodeGroup":{"name":"hall"}}]},
-         "status":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web.n1","node":"n1","addresses":"192.0.2.1","state":"{{{stateHere}}}"},{"name":"web.n2","node":"n2","addresses":"192.0.2.2","state":"Up"}]} }
+         "resolved":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web.n1","node":"n1","addresses":"192.0.2.1","state":"{{{stateHere}}}"},{"name":"web.n2","node":"n2","addresses":"192.0.2.2","state":"Up"}]} }
         """);
 
     [Fact]

@@ -108,9 +108,9 @@ internal sealed class GlobalServiceCatalog(string node)
         if (!_held.TryGetValue(key, out var held))
             _held[key] = held = new Held();
         held.Spec = spec;
-        held.Endpoints = [.. json.Items("status", "endpoints").Select(EndpointStatus.Read).OfType<EndpointStatus>()];
+        held.Endpoints = [.. json.Items("resolved", "endpoints").Select(EndpointStatus.Read).OfType<EndpointStatus>()];
         // Those that the cloud answers for: each in a zone, and no other service's.
-        held.Hosts = [.. json.Texts("status", "hosts").Where(host => spec.Hosts.Contains(host)).Select(host => DnsName.TryParse(host, out var name) ? name : null).OfType<DnsName>()];
+        held.Hosts = [.. json.Texts("resolved", "hosts").Where(host => spec.Hosts.Contains(host)).Select(host => DnsName.TryParse(host, out var name) ? name : null).OfType<DnsName>()];
         held.Service = LocalService.Build(spec, held.Endpoints, _view, held.Turns);
     }
 

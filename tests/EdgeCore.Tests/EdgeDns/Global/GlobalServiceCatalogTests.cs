@@ -147,7 +147,7 @@ public sealed class GlobalServiceCatalogTests
         {
             ["metadata"] = new JsonObject { ["name"] = "shop", ["namespace"] = "default" },
             ["spec"] = wanted,
-            ["status"] = new JsonObject { ["hosts"] = new JsonArray([.. (hosts ?? ["shop.edge.example"]).Select(host => (JsonNode)host)]), ["endpoints"] = told },
+            ["resolved"] = new JsonObject { ["hosts"] = new JsonArray([.. (hosts ?? ["shop.edge.example"]).Select(host => (JsonNode)host)]), ["endpoints"] = told },
         };
         return DnsObjects.Put("globalservice", "default", "shop", obj.ToJsonString());
     }
