@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Cloud.Gslb.Module;
 
 /// <summary>Writes the newest status of each object, those that changed alone, at most once a second each round; what waits is replaced by what is newer.</summary>
-internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger logger)
+internal sealed class StatusWriter(IKubeClient kube, Func<bool> mayWrite, TimeProvider time, ILogger logger)
 {
     private static readonly TimeSpan s_between = TimeSpan.FromSeconds(1);
 
@@ -30,6 +30,15 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
         {
             if (!isBehind)
                 await _news.Reader.ReadAsync(cancellationToken);
+            if (!mayWrite())
+            {
+                // Another one writes; what it wrote is not known when this one's turn comes.
+                _written.Clear();
+                isBehind = true;
+                await Task.Delay(s_between, time, cancellationToken);
+                continue;
+            }
+
             var wanted = _wanted;
             foreach (var gone in _written.Keys.Where(key => !wanted.ContainsKey(key)).ToList())
                 _written.Remove(gone);

@@ -57,8 +57,10 @@ public sealed class EdgeDnsModule : IEdgeModule
         // All that is on the disk counts before the first query: a Service that is not known yet would be denied.
         while (changes.TryRead(out var change))
             Take(change);
+        Action<Exception> broke = e => EdgeDnsLog.QueryBroke(_log, e);
         var forwarder = new Forwarder(
-            _options, _client, _services.Time, new Random(_services.Random.Next()), _counters, (upstream, reason) => EdgeDnsLog.UpstreamFailed(_log, upstream.ToString(), reason), stop.Token);
+            _options, _client, _services.Time, new Random(_services.Random.Next()), _counters, (upstream, reason) => EdgeDnsLog.UpstreamFailed(_log, upstream.ToString(), reason),
+            broke, stop.Token);
         var zone = new ClusterZone(_options.ClusterDomain, (uint)_options.TtlSeconds, _options.AnswersWithEndpoints);
         var resolver = new Resolver(zone, () => _catalog, _globalServices, forwarder, new Random(_services.Random.Next()), _counters);
         var addresses = new LinkAddress(_services.Time, _log);
@@ -72,7 +74,7 @@ public sealed class EdgeDnsModule : IEdgeModule
                 await addresses.EnsureAsync(address.Address, cancellationToken);
                 try
                 {
-                    servers.Add(EdgeDnsServer.Open(address, resolver, _counters, _services.Time));
+                    servers.Add(EdgeDnsServer.Open(address, resolver, _counters, broke, _services.Time));
                     EdgeDnsLog.Listening(_log, servers[^1].EndPoint.ToString(), _catalog.Services, _options.ClusterDomain, upstreams);
                 }
                 catch (SocketException e)
