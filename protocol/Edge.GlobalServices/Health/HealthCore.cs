@@ -28,8 +28,8 @@ internal sealed class HealthCore(Random random)
     private readonly PriorityQueue<(Tracked Target, int Generation), long> _due = new();
     private readonly NodeReach _nodes = new();
 
-    // The newest of each endpoint: one may come before its target is known, or before its node's session is.
-    private readonly Dictionary<string, NodeReport> _reports = new(StringComparer.Ordinal);
+    // The newest of each endpoint and node: one may come before its target is known, or before its node's session is.
+    private readonly Dictionary<(string Node, string Endpoint), NodeReport> _reports = [];
     private long _probes;
 
     /// <summary>Reports that are kept; of endpoints that are not known, further ones are dropped (a node that connects tells all again).</summary>
@@ -69,7 +69,7 @@ internal sealed class HealthCore(Random random)
             changed.Add(target.Endpoint);
             if (_nodes.ProblemOf(target.Node) is { } problem)
                 tracked.State.NodeChanged(isConnected: false, problem, IsDecidedByChecks(target));
-            else if (target.Check.FromEdge && _reports.TryGetValue(target.Endpoint, out var report))
+            else if (target.Check.FromEdge && _reports.TryGetValue((target.Node, target.Endpoint), out var report))
                 Take(tracked, report, changed);
             if (target.IsChecked && !target.Check.FromEdge)
                 Schedule(tracked, nowMs + (long)(random.NextDouble() * Math.Min(target.Check.IntervalMs, spreadMs)));
@@ -78,8 +78,8 @@ internal sealed class HealthCore(Random random)
         foreach (var endpoint in gone)
         {
             _targets[endpoint].Generation++;
+            _reports.Remove((_targets[endpoint].Target.Node, endpoint));
             _targets.Remove(endpoint);
-            _reports.Remove(endpoint);
             changed.Add(endpoint);
         }
     }
@@ -124,10 +124,12 @@ internal sealed class HealthCore(Random random)
     public void Reported(NodeReport report, ISet<string> changed)
     {
         var isKnown = _targets.TryGetValue(report.Endpoint, out var tracked);
-        if (isKnown && tracked!.Target.Node.Length > 0 && tracked.Target.Node != report.Node)
+        // Only the node that an endpoint is on speaks for it.
+        if (isKnown && tracked!.Target.Node != report.Node)
             return;
-        if (isKnown || _reports.Count < ReportsMax || _reports.ContainsKey(report.Endpoint))
-            _reports[report.Endpoint] = report;
+        var key = (report.Node, report.Endpoint);
+        if (isKnown || _reports.Count < ReportsMax || _reports.ContainsKey(key))
+            _reports[key] = report;
         if (isKnown)
             Take(tracked!, report, changed);
     }
@@ -163,8 +165,8 @@ internal sealed class HealthCore(Random random)
             changed.Add(tracked.Target.Endpoint);
             // What was found out in a session that has ended says nothing about the next one, which tells all again.
             if (problem is not null)
-                _reports.Remove(tracked.Target.Endpoint);
-            else if (_reports.TryGetValue(tracked.Target.Endpoint, out var report))
+                _reports.Remove((node, tracked.Target.Endpoint));
+            else if (_reports.TryGetValue((node, tracked.Target.Endpoint), out var report))
                 Take(tracked, report, changed);
             // It need not wait for the rest of an interval to show that it is well.
             if (problem is null && tracked.Target.IsChecked && !tracked.Target.Check.FromEdge)
@@ -175,10 +177,9 @@ internal sealed class HealthCore(Random random)
         }
     }
 
-    // Only the node that an endpoint is on speaks for it; for one that is on no node, any does.
     private static void Take(Tracked tracked, NodeReport report, ISet<string> changed)
     {
-        if (tracked.Target.Check.FromEdge && (tracked.Target.Node.Length == 0 || tracked.Target.Node == report.Node) && tracked.State.Reported(report.Error))
+        if (tracked.Target.Check.FromEdge && tracked.State.Reported(report.Error))
             changed.Add(tracked.Target.Endpoint);
     }
 

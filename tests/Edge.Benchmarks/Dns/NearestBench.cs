@@ -86,7 +86,8 @@ internal static class NearestBench
         /// <summary>Null, said on stderr, where PowerDNS or its geoip backend is not installed.</summary>
         public static async Task<GeoPeer?> TryStartAsync(CancellationToken cancellationToken)
         {
-            if (Tool.OnPath("pdns_server") is not { } program || Directory.GetFiles("/usr/lib", "libgeoipbackend.so", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true }).Length == 0)
+            // Debian: /usr/lib/ARCHITECTURE/pdns.
+            if (Tool.OnPath("pdns_server") is not { } program || !Directory.GetDirectories("/usr/lib").Any(one => File.Exists(Path.Combine(one, "pdns/libgeoipbackend.so"))))
             {
                 Console.Error.WriteLine("  PowerDNS with its geoip backend is not installed (Debian: pdns-server, pdns-backend-geoip); its figures are left out");
                 return null;

@@ -201,6 +201,7 @@ public sealed class HealthCoreTests
     {
         var check = s_check with { FromEdge = true };
         _core.Reported(new NodeReport("edge-1", "a", "refused"), _changed);
+        _core.Reported(new NodeReport("edge-2", "a", null), _changed); // not its own, nor in the other's place
         Set(Target("a", node: "edge-1", check: check));
         Assert.False(IsUp("a"));
 
