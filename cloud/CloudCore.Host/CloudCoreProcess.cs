@@ -1,7 +1,9 @@
 using Edge.ApiServer;
 using Edge.ApiServer.Controllers;
+using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Gslb.Module;
+using Edge.Cloud.Leadership;
 using Edge.Common.Configuration;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
@@ -102,13 +104,19 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         RouterPort = core?.RouterPort ?? 0;
         if (!options.Gslb.IsEnabled)
             return;
-        var gslb = await GslbHost.StartAsync(options.Gslb, kube, time, new Random(random.Next()), loggers, cancellationToken);
+        // Of several that serve, one writes what is found: they would write over each other.
+        await CertificateStore.EnsureNamespaceAsync(kube, LeaderLease.Namespace, cancellationToken);
+        var lease = new LeaderLease(
+            kube, $"{System.Net.Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"), LeaderLease.GslbName);
+        _parts.Add(lease);
+        var gslb = await GslbHost.StartAsync(options.Gslb, kube, () => lease.IsLeader, time, new Random(random.Next()), loggers, cancellationToken);
         // Before the hub in the order of stops: its sessions all end then, which says nothing about the nodes.
         _parts.Add(gslb);
         DnsPort = gslb.Port;
         if (core is null)
             return;
         core.SessionChanged = gslb.NodeSession;
+        core.EndpointReported = gslb.ReportAsync;
         core.Metrics.More = gslb.RenderMetrics;
     }
 

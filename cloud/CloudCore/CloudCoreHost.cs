@@ -12,6 +12,7 @@ using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
 using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Transport;
 using Microsoft.AspNetCore.Http;
@@ -81,6 +82,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private RestEntry? Entry { get; init; }
 
+    private EndpointReports EndpointReports { get; init; } = null!;
+
     /// <summary>Opens a stream on which a connected node's local API (as a kubelet's) speaks HTTP/1.1. The caller disposes it.</summary>
     /// <exception cref="NodeStreamException">The node cannot be reached; the message says why.</exception>
     public ValueTask<Stream> OpenNodeStreamAsync(string node, CancellationToken cancellationToken) => Streams.OpenAsync(node, cancellationToken);
@@ -94,6 +97,14 @@ public sealed class CloudCoreHost : IAsyncDisposable
             field = value;
             _sync.SessionChanged = Router is null ? value : value is null ? Router.NodeSession : Router.NodeSession + value;
         }
+    }
+
+    /// <summary>Takes what EdgeCores find out about endpoints of GlobalServices on their nodes: node, <c>namespace/service/endpoint</c>, and the error (null for well). Until it is set,
+    /// edges keep what they have to say.</summary>
+    public Func<string, string, string?, CancellationToken, ValueTask>? EndpointReported
+    {
+        get => EndpointReports.Taker;
+        set => EndpointReports.Taker = value;
     }
 
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
@@ -124,7 +135,9 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var router = options.Router.Listen.IsEnabled
             ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
         RestEntry? entry = null;
-        var requests = new EdgeRequests(kube, sync, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
+        var endpointReports = new EndpointReports(options.Gslb.IsEnabled);
+        var requests = new EdgeRequests(
+            kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
         var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router }, streams);
         try
@@ -162,7 +175,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var running = Task.WhenAll(
                 lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync),
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
-            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics) { QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry };
+            return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
+            {
+                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports,
+            };
         }
         catch
         {
@@ -274,6 +290,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Watch(ResourceKind.Device, new ListOptions());
         Watch(ResourceKind.Service, new ListOptions());
         Watch(ResourceKind.EndpointSlice, new ListOptions());
+        Watch(GslbKinds.GlobalService, new ListOptions());
         Watch(ResourceKind.ObjectSync, new ListOptions());
         Watch(ResourceKind.ClusterObjectSync, new ListOptions());
     }
@@ -288,7 +305,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         {
             var missing = string.Join(", ", informers.Where(informer => !informer.Synced.IsCompleted).Select(informer => informer.Kind.Plural));
             throw new CloudCoreException(
-                $"the Kubernetes API did not list {missing} within {s_cachesWithin.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io and reliablesyncs.kubeedge.io installed, and may cloudcore list these?", e);
+                $"the Kubernetes API did not list {missing} within {s_cachesWithin.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io, reliablesyncs.kubeedge.io and gslb.edge.io installed, and may cloudcore list these?", e);
         }
     }
 

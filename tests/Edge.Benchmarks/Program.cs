@@ -59,17 +59,21 @@ var twin = new Command("twin", "Device twins of one node, from report to watch a
 twin.SetAction((parse, cancellationToken) => TwinBench.RunAsync(parse.GetValue(twinDevices), parse.GetValue(twinSeconds), cancellationToken));
 
 var dnsSeconds = new Option<int>("--seconds") { Description = "How long each of the runs of each side takes.", DefaultValueFactory = _ => 3 };
-var dns = new Command("dns", "The authoritative DNS server beside gdnsd and Knot.") { dnsSeconds };
+var dns = new Command("dns", "The authoritative DNS server beside gdnsd, Knot and PowerDNS, and its health checks.") { dnsSeconds };
 dns.SetAction((parse, cancellationToken) => DnsBench.RunAsync(parse.GetValue(dnsSeconds), cancellationToken));
 var dnsPort = new Argument<int>("port");
 var dnsZone = new Argument<string>("zone");
-var dnsServer = new Command("dns-server", "The DNS server under test, in a process of its own.") { dnsPort, dnsZone };
+var dnsNetworks = new Argument<int>("networks");
+var dnsServer = new Command("dns-server", "The DNS server under test, in a process of its own.") { dnsPort, dnsZone, dnsNetworks };
 dnsServer.Hidden = true;
-dnsServer.SetAction((parse, cancellationToken) => OwnDnsProcess.ServeAsync(parse.GetValue(dnsPort), parse.GetValue(dnsZone)!, cancellationToken));
+dnsServer.SetAction((parse, cancellationToken) => OwnDnsProcess.ServeAsync(parse.GetValue(dnsPort), parse.GetValue(dnsZone)!, parse.GetValue(dnsNetworks), cancellationToken));
+var dnsHealth = new Command("dns-health", "The health checks under test, in a process of their own.") { dnsPort };
+dnsHealth.Hidden = true;
+dnsHealth.SetAction((parse, cancellationToken) => HealthBench.CheckAsync(parse.GetValue(dnsPort), cancellationToken));
 var dnsPackets = new Option<long>("--packets") { Description = "Mutated packets.", DefaultValueFactory = _ => 10_000_000 };
 var dnsSeed = new Option<int>("--seed") { Description = "The seed; a failure prints the packet.", DefaultValueFactory = _ => 1 };
 var dnsFuzz = new Command("dns-fuzz", "Mutated packets through the authoritative responder.") { dnsPackets, dnsSeed };
 dnsFuzz.SetAction(parse => DnsFuzzBench.Run(parse.GetValue(dnsPackets), parse.GetValue(dnsSeed)));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsFuzz };
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsHealth, dnsFuzz };
 return await root.Parse(args).InvokeAsync();

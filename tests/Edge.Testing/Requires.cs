@@ -25,6 +25,17 @@ public static class Requires
 
     public static void Dig() => OnPath("dig", "bind9-dnsutils");
 
+    public static void Kdig() => OnPath("kdig", "knot-dnsutils");
+
+    /// <summary>Root, iproute2, curl and python3: what network namespaces with clients and servers take.</summary>
+    public static void NetworkNamespaces()
+    {
+        Root();
+        OnPath("ip", "iproute2");
+        OnPath("curl", "curl");
+        OnPath("python3", "python3");
+    }
+
     public static void MmdbLookup() => OnPath("mmdblookup", "mmdb-bin");
 
     public static void Mbpoll() => OnPath("mbpoll", "mbpoll");

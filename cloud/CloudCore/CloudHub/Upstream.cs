@@ -279,6 +279,8 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     {
         if (InventoryMessages.ReadDigest(message.Content, out var error) is { } digest)
         {
+            if (InventoryMessages.ReadBeatMs(message.Content) is > 0 and var beat)
+                session.ExpectBeats(beat);
             session.Send(message.Response(rooms.Time, rooms.Sync.AnswerDigest(session, digest, InventoryMessages.ReadWantsServices(message.Content))) with { Source = Sources.CloudHub }, isUrgent: true);
             return;
         }

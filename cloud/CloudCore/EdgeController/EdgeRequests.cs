@@ -17,7 +17,7 @@ internal readonly record struct EdgeAnswer(Message? Message, bool IsSettled);
 /// <summary>Serves what an edge asks of the cluster (kubeedge-wire §3.2), with the least rights: its own node and lease, its own pods, and
 /// the ConfigMaps, Secrets, ServiceAccounts, claims and their volumes that its own pods use.</summary>
 /// <remarks>Safe for concurrent calls. Every request is safe to repeat.</remarks>
-internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider time, string advertisedAddress, HubMetrics metrics, ILogger logger)
+internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointReports endpoints, TimeProvider time, string advertisedAddress, HubMetrics metrics, ILogger logger)
 {
     private const string LeaseNamespace = "kube-node-lease";
 
@@ -82,8 +82,15 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, TimeProvider
             (ResourceTypes.PersistentVolumeClaim, Operations.Query) => QueryClaimAsync(node, request, path, cancellationToken),
             (ResourceTypes.PersistentVolume, Operations.Query) => QueryVolumeAsync(node, request, path, cancellationToken),
             (ResourceTypes.Event, Operations.Insert or Operations.Update or Operations.Patch) => WriteEventAsync(node, request, path, cancellationToken),
+            (ResourceTypes.EndpointHealth, Operations.Update) => TakeEndpointAsync(node, request, path, cancellationToken),
             _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
         };
+
+    private async Task<Message?> TakeEndpointAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        await endpoints.TakeAsync(node, request, path, cancellationToken);
+        return _answers.Ok(request);
+    }
 
     private async Task<Message?> RegisterNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {

@@ -13,11 +13,15 @@ internal sealed class LeaderLease : IAsyncDisposable
     public const string Namespace = "kubeedge";
     public const string Name = "cloudcore";
 
+    /// <summary>The Lease of those that run the GSLB module: it may run where no hub does, and leads by itself.</summary>
+    public const string GslbName = "cloudcore-gslb";
+
     private static readonly TimeSpan s_dutyRetryFirst = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_dutyRetryMost = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_releaseWithin = TimeSpan.FromSeconds(2);
 
     private readonly IKubeClient _kube;
+    private readonly string _name;
     private readonly string _identity;
     private readonly LeaseTimes _times;
     private readonly TimeProvider _time;
@@ -35,9 +39,11 @@ internal sealed class LeaderLease : IAsyncDisposable
     private int _isDisposed;
 
     /// <param name="identity">Names this cloudcore among all: no two may share it.</param>
-    public LeaderLease(IKubeClient kube, string identity, LeaseTimes times, TimeProvider time, Random random, ILogger logger)
+    /// <param name="name">Of the Lease.</param>
+    public LeaderLease(IKubeClient kube, string identity, LeaseTimes times, TimeProvider time, Random random, ILogger logger, string name = Name)
     {
         _kube = kube;
+        _name = name;
         _identity = identity;
         _times = times;
         _time = time;
@@ -157,7 +163,7 @@ internal sealed class LeaderLease : IAsyncDisposable
         using var both = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
         {
-            var lease = await _kube.TryGetAsync(ResourceKind.Lease, Namespace, Name, both.Token);
+            var lease = await _kube.TryGetAsync(ResourceKind.Lease, Namespace, _name, both.Token);
             var began = NowMs;
             var written = _core.Seen(lease is null ? null : StateOf(lease), began) switch
             {
@@ -188,7 +194,7 @@ internal sealed class LeaderLease : IAsyncDisposable
     {
         // Once for each stretch of failures.
         if (!_failing)
-            LeaseLog.Failed(_logger, Namespace, Name, error);
+            LeaseLog.Failed(_logger, Namespace, _name, error);
         _failing = true;
     }
 
@@ -250,7 +256,7 @@ internal sealed class LeaderLease : IAsyncDisposable
         {
             ["apiVersion"] = ResourceKind.Lease.ApiVersion,
             ["kind"] = ResourceKind.Lease.Kind,
-            ["metadata"] = new JsonObject { ["name"] = Name, ["namespace"] = Namespace },
+            ["metadata"] = new JsonObject { ["name"] = _name, ["namespace"] = Namespace },
             ["spec"] = Spec(acquired: KubeObject.MicroTime(_time.GetUtcNow()), transitions: 0),
         }, cancellationToken);
 
@@ -277,7 +283,7 @@ internal sealed class LeaderLease : IAsyncDisposable
         using var deadline = new CancellationTokenSource(s_releaseWithin, _time);
         try
         {
-            if (await _kube.TryGetAsync(ResourceKind.Lease, Namespace, Name, deadline.Token) is not { } lease || lease.Text("spec", "holderIdentity") != _identity)
+            if (await _kube.TryGetAsync(ResourceKind.Lease, Namespace, _name, deadline.Token) is not { } lease || lease.Text("spec", "holderIdentity") != _identity)
                 return;
             var changed = lease.DeepClone().AsObject();
             changed.Child("spec").Remove("holderIdentity");

@@ -4,6 +4,7 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Observability;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
@@ -32,6 +33,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
     private readonly ServicePlacement _services = new();
+    private readonly GlobalServicePlacement _globalServices = new();
     private readonly Dictionary<string, SyncMember> _members = [];
     private readonly RefusalLimiter _refusals = new();
     private readonly SyncRecords _records;
@@ -120,6 +122,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _services.ServiceChanged(change, outputs);
             else if (kind == ResourceKind.EndpointSlice)
                 _services.SliceChanged(change, outputs);
+            else if (kind == GslbKinds.GlobalService)
+                _globalServices.Changed(change, outputs);
             foreach (var output in outputs)
                 Perform(output);
             if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
@@ -219,7 +223,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     }
 
     /// <summary>An Edge peer told what it has. Returns the answer: <c>"OK"</c>, and the session is open; or the buckets that differ, which it is to tell.</summary>
-    /// <param name="wantsServices">Whether it is to have Services and EndpointSlices.</param>
+    /// <param name="wantsServices">Whether it is to have Services, EndpointSlices and GlobalServices.</param>
     public ReadOnlyMemory<byte> AnswerDigest(ISyncSession session, InventoryDigest digest, bool wantsServices = false)
     {
         lock (_gate)
@@ -386,13 +390,13 @@ internal sealed partial class NodeSync : IAsyncDisposable
     {
         List<DownObject> all = [.. _pods.All(member.Session.Node), .. _devices.All(member.Session.Node)];
         if (member.WantsServices)
-            all.AddRange(_services.All());
+            all.AddRange([.. _services.All(), .. _globalServices.All()]);
         return all;
     }
 
     private DownObject? Find(SyncMember member, string resource)
         => ResourcePath.TryParse(resource, out var path)
-            ? _pods.Find(member.Session.Node, path) ?? _devices.Find(member.Session.Node, path) ?? (member.WantsServices ? _services.Find(path) : null)
+            ? _pods.Find(member.Session.Node, path) ?? _devices.Find(member.Session.Node, path) ?? (member.WantsServices ? _services.Find(path) ?? _globalServices.Find(path) : null)
             : null;
 
     private SyncMember? Current(ISyncSession session)

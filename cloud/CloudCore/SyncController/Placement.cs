@@ -9,7 +9,7 @@ internal abstract record PlacementOutput
     /// <summary>The node should now have (or no longer have) this object.</summary>
     public sealed record Deliver(string Node, DownObject Object) : PlacementOutput;
 
-    /// <summary>Every node that wants Services should now have (or no longer have) this object.</summary>
+    /// <summary>Every node with EdgeDns should now have (or no longer have) this object.</summary>
     public sealed record DeliverToAll(DownObject Object) : PlacementOutput;
 
     /// <summary>The node's list of devices changed (kubeedge-wire §4.2, <c>membership</c>).</summary>

@@ -1,4 +1,4 @@
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices.Locations;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Gslb.Module;

@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Locations;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Locations;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Cloud.Gslb.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
@@ -270,12 +270,9 @@ internal sealed class GslbBuilder
 
         return status with
         {
-            Endpoints = [.. compiled.Endpoints.Take(100).Select(endpoint =>
-            {
-                var health = _health.GetValueOrDefault($"{key}/{endpoint.Name}");
-                var (state, reason) = endpoint.IsDrained ? ("Drained", "") : endpoint.NotReady.Length > 0 ? ("NotReady", endpoint.NotReady) : (health.Status.ToString(), health.Reason ?? "");
-                return new EndpointStatus(endpoint.Name, string.Join(',', endpoint.Addresses.Select(address => Network.ToIPAddress(address).ToString())), endpoint.Node, state, reason);
-            })],
+            Hosts = [.. hosts.Where(pair => pair.Value == held.Number).Select(pair => pair.Key).Order(StringComparer.Ordinal)],
+            // All of them: an edge that looks for its own must find it.
+            Endpoints = [.. compiled.Endpoints.Select(endpoint => EndpointStatus.Of(endpoint, _health.GetValueOrDefault($"{key}/{endpoint.Name}")))],
         };
     }
 

@@ -4,9 +4,9 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Threading.Channels;
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Cloud.Gslb.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
@@ -48,7 +48,7 @@ public sealed class GslbHost : IAsyncDisposable
     private volatile GslbSnapshot? _snapshot;
     private long _builds;
 
-    private GslbHost(GslbOptions options, IKubeClient kube, TimeProvider time, Random random, ILoggerFactory loggers)
+    private GslbHost(GslbOptions options, IKubeClient kube, Func<bool> mayWrite, TimeProvider time, Random random, ILoggerFactory loggers)
     {
         _time = time;
         _logger = loggers.CreateLogger("Edge.Cloud.Gslb");
@@ -63,7 +63,7 @@ public sealed class GslbHost : IAsyncDisposable
         });
         _health = new HealthMonitor(HealthChanged, time, new Random(random.Next()));
         _pods = new PodWatches(kube, Wake, time, new Random(random.Next()), _logger);
-        _statuses = new StatusWriter(kube, time, _logger);
+        _statuses = new StatusWriter(kube, mayWrite, time, _logger);
         _files = new DatabaseFiles(() => _paths, (path, layer, error) => PostAsync(builder => builder.SetDatabase(path, layer, error), _stop.Token), time, _logger);
     }
 
@@ -71,10 +71,12 @@ public sealed class GslbHost : IAsyncDisposable
     public int Port => _server?.EndPoint.Port ?? 0;
 
     /// <summary>Starts the module; on return it answers from what the cluster has. The CRDs must be there.</summary>
+    /// <param name="mayWrite">Whether it is this one, of several beside one API, that writes statuses; asked before each round, must be quick.</param>
     /// <exception cref="GslbException">It cannot start; the message says why and what to change.</exception>
-    public static async Task<GslbHost> StartAsync(GslbOptions options, IKubeClient kube, TimeProvider time, Random random, ILoggerFactory loggers, CancellationToken cancellationToken)
+    public static async Task<GslbHost> StartAsync(
+        GslbOptions options, IKubeClient kube, Func<bool> mayWrite, TimeProvider time, Random random, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var host = new GslbHost(options, kube, time, random, loggers);
+        var host = new GslbHost(options, kube, mayWrite, time, random, loggers);
         try
         {
             await host.StartAsync(options, kube, random, cancellationToken);
@@ -91,7 +93,11 @@ public sealed class GslbHost : IAsyncDisposable
     public void NodeSession(string node, bool isConnected) => _health.Session(node, isConnected);
 
     /// <summary>An EdgeCore checked an endpoint that CloudCore cannot reach.</summary>
-    internal ValueTask ReportAsync(NodeReport report, CancellationToken cancellationToken) => _health.ReportAsync(report, cancellationToken);
+    /// <param name="node">The node that checked.</param>
+    /// <param name="endpoint"><c>namespace/service/endpoint</c>.</param>
+    /// <param name="error">Null when it is well.</param>
+    public ValueTask ReportAsync(string node, string endpoint, string? error, CancellationToken cancellationToken)
+        => _health.ReportAsync(new NodeReport(node, endpoint, error), cancellationToken);
 
     /// <summary>Figures in Prometheus' text form.</summary>
     public string RenderMetrics()

@@ -1,3 +1,5 @@
+using Edge.GlobalServices.Resources;
+
 namespace Edge.Cloud.Gslb.Module;
 
 /// <summary>What is said on an object's status.</summary>
@@ -8,11 +10,12 @@ namespace Edge.Cloud.Gslb.Module;
 internal sealed record ObjectStatus(
     long Generation, bool IsAccepted, string Reason, string Message, bool IsReady, string ReadyReason, string ReadyMessage, IReadOnlyList<EndpointStatus> Endpoints)
 {
+    /// <summary>Of a GlobalService: those of its hosts that it answers for.</summary>
+    public IReadOnlyList<string> Hosts { get; init; } = [];
+
     public static ObjectStatus Of(long generation, string reason, string message, bool isAccepted, bool isReady, string readyReason, string readyMessage)
         => new(generation, isAccepted, reason, message, isReady, readyReason, readyMessage, []);
 
-    public bool IsSame(ObjectStatus other) => this with { Endpoints = [] } == other with { Endpoints = [] } && Endpoints.SequenceEqual(other.Endpoints);
+    public bool IsSame(ObjectStatus other) => this with { Endpoints = [], Hosts = [] } == other with { Endpoints = [], Hosts = [] } && Hosts.SequenceEqual(other.Hosts) && Endpoints.Count == other.Endpoints.Count
+        && Endpoints.Zip(other.Endpoints).All(pair => pair.First.IsSame(pair.Second));
 }
-
-/// <param name="State">Up, Unknown (not checked yet), Down, NodeGone, Drained or NotReady.</param>
-internal sealed record EndpointStatus(string Name, string Addresses, string Node, string State, string Reason);

@@ -1,14 +1,14 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
-using Edge.Cloud.Gslb.Resources;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Gslb.Module;
 
 /// <summary>Writes the newest status of each object, those that changed alone, at most once a second each round; what waits is replaced by what is newer.</summary>
-internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger logger)
+internal sealed class StatusWriter(IKubeClient kube, Func<bool> mayWrite, TimeProvider time, ILogger logger)
 {
     private static readonly TimeSpan s_between = TimeSpan.FromSeconds(1);
 
@@ -30,6 +30,15 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
         {
             if (!isBehind)
                 await _news.Reader.ReadAsync(cancellationToken);
+            if (!mayWrite())
+            {
+                // Another one writes; what it wrote is not known when this one's turn comes.
+                _written.Clear();
+                isBehind = true;
+                await Task.Delay(s_between, time, cancellationToken);
+                continue;
+            }
+
             var wanted = _wanted;
             foreach (var gone in _written.Keys.Where(key => !wanted.ContainsKey(key)).ToList())
                 _written.Remove(gone);
@@ -87,10 +96,8 @@ internal sealed class StatusWriter(IKubeClient kube, TimeProvider time, ILogger 
         };
         if (hasEndpoints)
         {
-            result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => new JsonObject
-            {
-                ["name"] = one.Name, ["addresses"] = one.Addresses, ["node"] = one.Node, ["state"] = one.State, ["reason"] = one.Reason,
-            })]);
+            result["hosts"] = new JsonArray([.. status.Hosts.Select(host => (JsonNode)host)]);
+            result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => (JsonNode)one.ToJson())]);
         }
 
         return result;

@@ -1,3 +1,4 @@
+using Edge.GlobalServices;
 using System.Buffers.Binary;
 using System.Text;
 using Edge.Protocol.Dns;

@@ -1,3 +1,4 @@
+using Edge.GlobalServices;
 using Edge.Protocol.Dns;
 
 namespace Edge.Cloud.Gslb.Zones;

@@ -1,7 +1,7 @@
 using System.CommandLine;
-using Edge.Cloud.Gslb;
-using Edge.Cloud.Gslb.Locations;
-using Edge.Cloud.Gslb.Resources;
+using Edge.GlobalServices;
+using Edge.GlobalServices.Locations;
+using Edge.GlobalServices.Resources;
 using Edge.Ctl.Dns;
 
 namespace Edge.Ctl.Commands;

@@ -1,10 +1,10 @@
 using System.Text.Json.Nodes;
-using Edge.Cloud.Gslb;
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Locations;
 using Edge.Cloud.Gslb.Module;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Kubernetes;
 
 namespace Edge.Ctl.Dns;

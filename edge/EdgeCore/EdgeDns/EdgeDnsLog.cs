@@ -19,4 +19,13 @@ internal static partial class EdgeDnsLog
 
     [LoggerMessage(3504, LogLevel.Warning, "the upstream {Upstream} does not answer: {Reason}; others are asked first for a while")]
     public static partial void UpstreamFailed(ILogger logger, string upstream, string reason);
+
+    [LoggerMessage(3505, LogLevel.Information, "checked from here, endpoint {Endpoint} is {Status} {Reason}")]
+    public static partial void HealthFound(ILogger logger, string endpoint, string status, string reason);
+
+    [LoggerMessage(3507, LogLevel.Error, "answering a query met a defect")]
+    public static partial void QueryBroke(ILogger logger, Exception exception);
+
+    [LoggerMessage(3506, LogLevel.Error, "what was found out about endpoint {Endpoint} cannot be kept for the cloud: {Reason}; trying again")]
+    public static partial void HealthNotKept(ILogger logger, string endpoint, string reason);
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Edge.Core.EdgeDns.Global;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
@@ -11,12 +12,16 @@ namespace Edge.Core.EdgeDns;
 /// <summary>EdgeDns: answers DNS queries of this node's pods and devices, with or without the cloud.</summary>
 public sealed class EdgeDnsModule : IEdgeModule
 {
+    private static readonly TimeSpan s_look = TimeSpan.FromSeconds(1);
+
     private readonly EdgeServices _services;
     private readonly EdgeDnsOptions _options;
     private readonly ILogger _log;
     private readonly EdgeDnsCounters _counters = new();
     private readonly IUpstreamClient _client;
     private volatile ServiceCatalog _catalog;
+    private readonly GlobalServiceCatalog _globalServices;
+    private volatile EndpointChecks? _checks;
     private System.Threading.Channels.ChannelReader<MetaChange>? _changes; // one for all runs: the store keeps every subscription
     private volatile Forwarder? _forwarder;
     private volatile IReadOnlyList<EdgeDnsServer> _servers = [];
@@ -32,6 +37,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         _options = services.Options.EdgeDns;
         _log = services.Loggers.CreateLogger("EdgeDns");
         _client = client;
+        _globalServices = new GlobalServiceCatalog(services.Options.NodeName);
         _catalog = ServiceCatalog.Empty with { Node = services.Options.NodeName };
     }
 
@@ -47,16 +53,19 @@ public sealed class EdgeDnsModule : IEdgeModule
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var changes = _changes ??= _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice);
+        var changes = _changes ??= _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice, ResourceTypes.GlobalService);
         // All that is on the disk counts before the first query: a Service that is not known yet would be denied.
         while (changes.TryRead(out var change))
-            _catalog = _catalog.With(change);
+            Take(change);
+        Action<Exception> broke = e => EdgeDnsLog.QueryBroke(_log, e);
         var forwarder = new Forwarder(
-            _options, _client, _services.Time, new Random(_services.Random.Next()), _counters, (upstream, reason) => EdgeDnsLog.UpstreamFailed(_log, upstream.ToString(), reason), stop.Token);
+            _options, _client, _services.Time, new Random(_services.Random.Next()), _counters, (upstream, reason) => EdgeDnsLog.UpstreamFailed(_log, upstream.ToString(), reason),
+            broke, stop.Token);
         var zone = new ClusterZone(_options.ClusterDomain, (uint)_options.TtlSeconds, _options.AnswersWithEndpoints);
-        var resolver = new Resolver(zone, () => _catalog, forwarder, new Random(_services.Random.Next()), _counters);
+        var resolver = new Resolver(zone, () => _catalog, _globalServices, forwarder, new Random(_services.Random.Next()), _counters);
         var addresses = new LinkAddress(_services.Time, _log);
         var servers = new List<EdgeDnsServer>();
+        await using var checks = new EndpointChecks(_services.Uplink, _globalServices.SetChecked, _services.Time, new Random(_services.Random.Next()), _log);
         try
         {
             var upstreams = _options.Upstreams.Count == 0 ? "nobody" : string.Join(", ", _options.Upstreams);
@@ -65,7 +74,7 @@ public sealed class EdgeDnsModule : IEdgeModule
                 await addresses.EnsureAsync(address.Address, cancellationToken);
                 try
                 {
-                    servers.Add(EdgeDnsServer.Open(address, resolver, _counters, _services.Time));
+                    servers.Add(EdgeDnsServer.Open(address, resolver, _counters, broke, _services.Time));
                     EdgeDnsLog.Listening(_log, servers[^1].EndPoint.ToString(), _catalog.Services, _options.ClusterDomain, upstreams);
                 }
                 catch (SocketException e)
@@ -76,9 +85,9 @@ public sealed class EdgeDnsModule : IEdgeModule
 
             if (servers.Count == 0)
                 throw new IOException("none of modules.edgeDns.listen can be listened on");
-            (_forwarder, _servers) = (forwarder, servers);
+            (_forwarder, _servers, _checks) = (forwarder, servers, checks);
             Listening?.Invoke();
-            List<Task> running = [FollowAsync(changes, stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
+            List<Task> running = [FollowAsync(changes, stop.Token), LookAsync(checks, stop.Token), TellAsync(checks, stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
             await Task.WhenAny(running);
             await stop.CancelAsync();
             await Task.WhenAll(running); // with what ended the first one
@@ -110,7 +119,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_malformed_total", "counter", "Packets that are no query.", ("", Interlocked.Read(ref _counters.Malformed)));
         Family(
             "edge_dns_answers_total", "counter", "Answers by where they came from.",
-            ("{from=\"cluster\"}", Interlocked.Read(ref _counters.ClusterAnswers)), ("{from=\"cache\"}", Interlocked.Read(ref _counters.CacheHits)),
+            ("{from=\"cluster\"}", Interlocked.Read(ref _counters.ClusterAnswers)), ("{from=\"global\"}", Interlocked.Read(ref _counters.GlobalAnswers)), ("{from=\"cache\"}", Interlocked.Read(ref _counters.CacheHits)),
             ("{from=\"upstream\"}", Interlocked.Read(ref _counters.CacheMisses)), ("{from=\"stale\"}", Interlocked.Read(ref _counters.StaleAnswers)));
         Family("edge_dns_dropped_total", "counter", "Queries or answers dropped: too many wait, or the client went.", ("", Interlocked.Read(ref _counters.Dropped)));
         Family("edge_dns_overloaded_total", "counter", "Questions not asked because too many were under way.", ("", Interlocked.Read(ref _counters.Overloaded)));
@@ -122,6 +131,10 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_cache_entries", "gauge", "Answers kept.", ("", forwarder?.Cache.Count ?? 0));
         Family("edge_dns_cache_evicted_total", "counter", "Answers that went because the cache was full.", ("", forwarder?.Cache.Evicted ?? 0));
         Family("edge_dns_services", "gauge", "Services known.", ("", _catalog.Services));
+        var counts = _checks?.Counts ?? default;
+        Family("edge_dns_global_hosts", "gauge", "Hosts of GlobalServices that are answered local-first.", ("", _globalServices.Hosts));
+        Family("edge_dns_endpoint_checks_total", "counter", "Health checks of endpoints on this node that have ended.", ("", counts.Checks));
+        Family("edge_dns_endpoint_check_failures_total", "counter", "Health checks of endpoints on this node that failed.", ("", counts.Failures));
         Family(
             "edge_dns_upstream_up", "gauge", "0 while an upstream is passed over because it failed.",
             [.. _options.Upstreams.Select((upstream, i) => ($"{{upstream=\"{upstream}\"}}", forwarder?.IsResting(i) == true ? 0L : 1L))]);
@@ -134,7 +147,44 @@ public sealed class EdgeDnsModule : IEdgeModule
         try
         {
             await foreach (var change in changes.ReadAllAsync(cancellationToken))
-                _catalog = _catalog.With(change);
+                Take(change);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private void Take(MetaChange change)
+    {
+        _catalog = _catalog.With(change);
+        _globalServices.Take(change);
+    }
+
+    // Looks every second at what has no changes to follow: the pods of this node as Edged said them last, where GlobalServices want pods; and with that what is to be checked.
+    private async Task LookAsync(EndpointChecks checks, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                if (_services.Options.Edged.Enable && _globalServices.NeedsPods)
+                    _globalServices.SetPods(LocalPod.Read(_services.Meta));
+                await checks.SetTargetsAsync(_globalServices.Targets, cancellationToken);
+                await Task.Delay(s_look, _services.Time, cancellationToken);
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private static async Task TellAsync(EndpointChecks checks, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await checks.RunAsync(cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {

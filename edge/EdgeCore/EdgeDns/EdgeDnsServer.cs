@@ -21,16 +21,18 @@ internal sealed class EdgeDnsServer : IDisposable
     private readonly Socket _tcp;
     private readonly Resolver _resolver;
     private readonly EdgeDnsCounters _counters;
+    private readonly Action<Exception> _broke;
     private readonly TimeProvider _time;
     private readonly SemaphoreSlim _connections = new(ConnectionsMax);
     private int _waiting;
 
-    private EdgeDnsServer(Socket udp, Socket tcp, Resolver resolver, EdgeDnsCounters counters, TimeProvider time)
+    private EdgeDnsServer(Socket udp, Socket tcp, Resolver resolver, EdgeDnsCounters counters, Action<Exception> broke, TimeProvider time)
     {
         _udp = udp;
         _tcp = tcp;
         _resolver = resolver;
         _counters = counters;
+        _broke = broke;
         _time = time;
     }
 
@@ -39,8 +41,9 @@ internal sealed class EdgeDnsServer : IDisposable
     /// <summary>Queries over UDP that wait for an upstream.</summary>
     public int Waiting => Volatile.Read(ref _waiting);
 
+    /// <param name="broke">Told of a defect met while answering; the client gets nothing.</param>
     /// <exception cref="SocketException">The address is not this machine's, or in use.</exception>
-    public static EdgeDnsServer Open(IPEndPoint address, Resolver resolver, EdgeDnsCounters counters, TimeProvider time)
+    public static EdgeDnsServer Open(IPEndPoint address, Resolver resolver, EdgeDnsCounters counters, Action<Exception> broke, TimeProvider time)
     {
         // With port 0 the one that UDP gets may be taken for TCP.
         for (var attempt = 0; ; attempt++)
@@ -54,7 +57,7 @@ internal sealed class EdgeDnsServer : IDisposable
                 tcp = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
                 tcp.Bind(new IPEndPoint(address.Address, ((IPEndPoint)udp.LocalEndPoint!).Port));
                 tcp.Listen(64);
-                return new EdgeDnsServer(udp, tcp, resolver, counters, time);
+                return new EdgeDnsServer(udp, tcp, resolver, counters, broke, time);
             }
             catch (SocketException e)
             {
@@ -132,6 +135,10 @@ internal sealed class EdgeDnsServer : IDisposable
         try
         {
             await SendAsync(await _resolver.ResolveAsync(query, isTcp: false, question), client, cancellationToken);
+        }
+        catch (Exception e) // the outermost frame of a query
+        {
+            _broke(e);
         }
         finally
         {

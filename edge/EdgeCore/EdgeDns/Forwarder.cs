@@ -11,6 +11,7 @@ internal sealed class EdgeDnsCounters
     public long Malformed;
     public long Dropped;
     public long ClusterAnswers;
+    public long GlobalAnswers;
     public long CacheHits;
     public long CacheMisses;
     public long StaleAnswers;
@@ -50,6 +51,7 @@ internal sealed class Forwarder
     private readonly TimeProvider _time;
     private readonly EdgeDnsCounters _counters;
     private readonly Action<IPEndPoint, string> _failed;
+    private readonly Action<Exception> _broke;
     private readonly AnswerCache _cache;
     private readonly UpstreamHealth _health; // locked by itself
     private readonly ConcurrentDictionary<DnsQuestion, Task<DnsAnswer>> _inFlight = new();
@@ -57,15 +59,18 @@ internal sealed class Forwarder
     private readonly CancellationToken _stopping;
 
     /// <param name="failed">Told when an upstream begins to rest after a failure.</param>
+    /// <param name="broke">Told of a defect met while asking; the question is answered SERVFAIL.</param>
     /// <param name="stopping">Ends what is under way.</param>
     public Forwarder(
-        EdgeDnsOptions options, IUpstreamClient client, TimeProvider time, Random random, EdgeDnsCounters counters, Action<IPEndPoint, string> failed, CancellationToken stopping)
+        EdgeDnsOptions options, IUpstreamClient client, TimeProvider time, Random random, EdgeDnsCounters counters, Action<IPEndPoint, string> failed, Action<Exception> broke,
+        CancellationToken stopping)
     {
         _options = options;
         _client = client;
         _time = time;
         _counters = counters;
         _failed = failed;
+        _broke = broke;
         _stopping = stopping;
         _cache = new AnswerCache(options.CacheEntriesMax, options.StaleSeconds * 1000L);
         _health = new UpstreamHealth(options.Upstreams, random);
@@ -179,6 +184,10 @@ internal sealed class Forwarder
                 _cache.Put(question, answer, NowMs);
             else if (!_stopping.IsCancellationRequested)
                 RememberFailure(question);
+        }
+        catch (Exception e) // the outermost frame of a question: nobody awaits it but for its answer
+        {
+            _broke(e);
         }
         finally
         {

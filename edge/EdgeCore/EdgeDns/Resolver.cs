@@ -1,9 +1,10 @@
+using Edge.Core.EdgeDns.Global;
 using Edge.Protocol.Dns;
 
 namespace Edge.Core.EdgeDns;
 
-/// <summary>One query, from bytes to bytes: the cluster's names from the catalog, the rest from the forwarder.</summary>
-internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, Forwarder forwarder, Random random, EdgeDnsCounters counters)
+/// <summary>One query, from bytes to bytes: the cluster's names from the catalog, hosts of GlobalServices from theirs, the rest from the forwarder.</summary>
+internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, GlobalServiceCatalog globalServices, Forwarder forwarder, Random random, EdgeDnsCounters counters)
 {
     // An ExternalName may lead to a name of the cluster, and that one on.
     private const int ChainMax = 8;
@@ -38,13 +39,9 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, F
         if (query.Class != RecordClass.IN || query.Type is RecordType.AXFR or RecordType.IXFR or RecordType.TKEY or RecordType.TSIG or RecordType.OPT or (RecordType)253 or (RecordType)254)
             return Write(query, DnsAnswer.Refused, isTcp);
         question = new DnsQuestion(DnsName.FromWire(query.Name), query.Type);
-        var answer = zone.Answer(question, catalog());
+        var answer = OwnAnswer(question);
         if (answer is not null && Leads(question, answer) is null)
-        {
-            Interlocked.Increment(ref counters.ClusterAnswers);
             return Write(query, answer, isTcp);
-        }
-
         if (answer is null && query.Type == RecordType.ANY)
             return Write(query, new DnsAnswer(ResponseCode.NotImplemented, [], []), isTcp); // RFC 8482 §4: an amplifier is of no use to pods
         return answer is null && forwarder.TryCached(question, out var cached) ? Write(query, cached, isTcp) : null;
@@ -64,13 +61,12 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, F
         var next = question;
         for (var i = 0; i < ChainMax; i++)
         {
-            if (zone.Answer(next, catalog()) is not { } answer)
+            if (OwnAnswer(next) is not { } answer)
             {
                 var asked = await forwarder.AnswerAsync(next);
                 return rows.Count == 0 ? asked : asked with { Answers = [.. rows, .. asked.Answers] };
             }
 
-            Interlocked.Increment(ref counters.ClusterAnswers);
             rows.AddRange(answer.Answers);
             if (Leads(next, answer) is not { } target)
                 return answer with { Answers = rows };
@@ -78,6 +74,21 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, F
         }
 
         return DnsAnswer.Failed; // ExternalNames that lead in a circle
+    }
+
+    // What nobody need be asked for; null where others may know.
+    private DnsAnswer? OwnAnswer(DnsQuestion question)
+    {
+        if (zone.Answer(question, catalog()) is { } answer)
+        {
+            Interlocked.Increment(ref counters.ClusterAnswers);
+            return answer;
+        }
+
+        var global = globalServices.Answer(question);
+        if (global is not null)
+            Interlocked.Increment(ref counters.GlobalAnswers);
+        return global;
     }
 
     // Where a CNAME that is not itself what was asked for leads.

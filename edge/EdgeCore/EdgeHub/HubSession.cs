@@ -36,7 +36,7 @@ internal sealed class HubSession(
     /// <summary>Called with each message of group <c>user</c> that answers nothing; it must be quick.</summary>
     public Action<Message>? UserAsked { get; init; }
 
-    /// <summary>Whether the cloud is asked for Services and EndpointSlices.</summary>
+    /// <summary>Whether the cloud is asked for Services, EndpointSlices and GlobalServices.</summary>
     public bool WantsServices { get; init; }
 
     /// <summary>Runs until the link breaks, the peer closes, or the token is cancelled. Returns why it ended.</summary>
@@ -145,7 +145,7 @@ internal sealed class HubSession(
     {
         _doubts = meta.Doubts;
         var (count, digest) = meta.InventoryDigest();
-        var message = Message.Create(time, Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource, InventoryMessages.WriteDigest(count, digest, WantsServices));
+        var message = Message.Create(time, Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource, InventoryMessages.WriteDigest(count, digest, WantsServices, (int)heartbeat.TotalMilliseconds));
         _digest = new SentDigest(message.Id, digest.Buckets);
         return message;
     }

@@ -86,6 +86,9 @@ public sealed class DnsTcpServer : IAsyncDisposable
         return server;
     }
 
+    /// <summary>Milliseconds on the clock that a set wall clock does not move: deadlines must not jump with it.</summary>
+    internal static long NowMs(TimeProvider clock) => (long)clock.GetElapsedTime(0).TotalMilliseconds;
+
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
@@ -194,7 +197,7 @@ public sealed class DnsTcpServer : IAsyncDisposable
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
-                var now = _clock.GetUtcNow().ToUnixTimeMilliseconds();
+                var now = NowMs(_clock);
                 lock (_gate)
                 {
                     foreach (var connection in _connections.Keys)

@@ -15,7 +15,7 @@ internal sealed class TcpConnection(
     [ThreadStatic]
     private static byte[]? s_scratch;
 
-    private long _deadlineMs = clock.GetUtcNow().ToUnixTimeMilliseconds() + options.TcpIdleMs;
+    private long _deadlineMs = DnsTcpServer.NowMs(clock) + options.TcpIdleMs;
     private int _closed;
     private byte[] _output = [];
     private int _outputLength;
@@ -23,7 +23,7 @@ internal sealed class TcpConnection(
     /// <summary>Written by this connection's task only.</summary>
     public DnsServerCounters Counters { get; } = new();
 
-    /// <summary>When the sweep closes it.</summary>
+    /// <summary>When the sweep closes it, by <see cref="DnsTcpServer.NowMs"/>.</summary>
     public long DeadlineMs => Volatile.Read(ref _deadlineMs);
 
     /// <summary>False when it was closed already.</summary>
@@ -167,5 +167,5 @@ internal sealed class TcpConnection(
 
     private DnsRequest Request() => new(address, port, IsTcp: true, clock.GetUtcNow().ToUnixTimeMilliseconds());
 
-    private void SetDeadline(int ms) => Volatile.Write(ref _deadlineMs, clock.GetUtcNow().ToUnixTimeMilliseconds() + ms);
+    private void SetDeadline(int ms) => Volatile.Write(ref _deadlineMs, DnsTcpServer.NowMs(clock) + ms);
 }

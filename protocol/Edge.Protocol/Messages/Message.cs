@@ -99,6 +99,7 @@ public static class Sources
     public const string DeviceController = "devicecontroller";
     public const string CloudHub = "cloudhub";
     public const string Edged = "edged";
+    public const string EdgeDns = "edgedns";
     public const string Twin = "twin";
     public const string Meta = "meta";
     public const string MetaManager = "metamanager";
@@ -145,6 +146,12 @@ public static class ResourceTypes
     public const string Event = "event";
     public const string Service = "service";
     public const string EndpointSlice = "endpointslice";
+
+    /// <summary>Edge's own, down: a GlobalService (gslb.edge.io) with hosts and endpoints as CloudCore resolved them.</summary>
+    public const string GlobalService = "globalservice";
+
+    /// <summary>Edge's own, up: what EdgeCore found out about an endpoint on its node (<see cref="EndpointHealth"/>).</summary>
+    public const string EndpointHealth = "endpointhealth";
     public const string Device = "device";
     public const string DeviceModel = "devicemodel";
     public const string DeviceMapper = "devicemapper";

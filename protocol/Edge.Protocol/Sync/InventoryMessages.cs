@@ -23,7 +23,7 @@ public sealed record InventoryPart(int Of, IReadOnlyList<int> Buckets, IReadOnly
 /// <summary>How two Edge peers find out what a connecting node lacks: three small messages, of which the last two pass only where something differs.</summary>
 /// <remarks>
 /// <para>1. The edge: operation <c>get</c>, source <c>metamanager</c>, group <c>resource</c>, resource <see cref="DigestResource"/>, content
-/// <c>{"count":7,"digest":"base64"}</c>, with <c>"services":true</c> where it wants Services and EndpointSlices (EdgeDns is on). 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
+/// <c>{"count":7,"digest":"base64"}</c>, with <c>"services":true</c> where it wants Services, EndpointSlices and GlobalServices (EdgeDns is on), and <c>"beat":15000</c>, the milliseconds between its keepalives. 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
 /// content <c>{"of":16,"buckets":[3,9],"objects":[{"key","uid","rv":"12","fp":"hex"}]}</c>; answered with <c>"OK"</c>, and the objects follow.</para>
 /// <para>An extension of Edge; stock KubeEdge peers never see it (<see cref="EdgeWire"/>).</para>
 /// </remarks>
@@ -41,8 +41,9 @@ public static class InventoryMessages
 
     private static readonly JsonReaderOptions s_reader = new() { MaxDepth = 8 };
 
-    /// <param name="wantsServices">Whether the edge is to have Services and EndpointSlices, too.</param>
-    public static ReadOnlyMemory<byte> WriteDigest(int count, InventoryDigest digest, bool wantsServices = false)
+    /// <param name="wantsServices">Whether the edge is to have Services, EndpointSlices and GlobalServices, too.</param>
+    /// <param name="beatMs">Milliseconds between the edge's keepalives; 0 leaves it out.</param>
+    public static ReadOnlyMemory<byte> WriteDigest(int count, InventoryDigest digest, bool wantsServices = false, int beatMs = 0)
     {
         var buffer = new ArrayBufferWriter<byte>(64 + (digest.Buckets * 11));
         using (var json = new Utf8JsonWriter(buffer))
@@ -52,6 +53,8 @@ public static class InventoryMessages
             json.WriteBase64String("digest"u8, digest.ToBytes());
             if (wantsServices)
                 json.WriteBoolean("services"u8, true);
+            if (beatMs > 0)
+                json.WriteNumber("beat"u8, beatMs);
             json.WriteEndObject();
         }
 
@@ -75,6 +78,20 @@ public static class InventoryMessages
         if (digest is null)
             error = "'digest' must be base64 of 8 bytes a bucket, a power of two of buckets up to 256";
         return digest;
+    }
+
+    /// <summary>The milliseconds between the edge's keepalives; 0 where a digest's content does not say, or is malformed.</summary>
+    public static int ReadBeatMs(ReadOnlyMemory<byte> content)
+    {
+        var beat = 0;
+        var error = Read(content, InventoryDigest.BucketsMax * 16, (ref Utf8JsonReader reader, string name) =>
+        {
+            if (name != "beat")
+                return false;
+            beat = reader.GetInt32();
+            return true;
+        });
+        return error.Length == 0 && beat is > 0 and <= 3_600_000 ? beat : 0;
     }
 
     /// <summary>Whether a digest's content says that the edge wants Services; false where it says nothing, or is malformed.</summary>

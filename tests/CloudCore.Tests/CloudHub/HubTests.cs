@@ -6,6 +6,7 @@ using Edge.Cloud.CloudHub;
 using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
 
 namespace Edge.Cloud.Tests;
 
@@ -83,6 +84,17 @@ public sealed class HubTests : IAsyncLifetime
         await using var edge = await cloud.JoinAsync("edge-1");
         edge.Acks = false;
         Assert.Contains("keepaliveInterval", await edge.UntilClosedAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_node_that_says_how_often_it_beats_is_disconnected_when_two_beats_are_missed()
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        edge.Acks = false;
+        await edge.SendAsync(
+            Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource,
+            JsonNode.Parse(InventoryMessages.WriteDigest(0, new InventoryDigest(1), beatMs: 200).Span));
+        Assert.Contains("two beats", await edge.UntilClosedAsync(), StringComparison.Ordinal);
     }
 
     [Fact]

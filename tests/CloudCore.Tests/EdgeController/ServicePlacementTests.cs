@@ -3,6 +3,7 @@ using Edge.Cloud.EdgeController;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Cloud.Tests.Support;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Protocol.Sync;
 using Edge.Testing;
@@ -33,6 +34,38 @@ public sealed class ServicePlacementTests : IAsyncLifetime
     {
         await _sync.DisposeAsync();
         await _events.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Edges_that_want_services_get_global_services_with_the_endpoints_of_their_status()
+    {
+        var service = JsonNode.Parse("""
+            {"metadata":{"name":"shop","namespace":"default","uid":"u1","resourceVersion":"7","labels":{"a":"b"}},"spec":{"hosts":["shop.edge.example"]},
+             "status":{"conditions":[{"type":"Ready","status":"True"}],"hosts":["shop.edge.example"],"endpoints":[{"name":"a","addresses":"192.0.2.1","state":"Up"}]}}
+            """)!.AsObject();
+        _sync.Changed(GslbKinds.GlobalService, new ObjectChange(ChangeType.Added, service, null));
+        var (first, without) = (new TestSession("n1"), new TestSession("n2"));
+        await ConnectAsync(first);
+        await without.ConnectAsync(_sync);
+        Assert.Equal(["update default/globalservice/shop 7"], first.Told);
+        Assert.Empty(without.Told);
+        Assert.Equal(
+            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"GlobalService","metadata":{"name":"shop","namespace":"default","uid":"u1","resourceVersion":"7"},"spec":{"hosts":["shop.edge.example"]},"resolved":{"hosts":["shop.edge.example"],"endpoints":[{"name":"a","addresses":"192.0.2.1","state":"Up"}]}}""",
+            first.Objects[0].Body.Json.ToJsonString());
+
+        // Conditions are for users; the health of an endpoint is for edges.
+        service = service.DeepClone().AsObject();
+        service["metadata"]!["resourceVersion"] = "8";
+        service["status"]!["conditions"]![0]!["status"] = "False";
+        _sync.Changed(GslbKinds.GlobalService, new ObjectChange(ChangeType.Updated, service, null));
+        Assert.Single(first.Told);
+        service = service.DeepClone().AsObject();
+        service["metadata"]!["resourceVersion"] = "9";
+        service["status"]!["endpoints"]![0]!["state"] = "Down";
+        _sync.Changed(GslbKinds.GlobalService, new ObjectChange(ChangeType.Updated, service, null));
+        Assert.Equal("update default/globalservice/shop 9", first.Told[1]);
+        _sync.Changed(GslbKinds.GlobalService, new ObjectChange(ChangeType.Deleted, service, null));
+        Assert.Empty(first.Store);
     }
 
     [Fact]

@@ -10,7 +10,7 @@ using Edge.Testing.Dns;
 namespace Edge.Benchmarks.Dns;
 
 /// <summary>Our server, gdnsd and Knot in turns, each in its own process with one UDP and one TCP thread and the same zone of 10,000 names, under dnsperf.
-/// Nearest with ECS belongs here as another row, as soon as there is a selector to ask.</summary>
+/// Then <see cref="NearestBench"/> and <see cref="HealthBench"/>.</summary>
 internal static partial class DnsBench
 {
     public const string Apex = "example.com";
@@ -30,7 +30,7 @@ internal static partial class DnsBench
         var misses = QueryFile(Enumerable.Range(0, 50_000).Select(_ => $"m{random.Next()}.{Apex} A"));
         try
         {
-            await using var own = await OwnDnsProcess.StartAsync(zone, cancellationToken);
+            await using var own = await OwnDnsProcess.StartAsync(zone, networks: 0, cancellationToken);
             await using var gdnsd = await DnsPeer.StartAsync("gdnsd", Apex, zone);
             await using var knot = await DnsPeer.StartAsync("knotd", Apex, zone);
             Side[] sides = [new("ours", own.Port, own.ProcessId), new("gdnsd", gdnsd.Port, gdnsd.ProcessId), new("Knot", knot.Port, knot.ProcessId)];
@@ -50,6 +50,8 @@ internal static partial class DnsBench
             report.AtMost("static A over UDP at half of the own peak: p99", "ms", latencies[0], 1, latencies[2], "Knot");
             foreach (var side in sides[1..])
                 report.AtMost($"memory with {Names} names, after the load", "KB", new ProcessFigures(own.ProcessId).ResidentKb(), null, new ProcessFigures(side.ProcessId).ResidentKb(), side.Name);
+            await NearestBench.AddAsync(report, zone, Names, seconds, cancellationToken);
+            await HealthBench.AddAsync(report, seconds, cancellationToken);
             report.Write();
             return 0;
         }

@@ -26,12 +26,13 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
 
     public int ProcessId => _process.Id;
 
-    public static async Task<OwnDnsProcess> StartAsync(string zone, CancellationToken cancellationToken)
+    /// <param name="networks">Of the location map; 0 for none.</param>
+    public static async Task<OwnDnsProcess> StartAsync(string zone, int networks, CancellationToken cancellationToken)
     {
         var zoneFile = Path.GetTempFileName();
         await File.WriteAllTextAsync(zoneFile, zone, cancellationToken);
         var port = DnsPeer.FreePort();
-        var process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [typeof(OwnDnsProcess).Assembly.Location, "dns-server", $"{port}", zoneFile]))!;
+        var process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [typeof(OwnDnsProcess).Assembly.Location, "dns-server", $"{port}", zoneFile, $"{networks}"]))!;
         var own = new OwnDnsProcess(process, zoneFile, port);
         for (var attempt = 0; attempt < 400; attempt++)
         {
@@ -52,18 +53,19 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
     }
 
     /// <summary>The hidden mode of this program: one UDP thread, as the peers have, until it is killed.</summary>
-    public static async Task<int> ServeAsync(int port, string zoneFile, CancellationToken cancellationToken)
+    public static async Task<int> ServeAsync(int port, string zoneFile, int networks, CancellationToken cancellationToken)
     {
         var source = new ZoneSource
         {
             Apex = DnsName.Parse(DnsBench.Apex),
+            Services = [new ZoneService(DnsName.Parse($"{NearestWorld.Host}.{DnsBench.Apex}"), 0)],
             Records = [.. ZoneText.Read(DnsBench.Apex, await File.ReadAllTextAsync(zoneFile, cancellationToken)).Select(record => new ZoneRecord(record.Name, record.Type, record.Ttl, record.Data))],
         };
         var zones = ZoneSet.Compile([source], out var errors);
         if (errors.Count > 0)
             throw new BenchException(errors[0].Message);
-        var responder = new AuthoritativeResponder(new AuthoritativeOptions());
-        responder.Serve(zones, null);
+        var responder = new AuthoritativeResponder(new AuthoritativeOptions { EcsResolvers = NetworkList.TryParse(["127.0.0.0/8"], out var loopback, out _) ? loopback : throw new UnreachableException() });
+        responder.Serve(zones, networks > 0 ? NearestWorld.Selector(networks) : null);
         await using var server = DnsServer.Start(
             new IPEndPoint(IPAddress.Loopback, port), responder, new DnsServerOptions { UdpSockets = 1 }, TimeProvider.System, e => Console.Error.WriteLine(e));
         // As cloudcore does.

@@ -1,4 +1,4 @@
-using Edge.Cloud.Gslb.Health;
+using Edge.GlobalServices.Health;
 
 namespace Edge.Cloud.Gslb.Tests;
 
@@ -188,13 +188,33 @@ public sealed class HealthCoreTests
     {
         Set(Target("a", node: "edge-1", check: s_check with { FromEdge = true, Fall = 1 }));
         Assert.Empty(Due(60_000));
-        _core.Reported(new NodeReport("edge-2", "a", "refused"), _now, _changed);
+        _core.Reported(new NodeReport("edge-2", "a", "refused"), _changed);
         Assert.True(IsUp("a"));
-        _core.Reported(new NodeReport("edge-1", "a", "refused"), _now, _changed);
+        _core.Reported(new NodeReport("edge-1", "a", "refused"), _changed);
         Assert.False(IsUp("a"));
-        _core.Reported(new NodeReport("edge-1", "a", null), _now, _changed);
-        _core.Reported(new NodeReport("edge-1", "a", null), _now, _changed);
+        _core.Reported(new NodeReport("edge-1", "a", null), _changed); // the edge has counted
         Assert.True(IsUp("a"));
+    }
+
+    [Fact]
+    public void A_report_that_comes_before_its_endpoint_or_its_nodes_session_counts_once_they_are_there()
+    {
+        var check = s_check with { FromEdge = true };
+        _core.Reported(new NodeReport("edge-1", "a", "refused"), _changed);
+        _core.Reported(new NodeReport("edge-2", "a", null), _changed); // not its own, nor in the other's place
+        Set(Target("a", node: "edge-1", check: check));
+        Assert.False(IsUp("a"));
+
+        _core.Session("edge-1", isConnected: false, _now, _changed);
+        _core.Reported(new NodeReport("edge-1", "a", null), _changed);
+        Assert.Equal(HealthStatus.NodeGone, _core.StateOf("a")!.Value.Status);
+        _core.Session("edge-1", isConnected: true, _now, _changed);
+        Assert.Equal(HealthStatus.Up, _core.StateOf("a")!.Value.Status);
+
+        // What a session told before its end says nothing about the next.
+        _core.Session("edge-1", isConnected: false, _now, _changed);
+        _core.Session("edge-1", isConnected: true, _now, _changed);
+        Assert.False(IsUp("a"));
     }
 
     private static HealthTarget Target(string endpoint, string node = "", HealthCheckSpec? check = null) => new(endpoint, 1, 80, node, check ?? s_check);

@@ -5,8 +5,8 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Locations;
 
 namespace Edge.Cloud.Gslb.Tests;
 

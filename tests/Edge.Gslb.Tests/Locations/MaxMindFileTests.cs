@@ -1,4 +1,5 @@
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices;
+using Edge.GlobalServices.Locations;
 using Edge.Testing;
 
 namespace Edge.Cloud.Gslb.Tests;

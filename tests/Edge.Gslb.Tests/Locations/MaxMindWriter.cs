@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices.Locations;
 
 namespace Edge.Cloud.Gslb.Tests;
 

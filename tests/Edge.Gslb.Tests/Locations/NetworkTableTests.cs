@@ -1,4 +1,4 @@
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices.Locations;
 
 namespace Edge.Cloud.Gslb.Tests;
 

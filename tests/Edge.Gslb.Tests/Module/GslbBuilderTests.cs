@@ -1,8 +1,8 @@
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Locations;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Locations;
 using Edge.Cloud.Gslb.Module;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Kubernetes;
 
 namespace Edge.Cloud.Gslb.Tests;

@@ -1,6 +1,7 @@
-using Edge.Cloud.Gslb.Health;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 
 namespace Edge.Cloud.Gslb.Tests;
 

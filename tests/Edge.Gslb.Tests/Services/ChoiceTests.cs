@@ -1,5 +1,6 @@
-using Edge.Cloud.Gslb.Locations;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices;
+using Edge.GlobalServices.Locations;
+using Edge.GlobalServices.Services;
 using static Edge.Cloud.Gslb.Tests.World;
 
 namespace Edge.Cloud.Gslb.Tests;

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
-using Edge.Cloud.Gslb.Locations;
-using Edge.Cloud.Gslb.Resources;
-using Edge.Cloud.Gslb.Services;
+using Edge.GlobalServices.Locations;
+using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 using Edge.Kubernetes;
 
 namespace Edge.Cloud.Gslb.Tests;

@@ -1,4 +1,4 @@
-using Edge.Cloud.Gslb;
+using Edge.GlobalServices;
 using Edge.Cloud.Gslb.Zones;
 using Edge.Protocol.Dns;
 using Edge.Testing.Dns;

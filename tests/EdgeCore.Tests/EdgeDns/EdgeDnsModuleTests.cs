@@ -130,6 +130,27 @@ public sealed class EdgeDnsModuleTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Hosts_of_global_services_are_answered_without_an_upstream_and_follow_the_store()
+    {
+        _meta.Put("globalservice", GlobalService("Up"));
+        await StartAsync();
+        var found = await DigAsync("SHOP.edge.example", "A");
+        Assert.Contains("status: NOERROR", found, StringComparison.Ordinal);
+        Assert.Matches(@"SHOP\.edge\.example\.\s+30\s+IN\s+A\s+192\.0\.2\.1\b", found);
+        Assert.Contains("edge_dns_answers_total{from=\"global\"} 1", _module!.Metrics(), StringComparison.Ordinal);
+        Assert.Contains("edge_dns_global_hosts 1", _module.Metrics(), StringComparison.Ordinal);
+        _meta.Put("globalservice", GlobalService("Drained"));
+        while (!found.Contains("192.0.2.2", StringComparison.Ordinal))
+            found = await DigAsync("shop.edge.example", "A");
+        Assert.Contains("status: REFUSED", await DigAsync("shop.edge.example", "TXT"), StringComparison.Ordinal); // the zone's, and there are no upstreams
+    }
+
+    private static JsonObject GlobalService(string stateHere) => Json($$$"""
+        {"metadata":{"name":"shop","namespace":"default"},"spec":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web","nodeGroup":{"name":"hall"}}]},
+         "resolved":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web.n1","node":"n1","addresses":"192.0.2.1","state":"{{{stateHere}}}"},{"name":"web.n2","node":"n2","addresses":"192.0.2.2","state":"Up"}]} }
+        """);
+
+    [Fact]
     public void The_section_is_read_strictly_and_gives_pods_their_resolver()
     {
         var options = Parse("edgeDns: {clusterDomain: edge.test, upstreams: [192.0.2.1, '192.0.2.2:5353', '[2001:db8::1]:53'], serviceAddresses: endpoints, cache: {entriesMax: 5, staleSeconds: 0}}");

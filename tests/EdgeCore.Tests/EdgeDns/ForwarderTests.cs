@@ -161,9 +161,19 @@ public sealed class ForwarderTests : IDisposable
     }
 
     [Fact]
+    public async Task A_defect_met_while_asking_is_told_and_the_question_is_answered_all_the_same()
+    {
+        var forwarder = Make();
+        _upstreams.Does[s_first] = _ => throw new InvalidOperationException("a defect");
+        Assert.Equal(ResponseCode.ServerFailure, (await forwarder.AnswerAsync(Question("a")).WaitAsync(s_soon)).Code);
+        Assert.Equal(["a defect"], _failed);
+        Assert.Equal(0, forwarder.InFlight);
+    }
+
+    [Fact]
     public async Task Without_upstreams_it_refuses()
     {
-        var forwarder = new Forwarder(new EdgeDnsOptions(), _upstreams, _time, new Random(1), _counters, (_, _) => { }, _stop.Token);
+        var forwarder = new Forwarder(new EdgeDnsOptions(), _upstreams, _time, new Random(1), _counters, (_, _) => { }, _ => { }, _stop.Token);
         Assert.Equal(ResponseCode.Refused, (await forwarder.AnswerAsync(Question("a"))).Code);
     }
 
@@ -200,7 +210,7 @@ public sealed class ForwarderTests : IDisposable
     private Forwarder Make(int timeoutMs = 1500)
         => new(
             new EdgeDnsOptions { Upstreams = [s_first, s_second], UpstreamTimeoutMs = timeoutMs }, _upstreams, _time, new Random(1), _counters,
-            (upstream, reason) => _failed.Enqueue($"{upstream} {reason}"), _stop.Token);
+            (upstream, reason) => _failed.Enqueue($"{upstream} {reason}"), e => _failed.Enqueue(e.Message), _stop.Token);
 
     private sealed class FakeUpstreams : IUpstreamClient
     {

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 
@@ -69,6 +70,7 @@ internal static class ManagedTypes
         ResourceTypes.DeviceModel => ResourceKind.DeviceModel,
         ResourceTypes.Service => ResourceKind.Service,
         ResourceTypes.EndpointSlice => ResourceKind.EndpointSlice,
+        ResourceTypes.GlobalService => GslbKinds.GlobalService,
         _ => null,
     };
 
@@ -83,6 +85,7 @@ internal static class ManagedTypes
         "DeviceModel" => ResourceTypes.DeviceModel,
         "Service" => ResourceTypes.Service,
         "EndpointSlice" => ResourceTypes.EndpointSlice,
+        "GlobalService" => ResourceTypes.GlobalService,
         _ => null,
     };
 

@@ -90,6 +90,7 @@ internal sealed class HubSession : WheelEntry, ISyncSession
     private readonly Pump _pump;
     private readonly Pump? _urgentPump; // only where the link has lanes
     private long _heardAtMs;
+    private long _silenceMs;
     private long _endedAtMs;
     private int _endReason;
     private bool _isOpen; // locked
@@ -103,6 +104,7 @@ internal sealed class HubSession : WheelEntry, ISyncSession
         _link = link;
         _owner = owner;
         _context = context;
+        _silenceMs = (long)context.Times.Keepalive.TotalMilliseconds;
         _startedAtMs = _heardAtMs = context.Wheel.NowMs;
         _pump = new Pump(this, link.HasLanes ? SendPart.Rest : SendPart.All);
         _urgentPump = link.HasLanes ? new Pump(this, SendPart.Urgent) : null;
@@ -124,6 +126,15 @@ internal sealed class HubSession : WheelEntry, ISyncSession
                 return (_core.ObjectDepth, _core.MessageDepth);
             }
         }
+    }
+
+    /// <summary>The edge says how often it sends a keepalive: two that are missed end the session, where that is sooner than the keepaliveInterval.</summary>
+    /// <param name="beatMs">Above 0.</param>
+    public void ExpectBeats(int beatMs)
+    {
+        // A quarter more, for a beat that is only late.
+        Volatile.Write(ref _silenceMs, Math.Min((long)_context.Times.Keepalive.TotalMilliseconds, beatMs * 9L / 4));
+        _context.Wheel.ArmNoLater(this, SilentAtMs);
     }
 
     /// <summary>Serves the link until it ends. The link is closed on return, and the caller's to dispose.</summary>
@@ -240,13 +251,13 @@ internal sealed class HubSession : WheelEntry, ISyncSession
         }
     }
 
-    private long SilentAtMs => Interlocked.Read(ref _heardAtMs) + (long)_context.Times.Keepalive.TotalMilliseconds;
+    private long SilentAtMs => Interlocked.Read(ref _heardAtMs) + Volatile.Read(ref _silenceMs);
 
     private long OpenAtMs => _startedAtMs + (long)_context.Times.InventoryWait.TotalMilliseconds;
 
     private static string Explain(SessionEndReason reason) => reason switch
     {
-        SessionEndReason.Silent => "nothing was heard within keepaliveInterval",
+        SessionEndReason.Silent => "nothing was heard within keepaliveInterval, or for two beats of the node",
         SessionEndReason.Replaced => "the node connected again",
         SessionEndReason.QueueFull => "too many objects wait for this node",
         SessionEndReason.Failed => "cloudcore met a defect",

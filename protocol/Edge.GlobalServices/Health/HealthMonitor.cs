@@ -1,0 +1,206 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+
+namespace Edge.GlobalServices.Health;
+
+/// <summary>Checks the targets and keeps their health: one loop owns the <see cref="HealthCore"/>; checks run in a bounded number of slots.</summary>
+internal sealed class HealthMonitor : IAsyncDisposable
+{
+    /// <summary>Checks at once; further ones wait for a slot. With answers within a tick of 20 ms, 25,000 checks a second.</summary>
+    public const int SlotsMax = 512;
+
+    private const int TickMs = 20;
+
+    // Changes of the cluster; their sender waits when it is full.
+    private readonly Channel<Input> _inbox = Channel.CreateBounded<Input>(new BoundedChannelOptions(1024) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+
+    // What happened to the sessions of nodes since the last tick: one entry a node, so that the hub need not wait here.
+    private readonly ConcurrentDictionary<string, (bool HasEnded, bool IsConnected)> _sessions = new(StringComparer.Ordinal);
+
+    // At most one a slot. Taken at the next tick: waking the loop for each would cost more than the check.
+    private readonly ConcurrentQueue<(ProbeSlot Slot, string? Error)> _results = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly HealthCore _core;
+    private readonly TimeProvider _time;
+    private readonly long _startedAt;
+    private readonly Action<IReadOnlyDictionary<string, HealthState>> _changed;
+    private readonly Stack<ProbeSlot> _free = new();
+    private readonly HashSet<ProbeSlot> _busy = [];
+    private readonly List<HealthProbe> _probes = [];
+    private readonly HashSet<string> _changes = new(StringComparer.Ordinal);
+    private readonly Task _loop;
+    private long _checks;
+    private long _failures;
+    private int _targets;
+
+    /// <param name="changed">The endpoints whose health changed, with what it is now; called on the loop, must be quick and not throw.</param>
+    public HealthMonitor(Action<IReadOnlyDictionary<string, HealthState>> changed, TimeProvider time, Random random)
+    {
+        _changed = changed;
+        _time = time;
+        _startedAt = time.GetTimestamp();
+        _core = new HealthCore(random);
+        _loop = Task.Run(RunAsync);
+    }
+
+    /// <summary>Checks that have ended, and those of them that failed.</summary>
+    public (long Checks, long Failures) Counts => (Volatile.Read(ref _checks), Volatile.Read(ref _failures));
+
+    public int Targets => Volatile.Read(ref _targets);
+
+    public ValueTask SetTargetsAsync(IReadOnlyCollection<HealthTarget> targets, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.Targets(targets), cancellationToken);
+
+    /// <summary>A node's hub session began or ended. Never waits; acted upon at the next tick.</summary>
+    public void Session(string node, bool isConnected)
+        => _sessions.AddOrUpdate(node, static (_, now) => (!now, now), static (_, before, now) => (before.HasEnded || !now, now), isConnected);
+
+    public ValueTask NodeAsync(string node, bool isReady, string sign, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.NodeSeen(node, isReady, sign), cancellationToken);
+
+    public ValueTask NodeDeletedAsync(string node, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.NodeDeleted(node), cancellationToken);
+
+    public ValueTask ReportAsync(NodeReport report, CancellationToken cancellationToken) => _inbox.Writer.WriteAsync(new Input.Report(report), cancellationToken);
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _loop;
+        _stop.Dispose();
+    }
+
+    private long NowMs => (long)_time.GetElapsedTime(_startedAt).TotalMilliseconds;
+
+    private async Task RunAsync()
+    {
+        using var ticks = new PeriodicTimer(TimeSpan.FromMilliseconds(TickMs), _time);
+        Task<bool>? tick = null;
+        Task<bool>? input = null;
+        try
+        {
+            while (true)
+            {
+                tick ??= ticks.WaitForNextTickAsync(_stop.Token).AsTask();
+                input ??= _inbox.Reader.WaitToReadAsync(_stop.Token).AsTask();
+                await await Task.WhenAny(tick, input);
+                if (input.IsCompleted)
+                    input = null;
+                if (tick.IsCompleted)
+                    tick = null;
+                while (_inbox.Reader.TryRead(out var one))
+                    Handle(one);
+                var now = NowMs;
+                TakeSessions(now);
+                TakeResults(now);
+                Expire(now);
+                Begin(now);
+                Tell();
+            }
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            // Disposed.
+        }
+
+        foreach (var slot in _busy)
+            slot.Abort(slot.Probe.Number);
+        // Each tells its end; then nobody uses the slots any more.
+        for (; _busy.Count > 0; await ticks.WaitForNextTickAsync(CancellationToken.None))
+            TakeResults(NowMs);
+        foreach (var slot in _free)
+            slot.Dispose();
+    }
+
+    private void Handle(Input input)
+    {
+        var now = NowMs;
+        switch (input)
+        {
+            case Input.Targets targets:
+                _core.SetTargets(targets.List, now, _changes);
+                Volatile.Write(ref _targets, _core.Targets);
+                break;
+            case Input.NodeSeen node:
+                _core.NodeObserved(node.Name, node.IsReady, node.Sign, now, _changes);
+                break;
+            case Input.NodeDeleted deleted:
+                _core.NodeDeleted(deleted.Name, now, _changes);
+                break;
+            case Input.Report report:
+                TakeSessions(now); // that of its node began before it came
+                _core.Reported(report.Of, _changes);
+                break;
+        }
+    }
+
+    private void Expire(long now)
+    {
+        foreach (var slot in _busy)
+        {
+            if (slot.DeadlineMs <= now)
+                slot.Abort(slot.Probe.Number);
+        }
+    }
+
+    private void Begin(long now)
+    {
+        _probes.Clear();
+        _core.TakeDue(now, SlotsMax - _busy.Count, _probes);
+        foreach (var probe in _probes)
+        {
+            if (!_free.TryPop(out var slot))
+                slot = new ProbeSlot(Done);
+            _busy.Add(slot);
+            slot.Start(probe, now);
+        }
+    }
+
+    private void Done(ProbeSlot slot, string? error) => _results.Enqueue((slot, error));
+
+    private void TakeSessions(long now)
+    {
+        foreach (var node in _sessions.Keys)
+        {
+            if (!_sessions.TryRemove(node, out var happened))
+                continue;
+            // One that ended and came back has to pass its checks all the same.
+            if (happened.HasEnded)
+                _core.Session(node, isConnected: false, now, _changes);
+            if (happened.IsConnected)
+                _core.Session(node, isConnected: true, now, _changes);
+        }
+    }
+
+    private void TakeResults(long now)
+    {
+        while (_results.TryDequeue(out var result))
+        {
+            Interlocked.Increment(ref _checks);
+            if (result.Error is not null)
+                Interlocked.Increment(ref _failures);
+            _busy.Remove(result.Slot);
+            _free.Push(result.Slot);
+            _core.Checked(result.Slot.Probe, result.Error, now, _changes);
+        }
+    }
+
+    private void Tell()
+    {
+        if (_changes.Count == 0)
+            return;
+        var states = new Dictionary<string, HealthState>(_changes.Count, StringComparer.Ordinal);
+        foreach (var endpoint in _changes)
+            states[endpoint] = _core.StateOf(endpoint) ?? default;
+        _changes.Clear();
+        _changed(states);
+    }
+
+    private abstract record Input
+    {
+        public sealed record Targets(IReadOnlyCollection<HealthTarget> List) : Input;
+
+        public sealed record NodeSeen(string Name, bool IsReady, string Sign) : Input;
+
+        public sealed record NodeDeleted(string Name) : Input;
+
+        public sealed record Report(NodeReport Of) : Input;
+    }
+}

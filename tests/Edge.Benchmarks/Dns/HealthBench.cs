@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Edge.Common;
+using Edge.GlobalServices.Health;
+using Edge.GlobalServices.Locations;
+
+namespace Edge.Benchmarks.Dns;
+
+/// <summary>30,000 HTTP checks in 10 s: the monitor in a process of its own, against a server of the bench on as many addresses of 127.0.0.0/8.</summary>
+internal static class HealthBench
+{
+    private const int Targets = 30_000;
+    private const int IntervalMs = 10_000;
+
+    public static async Task AddAsync(Report report, int seconds, CancellationToken cancellationToken)
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Any, 0));
+        listener.Listen(4096);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var answered = new Counter();
+        var serving = ServeAsync(listener, answered, stop.Token);
+        using var process = Process.Start(new ProcessStartInfo(
+            Environment.ProcessPath!, [typeof(HealthBench).Assembly.Location, "dns-health", ((IPEndPoint)listener.LocalEndPoint!).Port.ToString(CultureInfo.InvariantCulture)]))!;
+        try
+        {
+            // A whole round first: all has been compiled, and the checks are spread.
+            await Task.Delay(TimeSpan.FromMilliseconds(1.5 * IntervalMs), cancellationToken);
+            var figures = new ProcessFigures(process.Id);
+            var (cpu, checks, began) = (figures.CpuSeconds(), answered.Value, Stopwatch.GetTimestamp());
+            await Task.Delay(TimeSpan.FromSeconds(Math.Max(2, seconds / 3) * IntervalMs / 1000.0), cancellationToken);
+            var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
+            if (process.HasExited)
+                throw new BenchException("the health monitor ended");
+            report.AtLeast($"health: HTTP checks in {IntervalMs / 1000} s", "checks", (answered.Value - checks) / took * IntervalMs / 1000, 0.95 * Targets);
+            report.AtMost($"health: share of a core for {Targets} targets", "%", 100 * (figures.CpuSeconds() - cpu) / took, 15);
+            report.AtMost($"health: memory with {Targets} targets", "MB", figures.ResidentKb() / 1024, 80);
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill();
+            await process.WaitForExitAsync(CancellationToken.None);
+            await stop.CancelAsync();
+            await serving;
+        }
+    }
+
+    /// <summary>The hidden mode of this program: checks until it is killed.</summary>
+    public static async Task<int> CheckAsync(int port, CancellationToken cancellationToken)
+    {
+        await using var monitor = new HealthMonitor(_ => { }, TimeProvider.System, new Random(1));
+        var check = HealthCheckSpec.None with { Kind = CheckKind.Http, IntervalMs = IntervalMs };
+        // An address for each: a place that is asked again must wait for no port that is in TIME_WAIT.
+        await monitor.SetTargetsAsync([.. Enumerable.Range(0, Targets).Select(i => new HealthTarget($"default/s{i / 100}/e{i % 100}", Network.Mapped(0x7F01_0001u + (uint)i), port, "", check))], cancellationToken);
+        // As cloudcore does.
+        await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
+        return 0;
+    }
+
+    private static async Task ServeAsync(Socket listener, Counter answered, CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+                _ = AnswerAsync(await listener.AcceptAsync(cancellationToken), answered); // ends with its connection
+        }
+        catch (OperationCanceledException)
+        {
+            // The bench is through.
+        }
+    }
+
+    private static async Task AnswerAsync(Socket client, Counter answered)
+    {
+        var buffer = new byte[1024];
+        try
+        {
+            if (await client.ReceiveAsync(buffer) > 0)
+            {
+                await client.SendAsync("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"u8.ToArray());
+                answered.Add();
+            }
+        }
+        catch (SocketException)
+        {
+            // The monitor gave up or was killed: not counted.
+        }
+        finally
+        {
+            client.Dispose();
+        }
+    }
+
+    private sealed class Counter
+    {
+        private long _value;
+
+        public long Value => Interlocked.Read(ref _value);
+
+        public void Add() => Interlocked.Increment(ref _value);
+    }
+}
