@@ -43,7 +43,7 @@ public sealed class NodeGroupCoreTests
     [Fact]
     public void Node_that_is_no_longer_selected_leaves()
     {
-        var change = NodeGroupCore.Plan([Group("town", """{"nodes": ["b"]}""")], [Node("a", """{"apps.kubeedge.io/belonging-to": "town"}"""), Node("b")]).Nodes.First();
+        var change = NodeGroupCore.Plan([Group("town", """{"nodes": ["b"]}""")], [Node("a", """{"apps.kubeedge.io/belonging-to": "town"}"""), Node("b")]).Nodes[0];
 
         Assert.Equal(("a", "town"), (change.Node, change.Left));
         Assert.Null(change.Labels["apps.kubeedge.io/belonging-to"]);
