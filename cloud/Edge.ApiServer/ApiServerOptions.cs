@@ -12,7 +12,7 @@ public sealed record ApiServerOptions
     /// <summary>TCP port; 0 chooses a free one. Default 6443.</summary>
     public int Port { get; init; } = 6443;
 
-    /// <summary>Opens a stream to a node's kubelet API, on which HTTP/1.1 is spoken, for logs, exec, attach and port-forward. Throws <see cref="IOException"/> with a message for the user.
+    /// <summary>Opens a stream to a node's kubelet API, on which HTTP/1.1 is spoken, for logs, exec, attach, port-forward and metrics. Throws <see cref="IOException"/> with a message for the user.
     /// Null answers that there is none.</summary>
     public Func<string, CancellationToken, ValueTask<Stream>>? DialNode { get; init; }
 

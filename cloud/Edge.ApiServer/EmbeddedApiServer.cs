@@ -79,9 +79,10 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var tokens = new ServiceAccountTokens(pki.TokenKey, time);
             var adminToken = AdminKubeconfig.LoadOrCreateToken(Path.Combine(options.DataDirectory, "admin.token"));
             var nodes = new NodeProxy(api, options.DialNode, time);
+            var metrics = new NodeMetrics(api, nodes, time);
             var rest = new RestHandler(
-                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry), new ListHandler(store, time),
-                new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, time, loggers.CreateLogger<RestHandler>());
+                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry, metrics.Resources), new ListHandler(store, time),
+                new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>());
             app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);
             await app.StartAsync(ct);

@@ -8,6 +8,7 @@ namespace Edge.ApiServer.Discovery;
 internal static class DiscoveryDocuments
 {
     private static readonly string[] s_verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    private static readonly string[] s_computedVerbs = ["get", "list"];
     private static readonly string[] s_statusVerbs = ["get", "patch", "update"];
 
     private sealed record Subresource(string Name, string Kind, string Group, string Version, string[] Verbs);
@@ -54,7 +55,7 @@ internal static class DiscoveryDocuments
                 ["singularName"] = resource.Singular,
                 ["namespaced"] = resource.Kind.Namespaced,
                 ["kind"] = resource.Kind.Kind,
-                ["verbs"] = Array(s_verbs),
+                ["verbs"] = Array(Verbs(resource)),
             });
             var entry = resources[^1]!.AsObject();
             if (resource.ShortNames.Count > 0)
@@ -112,7 +113,7 @@ internal static class DiscoveryDocuments
             ["responseKind"] = ResponseKind(resource.Kind.Group, resource.Kind.Version, resource.Kind.Kind),
             ["scope"] = resource.Kind.Namespaced ? "Namespaced" : "Cluster",
             ["singularResource"] = resource.Singular,
-            ["verbs"] = Array(s_verbs),
+            ["verbs"] = Array(Verbs(resource)),
         };
         if (resource.ShortNames.Count > 0)
             entry["shortNames"] = Array(resource.ShortNames);
@@ -128,6 +129,8 @@ internal static class DiscoveryDocuments
             entry["subresources"] = new JsonArray([.. subresources]);
         return entry;
     }
+
+    private static string[] Verbs(ServedResource resource) => resource.IsComputed ? s_computedVerbs : s_verbs;
 
     private static JsonObject ResponseKind(string group, string version, string kind) => new() { ["group"] = group, ["version"] = version, ["kind"] = kind };
 

@@ -11,7 +11,9 @@ using Microsoft.AspNetCore.Http;
 namespace Edge.ApiServer.Discovery;
 
 /// <summary>GET of everything that is not a resource: discovery, OpenAPI, version.</summary>
-internal sealed class DiscoveryHandler(ResourceRegistry registry)
+/// <param name="registry">What is stored.</param>
+/// <param name="computed">What is served besides.</param>
+internal sealed class DiscoveryHandler(ResourceRegistry registry, IReadOnlyList<ServedResource> computed)
 {
     /// <summary>The Kubernetes version that this server behaves like.</summary>
     public const string KubernetesVersion = "v1.32.0";
@@ -37,7 +39,7 @@ internal sealed class DiscoveryHandler(ResourceRegistry registry)
     {
         var parts = context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries);
         var accept = context.Request.Headers.Accept.ToString();
-        var all = registry.All;
+        var all = registry.All.AddRange(computed);
         JsonObject? document;
         switch (parts)
         {

@@ -15,6 +15,9 @@ internal sealed record ServedResource(ResourceKind Kind, string Singular)
 
     public bool HasStatus { get; init; }
 
+    /// <summary>Made of other things when it is asked for: it can be read, not written or watched.</summary>
+    public bool IsComputed { get; init; }
+
     /// <summary>The definition, where the resource comes from a CustomResourceDefinition.</summary>
     public CustomResource? Definition { get; init; }
 

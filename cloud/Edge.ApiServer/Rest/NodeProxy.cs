@@ -14,6 +14,9 @@ internal sealed class NodeProxy : IDisposable
     private const int BlockSize = 32 * 1024;
     private const int ReasonMax = 4096;
 
+    // Some 300 bytes a container, and a node has a few hundred of them.
+    private const int JsonMax = 1 << 20;
+
     // Once one side is done the other may still have something to say.
     private static readonly TimeSpan s_linger = TimeSpan.FromSeconds(5);
     private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
@@ -40,7 +43,29 @@ internal sealed class NodeProxy : IDisposable
         });
     }
 
+    /// <summary>Whether this server reaches nodes.</summary>
+    public bool IsServed => _client is not null;
+
     public void Dispose() => _client?.Dispose();
+
+    /// <summary>Asks a node's kubelet API for a JSON object.</summary>
+    /// <exception cref="ApiException">The node is away, refuses, or answers something else.</exception>
+    public async Task<JsonObject> GetJsonAsync(string node, string target, CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"http://{node}{target}"));
+        request.Version = System.Net.HttpVersion.Version11;
+        using var answer = await SendAsync(request, node, cancellationToken);
+        await RefuseAsync(answer, 200, cancellationToken);
+        try
+        {
+            await answer.Content.LoadIntoBufferAsync(JsonMax, cancellationToken);
+            return JsonNode.Parse(await answer.Content.ReadAsByteArrayAsync(cancellationToken)) as JsonObject ?? throw new System.Text.Json.JsonException("it is no object");
+        }
+        catch (Exception e) when (e is System.Text.Json.JsonException or IOException or HttpRequestException)
+        {
+            throw new ApiException(502, "InternalError", $"node \"{node}\" answered no JSON of at most {JsonMax} bytes: {e.Message}");
+        }
+    }
 
     /// <summary>Answers the subresource of a pod; false when it is none of these.</summary>
     public async Task<bool> TryHandleAsync(HttpContext context, ServedResource pods, RequestPath path)

@@ -13,7 +13,7 @@ namespace Edge.ApiServer.Rest;
 /// <summary>Every request: who asks, what is asked, the answer. A failure is answered as metav1.Status.</summary>
 internal sealed class RestHandler(
     Authenticator authenticator, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
-    Subresources subresources, NodeProxy nodes, TimeProvider time, ILogger<RestHandler> log)
+    Subresources subresources, NodeProxy nodes, NodeMetrics metrics, TimeProvider time, ILogger<RestHandler> log)
 {
     public async Task HandleAsync(HttpContext context)
     {
@@ -85,6 +85,8 @@ internal sealed class RestHandler(
         var resource = registry.Find(path.Group, path.Version, path.Plural);
         if (!user.IsPrivileged)
             throw Refused(user, context.Request, path);
+        if (resource is null && await metrics.TryHandleAsync(context, path))
+            return;
         if (resource is null || (path.Namespace.Length > 0 && !resource.Kind.Namespaced) || (path.Name.Length > 0 && resource.Kind.Namespaced && path.Namespace.Length == 0))
             throw ApiException.NoSuchResource();
         await ResourceAsync(context, resource, path);

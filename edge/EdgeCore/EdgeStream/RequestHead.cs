@@ -9,7 +9,7 @@ internal static class RequestHead
     public const int SizeMax = 64 * 1024;
 
     // What kubectl needs of a kubelet, and no more: the cloud reads no configuration and no other pods here.
-    private static readonly string[] s_served = ["/containerLogs/", "/exec/", "/attach/", "/portForward/"];
+    private static readonly string[] s_served = ["/containerLogs/", "/exec/", "/attach/", "/portForward/", "/stats/summary?"];
 
     /// <summary>Reads a whole head from the start of <paramref name="bytes"/>.</summary>
     /// <returns>Its length; 0 while it is not whole; -1 with the reason when it is none that is served.</returns>

@@ -21,11 +21,11 @@ public sealed class ApiFixture : IAsyncLifetime
 
     public Task InitializeAsync() => StartAsync(TimeProvider.System);
 
-    public async Task StartAsync(TimeProvider time, int historyMax = 10_000)
+    public async Task StartAsync(TimeProvider time, int historyMax = 10_000, Func<string, CancellationToken, ValueTask<Stream>>? dialNode = null)
     {
         if (_server is not null)
             await _server.DisposeAsync();
-        _server = await EmbeddedApiServer.StartAsync(new ApiServerOptions { DataDirectory = Directory, Port = 0, WatchHistoryMax = historyMax }, time, NullLoggerFactory.Instance, default);
+        _server = await EmbeddedApiServer.StartAsync(new ApiServerOptions { DataDirectory = Directory, Port = 0, WatchHistoryMax = historyMax, DialNode = dialNode }, time, NullLoggerFactory.Instance, default);
         Client.Dispose();
         Client = NewClient();
         Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(Path.Combine(Directory, "admin.token"))).Trim());

@@ -12,6 +12,7 @@ public sealed class RequestHeadTests
     [InlineData("GET /containerLogs/default/web/main?follow=true HTTP/1.1\r\nHost: edge-1\r\n\r\nrest", 74)]
     [InlineData("POST /exec/default/web/main?command=ls HTTP/1.1\r\n\r\n", 51)]
     [InlineData("GET /containerLogs/default/web/main HTTP/1.1\r\nHost: ", 0)]
+    [InlineData("GET /stats/summary?only_cpu_and_memory=true HTTP/1.1\r\n\r\n", 56)]
     [InlineData("GET /configz HTTP/1.1\r\n\r\n", -1)]
     [InlineData("GET /pods HTTP/1.1\r\n\r\n", -1)]
     [InlineData("GET /exec/../configz HTTP/1.1\r\n\r\n", -1)]

@@ -93,6 +93,18 @@ public sealed class KubectlStreamTests
     }
 
     [SkippableFact]
+    public async Task Top_shows_the_use_of_nodes_and_pods()
+    {
+        Requires.Containerd();
+        Requires.Kubectl();
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true });
+        await edge.ApplyAsync(PodSteps.Pod("sleepy"));
+        await edge.ReadyAsync("sleepy");
+        Assert.Matches(@"^edge-1\s+\d+m\s+\d+%\s+\d+Mi\s+\d+%\s*$", (await edge.KubectlAsync("top node --no-headers")).TrimEnd('\n'));
+        Assert.Matches(@"^sleepy\s+\S+\s+\d+m\s+\d+Mi\s*$", (await edge.KubectlAsync("top pod --containers --no-headers")).TrimEnd('\n'));
+    }
+
+    [SkippableFact]
     public async Task A_port_of_a_pod_is_forwarded()
     {
         Requires.Containerd();

@@ -94,7 +94,19 @@ internal sealed partial class WorkloadController : IAsyncDisposable
                 continue;
             }
 
-            var plan = _core(workload, world, _time.GetUtcNow());
+            WorkloadPlan plan;
+            try
+            {
+                plan = _core(workload, world, _time.GetUtcNow());
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                // A defect with one object is no reason to leave the others.
+                LogDefect(_logger, workload.Kind(), workload.Namespace(), workload.Name(), e);
+                Sooner(s_refusedRetry);
+                continue;
+            }
+
             Sooner(plan.Next);
             foreach (var action in plan.Actions)
             {
@@ -227,6 +239,9 @@ internal sealed partial class WorkloadController : IAsyncDisposable
 
     [LoggerMessage(3290, LogLevel.Warning, "{Action} for {Kind} {Namespace}/{Name} failed, trying again: {Message}")]
     private static partial void LogFailed(ILogger logger, string action, string kind, string @namespace, string name, string message);
+
+    [LoggerMessage(3291, LogLevel.Error, "{Kind} {Namespace}/{Name} met a defect of its controller and stays as it is; the others go on")]
+    private static partial void LogDefect(ILogger logger, string kind, string @namespace, string name, Exception exception);
 
     /// <summary>The newest version of an object that the informer has shown since somebody waits for it.</summary>
     private sealed class Seen
