@@ -37,7 +37,8 @@ public sealed class EdgeWireTests
         Assert.Equal("1", (await cloud.Connects.ReadAsync()).Headers[EdgeWire.Header]);
         var digest = await cloud.NextAsync(IsDigest, "digest");
         Assert.Equal(Operations.Keepalive, cloud.Seen()[0].Operation);
-        Assert.Equal((Sources.MetaManager, Groups.Resource, """{"count":0,"digest":"AAAAAAAAAAA="}"""), (digest.Source, digest.Group, Encoding.UTF8.GetString(digest.Content.Span)));
+        var beatMs = RunningEdge.Options(cloud, directory).EdgeHub.HeartbeatSeconds * 1000;
+        Assert.Equal((Sources.MetaManager, Groups.Resource, $$"""{"count":0,"digest":"AAAAAAAAAAA=","beat":{{beatMs}}}"""), (digest.Source, digest.Group, Encoding.UTF8.GetString(digest.Content.Span)));
         await HubServiceTests.WaitUntilAsync(() => edge.Hub.IsEdgeWire); // known once the greeting is sent, which the cloud may have read by then
     }
 
