@@ -98,12 +98,4 @@ internal sealed class HubServer : IAsyncDisposable
 
     /// <summary>Which listener a connection came in by.</summary>
     private sealed record Endpoint(RequestDelegate Serve);
-
-    // Signals are the executable's business; a library must not catch them.
-    private sealed class QuietLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    }
 }

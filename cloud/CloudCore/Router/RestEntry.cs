@@ -216,12 +216,4 @@ internal sealed class RestEntry : IAsyncDisposable
         if (!HttpMethods.IsHead(context.Request.Method))
             await context.Response.Body.WriteAsync(reply.Body, context.RequestAborted);
     }
-
-    // Signals are the executable's business; a library must not catch them.
-    private sealed class QuietLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    }
 }
