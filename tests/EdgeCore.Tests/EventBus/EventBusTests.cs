@@ -232,11 +232,10 @@ public sealed class EventBusTests : IAsyncDisposable
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
-        var (from, to) = (DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(issuer is null, false, 0, true));
         if (issuer is null)
-            return request.CreateSelfSigned(from, to);
-        using var signed = request.Create(issuer, from, to, Guid.NewGuid().ToByteArray());
+            return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var signed = request.Create(issuer, issuer.NotBefore, issuer.NotAfter, Guid.NewGuid().ToByteArray()); // never beyond the issuer's, whatever the second
         return signed.CopyWithPrivateKey(key);
     }
 
