@@ -110,6 +110,7 @@ public sealed class GslbHost : IAsyncDisposable
         Add("edge_gslb_answers_total", "counter", "DNS answers that went out.", figures.Answers);
         Add("edge_gslb_health_checks_total", "counter", "Health checks that have ended.", _health.Counts.Checks);
         Add("edge_gslb_health_check_failures_total", "counter", "Health checks that failed.", _health.Counts.Failures);
+        Add("edge_gslb_health_checks_skipped_total", "counter", "Health checks not made because no file was left for a socket.", _health.Skipped);
         Add("edge_gslb_health_targets", "gauge", "Endpoints whose health is kept.", _health.Targets);
         Add("edge_gslb_builds_total", "counter", "States built from changes.", Interlocked.Read(ref _builds));
         Add("edge_gslb_changes_waiting", "gauge", "Changes of objects that wait to be built in, at most 4096.", _changes.Reader.Count);

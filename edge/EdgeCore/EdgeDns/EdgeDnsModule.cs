@@ -135,6 +135,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_global_hosts", "gauge", "Hosts of GlobalServices that are answered local-first.", ("", _globalServices.Hosts));
         Family("edge_dns_endpoint_checks_total", "counter", "Health checks of endpoints on this node that have ended.", ("", counts.Checks));
         Family("edge_dns_endpoint_check_failures_total", "counter", "Health checks of endpoints on this node that failed.", ("", counts.Failures));
+        Family("edge_dns_endpoint_checks_skipped_total", "counter", "Health checks of endpoints on this node not made because no file was left for a socket.", ("", _checks?.Skipped ?? 0));
         Family(
             "edge_dns_upstream_up", "gauge", "0 while an upstream is passed over because it failed.",
             [.. _options.Upstreams.Select((upstream, i) => ($"{{upstream=\"{upstream}\"}}", forwarder?.IsResting(i) == true ? 0L : 1L))]);

@@ -120,6 +120,13 @@ internal sealed class HealthCore(Random random)
             Apply(tracked, error, nowMs, changed);
     }
 
+    /// <summary>A check could not be made, for a reason that is not the endpoint's.</summary>
+    public void Skipped(HealthProbe probe)
+    {
+        if (_running.Remove(probe.Number, out var tracked))
+            tracked.IsRunning = false;
+    }
+
     /// <summary>EdgeCore checked.</summary>
     public void Reported(NodeReport report, ISet<string> changed)
     {

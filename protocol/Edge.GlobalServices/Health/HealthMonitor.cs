@@ -3,11 +3,12 @@ using System.Threading.Channels;
 
 namespace Edge.GlobalServices.Health;
 
-/// <summary>Checks the targets and keeps their health: one loop owns the <see cref="HealthCore"/>; checks run in a bounded number of slots.</summary>
+/// <summary>Checks the targets and keeps their health: one loop owns the <see cref="HealthCore"/> and the <see cref="ProbeSockets"/>; a bounded number of checks runs at
+/// once.</summary>
 internal sealed class HealthMonitor : IAsyncDisposable
 {
-    /// <summary>Checks at once; further ones wait for a slot. With answers within a tick of 20 ms, 25,000 checks a second.</summary>
-    public const int SlotsMax = 512;
+    /// <summary>Checks at once; further ones wait. With answers within a tick of 20 ms, 25,000 checks a second.</summary>
+    public const int AtOnceMax = ProbeSockets.AtOnceMax;
 
     private const int TickMs = 20;
 
@@ -17,25 +18,29 @@ internal sealed class HealthMonitor : IAsyncDisposable
     // What happened to the sessions of nodes since the last tick: one entry a node, so that the hub need not wait here.
     private readonly ConcurrentDictionary<string, (bool HasEnded, bool IsConnected)> _sessions = new(StringComparer.Ordinal);
 
-    // At most one a slot. Taken at the next tick: waking the loop for each would cost more than the check.
-    private readonly ConcurrentQueue<(ProbeSlot Slot, string? Error)> _results = new();
+    // At most one for each https check that runs. Taken at the next tick: waking the loop for each would cost more than the check.
+    private readonly ConcurrentQueue<ProbeResult> _results = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly HealthCore _core;
     private readonly TimeProvider _time;
     private readonly long _startedAt;
     private readonly Action<IReadOnlyDictionary<string, HealthState>> _changed;
-    private readonly Stack<ProbeSlot> _free = new();
-    private readonly HashSet<ProbeSlot> _busy = [];
+    private readonly ProbeSockets _sockets;
     private readonly List<HealthProbe> _probes = [];
+    private readonly List<ProbeResult> _ended = [];
     private readonly HashSet<string> _changes = new(StringComparer.Ordinal);
     private readonly Task _loop;
     private long _checks;
     private long _failures;
+    private long _skipped;
     private int _targets;
+    private int _secure; // https checks that run
 
     /// <param name="changed">The endpoints whose health changed, with what it is now; called on the loop, must be quick and not throw.</param>
-    public HealthMonitor(Action<IReadOnlyDictionary<string, HealthState>> changed, TimeProvider time, Random random)
+    /// <param name="keptMax">Connections kept between checks; null for as many as <see cref="ProbeSockets"/> takes.</param>
+    public HealthMonitor(Action<IReadOnlyDictionary<string, HealthState>> changed, TimeProvider time, Random random, int? keptMax = null)
     {
+        _sockets = new ProbeSockets(keptMax);
         _changed = changed;
         _time = time;
         _startedAt = time.GetTimestamp();
@@ -45,6 +50,9 @@ internal sealed class HealthMonitor : IAsyncDisposable
 
     /// <summary>Checks that have ended, and those of them that failed.</summary>
     public (long Checks, long Failures) Counts => (Volatile.Read(ref _checks), Volatile.Read(ref _failures));
+
+    /// <summary>Checks that were due and not made, since this process had no file left for a socket: raise its limit (ulimit -n, LimitNOFILE).</summary>
+    public long Skipped => Volatile.Read(ref _skipped);
 
     public int Targets => Volatile.Read(ref _targets);
 
@@ -89,9 +97,9 @@ internal sealed class HealthMonitor : IAsyncDisposable
                     Handle(one);
                 var now = NowMs;
                 TakeSessions(now);
-                TakeResults(now);
-                Expire(now);
+                _sockets.Advance(now, _ended);
                 Begin(now);
+                TakeResults(now);
                 Tell();
             }
         }
@@ -100,13 +108,10 @@ internal sealed class HealthMonitor : IAsyncDisposable
             // Disposed.
         }
 
-        foreach (var slot in _busy)
-            slot.Abort(slot.Probe.Number);
-        // Each tells its end; then nobody uses the slots any more.
-        for (; _busy.Count > 0; await ticks.WaitForNextTickAsync(CancellationToken.None))
+        // Those of https end by the same token.
+        for (; _secure > 0; await ticks.WaitForNextTickAsync(CancellationToken.None))
             TakeResults(NowMs);
-        foreach (var slot in _free)
-            slot.Dispose();
+        _sockets.Dispose();
     }
 
     private void Handle(Input input)
@@ -116,6 +121,7 @@ internal sealed class HealthMonitor : IAsyncDisposable
         {
             case Input.Targets targets:
                 _core.SetTargets(targets.List, now, _changes);
+                _sockets.Retain(targets.List);
                 Volatile.Write(ref _targets, _core.Targets);
                 break;
             case Input.NodeSeen node:
@@ -131,29 +137,29 @@ internal sealed class HealthMonitor : IAsyncDisposable
         }
     }
 
-    private void Expire(long now)
-    {
-        foreach (var slot in _busy)
-        {
-            if (slot.DeadlineMs <= now)
-                slot.Abort(slot.Probe.Number);
-        }
-    }
-
     private void Begin(long now)
     {
         _probes.Clear();
-        _core.TakeDue(now, SlotsMax - _busy.Count, _probes);
+        _core.TakeDue(now, AtOnceMax - _sockets.Running - _secure, _probes);
         foreach (var probe in _probes)
         {
-            if (!_free.TryPop(out var slot))
-                slot = new ProbeSlot(Done);
-            _busy.Add(slot);
-            slot.Start(probe, now);
+            if (probe.Target.Check.Kind == CheckKind.Https)
+            {
+                _secure++;
+                _ = SecureAsync(probe);
+            }
+            else
+            {
+                _sockets.Start(probe, now, _ended);
+            }
         }
     }
 
-    private void Done(ProbeSlot slot, string? error) => _results.Enqueue((slot, error));
+    private async Task SecureAsync(HealthProbe probe)
+    {
+        await Task.Yield(); // a handshake costs: not on the loop
+        _results.Enqueue(await SecureProbe.RunAsync(probe, _time, _stop.Token));
+    }
 
     private void TakeSessions(long now)
     {
@@ -173,13 +179,26 @@ internal sealed class HealthMonitor : IAsyncDisposable
     {
         while (_results.TryDequeue(out var result))
         {
+            _secure--;
+            _ended.Add(result);
+        }
+
+        foreach (var result in _ended)
+        {
+            if (!result.WasAsked)
+            {
+                Interlocked.Increment(ref _skipped);
+                _core.Skipped(result.Probe);
+                continue;
+            }
+
             Interlocked.Increment(ref _checks);
             if (result.Error is not null)
                 Interlocked.Increment(ref _failures);
-            _busy.Remove(result.Slot);
-            _free.Push(result.Slot);
-            _core.Checked(result.Slot.Probe, result.Error, now, _changes);
+            _core.Checked(result.Probe, result.Error, now, _changes);
         }
+
+        _ended.Clear();
     }
 
     private void Tell()

@@ -14,6 +14,10 @@ internal static class HealthBench
     private const int Targets = 30_000;
     private const int IntervalMs = 10_000;
 
+    // A server as most are: it keeps the connection unless it is asked not to.
+    private static readonly byte[] s_more = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"u8.ToArray();
+    private static readonly byte[] s_last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"u8.ToArray();
+
     public static async Task AddAsync(Report report, int seconds, CancellationToken cancellationToken)
     {
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -78,10 +82,13 @@ internal static class HealthBench
         var buffer = new byte[1024];
         try
         {
-            if (await client.ReceiveAsync(buffer) > 0)
+            for (int read; (read = await client.ReceiveAsync(buffer)) > 0;)
             {
-                await client.SendAsync("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"u8.ToArray());
                 answered.Add();
+                var isLast = buffer.AsSpan(0, read).IndexOf("Connection: close"u8) >= 0;
+                await client.SendAsync(isLast ? s_last : s_more);
+                if (isLast)
+                    return;
             }
         }
         catch (SocketException)

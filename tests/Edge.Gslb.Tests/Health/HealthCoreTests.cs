@@ -22,6 +22,22 @@ public sealed class HealthCoreTests
         Assert.Equal(isUp, IsUp("a"));
     }
 
+    [Fact]
+    public void A_check_that_could_not_be_made_says_nothing_and_the_next_one_comes()
+    {
+        Set(Target("a"));
+        Check("a", null);
+        for (var i = 0; i < 5; i++)
+        {
+            _now += 20_000;
+            var probes = new List<HealthProbe>();
+            _core.TakeDue(_now, 10, probes);
+            _core.Skipped(Assert.Single(probes));
+        }
+
+        Assert.Equal((true, 0), (IsUp("a"), _core.Running));
+    }
+
     [Theory]
     [InlineData("+ - - + - - -", "1 1 1 1 1 1 0")]
     [InlineData("- + - + +", "0 0 0 0 1")]

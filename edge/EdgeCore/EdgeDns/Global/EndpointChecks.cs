@@ -43,6 +43,9 @@ internal sealed class EndpointChecks : IAsyncDisposable
     /// <summary>Checks that have ended, and those of them that failed.</summary>
     public (long Checks, long Failures) Counts => _monitor?.Counts ?? default;
 
+    /// <summary>Checks that were not made, see <see cref="HealthMonitor.Skipped"/>.</summary>
+    public long Skipped => _monitor?.Skipped ?? 0;
+
     /// <summary>From now on these are checked. One caller at a time.</summary>
     public async ValueTask SetTargetsAsync(IReadOnlyList<HealthTarget> targets, CancellationToken cancellationToken)
     {
