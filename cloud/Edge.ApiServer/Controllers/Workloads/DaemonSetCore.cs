@@ -22,7 +22,7 @@ internal static class DaemonSetCore
     {
         var plan = new WorkloadPlan();
         var history = new RevisionHistory(set, ResourceKind.DaemonSet, world, plan);
-        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.DaemonSet, world.Pods(set.Namespace()), plan).ToLookup(NodeOf, StringComparer.Ordinal);
+        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.DaemonSet, world, plan).ToLookup(NodeOf, StringComparer.Ordinal);
         var hash = RevisionHistory.Hash(history.Update);
         var template = Pod(set, hash);
         var placed = new List<Placed>();

@@ -12,7 +12,7 @@ internal sealed class DeploymentState
         World = world;
         Plan = plan;
         Now = now;
-        AllSets = Ownership.Claim(ResourceKind.ReplicaSet, deployment, ResourceKind.Deployment, world.ReplicaSets(deployment.Namespace()), plan);
+        AllSets = Ownership.Claim(ResourceKind.ReplicaSet, deployment, ResourceKind.Deployment, world, plan);
         var template = deployment.At("spec", "template");
         NewSet = AllSets.Where(set => !set.IsDeleting() && JsonNode.DeepEquals(DeploymentCore.Template(set), template))
             .OrderBy(PodFacts.Created).ThenBy(set => set.Name(), StringComparer.Ordinal).FirstOrDefault();

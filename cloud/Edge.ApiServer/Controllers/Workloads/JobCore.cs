@@ -17,7 +17,7 @@ internal static class JobCore
     public static WorkloadPlan Reconcile(JsonObject job, WorkloadWorld world, DateTimeOffset now)
     {
         var plan = new WorkloadPlan();
-        var mine = Ownership.Claim(ResourceKind.Pod, job, ResourceKind.Job, world.Pods(job.Namespace()), plan);
+        var mine = Ownership.Claim(ResourceKind.Pod, job, ResourceKind.Job, world, plan);
         if (job.IsDeleting() || EndOf(job) is not null)
         {
             plan.Actions.AddRange(mine.Where(HasFinalizer).Select(Release));

@@ -12,7 +12,7 @@ internal static class ReplicaSetCore
     public static WorkloadPlan Reconcile(JsonObject set, WorkloadWorld world, DateTimeOffset now)
     {
         var plan = new WorkloadPlan();
-        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.ReplicaSet, world.Pods(set.Namespace()), plan);
+        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.ReplicaSet, world, plan);
         var active = mine.Where(PodFacts.IsActive).ToList();
         var wanted = (int)set.Number(1, "spec", "replicas");
         if (!set.IsDeleting())

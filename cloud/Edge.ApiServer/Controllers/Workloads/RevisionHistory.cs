@@ -17,7 +17,7 @@ internal sealed class RevisionHistory
         _owner = owner;
         _plan = plan;
         Collisions = owner.Number(0, "status", "collisionCount");
-        _revisions = [.. Ownership.Claim(ResourceKind.ControllerRevision, owner, kind, world.Revisions(owner.Namespace()), plan).OrderBy(Number)];
+        _revisions = [.. Ownership.Claim(ResourceKind.ControllerRevision, owner, kind, world, plan).OrderBy(Number)];
         var data = Data(owner.At("spec", "template"));
         var last = _revisions.Count > 0 ? Number(_revisions[^1]) : 0;
         if (_revisions.FindLast(revision => JsonNode.DeepEquals(revision["data"], data)) is { } known)

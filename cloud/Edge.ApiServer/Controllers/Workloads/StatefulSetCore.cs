@@ -11,7 +11,7 @@ internal static class StatefulSetCore
     {
         var plan = new WorkloadPlan();
         var history = new RevisionHistory(set, ResourceKind.StatefulSet, world, plan);
-        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.StatefulSet, world.Pods(set.Namespace()).Where(pod => Ordinal(set, pod) >= 0), plan);
+        var mine = Ownership.Claim(ResourceKind.Pod, set, ResourceKind.StatefulSet, world, plan, pod => Ordinal(set, pod) >= 0);
         var update = history.Update.Name();
         var current = set.Text("status", "currentRevision") is { Length: > 0 } name && history.Find(name) is not null ? name : update;
         if (!set.IsDeleting())
