@@ -117,6 +117,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
             return;
         core.SessionChanged = gslb.NodeSession;
         core.EndpointReported = gslb.ReportAsync;
+        core.RoundTripsReported = gslb.ReportRoundTripsAsync;
         core.Metrics.More = gslb.RenderMetrics;
     }
 

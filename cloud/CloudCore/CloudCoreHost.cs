@@ -107,6 +107,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
         set => EndpointReports.Taker = value;
     }
 
+    /// <summary>As <see cref="EndpointReported"/>: node, <c>namespace/service</c>, and how long the way to its endpoints takes, ms.</summary>
+    public Func<string, string, IReadOnlyDictionary<string, double>, CancellationToken, ValueTask>? RoundTripsReported
+    {
+        get => EndpointReports.RoundTripTaker;
+        set => EndpointReports.RoundTripTaker = value;
+    }
+
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
     /// <exception cref="CloudCoreException">It cannot start; the message says why and what to change.</exception>
     /// <exception cref="KubeException">The Kubernetes API refused something CloudCore needs.</exception>

@@ -34,6 +34,21 @@ public sealed class DnsExplainTests(ApiFixture api) : IClassFixture<ApiFixture>
         ])
             Assert.Contains(line, result.Output.Split('\n'));
 
+        // Nodes measured the ways: cloudcore says so on the status.
+        var fast = Manifests.Parse("""
+            apiVersion: gslb.edge.io/v1alpha1
+            kind: GlobalService
+            metadata: {name: fast, namespace: default}
+            spec: {hosts: [fast.edge.example], policy: {type: latency}, endpoints: [{name: a, addresses: [192.0.2.201]}, {name: b, addresses: [192.0.2.202]}]}
+            """).Single();
+        await api.Client.CreateAsync(services, "default", fast, CancellationToken.None);
+        await api.Client.PatchAsync(
+            services, "default", "fast", PatchKind.Merge,
+            Encoding.UTF8.GetBytes("""{"status": {"latencies": [{"from": "us-east", "to": "a", "milliseconds": 95}, {"from": "us-east", "to": "b", "milliseconds": 12.5}]}}"""), "status", CancellationToken.None);
+        var measured = await api.EdgectlAsync("dns", "explain", "fast.edge.example", "--from", "198.51.100.200");
+        Assert.Contains("12.5 ms", measured.Output, StringComparison.Ordinal);
+        Assert.Contains("answer      A 192.0.2.202", measured.Output.Split('\n'));
+
         var six = await api.EdgectlAsync("dns", "explain", "shop.edge.example", "--from", "203.0.113.0/24", "--type", "AAAA");
         Assert.Contains("answer      AAAA 2001:db8::1", six.Output, StringComparison.Ordinal);
     }

@@ -83,12 +83,19 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             (ResourceTypes.PersistentVolume, Operations.Query) => QueryVolumeAsync(node, request, path, cancellationToken),
             (ResourceTypes.Event, Operations.Insert or Operations.Update or Operations.Patch) => WriteEventAsync(node, request, path, cancellationToken),
             (ResourceTypes.EndpointHealth, Operations.Update) => TakeEndpointAsync(node, request, path, cancellationToken),
+            (ResourceTypes.RoundTrips, Operations.Update) => TakeRoundTripsAsync(node, request, path, cancellationToken),
             _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
         };
 
     private async Task<Message?> TakeEndpointAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
         await endpoints.TakeAsync(node, request, path, cancellationToken);
+        return _answers.Ok(request);
+    }
+
+    private async Task<Message?> TakeRoundTripsAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        await endpoints.TakeRoundTripsAsync(node, request, path, cancellationToken);
         return _answers.Ok(request);
     }
 

@@ -9,12 +9,34 @@ namespace Edge.Cloud.EdgeController;
 internal sealed class EndpointReports(bool isExpected)
 {
     private volatile Func<string, string, string?, CancellationToken, ValueTask>? _taker;
+    private volatile Func<string, string, IReadOnlyDictionary<string, double>, CancellationToken, ValueTask>? _roundTripTaker;
 
     /// <summary>Null while the module starts: edges then send again.</summary>
     public Func<string, string, string?, CancellationToken, ValueTask>? Taker
     {
         get => _taker;
         set => _taker = value;
+    }
+
+    /// <summary>Gets node, service and the round trips from there by endpoint; null while the module starts.</summary>
+    public Func<string, string, IReadOnlyDictionary<string, double>, CancellationToken, ValueTask>? RoundTripTaker
+    {
+        get => _roundTripTaker;
+        set => _roundTripTaker = value;
+    }
+
+    /// <exception cref="KubeException">It is malformed, not wanted here, or comes too early.</exception>
+    public async ValueTask TakeRoundTripsAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    {
+        if (!isExpected)
+            throw Refusals.NotServed("modules.gslb of this cloudcore is off; nobody takes round trips");
+        if (RoundTrips.Read(MessageCodec.Unwrap(request.Content), out var error) is not { } report)
+            throw Refusals.BadRequest($"the content of {path} {error}");
+        if (report.Resource != path.ToString())
+            throw Refusals.BadRequest($"{path} reports on {report.Service}, whose path is {report.Resource}");
+        if (_roundTripTaker is not { } taker)
+            throw new KubeException(503, "ServiceUnavailable", "the GSLB module of cloudcore is starting");
+        await taker(node, report.Service, report.Milliseconds, cancellationToken);
     }
 
     /// <exception cref="KubeException">It is malformed, not wanted here, or comes too early.</exception>

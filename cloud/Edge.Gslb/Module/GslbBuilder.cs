@@ -31,6 +31,7 @@ internal sealed class GslbBuilder
     private readonly Dictionary<string, (ServiceDefinition Definition, CompiledService Compiled)> _compiled = new(StringComparer.Ordinal);
     private readonly HashSet<string> _recompile = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ZoneSource> _goodZones = new(StringComparer.Ordinal);
+    private readonly MeasuredLatencies _measured = new();
     private ClusterState _cluster = ClusterState.Empty;
     private LocationTable _locations = LocationTable.Empty;
     private ZoneSet _zoneSet = ZoneSet.Empty;
@@ -76,6 +77,7 @@ internal sealed class GslbBuilder
         else if (kind == GslbKinds.GlobalService)
         {
             _services.Remove(key);
+            _measured.Forget(key);
             _turns.Remove(key);
             _compiled.Remove(key);
         }
@@ -103,6 +105,12 @@ internal sealed class GslbBuilder
             _recompile.Add(endpoint[..endpoint.IndexOf('/', endpoint.IndexOf('/', StringComparison.Ordinal) + 1)]);
         }
     }
+
+    /// <summary>A node measured the way to a service's endpoints.</summary>
+    public void SetRoundTrips(string node, string service, IReadOnlyDictionary<string, double> milliseconds) => _measured.Set(node, service, milliseconds);
+
+    /// <summary>What another builder goes by, as its status says.</summary>
+    public void SetMeasured(string service, IReadOnlyList<Latency> latencies) => _measured.SetTold(service, latencies);
 
     public GslbSnapshot Build()
     {
@@ -149,7 +157,7 @@ internal sealed class GslbBuilder
                 continue;
             var resolved = EndpointResolver.Resolve(spec, _cluster);
             problems[key] = [.. resolved.Problems];
-            var definition = new ServiceDefinition(key, spec.TtlSeconds, spec.Policy, spec.Sticky, spec.MinimumHealthyPercent, resolved.Endpoints, spec.Latencies);
+            var definition = new ServiceDefinition(key, spec.TtlSeconds, spec.Policy, spec.Sticky, spec.MinimumHealthyPercent, resolved.Endpoints, LatenciesOf(key, spec));
             held.Number = compiled.Count;
             if (!_compiled.TryGetValue(key, out var before) || _recompile.Contains(key) || !IsSame(before.Definition, definition))
                 _compiled[key] = before = (definition, CompiledService.Compile(definition, i => HealthOf($"{key}/{definition.Endpoints[i].Name}")));
@@ -161,6 +169,10 @@ internal sealed class GslbBuilder
 
         return (compiled, turns, targets, problems);
     }
+
+    // What the user gives is not mixed with what is measured: nobody could tell the two apart.
+    private IReadOnlyList<Latency> LatenciesOf(string key, GlobalServiceSpec spec)
+        => spec.Latencies.Count == 0 && spec.Policy.Uses(PolicyKind.Latency) ? _measured.Of(key, _cluster.Nodes) : spec.Latencies;
 
     // Errors by zone; hosts gets the services that are bound.
     private Dictionary<string, string> BuildZones(List<CompiledService> compiled, Dictionary<string, int> hosts, Dictionary<string, List<string>> problems)
@@ -271,6 +283,7 @@ internal sealed class GslbBuilder
         return status with
         {
             Hosts = [.. hosts.Where(pair => pair.Value == held.Number).Select(pair => pair.Key).Order(StringComparer.Ordinal)],
+            Latencies = held.Good.Latencies.Count > 0 ? [] : [.. compiled.Definition.Latencies],
             // All of them: an edge that looks for its own must find it.
             Endpoints = [.. compiled.Endpoints.Select(endpoint => EndpointStatus.Of(endpoint, _health.GetValueOrDefault($"{key}/{endpoint.Name}")))],
         };

@@ -99,6 +99,12 @@ public sealed class GslbHost : IAsyncDisposable
     public ValueTask ReportAsync(string node, string endpoint, string? error, CancellationToken cancellationToken)
         => _health.ReportAsync(new NodeReport(node, endpoint, error), cancellationToken);
 
+    /// <summary>A node measured the way to a service's endpoints.</summary>
+    /// <param name="service"><c>namespace/name</c>.</param>
+    /// <param name="milliseconds">By endpoint.</param>
+    public ValueTask ReportRoundTripsAsync(string node, string service, IReadOnlyDictionary<string, double> milliseconds, CancellationToken cancellationToken)
+        => PostAsync(builder => builder.SetRoundTrips(node, service, milliseconds), cancellationToken);
+
     /// <summary>Figures in Prometheus' text form.</summary>
     public string RenderMetrics()
     {

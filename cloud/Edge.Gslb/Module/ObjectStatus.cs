@@ -1,4 +1,5 @@
 using Edge.GlobalServices.Resources;
+using Edge.GlobalServices.Services;
 
 namespace Edge.Cloud.Gslb.Module;
 
@@ -13,9 +14,13 @@ internal sealed record ObjectStatus(
     /// <summary>Of a GlobalService: those of its hosts that it answers for.</summary>
     public IReadOnlyList<string> Hosts { get; init; } = [];
 
+    /// <summary>Of a GlobalService: the round trips that nodes measured and it goes by.</summary>
+    public IReadOnlyList<Latency> Latencies { get; init; } = [];
+
     public static ObjectStatus Of(long generation, string reason, string message, bool isAccepted, bool isReady, string readyReason, string readyMessage)
         => new(generation, isAccepted, reason, message, isReady, readyReason, readyMessage, []);
 
-    public bool IsSame(ObjectStatus other) => this with { Endpoints = [], Hosts = [] } == other with { Endpoints = [], Hosts = [] } && Hosts.SequenceEqual(other.Hosts) && Endpoints.Count == other.Endpoints.Count
+    public bool IsSame(ObjectStatus other) => this with { Endpoints = [], Hosts = [], Latencies = [] } == other with { Endpoints = [], Hosts = [], Latencies = [] }
+        && Latencies.SequenceEqual(other.Latencies) && Hosts.SequenceEqual(other.Hosts) && Endpoints.Count == other.Endpoints.Count
         && Endpoints.Zip(other.Endpoints).All(pair => pair.First.IsSame(pair.Second));
 }

@@ -97,6 +97,8 @@ internal sealed class StatusWriter(IKubeClient kube, Func<bool> mayWrite, TimePr
         if (hasEndpoints)
         {
             result["hosts"] = new JsonArray([.. status.Hosts.Select(host => (JsonNode)host)]);
+            if (status.Latencies.Count > 0 || stored?["latencies"] is not null) // what is left out of a merge patch stays
+                result["latencies"] = new JsonArray([.. status.Latencies.Select(one => (JsonNode)one.ToJson())]);
             result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => (JsonNode)one.ToJson())]);
         }
 

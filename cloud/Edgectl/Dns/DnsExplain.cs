@@ -21,6 +21,8 @@ internal sealed class DnsExplain(IKubeClient kube)
             {
                 builder.Put(kind, obj);
                 builder.SetHealth(HealthOf(obj));
+                if (kind == GslbKinds.GlobalService)
+                    builder.SetMeasured($"{obj.Namespace()}/{obj.Name()}", [.. obj.Items("status", "latencies").Select(Latency.Read)]);
             }
         }
 

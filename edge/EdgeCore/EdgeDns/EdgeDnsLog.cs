@@ -26,6 +26,9 @@ internal static partial class EdgeDnsLog
     [LoggerMessage(3507, LogLevel.Error, "answering a query met a defect")]
     public static partial void QueryBroke(ILogger logger, Exception exception);
 
+    [LoggerMessage(3508, LogLevel.Error, "the round trips to the endpoints of {Service} cannot be kept for the cloud: {Reason}; trying again")]
+    public static partial void RoundTripsNotKept(ILogger logger, string service, string reason);
+
     [LoggerMessage(3506, LogLevel.Error, "what was found out about endpoint {Endpoint} cannot be kept for the cloud: {Reason}; trying again")]
     public static partial void HealthNotKept(ILogger logger, string endpoint, string reason);
 }

@@ -22,6 +22,7 @@ public sealed class EdgeDnsModule : IEdgeModule
     private volatile ServiceCatalog _catalog;
     private readonly GlobalServiceCatalog _globalServices;
     private volatile EndpointChecks? _checks;
+    private volatile RoundTripProbe? _roundTrips;
     private System.Threading.Channels.ChannelReader<MetaChange>? _changes; // one for all runs: the store keeps every subscription
     private volatile Forwarder? _forwarder;
     private volatile IReadOnlyList<EdgeDnsServer> _servers = [];
@@ -66,6 +67,8 @@ public sealed class EdgeDnsModule : IEdgeModule
         var addresses = new LinkAddress(_services.Time, _log);
         var servers = new List<EdgeDnsServer>();
         await using var checks = new EndpointChecks(_services.Uplink, _globalServices.SetChecked, _services.Time, new Random(_services.Random.Next()), _log);
+        using var roundTrips = new RoundTripProbe(
+            _services.Uplink, _globalServices.SetRoundTrips, (place, token) => RoundTripProbe.HandshakeAsync(place, _services.Time, token), _services.Time, new Random(_services.Random.Next()), _log);
         try
         {
             var upstreams = _options.Upstreams.Count == 0 ? "nobody" : string.Join(", ", _options.Upstreams);
@@ -85,9 +88,9 @@ public sealed class EdgeDnsModule : IEdgeModule
 
             if (servers.Count == 0)
                 throw new IOException("none of modules.edgeDns.listen can be listened on");
-            (_forwarder, _servers, _checks) = (forwarder, servers, checks);
+            (_forwarder, _servers, _checks, _roundTrips) = (forwarder, servers, checks, roundTrips);
             Listening?.Invoke();
-            List<Task> running = [FollowAsync(changes, stop.Token), LookAsync(checks, stop.Token), TellAsync(checks, stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
+            List<Task> running = [FollowAsync(changes, stop.Token), LookAsync(checks, stop.Token), UntilStoppedAsync(checks.RunAsync, stop.Token), UntilStoppedAsync(token => roundTrips.RunAsync(() => _globalServices.Measured, token), stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
             await Task.WhenAny(running);
             await stop.CancelAsync();
             await Task.WhenAll(running); // with what ended the first one
@@ -136,6 +139,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_endpoint_checks_total", "counter", "Health checks of endpoints on this node that have ended.", ("", counts.Checks));
         Family("edge_dns_endpoint_check_failures_total", "counter", "Health checks of endpoints on this node that failed.", ("", counts.Failures));
         Family("edge_dns_endpoint_checks_skipped_total", "counter", "Health checks of endpoints on this node not made because no file was left for a socket.", ("", _checks?.Skipped ?? 0));
+        Family("edge_dns_round_trips_total", "counter", "Round trips measured to endpoints of GlobalServices.", ("", _roundTrips?.Measured ?? 0));
         Family(
             "edge_dns_upstream_up", "gauge", "0 while an upstream is passed over because it failed.",
             [.. _options.Upstreams.Select((upstream, i) => ($"{{upstream=\"{upstream}\"}}", forwarder?.IsResting(i) == true ? 0L : 1L))]);
@@ -181,11 +185,11 @@ public sealed class EdgeDnsModule : IEdgeModule
         }
     }
 
-    private static async Task TellAsync(EndpointChecks checks, CancellationToken cancellationToken)
+    private static async Task UntilStoppedAsync(Func<CancellationToken, Task> run, CancellationToken cancellationToken)
     {
         try
         {
-            await checks.RunAsync(cancellationToken);
+            await run(cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {

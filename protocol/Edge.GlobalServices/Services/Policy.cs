@@ -1,3 +1,6 @@
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+
 namespace Edge.GlobalServices.Services;
 
 /// <summary>How endpoints, or groups of them, are chosen.</summary>
@@ -39,6 +42,9 @@ internal sealed record Policy(PolicyKind Kind, PolicyBy By, Policy? Then, int Ma
 {
     public int Depth => 1 + (Then?.Depth ?? 0);
 
+    /// <summary>Whether any step goes by this kind.</summary>
+    public bool Uses(PolicyKind kind) => Kind == kind || Then?.Uses(kind) == true;
+
     public override string ToString() => Then is null ? Name(Kind) : $"{Name(Kind)} by {Name(By)}, then {Then}";
 
     /// <summary>As it stands in manifests.</summary>
@@ -57,4 +63,11 @@ internal sealed record Sticky(byte IPv4Prefix, byte IPv6Prefix);
 /// <summary>A measured round trip.</summary>
 /// <param name="From">A client's site, region or country.</param>
 /// <param name="To">An endpoint's name.</param>
-internal sealed record Latency(string From, string To, double Milliseconds);
+internal sealed record Latency(string From, string To, double Milliseconds)
+{
+    /// <summary>An item of a GlobalService's <c>status.latencies</c>.</summary>
+    public static Latency Read(JsonObject json)
+        => new(json.Text("from"), json.Text("to"), json["milliseconds"] is JsonValue value && value.TryGetValue<double>(out var number) ? number : double.PositiveInfinity);
+
+    public JsonObject ToJson() => new() { ["from"] = From, ["to"] = To, ["milliseconds"] = Milliseconds };
+}

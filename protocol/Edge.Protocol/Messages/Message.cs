@@ -152,6 +152,9 @@ public static class ResourceTypes
 
     /// <summary>Edge's own, up: what EdgeCore found out about an endpoint on its node (<see cref="EndpointHealth"/>).</summary>
     public const string EndpointHealth = "endpointhealth";
+
+    /// <summary>Edge's own, up: how long the way from a node to a GlobalService's endpoints takes (<see cref="RoundTrips"/>).</summary>
+    public const string RoundTrips = "roundtrips";
     public const string Device = "device";
     public const string DeviceModel = "devicemodel";
     public const string DeviceMapper = "devicemapper";

@@ -32,6 +32,36 @@ public sealed class EndpointReportsTests
         Assert.Empty(_taken);
     }
 
+    [Fact]
+    public async Task Round_trips_are_handed_on_and_refused_likewise()
+    {
+        var report = new RoundTrips("ns/shop", new Dictionary<string, double> { ["web.n1"] = 12.5 });
+        async Task SayAsync(bool isExpected = true, bool hasTaker = true, string? resource = null, byte[]? content = null)
+        {
+            var reports = new EndpointReports(isExpected);
+            if (hasTaker)
+            {
+                reports.RoundTripTaker = (node, service, milliseconds, _) =>
+                {
+                    _taken.Add($"{node} {service} {string.Join(' ', milliseconds)}");
+                    return ValueTask.CompletedTask;
+                };
+            }
+
+            var request = Message.Create(TimeProvider.System, Sources.EdgeDns, Groups.Resource, Operations.Update, resource ?? report.Resource, content ?? report.Write());
+            Assert.True(ResourcePath.TryParse(request.Resource, out var path));
+            await reports.TakeRoundTripsAsync("n1", request, path, CancellationToken.None);
+        }
+
+        await SayAsync();
+        Assert.Equal(["n1 ns/shop [web.n1, 12.5]"], _taken);
+        Assert.Equal(503, (await Assert.ThrowsAsync<KubeException>(() => SayAsync(hasTaker: false))).Code);
+        Assert.Equal(405, (await Assert.ThrowsAsync<KubeException>(() => SayAsync(isExpected: false))).Code);
+        Assert.Equal(400, (await Assert.ThrowsAsync<KubeException>(() => SayAsync(resource: "ns/roundtrips/other"))).Code);
+        Assert.Equal(400, (await Assert.ThrowsAsync<KubeException>(() => SayAsync(content: "[]"u8.ToArray()))).Code);
+        Assert.Single(_taken);
+    }
+
     private async Task TakeAsync(EndpointHealth report, bool isExpected = true, bool hasTaker = true, string? resource = null, byte[]? content = null)
     {
         var reports = new EndpointReports(isExpected);

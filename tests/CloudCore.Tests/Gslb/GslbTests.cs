@@ -93,6 +93,42 @@ public sealed class GslbTests(ITestOutputHelper output) : IDisposable
     }
 
     [SkippableFact]
+    public async Task What_a_node_measures_decides_for_clients_of_its_region()
+    {
+        Requires.Kubectl();
+        Requires.Dig();
+        await using var cloud = await WholeCloud.StartAsync(_data.Path, s_options);
+        await KubectlAsync(cloud, "apply", "-f", s_examples);
+        await cloud.CreateAsync(ResourceKind.Node, """{"metadata": {"name": "edge-1", "labels": {"node-role.kubernetes.io/edge": "", "topology.kubernetes.io/region": "measured"} } }""");
+        var manifest = Path.Combine(_data.Path, "fast.yaml");
+        await File.WriteAllTextAsync(manifest, """
+            apiVersion: gslb.edge.io/v1alpha1
+            kind: LocationMap
+            metadata: {name: measured}
+            spec: {locations: [{region: measured, networks: [192.88.99.0/24]}]}
+            ---
+            apiVersion: gslb.edge.io/v1alpha1
+            kind: GlobalService
+            metadata: {name: fast, namespace: default}
+            spec:
+              hosts: [fast.edge.example]
+              policy: {type: latency}
+              endpoints: [{name: a, addresses: [192.0.2.201], port: 80}, {name: b, addresses: [192.0.2.202], port: 80}]
+            """);
+        await KubectlAsync(cloud, "apply", "-f", manifest);
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Ports.WebSocket, "edge-1", await cloud.EnrolAsync("edge-1"));
+        foreach (var (a, b, wanted) in new[] { (5, 90, "192.0.2.201"), (95, 90, "192.0.2.202") })
+        {
+            await edge.SendAsync("edgedns", "resource", "update", "default/roundtrips/fast", System.Text.Json.Nodes.JsonNode.Parse($$$"""{"service":"default/fast","milliseconds":{"a":{{{a}}},"b":{{{b}}}} }"""));
+            await AnswersAsync(cloud, wanted, "fast.edge.example", "A", "+subnet=192.88.99.0/24");
+        }
+
+        // edgectl dns explain reads them there.
+        await cloud.UntilAsync(Kind("globalservices", "GlobalService", true), "the figures on the status", one => one.Name() == "fast"
+            && string.Join(' ', one.Items("status", "latencies").Select(way => $"{way.Text("from")}-{way.Text("to")}-{way["milliseconds"]}")) == "measured-a-95 measured-b-90");
+    }
+
+    [SkippableFact]
     public async Task What_cannot_be_used_is_told_on_the_object_and_the_last_good_state_serves()
     {
         Requires.Kubectl();

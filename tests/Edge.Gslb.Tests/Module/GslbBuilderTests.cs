@@ -92,6 +92,34 @@ public sealed class GslbBuilderTests
         Assert.Same(before.Zones, after.Zones);
     }
 
+    [Fact]
+    public void Round_trips_that_nodes_measured_decide_by_where_the_node_and_the_client_are()
+    {
+        static System.Text.Json.Nodes.JsonObject Node(string name, string site, string region) => EndpointResolverTests.Object(
+            $$"""{metadata: {name: {{name}}, labels: {node-role.kubernetes.io/edge: "", topology.kubernetes.io/zone: {{site}}, topology.kubernetes.io/region: {{region}}} } }""");
+        _builder.SetCluster(new ClusterState([Node("n1", "muc-1", "bavaria"), Node("n2", "nue-1", "bavaria"), Node("n3", "ham-1", "hamburg")], [], []));
+        Put(GslbKinds.LocationMap, "{metadata: {name: m, uid: m}, spec: {locations: [{region: bavaria, site: aug-1, networks: [198.51.100.0/24]}]}}");
+        const string shop = "{metadata: {name: fast, namespace: default, uid: f}, spec: {hosts: [fast.example.com], policy: {type: latency}, endpoints: [{name: a, addresses: [192.0.2.1], weight: 9}, {name: b, addresses: [192.0.2.2]}]LATENCIES} }";
+        Put(GslbKinds.GlobalService, shop.Replace("LATENCIES", "", StringComparison.Ordinal));
+        void Say(string node, double a, double b) => _builder.SetRoundTrips(node, "default/fast", new Dictionary<string, double> { ["a"] = a, ["b"] = b });
+
+        // The best of the client's region, as nobody measured in its site.
+        Say("n1", 40, 30);
+        Say("n2", 20, 35);
+        Say("n3", 1, 1);
+        Assert.Equal("192.0.2.1", Ask(_builder.Build(), "fast.example.com"));
+        Say("n2", 45, 35);
+        Assert.Equal("192.0.2.2", Ask(_builder.Build(), "fast.example.com"));
+        Say("n1", 2, 30);
+        Assert.Equal("192.0.2.1", Ask(_builder.Build(), "fast.example.com"));
+        // A node that is gone says nothing any more.
+        _builder.SetCluster(new ClusterState([Node("n2", "nue-1", "bavaria")], [], []));
+        Assert.Equal("192.0.2.2", Ask(_builder.Build(), "fast.example.com"));
+        // What the user gives stands alone.
+        Put(GslbKinds.GlobalService, shop.Replace("LATENCIES", ", latencies: [{from: bavaria, to: a, milliseconds: 5}]", StringComparison.Ordinal));
+        Assert.Equal("192.0.2.1", Ask(_builder.Build(), "fast.example.com"));
+    }
+
     private static string Service(string name, string host, string created = "2026-01-01T00:00:00Z")
         => $$"""
             {metadata: {name: {{name}}, namespace: default, uid: {{name}}, generation: 1, creationTimestamp: "{{created}}"}, spec: {hosts: [{{host}}], policy: {type: failover},

@@ -20,6 +20,7 @@ internal sealed class GlobalServiceCatalog(string node)
     private LocalView _view = new(node, "", Location.Unknown, null, new Dictionary<string, EndpointHealth>());
     private volatile FrozenDictionary<DnsName, LocalService> _byHost = FrozenDictionary<DnsName, LocalService>.Empty;
     private volatile IReadOnlyList<HealthTarget> _targets = [];
+    private volatile IReadOnlyList<MeasuredPlace> _measured = [];
     private volatile bool _needsPods;
 
     /// <summary>Names that are answered.</summary>
@@ -27,6 +28,10 @@ internal sealed class GlobalServiceCatalog(string node)
 
     /// <summary>The endpoints on this node that are to be checked from here.</summary>
     public IReadOnlyList<HealthTarget> Targets => _targets;
+
+    /// <summary>The endpoints to which the way from here counts: of services that go by latency and whose user gives none. None where this node has no place by name, as nobody could
+    /// be told where the way begins.</summary>
+    public IReadOnlyList<MeasuredPlace> Measured => _measured;
 
     /// <summary>Whether any service has pods as endpoints, so that the pods here matter.</summary>
     public bool NeedsPods => _needsPods;
@@ -79,6 +84,19 @@ internal sealed class GlobalServiceCatalog(string node)
         }
     }
 
+    /// <summary>The way from here to a service's endpoints, ms.</summary>
+    public void SetRoundTrips(string service, IReadOnlyDictionary<string, double> milliseconds)
+    {
+        lock (_gate)
+        {
+            _view = _view with { RoundTrips = _view.RoundTrips.SetItem(service, milliseconds) };
+            if (!_held.TryGetValue(service, out var held))
+                return;
+            held.Service = LocalService.Build(held.Spec!, held.Endpoints, _view, held.Turns);
+            Publish();
+        }
+    }
+
     /// <summary>The answer for a host of a GlobalService; null for all else, which others may know. Types other than A and AAAA are the zone's.</summary>
     public DnsAnswer? Answer(DnsQuestion question)
     {
@@ -99,6 +117,7 @@ internal sealed class GlobalServiceCatalog(string node)
         if (isDeleted)
         {
             _held.Remove(key);
+            _view = _view with { RoundTrips = _view.RoundTrips.Remove(key) };
             return;
         }
 
@@ -133,6 +152,10 @@ internal sealed class GlobalServiceCatalog(string node)
 
         _byHost = hosts.ToFrozenDictionary();
         _targets = [.. _held.Values.SelectMany(held => held.Service!.Targets)];
+        _measured = _view.Place.Length == 0 ? []
+            : [.. _held.Values.Where(held => held.Spec is { Latencies.Count: 0 } spec && spec.Policy.Uses(PolicyKind.Latency)).SelectMany(held => held.Endpoints
+                .Select(one => new MeasuredPlace(held.Spec!.Key, one.Endpoint.Name, one.Endpoint.Addresses[0], held.Spec.Check.Port > 0 ? held.Spec.Check.Port : one.Endpoint.Port))
+                .Where(place => place.Port > 0))];
         _needsPods = _held.Values.Any(held => held.Spec!.Endpoints.Any(item => item.Source is EndpointSource.Pods));
     }
 

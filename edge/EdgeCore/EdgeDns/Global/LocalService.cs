@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using Edge.GlobalServices;
@@ -13,7 +14,14 @@ namespace Edge.Core.EdgeDns.Global;
 /// <param name="Location">By its labels and annotations.</param>
 /// <param name="Pods">Its pods; null where no Edged runs here, so that only the cloud's word counts.</param>
 /// <param name="Checked">What checks from here decided, by <c>namespace/service/endpoint</c>.</param>
-internal sealed record LocalView(string Node, string Group, Location Location, IReadOnlyList<LocalPod>? Pods, IReadOnlyDictionary<string, EndpointHealth> Checked);
+internal sealed record LocalView(string Node, string Group, Location Location, IReadOnlyList<LocalPod>? Pods, IReadOnlyDictionary<string, EndpointHealth> Checked)
+{
+    /// <summary>Round trips from here by <c>namespace/service</c> and endpoint, ms.</summary>
+    public ImmutableDictionary<string, IReadOnlyDictionary<string, double>> RoundTrips { get; init; } = ImmutableDictionary<string, IReadOnlyDictionary<string, double>>.Empty;
+
+    /// <summary>The name that latencies measured here have as their beginning; empty where the node has no place.</summary>
+    public string Place => Location.Site.Length > 0 ? Location.Site : Location.Region.Length > 0 ? Location.Region : Location.Country;
+}
 
 /// <summary>A GlobalService as this node answers it: an instance here, else one in the NodeGroup, else as the cloud would choose for a client where the node is. Pure and immutable.</summary>
 /// <remarks>What the cloud said last counts for other nodes, however long ago. Of endpoints here the node knows better: a lost session with the cloud, or what the cloud cannot reach, is
@@ -65,11 +73,15 @@ internal sealed class LocalService
             }
         }
 
+        // As in the cloud: what the user gives is not mixed with what is measured.
+        var latencies = spec.Latencies.Count > 0 || !view.RoundTrips.TryGetValue(spec.Key, out var measured) ? spec.Latencies
+            : [.. measured.Select(one => new Latency(view.Place, one.Key, one.Value))];
+
         CompiledService Tier(Func<ServiceEndpoint, bool> isIn, int minimumHealthyPercent)
         {
             var chosen = endpoints.Where(one => isIn(one.Endpoint)).Take(CompiledService.EndpointsMax).ToList();
             var definition = new ServiceDefinition(
-                spec.Key, spec.TtlSeconds, spec.Policy, spec.Sticky, minimumHealthyPercent, [.. chosen.Select(one => one.Endpoint)], spec.Latencies);
+                spec.Key, spec.TtlSeconds, spec.Policy, spec.Sticky, minimumHealthyPercent, [.. chosen.Select(one => one.Endpoint)], latencies);
             return CompiledService.Compile(definition, i => chosen[i].Health);
         }
 

@@ -128,6 +128,29 @@ public sealed class GlobalServiceCatalogTests
         Assert.Empty(_catalog.Targets);
     }
 
+    [Fact]
+    public void Ways_are_measured_for_services_that_go_by_latency_where_the_node_has_a_place_and_decide_here()
+    {
+        const string latency = """{"policy":{"type":"latency"}}""";
+        string[] endpoints = ["n2 - 192.0.2.2 Up", "n3 - 192.0.2.3 Up"];
+        _catalog.Take(DnsObjects.Node("n1"));
+        Put(latency, endpoints);
+        Assert.Empty(_catalog.Measured); // nobody could be told from where
+        _catalog.Take(DnsObjects.Put("node", "null", "n1", """{"metadata":{"name":"n1","labels":{"topology.kubernetes.io/zone":"muc-1"} } }"""));
+        Assert.Equal(["default/shop web.n2 192.0.2.2 8080", "default/shop web.n3 192.0.2.3 8080"], _catalog.Measured.Select(one => $"{one.Service} {one.Endpoint} {Network.ToIPAddress(one.Address)} {one.Port}"));
+        foreach (var (near, wanted) in new[] { ("web.n3", "192.0.2.3"), ("web.n2", "192.0.2.2") })
+        {
+            _catalog.SetRoundTrips("default/shop", new Dictionary<string, double> { ["web.n2"] = 50, ["web.n3"] = 50, [near] = 3 });
+            Assert.Equal(wanted, Ask());
+        }
+
+        // What the user gives stands alone.
+        Put("""{"policy":{"type":"latency"},"latencies":[{"from":"muc-1","to":"web.n3","milliseconds":7}]}""", endpoints);
+        Assert.Equal(("192.0.2.3", 0), (Ask(), _catalog.Measured.Count));
+        Put("{}", endpoints);
+        Assert.Empty(_catalog.Measured);
+    }
+
     internal static MetaChange Service(string spec, string[] endpoints, string[]? hosts = null)
     {
         var wanted = JsonNode.Parse(spec)!.AsObject();
