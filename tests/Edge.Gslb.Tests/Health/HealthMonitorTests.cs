@@ -113,6 +113,24 @@ public sealed class HealthMonitorTests : IAsyncDisposable
         Assert.Equal((HealthStatus.Up, 0L), (_states["a"].Status, _monitor.Counts.Failures));
     }
 
+    // Its time was over just when the next request came.
+    [Fact]
+    public async Task A_kept_connection_that_is_closed_instead_of_an_answer_is_no_failure_either()
+    {
+        var refused = 0;
+        var enough = new TaskCompletionSource();
+        await using var server = new Server(async stream =>
+        {
+            await HeadAsync(stream);
+            await stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"u8.ToArray());
+            if ((await HeadAsync(stream)).Length > 0 && Interlocked.Increment(ref refused) == 3)
+                enough.SetResult();
+        });
+        await SetAsync(Target("a", server.Port, s_fast with { Kind = CheckKind.Http, ChecksPerConnection = 100, TimeoutMs = 20_000, Fall = 1 }));
+        await enough.Task.WaitAsync(s_patience);
+        Assert.Equal((HealthStatus.Up, 0L), (_states["a"].Status, _monitor.Counts.Failures));
+    }
+
     [Fact]
     public async Task One_that_says_nothing_times_out_and_holds_up_no_other()
     {
