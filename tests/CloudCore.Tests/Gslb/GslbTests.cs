@@ -187,6 +187,38 @@ public sealed class GslbTests(ITestOutputHelper output) : IDisposable
         Assert.Null(CloudCoreProcess.Restrict(options, "router"));
     }
 
+    [Fact]
+    public async Task Of_two_one_writes_statuses_and_the_other_goes_on_when_it_ends()
+    {
+        await using var cloud = await WholeCloud.StartAsync(_data.Path);
+        var options = CloudCoreProcess.Restrict(s_options with { ApiServer = s_options.ApiServer with { IsEnabled = false }, Kubeconfig = cloud.Ports.Kubeconfig }, "gslb")!;
+        using var loggers = new Microsoft.Extensions.Logging.LoggerFactory();
+        var first = await CloudCoreProcess.StartAsync(options, _data.Path, TimeProvider.System, new Random(2), loggers, CancellationToken.None);
+        var zones = Kind("zones", "Zone", false);
+        var zone = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(s_examples, "zone.yaml"))).Single();
+        await cloud.CreateAsync(zones, zone);
+        await SeenAsync(1);
+        var writer = await HolderAsync();
+
+        await using var second = await CloudCoreProcess.StartAsync(options, _data.Path, TimeProvider.System, new Random(3), loggers, CancellationToken.None);
+        await PatchAsync(61);
+        await SeenAsync(2);
+        Assert.Equal(writer, await HolderAsync());
+
+        await first.DisposeAsync();
+        await PatchAsync(62);
+        await SeenAsync(3);
+        Assert.NotEqual(writer, await HolderAsync());
+
+        Task PatchAsync(int minimum)
+            => cloud.Kube.PatchAsync(zones, null, zone.Name(), PatchKind.Merge, System.Text.Encoding.UTF8.GetBytes($$$"""{"spec":{"soa":{"minimum":{{{minimum}}} } } }"""), null, CancellationToken.None);
+
+        Task SeenAsync(int generation)
+            => cloud.UntilAsync(zones, $"the status of generation {generation}", one => one.Name() == zone.Name() && one.Number(0, "status", "observedGeneration") == generation);
+
+        async Task<string> HolderAsync() => (await cloud.Kube.GetAsync(ResourceKind.Lease, "kubeedge", "cloudcore-gslb", CancellationToken.None)).Text("spec", "holderIdentity");
+    }
+
     private static ResourceKind Kind(string plural, string kind, bool isNamespaced) => new("gslb.edge.io", "v1alpha1", plural, kind, isNamespaced);
 
     private static string Condition(JsonObject obj, string type) => obj.Items("status", "conditions").FirstOrDefault(one => one.Text("type") == type).Text("status");
