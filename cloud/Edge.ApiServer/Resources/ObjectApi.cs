@@ -39,6 +39,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             var next = obj.DeepClone().AsObject();
             if (!options.IsApply)
                 next.Child("metadata").Remove("managedFields");
+            PriorityAdmission.OnCreate(resource, next, store);
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)
@@ -232,6 +233,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 Check(resource, next, old);
                 if (resource.Kind == ResourceKind.Service && !options.DryRun)
                     Assign(resource, next);
+                PriorityAdmission.OnUpdate(resource, next, store);
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },

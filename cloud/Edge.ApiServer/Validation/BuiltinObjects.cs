@@ -59,6 +59,9 @@ internal static class BuiltinObjects
             case "StorageClass":
                 VolumeRules.DefaultClass(obj);
                 break;
+            case "PriorityClass":
+                Set(obj, "preemptionPolicy", "PreemptLowerPriority");
+                break;
             case "Deployment" or "ReplicaSet" or "DaemonSet" or "StatefulSet":
                 WorkloadDefaults.Apply(obj);
                 break;
@@ -132,6 +135,9 @@ internal static class BuiltinObjects
                 break;
             case "CronJob":
                 JobRules.CheckCronJob(obj, errors);
+                break;
+            case "PriorityClass":
+                PriorityRules.Check(obj, old, errors);
                 break;
             case "PodDisruptionBudget":
                 JobRules.CheckBudget(obj, errors);
