@@ -88,6 +88,8 @@ internal static class BuiltinObjects
         {
             case "Pod":
                 PodRules.Check(obj, errors);
+                if (old is null && obj.Items("spec", "ephemeralContainers").Any())
+                    errors.Add(Errors.Forbidden("spec.ephemeralContainers", "cannot be set on create"));
                 if (old is not null)
                     PodUpdateRules.Check(obj, old, errors);
                 break;
