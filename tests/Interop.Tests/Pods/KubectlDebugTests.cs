@@ -11,6 +11,8 @@ namespace Edge.Interop.Tests.Pods;
 [Collection(nameof(EdgeCollection))]
 public sealed class KubectlDebugTests(PodsEdge pods) : IClassFixture<PodsEdge>
 {
+    private const string Script = "/usr/bin/script";
+
     [SkippableFact]
     public async Task An_ephemeral_container_joins_a_running_pod_and_sees_its_targets_processes()
     {
@@ -32,7 +34,9 @@ public sealed class KubectlDebugTests(PodsEdge pods) : IClassFixture<PodsEdge>
         Assert.Contains("Ephemeral Containers", await edge.KubectlAsync("describe pod looked-at"), StringComparison.Ordinal);
 
         // One that is attached to, and that ends: it is not started again, and the pod goes on.
-        Assert.Contains("is 42", await edge.KubectlAsync(["debug", "-i", "looked-at", "-q", $"--image={LocalEdge.BusyboxImage}", "-c", "ask", "--", "sh"], "echo is $((6*7))\nexit 5\n"), StringComparison.Ordinal);
+        Skip.IfNot(File.Exists(Script), "script (util-linux)");
+        var asked = await OnTerminalAsync($"{Kubectl.Executable} --kubeconfig={edge.Local.Kubeconfig} debug -it looked-at --image={LocalEdge.BusyboxImage} -c ask -- sh", "/dev/null", "echo is $((6*7))\nexit 5\n");
+        Assert.Contains("is 42", asked.Output, StringComparison.Ordinal);
         pod = await edge.PodWhenAsync("looked-at", "says how it ended", found => Ephemeral(found, "ask").At("state", "terminated") is not null);
         Assert.Equal(5, Ephemeral(pod, "ask").Number(-1, "state", "terminated", "exitCode"));
         Assert.True(PodSteps.IsReady(pod));
@@ -52,21 +56,25 @@ public sealed class KubectlDebugTests(PodsEdge pods) : IClassFixture<PodsEdge>
     public async Task Exec_with_a_terminal_has_its_size_and_follows_it()
     {
         var edge = await pods.GetAsync();
-        Skip.IfNot(File.Exists("/usr/bin/script"), "script (util-linux)");
+        Skip.IfNot(File.Exists(Script), "script (util-linux)");
         await edge.ApplyAsync(PodSteps.Pod("screen"));
         await edge.ReadyAsync("screen");
         using var directory = new TempDirectory();
         var log = Path.Combine(directory.Path, "typescript");
 
         // A terminal of 77 columns, which gets 99 once the shell at the edge has seen the 77.
-        var command = $"stty cols 77 rows 33; (until grep -q seen-1 {log}; do sleep 0.1; done; stty cols 99 rows 44) & {Kubectl.Executable} --kubeconfig={edge.Local.Kubeconfig} exec -it screen -- sh";
+        var command = $"screen=$(tty); stty cols 77 rows 33; (until grep -q seen-1 {log}; do sleep 0.1; done; stty -F $screen cols 99 rows 44) & {Kubectl.Executable} --kubeconfig={edge.Local.Kubeconfig} exec -it screen -- sh";
         const string typed = "until stty size | grep -q '^33 77'; do sleep 0.1; done; echo seen-$((2-1))\nuntil stty size | grep -q '^44 99'; do sleep 0.1; done; echo seen-$((1+1)); tty\nexit 6\n";
-        var ended = await Tool.TryRunAsync("script", ["-qefc", command, log], new ToolOptions(TimeProvider.System) { Input = typed, Deadline = PodSteps.Long }, CancellationToken.None);
+        var ended = await OnTerminalAsync(command, log, typed);
         Assert.True(ended.ExitCode == 6, ended.Output + ended.Error);
         Assert.Contains("seen-2", ended.Output, StringComparison.Ordinal);
         Assert.Contains("/dev/pts/", ended.Output, StringComparison.Ordinal);
         await edge.DeleteAsync("screen");
     }
+
+    // The command has a pseudo-terminal for its own, on which the input is typed.
+    private static Task<ToolResult> OnTerminalAsync(string command, string log, string typed)
+        => Tool.TryRunAsync(Script, ["-qefc", command, log], new ToolOptions(TimeProvider.System) { Input = typed, Deadline = PodSteps.Long }, CancellationToken.None);
 
     private static System.Text.Json.Nodes.JsonObject? Ephemeral(System.Text.Json.Nodes.JsonObject pod, string name)
         => pod.Items("status", "ephemeralContainerStatuses").FirstOrDefault(status => status.Text("name") == name);

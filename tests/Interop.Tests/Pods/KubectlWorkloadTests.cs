@@ -15,7 +15,7 @@ public sealed class KubectlWorkloadTests
     {
         Requires.Containerd();
         Requires.Kubectl();
-        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Nodes = 2, PodsOnEveryNode = true });
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Nodes = 2, Pods = true, PodsOnEveryNode = true });
 
         // Two replicas, one a node: pods of one set spread by themselves.
         await edge.KubectlAsync(["create", "deployment", "web", $"--image={LocalEdge.BusyboxImage}", "--replicas=2", "--", "sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]);

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 using Edge.Kubernetes.Scheduling;
 
 namespace Edge.ApiServer.Controllers.Scheduling;
