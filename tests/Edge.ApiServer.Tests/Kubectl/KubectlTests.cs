@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Edge.ApiServer.Tests.Rest;
+using Edge.Testing;
 
 namespace Edge.ApiServer.Tests.Kubectl;
 
@@ -29,6 +30,10 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("version", "client and server")]
+    [KubectlVerb("cluster-info", "where the API is")]
+    [KubectlVerb("api-versions", "all")]
+    [KubectlVerb("api-resources", "all, custom resources too")]
     public async Task Discovery_and_version_commands_answer(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -43,6 +48,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("apply", "-f, create, change, unchanged")]
+    [KubectlVerb("create", "-f, and the error for what is there")]
     public async Task Apply_creates_changes_and_leaves_alone(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -58,6 +65,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("get", "tables, -o wide, yaml, json, name, jsonpath; -A, -l, --field-selector")]
+    [KubectlVerb("describe", "pods, namespaces")]
     public async Task Get_prints_tables_and_every_output_form(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -78,6 +87,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("get", "-w")]
+    [KubectlVerb("label", "set")]
     public async Task Get_watch_prints_changes_as_they_happen(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -93,6 +104,10 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("edit", "with $EDITOR")]
+    [KubectlVerb("patch", "strategic, --type=merge, --type=json")]
+    [KubectlVerb("label", "set")]
+    [KubectlVerb("annotate", "set")]
     public async Task Edit_patch_label_and_annotate_change_the_object(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -111,6 +126,9 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("delete", "grace, --wait, --force")]
+    [KubectlVerb("wait", "--for=delete")]
+    [KubectlVerb("create", "configmap, secret, serviceaccount, service")]
     public async Task Delete_waits_for_grace_and_force_does_not(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -135,6 +153,7 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("wait", "--for=condition")]
     public async Task Wait_sees_a_condition(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -146,6 +165,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("scale", "custom resources")]
+    [KubectlVerb("get", "custom resources with their columns")]
     public async Task A_definition_serves_its_objects_at_once_and_takes_them_along(string kubectl)
     {
         var run = await RunnerAsync(kubectl);

@@ -14,6 +14,10 @@ public sealed class KubectlDebugTests(PodsEdge pods) : IClassFixture<PodsEdge>
     private const string Script = "/usr/bin/script";
 
     [SkippableFact]
+    [KubectlVerb("debug", "ephemeral containers, --target, -it")]
+    [KubectlVerb("logs", "of ephemeral containers")]
+    [KubectlVerb("exec", "in ephemeral containers")]
+    [KubectlVerb("describe", "ephemeral containers")]
     public async Task An_ephemeral_container_joins_a_running_pod_and_sees_its_targets_processes()
     {
         var edge = await pods.GetAsync();
@@ -53,6 +57,7 @@ public sealed class KubectlDebugTests(PodsEdge pods) : IClassFixture<PodsEdge>
     }
 
     [SkippableFact]
+    [KubectlVerb("exec", "-it, the size of the terminal and its changes")]
     public async Task Exec_with_a_terminal_has_its_size_and_follows_it()
     {
         var edge = await pods.GetAsync();

@@ -11,6 +11,14 @@ namespace Edge.Interop.Tests.Pods;
 public sealed class KubectlWorkloadTests
 {
     [SkippableFact]
+    [KubectlVerb("create", "deployment, job, pdb, on real nodes")]
+    [KubectlVerb("set", "env")]
+    [KubectlVerb("rollout", "status, on real nodes")]
+    [KubectlVerb("scale", "on real nodes")]
+    [KubectlVerb("drain", "with disruption budgets")]
+    [KubectlVerb("uncordon", "nodes")]
+    [KubectlVerb("logs", "of a job")]
+    [KubectlVerb("exec", "deploy/NAME")]
     public async Task A_deployment_is_rolled_out_scaled_and_drained_and_a_job_completes()
     {
         Requires.Containerd();
