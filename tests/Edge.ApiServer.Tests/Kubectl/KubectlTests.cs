@@ -188,6 +188,47 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
         await run.FailAsync($"get gadgets.{group}");
     }
 
+    [SkippableTheory]
+    [MemberData(nameof(Binaries))]
+    [KubectlVerb("run", "a pod")]
+    [KubectlVerb("expose", "a pod")]
+    [KubectlVerb("replace", "-f, --force")]
+    [KubectlVerb("cordon", "nodes")]
+    [KubectlVerb("uncordon", "nodes")]
+    [KubectlVerb("taint", "set and removed")]
+    [KubectlVerb("events", "of an object")]
+    public async Task Pods_are_run_exposed_and_replaced_and_nodes_cordoned_and_tainted(string kubectl)
+    {
+        var run = await RunnerAsync(kubectl);
+        Assert.Contains("pod/web created", await run.OkAsync("run web --image=busybox:1 --labels=app=web --port=8080"));
+        await run.OkAsync("expose pod web --port=80 --target-port=8080");
+        Assert.Equal("web", await run.OkAsync("get service web -o jsonpath={.spec.selector.app}"));
+        await run.OkAsync($"create -f {run.File("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {a: b}\n")}");
+        var map = run.File("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {c: d}\n");
+        var before = await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}");
+        Assert.Contains("replaced", await run.OkAsync($"replace -f {map}"));
+        Assert.Equal("{\"c\":\"d\"}", await run.OkAsync("get configmap m -o jsonpath={.data}"));
+        Assert.Equal(before, await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}"));
+        await run.OkAsync($"replace --force -f {map}", withErrors: true);
+        Assert.NotEqual(before, await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}"));
+
+        var node = run.Namespace + "-node";
+        await run.OkAsync($"create -f {run.File("node.yaml", $"apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\n")}");
+        await run.OkAsync($"cordon {node}");
+        Assert.Contains("SchedulingDisabled", await run.OkAsync($"get node {node}"));
+        await run.OkAsync($"uncordon {node}");
+        Assert.DoesNotContain("SchedulingDisabled", await run.OkAsync($"get node {node}"));
+        await run.OkAsync($"taint nodes {node} k=v:NoSchedule");
+        Assert.Equal("k=v:NoSchedule", await run.OkAsync($"get node {node} -o jsonpath={{.spec.taints[0].key}}={{.spec.taints[0].value}}:{{.spec.taints[0].effect}}"));
+        await run.OkAsync($"taint nodes {node} k:NoSchedule-");
+        Assert.Equal("", await run.OkAsync($"get node {node} -o jsonpath={{.spec.taints}}"));
+        await run.OkAsync($"delete node {node}");
+
+        var space = run.Namespace;
+        await run.OkAsync($"create -f {run.File("event.yaml", $"apiVersion: v1\nkind: Event\nmetadata: {{name: e}}\ninvolvedObject: {{kind: Pod, name: web, namespace: {space}}}\nreason: Told\nmessage: so it is\ntype: Normal\n")}");
+        Assert.Matches(@"Told\s+Pod/web\s+so it is", await run.OkAsync("events --for=pod/web"));
+    }
+
     private const string Definition = """
         apiVersion: apiextensions.k8s.io/v1
         kind: CustomResourceDefinition
