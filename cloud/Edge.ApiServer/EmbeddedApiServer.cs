@@ -128,6 +128,12 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             if (api.Store.Get(BuiltinResources.Namespaces.Id, "", name) is null)
                 await api.CreateAsync(BuiltinResources.Namespaces, "", new JsonObject { ["metadata"] = new JsonObject { ["name"] = name } }, new WriteOptions(), ct);
         }
+
+        foreach (var made in PriorityAdmission.SystemClasses())
+        {
+            if (api.Store.Get(BuiltinResources.PriorityClasses.Id, "", made.Name()) is null)
+                await api.CreateAsync(BuiltinResources.PriorityClasses, "", made, new WriteOptions(), ct);
+        }
     }
 
     private static WebApplication Build(ApiServerOptions options, ServerPki pki, ILoggerFactory loggers)

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Edge.Benchmarks;
+using Edge.Benchmarks.Api;
 using Edge.Benchmarks.Dns;
 using Edge.Benchmarks.Fuzz;
 using Edge.Benchmarks.Hub;
@@ -75,5 +76,10 @@ var dnsSeed = new Option<int>("--seed") { Description = "The seed; a failure pri
 var dnsFuzz = new Command("dns-fuzz", "Mutated packets through the authoritative responder.") { dnsPackets, dnsSeed };
 dnsFuzz.SetAction(parse => DnsFuzzBench.Run(parse.GetValue(dnsPackets), parse.GetValue(dnsSeed)));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsHealth, dnsFuzz };
+var apiSeconds = new Option<double>("--seconds") { Description = "How long each run takes.", DefaultValueFactory = _ => 5 };
+var apiWatchers = new Option<int>("--watchers") { Description = "How many watchers.", DefaultValueFactory = _ => 1000 };
+var api = new Command("api", "The embedded Kubernetes API beside etcd.") { cloudcore, apiSeconds, apiWatchers };
+api.SetAction((parse, cancellationToken) => ApiBench.RunAsync(Path.GetFullPath(parse.GetValue(cloudcore)!), parse.GetValue(apiSeconds), parse.GetValue(apiWatchers), cancellationToken));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, api, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsHealth, dnsFuzz };
 return await root.Parse(args).InvokeAsync();

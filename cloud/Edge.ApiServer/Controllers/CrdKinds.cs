@@ -13,7 +13,7 @@ internal static class CrdKinds
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
-        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
     ];
 
     /// <summary>The kind that a CustomResourceDefinition defines, in its stored version where that is served; null when it serves none.</summary>

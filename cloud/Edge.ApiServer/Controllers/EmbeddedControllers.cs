@@ -55,7 +55,7 @@ public sealed class EmbeddedControllers : IAsyncDisposable
         var (claims, volumes, classes) = (builtIn[ResourceKind.PersistentVolumeClaim], builtIn[ResourceKind.PersistentVolume], builtIn[ResourceKind.StorageClass]);
 
         Random Own() => new(random.Next());
-        var scheduler = new SchedulerController(client, pods, nodes, claims, volumes, classes, time, Own(), loggers.CreateLogger<SchedulerController>());
+        var scheduler = new SchedulerController(client, kind => builtIn[kind], time, Own(), loggers.CreateLogger<SchedulerController>());
         var lifecycle = new NodeLifecycleController(client, nodes, builtIn[ResourceKind.Lease], pods, time, Own(), loggers.CreateLogger<NodeLifecycleController>());
         var garbage = new GarbageCollector(client, [.. builtIn.Values], crds, InformCustom, time, Own(), loggers.CreateLogger<GarbageCollector>());
         var namespaces = new NamespaceController(

@@ -144,6 +144,7 @@ internal static class DiscoveryDocuments
         {
             yield return new Subresource("attach", "PodAttachOptions", "", "v1", ["create", "get"]);
             yield return new Subresource("binding", "Binding", "", "v1", ["create"]);
+            yield return new Subresource("ephemeralcontainers", "Pod", "", "v1", ["get", "patch", "update"]);
             yield return new Subresource("eviction", "Eviction", "policy", "v1", ["create"]);
             yield return new Subresource("exec", "PodExecOptions", "", "v1", ["create", "get"]);
             yield return new Subresource("log", "Pod", "", "v1", ["get"]);

@@ -30,6 +30,8 @@ internal static class BuiltinResources
 
     public static readonly ServedResource DisruptionBudgets = new(ResourceKind.PodDisruptionBudget, "poddisruptionbudget") { ShortNames = ["pdb"], HasStatus = true, HasGeneration = true };
 
+    public static readonly ServedResource PriorityClasses = new(ResourceKind.PriorityClass, "priorityclass") { ShortNames = ["pc"] };
+
     private static readonly ScalePaths s_scale = new(".spec.replicas", ".status.replicas", ".spec.selector");
 
     public static readonly IReadOnlyList<ServedResource> All =
@@ -65,6 +67,7 @@ internal static class BuiltinResources
         new(ResourceKind.Job, "job") { Categories = ["all"], HasStatus = true, HasGeneration = true },
         new(ResourceKind.CronJob, "cronjob") { ShortNames = ["cj"], Categories = ["all"], HasStatus = true, HasGeneration = true },
         DisruptionBudgets,
+        PriorityClasses,
         Definitions,
     ];
 }

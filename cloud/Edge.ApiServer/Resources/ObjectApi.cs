@@ -39,6 +39,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             var next = obj.DeepClone().AsObject();
             if (!options.IsApply)
                 next.Child("metadata").Remove("managedFields");
+            PriorityAdmission.OnCreate(resource, next, store);
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)
@@ -229,9 +230,10 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                     next.Child("metadata").Remove("managedFields");
                 if (resource.Kind == ResourceKind.Service)
                     ServiceAddresses.OnUpdate(next, old);
-                Check(resource, next, old);
+                Check(resource, next, old, subresource);
                 if (resource.Kind == ResourceKind.Service && !options.DryRun)
                     Assign(resource, next);
+                PriorityAdmission.OnUpdate(resource, next, store);
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },
@@ -260,9 +262,9 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     }
 
     /// <summary>Refuses an invalid state; a valid CustomResourceDefinition gets its status.</summary>
-    private void Check(ServedResource resource, JsonObject next, JsonObject? old)
+    private void Check(ServedResource resource, JsonObject next, JsonObject? old, string subresource = "")
     {
-        var errors = ObjectStrategy.Validate(resource, next, old);
+        var errors = ObjectStrategy.Validate(resource, next, old, subresource);
         if (resource.Kind == ResourceKind.CustomResourceDefinition)
         {
             if (CustomResource.TryParse(next, out var definition, out var faults) && errors.Count == 0)

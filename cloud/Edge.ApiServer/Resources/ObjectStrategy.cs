@@ -10,6 +10,9 @@ namespace Edge.ApiServer.Resources;
 /// <summary>What the server sets, keeps and refuses when an object is created or updated. Pure: changes only the given tree.</summary>
 internal static class ObjectStrategy
 {
+    /// <summary>The subresource of pods that kubectl debug writes.</summary>
+    public const string EphemeralContainers = "ephemeralcontainers";
+
     /// <summary>Metadata that only the server writes.</summary>
     private static readonly string[] s_serverOwned = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
 
@@ -43,7 +46,12 @@ internal static class ObjectStrategy
     /// <summary>Makes the wanted state into the next state of <paramref name="old"/>: what the (sub)resource may not change is taken from there.</summary>
     public static JsonObject PrepareUpdate(ServedResource resource, JsonObject wanted, JsonObject old, string subresource, WriteOptions options)
     {
-        var next = subresource == "status" ? StatusOnly(resource, wanted, old) : wanted;
+        var next = subresource switch
+        {
+            "status" => StatusOnly(resource, wanted, old),
+            EphemeralContainers => EphemeralOnly(wanted, old),
+            _ => wanted,
+        };
         var (metadata, before) = (next.Child("metadata"), old.Child("metadata"));
         foreach (var field in s_serverOwned)
             Copy(before, metadata, field);
@@ -59,14 +67,22 @@ internal static class ObjectStrategy
         }
 
         Shape(resource, next, options);
-        if (resource.HasGeneration && subresource.Length == 0 && DesiredStateDiffers(resource, next, old))
+        if (resource.HasGeneration && subresource != "status" && DesiredStateDiffers(resource, next, old))
             metadata["generation"] = before.Number(0, "generation") + 1;
         return next;
     }
 
     /// <summary>The faults of the next state; empty when it may be stored.</summary>
-    public static List<FieldError> Validate(ServedResource resource, JsonObject obj, JsonObject? old)
+    public static List<FieldError> Validate(ServedResource resource, JsonObject obj, JsonObject? old, string subresource = "")
     {
+        if (subresource == EphemeralContainers && old is not null)
+        {
+            var faults = ObjectMeta.Validate(resource.Kind, obj, old);
+            faults.AddRange(BuiltinObjects.Validate(resource.Kind, obj, obj));
+            EphemeralRules.CheckUpdate(obj, old, faults);
+            return faults;
+        }
+
         var errors = ObjectMeta.Validate(resource.Kind, obj, old);
         errors.AddRange(resource.Custom is { } custom ? custom.Schema.Validate(obj, old) : BuiltinObjects.Validate(resource.Kind, obj, old));
         return errors;
@@ -95,6 +111,16 @@ internal static class ObjectStrategy
     public static bool MayGo(ServedResource resource, JsonObject obj)
         => obj.IsDeleting() && obj.Number(0, "metadata", "deletionGracePeriodSeconds") == 0 && !obj.Texts("metadata", "finalizers").Any()
             && (resource.Kind != ResourceKind.Namespace || !obj.Texts("spec", "finalizers").Any());
+
+    private static JsonObject EphemeralOnly(JsonObject wanted, JsonObject old)
+    {
+        var next = old.DeepClone().AsObject();
+        if (wanted.At("spec", "ephemeralContainers") is { } containers)
+            next.Child("spec")["ephemeralContainers"] = containers.DeepClone();
+        else
+            next.Child("spec").Remove("ephemeralContainers");
+        return next;
+    }
 
     private static void Tidy(ServedResource resource, JsonObject metadata, string @namespace)
     {

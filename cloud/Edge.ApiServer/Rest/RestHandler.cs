@@ -117,6 +117,12 @@ internal sealed class RestHandler(
             return;
         }
 
+        if (path.Subresource == ObjectStrategy.EphemeralContainers && resource.Kind == ResourceKind.Pod)
+        {
+            await ObjectAsync(context, resource, path, ObjectStrategy.EphemeralContainers);
+            return;
+        }
+
         if (resource.Kind == ResourceKind.Pod && await nodes.TryHandleAsync(context, resource, path))
             return;
         var options = Options(context.Request);

@@ -40,12 +40,15 @@ internal static class BuiltinTables
         ["ControllerRevision"] = (WorkloadTables.RevisionColumns, WorkloadTables.Revision),
         ["Job"] = (WorkloadTables.JobColumns, WorkloadTables.Job),
         ["CronJob"] = (WorkloadTables.CronJobColumns, WorkloadTables.CronJob),
+        ["PriorityClass"] = (
+            [s_name, Text("Value"), Text("Global-Default"), s_age, Text("PreemptionPolicy")],
+            (obj, now) => [obj.Name(), obj.Number(0, "value"), obj.Flag(false, "globalDefault"), Age(obj, now), obj.Text("preemptionPolicy")]),
         ["PodDisruptionBudget"] = (WorkloadTables.BudgetColumns, WorkloadTables.Budget),
     };
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" or "scheduling.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {

@@ -59,6 +59,9 @@ internal static class BuiltinObjects
             case "StorageClass":
                 VolumeRules.DefaultClass(obj);
                 break;
+            case "PriorityClass":
+                Set(obj, "preemptionPolicy", "PreemptLowerPriority");
+                break;
             case "Deployment" or "ReplicaSet" or "DaemonSet" or "StatefulSet":
                 WorkloadDefaults.Apply(obj);
                 break;
@@ -85,6 +88,8 @@ internal static class BuiltinObjects
         {
             case "Pod":
                 PodRules.Check(obj, errors);
+                if (old is null && obj.Items("spec", "ephemeralContainers").Any())
+                    errors.Add(Errors.Forbidden("spec.ephemeralContainers", "cannot be set on create"));
                 if (old is not null)
                     PodUpdateRules.Check(obj, old, errors);
                 break;
@@ -132,6 +137,9 @@ internal static class BuiltinObjects
                 break;
             case "CronJob":
                 JobRules.CheckCronJob(obj, errors);
+                break;
+            case "PriorityClass":
+                PriorityRules.Check(obj, old, errors);
                 break;
             case "PodDisruptionBudget":
                 JobRules.CheckBudget(obj, errors);

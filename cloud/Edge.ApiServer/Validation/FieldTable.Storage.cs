@@ -47,6 +47,11 @@ internal static partial class FieldTable
         TopologySelectorLabelRequirement key!:s values!:[]s
         """;
 
+    /// <summary>scheduling.k8s.io/v1</summary>
+    private const string SchedulingTypes = """
+        PriorityClass metadata:ObjectMeta value!:i globalDefault:b description:s preemptionPolicy:s
+        """;
+
     /// <summary>storage.k8s.io/v1</summary>
     private const string StorageTypes = """
         StorageClass metadata:ObjectMeta provisioner!:s parameters:{}s reclaimPolicy:s mountOptions:[]s

@@ -57,6 +57,7 @@ internal static partial class FieldTable
         ("io.k8s.api.apps.v1", AppsTypes),
         ("io.k8s.api.batch.v1", BatchTypes),
         ("io.k8s.api.policy.v1", PolicyTypes),
+        ("io.k8s.api.scheduling.v1", SchedulingTypes),
         ("io.k8s.api.coordination.v1", CoordinationTypes),
         ("io.k8s.api.discovery.v1", DiscoveryTypes),
         ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", ExtensionTypes));
@@ -67,7 +68,7 @@ internal static partial class FieldTable
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
-        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);
 
     /// <summary>Every type, by name.</summary>

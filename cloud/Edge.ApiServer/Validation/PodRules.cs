@@ -49,6 +49,8 @@ internal static class PodRules
         Name(spec, "hostname", "spec", Names.DnsLabel, errors);
         Name(spec, "subdomain", "spec", Names.DnsLabel, errors);
         CheckTolerations(spec, errors);
+        PlacementRules.Check(spec, errors);
+        EphemeralRules.Check(spec, errors);
         CheckHostPorts(spec, errors);
         if (spec["securityContext"].Flag(false, "runAsNonRoot") && spec["securityContext"].Number(1, "runAsUser") == 0)
             errors.Add(Errors.Invalid("spec.securityContext.runAsUser", JsonValue.Create(0), "may not be 0 when `runAsNonRoot` is true"));

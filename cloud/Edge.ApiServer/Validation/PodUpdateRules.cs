@@ -3,7 +3,7 @@ using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Validation;
 
-/// <summary>What may change in the spec of a stored pod: images, tolerations that are added, a shorter activeDeadlineSeconds.</summary>
+/// <summary>What may change in the spec of a stored pod: images, tolerations that are added, scheduling gates that go, a shorter activeDeadlineSeconds.</summary>
 internal static class PodUpdateRules
 {
     private const string OnlyThese = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -24,9 +24,11 @@ internal static class PodUpdateRules
 
         CheckTolerations(spec, before, errors);
         CheckDeadline(spec, before, errors);
+        foreach (var gate in spec.Items("schedulingGates").Select(gate => gate.Text("name")).Except(before.Items("schedulingGates").Select(gate => gate.Text("name")), StringComparer.Ordinal))
+            errors.Add(Errors.Forbidden("spec.schedulingGates", $"only deletion is allowed, but found new scheduling gate '{gate}'"));
         // What may change is made equal; then any difference left is forbidden.
         var left = (JsonObject)spec.DeepClone();
-        foreach (var key in (string[])["tolerations", "activeDeadlineSeconds"])
+        foreach (var key in (string[])["tolerations", "activeDeadlineSeconds", "schedulingGates"])
             Copy(before, left, key);
         if (before.Number(0, "terminationGracePeriodSeconds") < 0 && left.Number(0, "terminationGracePeriodSeconds") == 1)
             Copy(before, left, "terminationGracePeriodSeconds");

@@ -90,13 +90,13 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
 
     /// <summary>Starts a container; null when it runs, else why not.</summary>
     public async Task<StartFailure?> StartAsync(
-        PodDescription pod, PodAction.StartContainer action, SandboxView sandbox, CancellationToken cancellationToken)
+        PodDescription pod, PodAction.StartContainer action, PodSnapshot snapshot, CancellationToken cancellationToken)
     {
         var container = action.Container;
         var (image, failure) = await _images.EnsureAsync(pod, container, cancellationToken);
         if (failure is not null)
             return failure;
-        var podIps = pod.HostNetwork ? [context.HostIp] : sandbox.Ips;
+        var podIps = pod.HostNetwork ? [context.HostIp] : snapshot.Ready!.Ips;
         ContainerConfig config;
         try
         {
@@ -105,6 +105,8 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable);
             config = CriConfigs.Container(
                 pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2), context.Options, context.NodeName);
+            if (container.TargetName.Length > 0)
+                config.Linux.SecurityContext.NamespaceOptions = PodSecurity.Targeting(config.Linux.SecurityContext.NamespaceOptions, Target(container, snapshot));
             AddMounts(pod, container, action.Attempt, environment.ToDictionary(StringComparer.Ordinal), podIps, config);
         }
         catch (PodConfigException e)
@@ -121,6 +123,11 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         var (id, notRun) = await CreateAsync(pod, action, config, cancellationToken);
         return notRun ?? await PostStartAsync(pod, action, id, podIps, cancellationToken);
     }
+
+    private static string Target(ContainerDescription container, PodSnapshot snapshot)
+        => snapshot.Newest(container.TargetName) is { Phase: ContainerPhase.Running } target
+            ? target.Id
+            : throw new PodConfigException($"unable to find target container {container.TargetName}: it does not run");
 
     private async Task<VolumeInput> InputAsync(PodDescription pod, IReadOnlyList<string> podIps, bool isNew, CancellationToken cancellationToken)
     {

@@ -13,6 +13,7 @@ internal abstract record PodAction
     public sealed record RemoveSandbox(string Id) : PodAction;
 
     /// <summary>Get the image, create and start a container in the sandbox.</summary>
+    /// <remarks>An ephemeral one that names a target sees the processes of the container of that name that runs.</remarks>
     public sealed record StartContainer(ContainerDescription Container, string SandboxId, uint Attempt) : PodAction;
 
     /// <summary>Run preStop, send SIGTERM, after <paramref name="Grace"/> SIGKILL.</summary>

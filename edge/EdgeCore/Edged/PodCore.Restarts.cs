@@ -5,6 +5,21 @@ namespace Edge.Core.Edged;
 /// <content>When a container is killed to be started again, and when one that ended is.</content>
 internal sealed partial class PodCore
 {
+    // It runs once: whoever debugs adds another one.
+    private void ConsiderEphemeral(ContainerDescription container, PodSnapshot snapshot, SandboxView sandbox, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
+    {
+        if (snapshot.Newest(container.Name) is not null)
+        {
+            Waiting.Remove(container.Name);
+            return;
+        }
+
+        if (State(container.Name).Retry is var retry && now < retry)
+            until = Min(until, retry);
+        else
+            actions.Add(new PodAction.StartContainer(container, sandbox.Id, 0));
+    }
+
     // Why it is killed is remembered: it decides whether the container runs again.
     private void Kill(PodAction.StopContainer stop, HashSet<string> why, DateTimeOffset now, List<PodAction> actions, ref DateTimeOffset until)
     {

@@ -13,6 +13,7 @@ namespace Edge.Core.Edged;
 /// run               no ready sandbox, containers run          StopContainer each
 /// run               no ready sandbox                          StopSandbox old ones, RunSandbox
 /// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
+/// run               sandbox ready, ephemeral never started    StartContainer, once
 /// run               init done                                 StartContainer each that is missing or due for a restart
 /// run               a liveness or startup probe has failed    StopContainer, which then ended like any other
 /// run               a container's image is another now        StopContainer, which is started again at once
@@ -76,6 +77,8 @@ internal sealed partial class PodCore
         var actions = new List<PodAction>();
         Tidy(pod, snapshot, sandbox, actions);
         var until = deadline;
+        foreach (var container in pod.EphemeralContainers)
+            ConsiderEphemeral(container, snapshot, sandbox, now, actions, ref until);
         if (InitDone(pod, snapshot, sandbox, probes, now, actions, ref until))
         {
             foreach (var container in pod.Containers)

@@ -24,6 +24,12 @@ internal sealed record PodDescription
 
     public required IReadOnlyList<ContainerDescription> Containers { get; init; }
 
+    /// <summary>Those that were added to the running pod, for debugging.</summary>
+    public IReadOnlyList<ContainerDescription> EphemeralContainers { get; init; } = [];
+
+    /// <summary>All that may run in the pod.</summary>
+    public IEnumerable<ContainerDescription> AllContainers => InitContainers.Concat(Containers).Concat(EphemeralContainers);
+
     /// <summary><c>Always</c>, <c>OnFailure</c> or <c>Never</c>.</summary>
     public required string RestartPolicy { get; init; }
 
@@ -68,6 +74,7 @@ internal sealed record PodDescription
             Uid = json.Uid(),
             InitContainers = [.. json.Items("spec", "initContainers").Select(item => new ContainerDescription(item, true))],
             Containers = containers,
+            EphemeralContainers = [.. json.Items("spec", "ephemeralContainers").Select(item => new ContainerDescription(item, false) { IsEphemeral = true }).Where(item => item.Name.Length > 0)],
             RestartPolicy = json.Text("spec", "restartPolicy") is { Length: > 0 } policy ? policy : "Always",
             IsDeleting = json.IsDeleting(),
             ActiveDeadline = json.Number(0, "spec", "activeDeadlineSeconds") is > 0 and var deadline ? TimeSpan.FromSeconds(Math.Min(deadline, int.MaxValue)) : null,
@@ -82,7 +89,7 @@ internal sealed record PodDescription
     /// <summary>Names of the ConfigMaps (first) and Secrets that the pod's environment and volumes read.</summary>
     public IEnumerable<(string Type, string Name)> References()
     {
-        foreach (var container in InitContainers.Concat(Containers))
+        foreach (var container in AllContainers)
         {
             foreach (var env in container.Json.Items("env"))
             {
@@ -125,6 +132,12 @@ internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
 
     public string Image { get; } = Json.Text("image");
 
+    /// <summary>Added to a running pod for debugging: started once, and nothing waits for it.</summary>
+    public bool IsEphemeral { get; init; }
+
+    /// <summary>The container whose processes it sees; empty for none.</summary>
+    public string TargetName => IsEphemeral ? Json.Text("targetContainerName") : "";
+
     /// <summary>An init container that keeps running beside the others (restartPolicy Always).</summary>
     public bool IsSidecar => IsInit && Json.Text("restartPolicy") == "Always";
 
@@ -132,7 +145,7 @@ internal sealed record ContainerDescription(JsonObject Json, bool IsInit)
     public string Hash { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Json.Text("name")}\n{Json.Text("image")}")).AsSpan(0, 8));
 
     /// <summary>The field as events name it.</summary>
-    public string FieldPath => IsInit ? $"spec.initContainers{{{Name}}}" : $"spec.containers{{{Name}}}";
+    public string FieldPath => IsEphemeral ? $"spec.ephemeralContainers{{{Name}}}" : IsInit ? $"spec.initContainers{{{Name}}}" : $"spec.containers{{{Name}}}";
 
     /// <summary><c>Always</c>, <c>IfNotPresent</c> or <c>Never</c>; the API server's default when absent.</summary>
     public string PullPolicy

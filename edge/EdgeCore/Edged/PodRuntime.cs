@@ -83,7 +83,7 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
         if (phase == ContainerPhase.Exited)
         {
             var (name, attempt) = (status.Metadata.Name, status.Metadata.Attempt);
-            var container = pod.Containers.Concat(pod.InitContainers).FirstOrDefault(item => item.Name == name);
+            var container = pod.AllContainers.FirstOrDefault(item => item.Name == name);
             var log = Path.Combine(logDirectory, name, string.Create(CultureInfo.InvariantCulture, $"{attempt}.log"));
             if (TerminationMessages.Of(container, status.ExitCode, volumes.TerminationMessage(name, attempt), log) is { Length: > 0 } words)
                 message = words;

@@ -80,6 +80,8 @@ internal sealed class PodStatusBuilder
             (status["reason"], status["message"]) = (failure.Reason, failure.Message);
         if (inits.Count > 0)
             status["initContainerStatuses"] = new JsonArray([.. inits]);
+        if (pod.EphemeralContainers.Count > 0)
+            status["ephemeralContainerStatuses"] = new JsonArray([.. pod.EphemeralContainers.Select(container => Container(pod, container, snapshot, core, probes))]);
         IReadOnlyList<string> ips = pod.HostNetwork ? [hostIp] : ready?.Ips ?? [];
         if (ips.Count > 0)
         {
@@ -169,8 +171,9 @@ internal sealed class PodStatusBuilder
         if (newest is not null)
             status["containerID"] = "containerd://" + newest.Id;
         var running = newest is { Phase: ContainerPhase.Running };
-        status["ready"] = container.IsInit && !container.IsSidecar ? newest is { Phase: ContainerPhase.Exited, ExitCode: 0 } : probes.IsReady(container, newest);
-        status["started"] = probes.IsStarted(container, newest);
+        status["ready"] = container.IsEphemeral ? false : container.IsInit && !container.IsSidecar ? newest is { Phase: ContainerPhase.Exited, ExitCode: 0 } : probes.IsReady(container, newest);
+        if (!container.IsEphemeral)
+            status["started"] = probes.IsStarted(container, newest);
         var waiting = core.Waiting.GetValueOrDefault(container.Name);
         if (running)
             status["state"] = new JsonObject { ["running"] = new JsonObject { ["startedAt"] = KubeObject.Time(newest!.Started) } };
@@ -185,7 +188,7 @@ internal sealed class PodStatusBuilder
         else if (newest is { Phase: ContainerPhase.Exited })
             status["state"] = Terminated(pod, newest);
         else
-            status["state"] = new JsonObject { ["waiting"] = new JsonObject { ["reason"] = pod.InitContainers.Count > 0 && !container.IsInit ? "PodInitializing" : "ContainerCreating" } };
+            status["state"] = new JsonObject { ["waiting"] = new JsonObject { ["reason"] = pod.InitContainers.Count > 0 && container is { IsInit: false, IsEphemeral: false } ? "PodInitializing" : "ContainerCreating" } };
         status["lastState"] = previous is null ? new JsonObject() : Terminated(pod, previous);
         return status;
     }

@@ -252,7 +252,7 @@ internal sealed class PodWorker : IDisposable
                     _core.NoteSandboxFailed(failed, pod, _context.Time.GetUtcNow());
                 return failed is null;
             case PodAction.StartContainer start:
-                var failure = await _starter.StartAsync(pod, start, snapshot.Ready!, cancellationToken);
+                var failure = await _starter.StartAsync(pod, start, snapshot, cancellationToken);
                 if (failure is null)
                     _core.NoteStarted(start.Container.Name);
                 else if (failure.Reason is not ("RunContainerError" or "PostStartHookError"))

@@ -40,7 +40,7 @@ public sealed class ControllersTests : IAsyncLifetime
         await CreateAsync(ResourceKind.Pod, "default", """{"metadata":{"name":"p"},"spec":{"nodeSelector":{"zone":"b"},"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}]}}""");
         var waiting = await UntilAsync(ResourceKind.Pod, "default", "p", pod => Condition(pod, "PodScheduled").Text("status") == "False", "the pod to be unschedulable");
         Assert.Equal("Unschedulable", Condition(waiting!, "PodScheduled").Text("reason"));
-        Assert.Equal("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.", Condition(waiting!, "PodScheduled").Text("message"));
+        Assert.Equal("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.", Condition(waiting!, "PodScheduled").Text("message"));
         await ApplyNodeAsync("large", "4", "b");
         var bound = await UntilAsync(ResourceKind.Pod, "default", "p", pod => pod.Text("spec", "nodeName") == "large" && Condition(pod, "PodScheduled").Text("status") == "True", "the pod to be bound");
         await UntilEventAsync("default", bound!.Uid(), "FailedScheduling");
@@ -60,6 +60,63 @@ public sealed class ControllersTests : IAsyncLifetime
         var bound = (await _client.ListAsync(ResourceKind.Pod, "default", new ListOptions("", "spec.nodeName=n"), s_none)).Items[0];
         await _client.DeleteAsync(ResourceKind.Pod, "default", bound.Name(), new JsonObject { ["gracePeriodSeconds"] = 0 }, s_none);
         await UntilListAsync(ResourceKind.Pod, "default", pods => pods.Count(pod => pod.Text("spec", "nodeName") == "n") == 3, "another pod to take the room");
+    }
+
+    [Fact]
+    public async Task A_pod_of_high_priority_drives_out_one_of_low_priority_and_takes_its_place()
+    {
+        await ApplyNodeAsync("n", "1", "a");
+        await CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"high"},"value":1000}""");
+        await CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"polite"},"value":1000,"preemptionPolicy":"Never"}""");
+        const string wants = "\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"800m\"}}}]";
+        var low = await CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"low"},"spec":{{{{{{{wants}}}}}}}}""");
+        await UntilAsync(ResourceKind.Pod, "default", "low", pod => pod.Text("spec", "nodeName") == "n", "the low one to be bound");
+
+        await CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"polite"},"spec":{"priorityClassName":"polite",{{{{{{wants}}}}}}}}""");
+        var polite = await UntilAsync(ResourceKind.Pod, "default", "polite", pod => Condition(pod, "PodScheduled") is not null, "the polite one to be decided");
+        Assert.Equal("0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.", Condition(polite, "PodScheduled").Text("message"));
+        await _client.DeleteAsync(ResourceKind.Pod, "default", "polite", null, s_none);
+
+        await CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"high"},"spec":{"priorityClassName":"high",{{{{{{wants}}}}}}}}""");
+        var going = await UntilAsync(ResourceKind.Pod, "default", "low", pod => pod?.IsDeleting() == true, "the low one to be asked to go");
+        Assert.Equal(("True", "PreemptionByScheduler"), (Condition(going, "DisruptionTarget").Text("status"), Condition(going, "DisruptionTarget").Text("reason")));
+        Assert.Equal(30, going.Number(0, "metadata", "deletionGracePeriodSeconds"));
+        var high = await UntilAsync(ResourceKind.Pod, "default", "high", pod => pod.Text("status", "nominatedNodeName") == "n", "the nomination");
+        Assert.Equal("", high.Text("spec", "nodeName"));
+        Assert.Equal($"Preempted by pod {high!.Uid()} on node n", (await UntilEventAsync("default", low.Uid(), "Preempted")).Text("message"));
+
+        // One of less priority does not slip into the room that comes.
+        await CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"late"},"spec":{{{{{{{wants}}}}}}}}""");
+        await UntilAsync(ResourceKind.Pod, "default", "late", pod => Condition(pod, "PodScheduled") is not null, "the late one to be decided");
+        await _client.DeleteAsync(ResourceKind.Pod, "default", "low", new JsonObject { ["gracePeriodSeconds"] = 0 }, s_none);
+        await UntilAsync(ResourceKind.Pod, "default", "high", pod => pod.Text("spec", "nodeName") == "n", "the high one to be bound");
+        Assert.Equal("", (await _client.GetAsync(ResourceKind.Pod, "default", "late", s_none)).Text("spec", "nodeName"));
+    }
+
+    [Fact]
+    public async Task A_pods_priority_comes_from_its_class()
+    {
+        async Task<(string Name, long Priority, string Policy)> MadeAsync(string name, string spec)
+        {
+            var pod = await CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"{{{{{{name}}}}}}"},"spec":{{{{{{{spec}}}}}}"containers":[{"name":"c","image":"i"}]}}""");
+            return (pod.Text("spec", "priorityClassName"), pod.Number(-1, "spec", "priority"), pod.Text("spec", "preemptionPolicy"));
+        }
+
+        async Task<string> RefusedAsync(Func<Task> act) => (await Assert.ThrowsAsync<KubeException>(act)).Message;
+        Assert.Equal(("", 0, "PreemptLowerPriority"), await MadeAsync("none", ""));
+        Assert.Equal(("system-node-critical", 2_000_001_000, "PreemptLowerPriority"), await MadeAsync("critical", "\"priorityClassName\":\"system-node-critical\","));
+        await CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"usual"},"value":7,"globalDefault":true,"preemptionPolicy":"Never"}""");
+        Assert.Equal(("usual", 7, "Never"), await MadeAsync("usual", ""));
+        Assert.Equal("pods \"p\" is forbidden: no PriorityClass with name nope was found", await RefusedAsync(() => MadeAsync("p", "\"priorityClassName\":\"nope\",")));
+        Assert.Equal(
+            "pods \"p\" is forbidden: the integer value of priority (9) must not be provided in pod spec; priority admission controller computed 7 from the given PriorityClass name",
+            await RefusedAsync(() => MadeAsync("p", "\"priority\":9,")));
+        Assert.Equal(
+            "priorityclasses.scheduling.k8s.io \"second\" is forbidden: PriorityClass usual is already marked as default. Only one default can exist",
+            await RefusedAsync(() => CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"second"},"value":8,"globalDefault":true}""")));
+        Assert.Contains("maximum allowed value of a user defined priority is 1000000000", await RefusedAsync(() => CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"big"},"value":1000000001}""")), StringComparison.Ordinal);
+        Assert.Contains("'system-' prefix", await RefusedAsync(() => CreateAsync(ResourceKind.PriorityClass, null, """{"metadata":{"name":"system-x"},"value":1}""")), StringComparison.Ordinal);
+        Assert.Contains("may not be changed in an update", await RefusedAsync(() => _client.PatchAsync(ResourceKind.PriorityClass, null, "usual", PatchKind.Merge, """{"value":8}"""u8.ToArray(), null, s_none)), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Edge.ApiServer.Tests.Rest;
+using Edge.Testing;
 
 namespace Edge.ApiServer.Tests.Kubectl;
 
@@ -29,6 +30,10 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("version", "client and server")]
+    [KubectlVerb("cluster-info", "where the API is")]
+    [KubectlVerb("api-versions", "all")]
+    [KubectlVerb("api-resources", "all, custom resources too")]
     public async Task Discovery_and_version_commands_answer(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -43,6 +48,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("apply", "-f, create, change, unchanged")]
+    [KubectlVerb("create", "-f, and the error for what is there")]
     public async Task Apply_creates_changes_and_leaves_alone(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -58,6 +65,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("get", "tables, -o wide, yaml, json, name, jsonpath; -A, -l, --field-selector")]
+    [KubectlVerb("describe", "pods, namespaces")]
     public async Task Get_prints_tables_and_every_output_form(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -78,6 +87,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("get", "-w")]
+    [KubectlVerb("label", "set")]
     public async Task Get_watch_prints_changes_as_they_happen(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -93,6 +104,10 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("edit", "with $EDITOR")]
+    [KubectlVerb("patch", "strategic, --type=merge, --type=json")]
+    [KubectlVerb("label", "set")]
+    [KubectlVerb("annotate", "set")]
     public async Task Edit_patch_label_and_annotate_change_the_object(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -111,6 +126,9 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("delete", "grace, --wait, --force")]
+    [KubectlVerb("wait", "--for=delete")]
+    [KubectlVerb("create", "configmap, secret, serviceaccount, service")]
     public async Task Delete_waits_for_grace_and_force_does_not(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -135,6 +153,7 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("wait", "--for=condition")]
     public async Task Wait_sees_a_condition(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -146,6 +165,8 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("scale", "custom resources")]
+    [KubectlVerb("get", "custom resources with their columns")]
     public async Task A_definition_serves_its_objects_at_once_and_takes_them_along(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -165,6 +186,47 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Contains("Unsupported value", await run.FailAsync($"apply -f {file}"));
         await run.OkAsync($"delete crd gadgets.{group}");
         await run.FailAsync($"get gadgets.{group}");
+    }
+
+    [SkippableTheory]
+    [MemberData(nameof(Binaries))]
+    [KubectlVerb("run", "a pod")]
+    [KubectlVerb("expose", "a pod")]
+    [KubectlVerb("replace", "-f, --force")]
+    [KubectlVerb("cordon", "nodes")]
+    [KubectlVerb("uncordon", "nodes")]
+    [KubectlVerb("taint", "set and removed")]
+    [KubectlVerb("events", "of an object")]
+    public async Task Pods_are_run_exposed_and_replaced_and_nodes_cordoned_and_tainted(string kubectl)
+    {
+        var run = await RunnerAsync(kubectl);
+        Assert.Contains("pod/web created", await run.OkAsync("run web --image=busybox:1 --labels=app=web --port=8080"));
+        await run.OkAsync("expose pod web --port=80 --target-port=8080");
+        Assert.Equal("web", await run.OkAsync("get service web -o jsonpath={.spec.selector.app}"));
+        await run.OkAsync($"create -f {run.File("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {a: b}\n")}");
+        var map = run.File("map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {c: d}\n");
+        var before = await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}");
+        Assert.Contains("replaced", await run.OkAsync($"replace -f {map}"));
+        Assert.Equal("{\"c\":\"d\"}", await run.OkAsync("get configmap m -o jsonpath={.data}"));
+        Assert.Equal(before, await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}"));
+        await run.OkAsync($"replace --force -f {map}", withErrors: true);
+        Assert.NotEqual(before, await run.OkAsync("get configmap m -o jsonpath={.metadata.uid}"));
+
+        var node = run.Namespace + "-node";
+        await run.OkAsync($"create -f {run.File("node.yaml", $"apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\n")}");
+        await run.OkAsync($"cordon {node}");
+        Assert.Contains("SchedulingDisabled", await run.OkAsync($"get node {node}"));
+        await run.OkAsync($"uncordon {node}");
+        Assert.DoesNotContain("SchedulingDisabled", await run.OkAsync($"get node {node}"));
+        await run.OkAsync($"taint nodes {node} k=v:NoSchedule");
+        Assert.Equal("k=v:NoSchedule", await run.OkAsync($"get node {node} -o jsonpath={{.spec.taints[0].key}}={{.spec.taints[0].value}}:{{.spec.taints[0].effect}}"));
+        await run.OkAsync($"taint nodes {node} k:NoSchedule-");
+        Assert.Equal("", await run.OkAsync($"get node {node} -o jsonpath={{.spec.taints}}"));
+        await run.OkAsync($"delete node {node}");
+
+        var space = run.Namespace;
+        await run.OkAsync($"create -f {run.File("event.yaml", $"apiVersion: v1\nkind: Event\nmetadata: {{name: e}}\ninvolvedObject: {{kind: Pod, name: web, namespace: {space}}}\nreason: Told\nmessage: so it is\ntype: Normal\n")}");
+        Assert.Matches(@"Told\s+Pod/web\s+so it is", await run.OkAsync("events --for=pod/web"));
     }
 
     private const string Definition = """

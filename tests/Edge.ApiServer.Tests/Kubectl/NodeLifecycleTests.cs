@@ -18,6 +18,8 @@ public sealed class NodeLifecycleTests(ApiFixture api) : IClassFixture<ApiFixtur
         """;
 
     [SkippableFact]
+    [KubectlVerb("get", "events, nodes")]
+    [KubectlVerb("patch", "--subresource=status")]
     public async Task A_lost_node_is_unknown_and_tainted_its_pods_are_not_ready_and_leave_but_for_autonomous_ones_and_a_heartbeat_mends_it()
     {
         Requires.Kubectl();

@@ -31,6 +31,8 @@ public sealed class ServerSideApplyTests(ApiFixture api) : IClassFixture<ApiFixt
     public Task DisposeAsync() => Task.CompletedTask;
 
     [SkippableFact]
+    [KubectlVerb("apply", "--server-side, conflicts, --force-conflicts, --field-manager")]
+    [KubectlVerb("set", "image")]
     public async Task Kubectl_applies_on_the_server_and_conflicts_are_told_and_forced()
     {
         Requires.Kubectl();
@@ -57,6 +59,10 @@ public sealed class ServerSideApplyTests(ApiFixture api) : IClassFixture<ApiFixt
     }
 
     [SkippableFact]
+    [KubectlVerb("diff", "--server-side")]
+    [KubectlVerb("apply", "--dry-run=server")]
+    [KubectlVerb("scale", "--dry-run=server")]
+    [KubectlVerb("delete", "--dry-run=server")]
     public async Task Dry_run_and_diff_change_nothing()
     {
         Requires.Kubectl();

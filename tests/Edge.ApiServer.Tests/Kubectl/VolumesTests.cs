@@ -53,6 +53,8 @@ public sealed class VolumesTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
     }
 
     [SkippableFact]
+    [KubectlVerb("describe", "volumes, claims")]
+    [KubectlVerb("explain", "storage classes")]
     public async Task A_claim_is_bound_printed_held_by_its_pod_and_leaves_a_released_volume()
     {
         Requires.Kubectl();

@@ -35,6 +35,12 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("create", "deployment")]
+    [KubectlVerb("scale", "deployments")]
+    [KubectlVerb("rollout", "status, history, undo, pause, resume, restart")]
+    [KubectlVerb("set", "image")]
+    [KubectlVerb("wait", "--for=jsonpath")]
+    [KubectlVerb("describe", "deployments")]
     public async Task A_deployment_is_created_scaled_rolled_out_undone_paused_and_restarted()
     {
         Requires.Kubectl();
@@ -76,6 +82,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("delete", "--cascade=foreground, orphan")]
     public async Task Cascades_are_foreground_and_orphan_as_asked()
     {
         Requires.Kubectl();
@@ -98,6 +105,8 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("create", "job, cronjob, job --from")]
+    [KubectlVerb("wait", "jobs")]
     public async Task Jobs_complete_and_a_cron_job_makes_one_on_demand()
     {
         Requires.Kubectl();
@@ -114,6 +123,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("rollout", "daemon sets")]
     public async Task A_daemon_set_runs_on_every_node_and_rolls_back()
     {
         Requires.Kubectl();
@@ -130,6 +140,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("rollout", "stateful sets")]
     public async Task A_stateful_set_comes_and_goes_in_order()
     {
         Requires.Kubectl();
@@ -146,6 +157,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("create", "pdb")]
     public async Task An_eviction_beyond_the_budget_is_refused()
     {
         Requires.Kubectl();
@@ -166,6 +178,7 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    [KubectlVerb("explain", "fields, --recursive")]
     public async Task Bad_workloads_are_refused_with_the_field_and_explained()
     {
         Requires.Kubectl();

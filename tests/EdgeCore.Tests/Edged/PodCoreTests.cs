@@ -20,6 +20,23 @@ public sealed class PodCoreTests
     }
 
     [Fact]
+    public void An_ephemeral_container_starts_once_beside_whatever_runs_and_ends_nothing()
+    {
+        var bench = new PodBench("""{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],"ephemeralContainers":[{"name":"e","image":"x"}]}""");
+        Assert.Equal("sandbox 0, start e 0, start i 0", bench.Step());
+        bench.Exit("i", 0);
+        Assert.Equal("start a 0", bench.Step());
+        bench.Exit("e", 7);
+        Assert.Equal("", bench.Step());
+        var status = bench.Status();
+        Assert.Equal("Running", (string)status["phase"]!);
+        Assert.Equal(7, (int)status["ephemeralContainerStatuses"]![0]!["state"]!["terminated"]!["exitCode"]!);
+        Assert.Single(status["containerStatuses"]!.AsArray());
+        bench.Exit("a", 0);
+        Assert.Equal("start a 1", bench.Step());
+    }
+
+    [Fact]
     public void Init_containers_run_one_after_the_other_before_the_others()
     {
         var bench = new PodBench("""{"initContainers":[{"name":"i1"},{"name":"i2"}],"containers":[{"name":"a"}]}""");

@@ -16,6 +16,9 @@ public sealed class KubectlStreamTests
     private const string Talker = """["sh","-c","echo one; echo two; trap 'exit 0' TERM; sleep 100000 & wait"]""";
 
     [SkippableFact]
+    [KubectlVerb("logs", "-c, --tail")]
+    [KubectlVerb("exec", "output, stdin, exit codes")]
+    [KubectlVerb("cp", "both ways")]
     public async Task Logs_exec_and_cp_reach_a_pod_at_the_edge()
     {
         Requires.Containerd();
@@ -52,6 +55,7 @@ public sealed class KubectlStreamTests
     }
 
     [SkippableFact]
+    [KubectlVerb("logs", "-f")]
     public async Task A_followed_log_goes_on_beside_other_streams_and_ends_with_its_reader()
     {
         Requires.Containerd();
@@ -74,6 +78,8 @@ public sealed class KubectlStreamTests
     }
 
     [SkippableFact]
+    [KubectlVerb("attach", "output")]
+    [KubectlVerb("logs", "-p")]
     public async Task Attach_shows_what_a_container_says_and_logs_what_it_said_before_its_restart()
     {
         Requires.Containerd();
@@ -93,6 +99,7 @@ public sealed class KubectlStreamTests
     }
 
     [SkippableFact]
+    [KubectlVerb("top", "node, pod, --containers")]
     public async Task Top_shows_the_use_of_nodes_and_pods()
     {
         Requires.Containerd();
@@ -105,6 +112,7 @@ public sealed class KubectlStreamTests
     }
 
     [SkippableFact]
+    [KubectlVerb("port-forward", "TCP")]
     public async Task A_port_of_a_pod_is_forwarded()
     {
         Requires.Containerd();

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Controllers.Volumes;
@@ -6,8 +7,8 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.ApiServer.Controllers.Scheduling;
 
-/// <summary>Binds pods that have no node. Looks at all waiting pods again whenever a node, pod, claim or volume changes. A pod whose claims wait for
-/// it first reserves volumes that its node reaches, and is bound once the binder has bound them.</summary>
+/// <summary>Binds pods that have no node, those of high priority first. Looks at all waiting pods again whenever a node, pod, claim or volume changes. A pod whose claims
+/// wait for it first reserves volumes that its node reaches, and is bound once the binder has bound them. One that fits nowhere may drive out others of lower priority.</summary>
 internal sealed partial class SchedulerController : IAsyncDisposable
 {
     private const string SchedulerName = "default-scheduler";
@@ -25,16 +26,28 @@ internal sealed partial class SchedulerController : IAsyncDisposable
     private readonly SharedInformer _claims;
     private readonly SharedInformer _volumes;
     private readonly SharedInformer _classes;
+    private readonly SharedInformer _namespaces;
+    private readonly SharedInformer _budgets;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly EventRecorder _events;
     private readonly ReconcileLoop _loop;
     private readonly Dictionary<string, (string Node, DateTimeOffset At)> _assumed = [];
-    private readonly Dictionary<string, (string Message, DateTimeOffset At)> _told = [];
+    private readonly Dictionary<string, (string Message, string Nominated, DateTimeOffset At)> _told = [];
 
-    public SchedulerController(
-        IKubeClient client, SharedInformer pods, SharedInformer nodes, SharedInformer claims, SharedInformer volumes, SharedInformer classes, TimeProvider time, Random random, ILogger logger)
+    // Who was driven out and for whom, until the informer shows it.
+    private readonly Dictionary<string, (string For, DateTimeOffset At)> _leaving = [];
+
+    // An informer's object stays the same one until it changes; so does what was worked out from it.
+    private readonly ConditionalWeakTable<JsonObject, PodInfo> _infos = [];
+    private volatile bool _isShort;
+
+    public SchedulerController(IKubeClient client, Func<ResourceKind, SharedInformer> informers, TimeProvider time, Random random, ILogger logger)
     {
+        var (pods, nodes, claims, volumes, classes) = (
+            informers(ResourceKind.Pod), informers(ResourceKind.Node), informers(ResourceKind.PersistentVolumeClaim), informers(ResourceKind.PersistentVolume), informers(ResourceKind.StorageClass));
+        _namespaces = informers(ResourceKind.Namespace);
+        _budgets = informers(ResourceKind.PodDisruptionBudget);
         _client = client;
         _pods = pods;
         _nodes = nodes;
@@ -49,6 +62,11 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         nodes.Listen(OnNode);
         foreach (var informer in (SharedInformer[])[claims, volumes, classes])
             informer.Listen(_ => _loop.Wake());
+        _namespaces.Listen(change =>
+        {
+            if (_isShort && change.Old is not null && !JsonNode.DeepEquals(change.Old.At("metadata", "labels"), change.Object.At("metadata", "labels")))
+                _loop.Wake();
+        });
     }
 
     public void Start() => _loop.Start();
@@ -60,6 +78,8 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         // A pod that waits, or one that went or finished and so made room.
         if (NodeName(change.Object).Length == 0 || change.Type == ChangeType.Deleted || Conditions.IsFinished(change.Object))
             _loop.Wake();
+        else if (_isShort && change.Old is { } old && (NodeName(old).Length == 0 || !JsonNode.DeepEquals(old.At("metadata", "labels"), change.Object.At("metadata", "labels"))))
+            _loop.Wake(); // company for one that waits for it
     }
 
     private void OnNode(ObjectChange change)
@@ -78,42 +98,111 @@ internal sealed partial class SchedulerController : IAsyncDisposable
 
     private async Task<TimeSpan?> PassAsync(CancellationToken token)
     {
-        await Task.WhenAll(_pods.Synced, _nodes.Synced, _claims.Synced, _volumes.Synced, _classes.Synced).WaitAsync(token);
+        await Task.WhenAll(_pods.Synced, _nodes.Synced, _claims.Synced, _volumes.Synced, _classes.Synced, _namespaces.Synced, _budgets.Synced).WaitAsync(token);
         var pods = _pods.List();
         var waiting = pods.Where(IsWaiting).ToList();
         Forget(pods);
+        _isShort = waiting.Count > 0;
         if (waiting.Count == 0)
             return null;
 
-        var nodes = Nodes(pods);
+        var cluster = View(pods);
         var catalog = new VolumeCatalog(_claims.Get, _volumes.List().ToDictionary(volume => volume.Name(), StringComparer.Ordinal), name => _classes.Get(null, name), pods);
         var retry = false;
         var unplaced = 0;
         foreach (var pod in waiting.OrderByDescending(pod => pod.At("spec").Number(0, "priority")).ThenBy(pod => pod.Text("metadata", "creationTimestamp"), StringComparer.Ordinal).ThenBy(pod => pod.Version()))
         {
             var volumes = PodVolumes.Read(pod, catalog);
-            var placement = SchedulerCore.Place(pod, nodes, volumes);
-            if (placement.Node is { } name)
+            var info = Info(pod);
+            var verdict = SchedulerCore.Decide(info, cluster, volumes);
+            if (verdict.Node is not { } node)
             {
-                if (volumes.IsWaiting)
-                {
-                    retry |= !await ReserveAsync(pod, volumes.Choose(nodes.Find(node => node.Name == name)!.Node)!, catalog, token);
-                    continue;
-                }
-
-                if (await BindAsync(pod, name, token))
-                    nodes.Find(node => node.Name == name)!.Add(pod);
-                else
-                    retry = true;
+                unplaced++;
+                retry |= !await MakeRoomAsync(info, cluster, verdict, token);
+            }
+            else if (volumes.IsWaiting)
+            {
+                retry |= !await ReserveAsync(pod, volumes.Choose(node.Node)!, catalog, token);
+            }
+            else if (await BindAsync(pod, node.Name, token))
+            {
+                node.Add(info);
             }
             else
             {
-                unplaced++;
-                retry |= !await TellAsync(pod, placement.Message, token);
+                retry = true;
             }
         }
 
+        _isShort = unplaced > 0;
         return retry ? s_retry : unplaced > 0 ? s_eventEvery : null;
+    }
+
+    private PodInfo Info(JsonObject pod) => _infos.GetValue(pod, static made => new PodInfo(made));
+
+    // Says why the pod waits; where others leave for it, the room is its own from now on, for this pass as for the next ones.
+    private async Task<bool> MakeRoomAsync(PodInfo info, ClusterView cluster, Verdict verdict, CancellationToken token)
+    {
+        var nominated = info.Pod.Text("status", "nominatedNodeName");
+        if (cluster.Find(nominated) is { } room && room.Pods.Any(other => other.Priority < info.Priority && (other.IsDeleting || _leaving.ContainsKey(other.Pod.Uid()))))
+        {
+            room.Add(info);
+            return await TellAsync(info.Pod, $"{verdict.Message} preemption: not eligible due to a terminating pod on the nominated node.", nominated, token);
+        }
+
+        var preemption = Preemption.Find(info, cluster, verdict, _budgets.List());
+        if (preemption.Node is not { } node)
+            return await TellAsync(info.Pod, preemption.Message.Length == 0 ? verdict.Message : $"{verdict.Message} {preemption.Message}", "", token);
+        node.Add(info);
+        foreach (var victim in preemption.Victims)
+        {
+            if (!await DriveOutAsync(info.Pod, victim, node.Name, token))
+                return false;
+        }
+
+        return await TellAsync(info.Pod, verdict.Message, node.Name, token);
+    }
+
+    // The pod gets its terminationGracePeriodSeconds, and whoever made it can see in its condition why it went.
+    private async Task<bool> DriveOutAsync(JsonObject pod, PodInfo victim, string node, CancellationToken token)
+    {
+        var (space, name, now) = (victim.Namespace, victim.Pod.Name(), _time.GetUtcNow());
+        if (victim.IsDeleting || _leaving.ContainsKey(victim.Pod.Uid()))
+            return true;
+        var patch = new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["uid"] = victim.Pod.Uid() },
+            ["status"] = new JsonObject
+            {
+                ["conditions"] = new JsonArray(new JsonObject
+                {
+                    ["type"] = "DisruptionTarget",
+                    ["status"] = "True",
+                    ["reason"] = "PreemptionByScheduler",
+                    ["message"] = $"{SchedulerName}: preempting to accommodate a higher priority pod",
+                    ["lastTransitionTime"] = KubeObject.Time(now),
+                }),
+            },
+        };
+        try
+        {
+            await _client.PatchAsync(ResourceKind.Pod, space, name, PatchKind.Strategic, Encoding.UTF8.GetBytes(patch.ToJsonString()), "status", token);
+            await _client.DeleteAsync(ResourceKind.Pod, space, name, new JsonObject { ["preconditions"] = new JsonObject { ["uid"] = victim.Pod.Uid() } }, token);
+        }
+        catch (KubeException e) when (e.Code is 404 or 409)
+        {
+            // Gone already, or another one of that name: the informer will say.
+        }
+        catch (KubeException e)
+        {
+            LogPreemptFailed(_logger, space, name, pod.Namespace(), pod.Name(), e.Message);
+            return false;
+        }
+
+        _leaving[victim.Pod.Uid()] = (pod.Uid(), now);
+        LogPreempted(_logger, space, name, node, pod.Namespace(), pod.Name());
+        await _events.RecordAsync(victim.Pod, "Normal", "Preempted", $"Preempted by pod {pod.Uid()} on node {node}", token);
+        return true;
     }
 
     private bool IsWaiting(JsonObject pod)
@@ -124,18 +213,21 @@ internal sealed partial class SchedulerController : IAsyncDisposable
             && !pod.Items("spec", "schedulingGates").Any()
             && !_assumed.ContainsKey(pod.Uid());
 
-    private List<NodeInfo> Nodes(IReadOnlyCollection<JsonObject> pods)
+    private ClusterView View(IReadOnlyCollection<JsonObject> pods)
     {
         var nodes = _nodes.List().Where(node => !node.IsDeleting()).OrderBy(node => node.Name(), StringComparer.Ordinal).Select(node => new NodeInfo(node)).ToList();
-        var byName = nodes.ToDictionary(node => node.Name, StringComparer.Ordinal);
+        var labels = new Dictionary<string, IReadOnlyDictionary<string, string>>(StringComparer.Ordinal);
+        foreach (var space in _namespaces.List())
+            labels[space.Name()] = new Dictionary<string, string>(space.Map("metadata", "labels"), StringComparer.Ordinal);
+        var cluster = new ClusterView(nodes, name => labels.GetValueOrDefault(name) ?? ClusterView.NoLabels);
         foreach (var pod in pods)
         {
             var name = NodeName(pod) is { Length: > 0 } bound ? bound : _assumed.GetValueOrDefault(pod.Uid()).Node ?? "";
-            if (name.Length > 0 && !Conditions.IsFinished(pod) && byName.TryGetValue(name, out var node))
-                node.Add(pod);
+            if (name.Length > 0 && !Conditions.IsFinished(pod))
+                cluster.Find(name)?.Add(Info(pod));
         }
 
-        return nodes;
+        return cluster;
     }
 
     private void Forget(IReadOnlyCollection<JsonObject> pods)
@@ -146,6 +238,13 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         {
             if (!unbound.Contains(uid) || now - at > s_assumedFor)
                 _assumed.Remove(uid);
+        }
+
+        var there = pods.Where(pod => !pod.IsDeleting()).Select(pod => pod.Uid()).ToHashSet(StringComparer.Ordinal);
+        foreach (var (uid, (_, at)) in _leaving)
+        {
+            if (!there.Contains(uid) || now - at > s_assumedFor)
+                _leaving.Remove(uid);
         }
 
         foreach (var uid in _told.Keys)
@@ -212,13 +311,13 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         return true;
     }
 
-    private async Task<bool> TellAsync(JsonObject pod, string message, CancellationToken token)
+    private async Task<bool> TellAsync(JsonObject pod, string message, string nominated, CancellationToken token)
     {
         var now = _time.GetUtcNow();
-        if (_told.TryGetValue(pod.Uid(), out var told) && told.Message == message && now - told.At < s_eventEvery)
+        if (_told.TryGetValue(pod.Uid(), out var told) && told.Message == message && told.Nominated == nominated && now - told.At < s_eventEvery)
             return true;
         var known = Conditions.Find(pod, "PodScheduled");
-        if (known.Text("status") != "False" || known.Text("reason") != "Unschedulable" || known.Text("message") != message)
+        if (known.Text("status") != "False" || known.Text("reason") != "Unschedulable" || known.Text("message") != message || pod.Text("status", "nominatedNodeName") != nominated)
         {
             var patch = new JsonObject
             {
@@ -232,6 +331,7 @@ internal sealed partial class SchedulerController : IAsyncDisposable
                         ["message"] = message,
                         ["lastTransitionTime"] = known.Text("status") == "False" && known.Text("lastTransitionTime") is { Length: > 0 } since ? since : KubeObject.Time(now),
                     }),
+                    ["nominatedNodeName"] = nominated.Length == 0 ? null : nominated,
                 },
             };
             try
@@ -250,7 +350,7 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         }
 
         await _events.RecordAsync(pod, "Warning", "FailedScheduling", message, token);
-        _told[pod.Uid()] = (message, now);
+        _told[pod.Uid()] = (message, nominated, now);
         return true;
     }
 
@@ -267,4 +367,10 @@ internal sealed partial class SchedulerController : IAsyncDisposable
 
     [LoggerMessage(3212, LogLevel.Warning, "the status of pod {Namespace}/{Name} could not be written: {Message}")]
     private static partial void LogStatusFailed(ILogger logger, string @namespace, string name, string message);
+
+    [LoggerMessage(3214, LogLevel.Information, "pod {Namespace}/{Name} leaves node {Node} for pod {ForNamespace}/{ForName}, which has a higher priority")]
+    private static partial void LogPreempted(ILogger logger, string @namespace, string name, string node, string forNamespace, string forName);
+
+    [LoggerMessage(3215, LogLevel.Warning, "pod {Namespace}/{Name} could not be driven out for pod {ForNamespace}/{ForName}: {Message}")]
+    private static partial void LogPreemptFailed(ILogger logger, string @namespace, string name, string forNamespace, string forName, string message);
 }

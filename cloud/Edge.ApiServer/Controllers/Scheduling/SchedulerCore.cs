@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 using Edge.Kubernetes.Scheduling;
 
 namespace Edge.ApiServer.Controllers.Scheduling;
@@ -7,121 +6,104 @@ namespace Edge.ApiServer.Controllers.Scheduling;
 /// <summary>Where a pod goes (<paramref name="Node"/>), or why nowhere (<paramref name="Message"/>, in Kubernetes' words).</summary>
 internal sealed record Placement(string? Node, string Message);
 
-/// <summary>Chooses a node for a pod: filters, then scores. Pure: the same pod and nodes give the same answer.</summary>
+/// <summary>A placement with what preemption needs to know where there is none.</summary>
+/// <param name="Node">Where the pod goes; null for nowhere.</param>
+/// <param name="Message">Why nowhere.</param>
+/// <param name="Filters">The pod's rules; null when no node was looked at.</param>
+/// <param name="Candidates">The nodes on which the pod might run if others left.</param>
+internal sealed record Verdict(NodeInfo? Node, string Message, PodFilters? Filters, IReadOnlyList<NodeInfo> Candidates);
+
+/// <summary>Chooses a node for a pod: filters, then scores as kube-scheduler's default profile (without image locality). Pure: the same pod and nodes give the same answer.</summary>
 internal static class SchedulerCore
 {
-    // Weights as in kube-scheduler's default profile.
+    // Weights as in kube-scheduler's default profile; resources have 1.
     private const long TaintWeight = 3;
-    private const long AffinityWeight = 2;
+    private const long NodeAffinityWeight = 2;
+    private const long SpreadWeight = 2;
+    private const long PodAffinityWeight = 2;
 
-    /// <param name="pod">The pod.</param>
-    /// <param name="nodes">Those that there are.</param>
-    /// <param name="volumes">The pod's claims; null where it has none.</param>
+    /// <summary>Where the pod goes when namespaces have no labels that matter.</summary>
     public static Placement Place(JsonObject pod, IReadOnlyList<NodeInfo> nodes, PodVolumes? volumes = null)
     {
-        if (nodes.Count == 0)
-            return new Placement(null, "no nodes available to schedule pods");
+        var verdict = Decide(new PodInfo(pod), new ClusterView(nodes), volumes);
+        return new Placement(verdict.Node?.Name, verdict.Message);
+    }
+
+    /// <param name="pod">The pod.</param>
+    /// <param name="cluster">The nodes that there are.</param>
+    /// <param name="volumes">The pod's claims; null where it has none.</param>
+    public static Verdict Decide(PodInfo pod, ClusterView cluster, PodVolumes? volumes = null)
+    {
+        if (cluster.Nodes.Count == 0)
+            return new Verdict(null, "no nodes available to schedule pods", null, []);
         volumes ??= PodVolumes.None;
         if (volumes.Problem.Length > 0)
-            return new Placement(null, $"0/{nodes.Count} nodes are available: {volumes.Problem}.");
-        var request = new PodRequest(pod);
-        var reasons = new Dictionary<string, int>(StringComparer.Ordinal);
+            return new Verdict(null, $"0/{cluster.Nodes.Count} nodes are available: {volumes.Problem}.", new PodFilters(pod, cluster, PodVolumes.None), []);
+        var filters = new PodFilters(pod, cluster, volumes);
+        var refusals = new List<Refusal>();
         var feasible = new List<NodeInfo>();
-        foreach (var node in nodes)
+        var candidates = new List<NodeInfo>();
+        foreach (var node in cluster.Nodes)
         {
-            var why = Filter(request, node);
-            if (why.Count == 0)
-                why = volumes.Filter(node.Node);
-            if (why.Count == 0)
+            if (filters.Check(node) is not { } refusal)
+            {
                 feasible.Add(node);
-            foreach (var reason in why)
-                reasons[reason] = reasons.GetValueOrDefault(reason) + 1;
+                continue;
+            }
+
+            refusals.Add(refusal);
+            if (!refusal.IsFinal)
+                candidates.Add(node);
         }
 
         return feasible.Count > 0
-            ? new Placement(Best(request, feasible).Name, "")
-            : new Placement(null, $"0/{nodes.Count} nodes are available: {string.Join(", ", reasons.Select(pair => $"{pair.Value} {pair.Key}").Order(StringComparer.Ordinal))}.");
+            ? new Verdict(Best(pod, cluster, feasible), "", filters, [])
+            : new Verdict(null, Tell(cluster.Nodes.Count, refusals.SelectMany(refusal => refusal.Reasons)), filters, candidates);
     }
 
-    /// <summary>Why the pod cannot run on the node: the first rule that fails, and all resources that are short. Empty when it can.</summary>
-    public static IReadOnlyList<string> Filter(PodRequest request, NodeInfo node)
-    {
-        var pod = request.Pod;
-        if (node.Node.At("spec").Flag(false, "unschedulable") && !new Taint(Taint.Unschedulable, "", Taint.NoSchedule).IsToleratedByPod(pod))
-            return ["node(s) were unschedulable"];
-        foreach (var taint in node.Taints)
-        {
-            if (taint.Effect is Taint.NoSchedule or Taint.NoExecute && !taint.IsToleratedByPod(pod))
-                return [$"node(s) had untolerated taint {{{taint.Key}: {taint.Value}}}"];
-        }
-
-        if (!NodeAffinity.Matches(pod, node.Node))
-            return ["node(s) didn't match Pod's node affinity/selector"];
-        if (request.HostPorts.Any(port => node.HostPorts.Any(port.ConflictsWith)))
-            return ["node(s) didn't have free ports for the requested pod ports"];
-        return Short(request, node);
-    }
-
-    private static List<string> Short(PodRequest request, NodeInfo node)
-    {
-        var shorts = new List<string>();
-        if (Quantity.FromValue(node.Pods.Count + 1) > node.Allocatable["pods"])
-            shorts.Add("Too many pods");
-        foreach (var (name, asked) in request.Requests)
-        {
-            if (!asked.IsZero && asked > node.Allocatable.GetValueOrDefault(name) - node.Requested.GetValueOrDefault(name))
-                shorts.Add($"Insufficient {name}");
-        }
-
-        return shorts;
-    }
+    /// <summary>Kubernetes' sentence about nodes that do not do: each reason with the number of nodes.</summary>
+    public static string Tell(int nodes, IEnumerable<string> reasons)
+        => $"0/{nodes} nodes are available: {string.Join(", ", reasons.GroupBy(reason => reason, StringComparer.Ordinal).Select(group => $"{group.Count()} {group.Key}").Order(StringComparer.Ordinal))}.";
 
     // The highest score; among equals the node with fewest pods, then by name.
-    private static NodeInfo Best(PodRequest request, List<NodeInfo> nodes)
+    private static NodeInfo Best(PodInfo pod, ClusterView cluster, List<NodeInfo> nodes)
     {
-        var taints = nodes.ConvertAll(node => (long)node.Taints.Count(taint => taint.Effect == Taint.PreferNoSchedule && !taint.IsToleratedByPod(request.Pod)));
-        var preferences = nodes.ConvertAll(node => NodeAffinity.Preference(request.Pod, node.Node));
+        if (nodes.Count == 1)
+            return nodes[0];
+        var taints = nodes.ConvertAll(node => node.Taints.Count == 0 ? 0L : node.Taints.Count(taint => taint.Effect == Taint.PreferNoSchedule && !taint.IsToleratedByPod(pod.Pod)));
+        var preferences = nodes.ConvertAll(node => pod.HasNodeRules ? NodeAffinity.Preference(pod.Pod, node.Node) : 0);
         var (mostTaints, mostPreference) = (taints.Max(), preferences.Max());
-        return nodes
-            .Select((node, i) => (
-                Node: node,
-                Score: LeastAllocated(request, node)
-                    + (TaintWeight * (mostTaints == 0 ? 100 : 100 - (100 * taints[i] / mostTaints)))
-                    + (AffinityWeight * (mostPreference == 0 ? 0 : 100 * preferences[i] / mostPreference))))
-            .OrderByDescending(candidate => candidate.Score)
-            .ThenBy(candidate => candidate.Node.Pods.Count)
-            .ThenBy(candidate => candidate.Node.Name, StringComparer.Ordinal)
-            .First()
-            .Node;
+        var spread = TopologySpread.Score(pod, cluster, nodes);
+        var affinity = PodAffinity.Score(pod, cluster, nodes);
+        var best = 0;
+        var most = long.MinValue;
+        for (var i = 0; i < nodes.Count; i++)
+        {
+            var score = Resources(pod, nodes[i])
+                + (TaintWeight * (mostTaints == 0 ? 100 : 100 - (100 * taints[i] / mostTaints)))
+                + (NodeAffinityWeight * (mostPreference == 0 ? 0 : 100 * preferences[i] / mostPreference))
+                + (SpreadWeight * spread[i])
+                + (PodAffinityWeight * affinity[i]);
+            if (score < most || (score == most && IsBefore(nodes[best], nodes[i])))
+                continue;
+            (best, most) = (i, score);
+        }
+
+        return nodes[best];
     }
 
-    private static long LeastAllocated(PodRequest request, NodeInfo node)
-        => (Free(node.Allocatable.GetValueOrDefault("cpu").MilliValue, (node.ScoreCpu + request.ScoreCpu).MilliValue)
-            + Free(node.Allocatable.GetValueOrDefault("memory").Value, (node.ScoreMemory + request.ScoreMemory).Value)) / 2;
+    private static bool IsBefore(NodeInfo first, NodeInfo second)
+        => first.Pods.Count != second.Pods.Count ? first.Pods.Count < second.Pods.Count : string.CompareOrdinal(first.Name, second.Name) <= 0;
+
+    // What stays free (NodeResourcesFit, LeastAllocated), and how evenly CPU and memory are used (NodeResourcesBalancedAllocation).
+    private static long Resources(PodInfo pod, NodeInfo node)
+    {
+        var cpu = Free(node.Allocatable.GetValueOrDefault("cpu").MilliValue, (node.ScoreCpu + pod.ScoreCpu).MilliValue);
+        var memory = Free(node.Allocatable.GetValueOrDefault("memory").Value, (node.ScoreMemory + pod.ScoreMemory).Value);
+        return ((cpu + memory) / 2) + 100 - (Math.Abs(cpu - memory) / 2);
+    }
 
     // The share that stays free, 0..100.
     private static long Free(long allocatable, long used)
         => allocatable <= 0 || used > allocatable ? 0 : (long)((Int128)(allocatable - used) * 100 / allocatable);
-}
-
-/// <summary>What the filters ask of a pod, worked out once for all nodes.</summary>
-internal sealed class PodRequest
-{
-    public PodRequest(JsonObject pod)
-    {
-        Pod = pod;
-        Requests = PodResources.Requests(pod);
-        (ScoreCpu, ScoreMemory) = PodResources.ForScore(Requests);
-        HostPorts = [.. PodResources.HostPorts(pod)];
-    }
-
-    public JsonObject Pod { get; }
-
-    public Dictionary<string, Quantity> Requests { get; }
-
-    public Quantity ScoreCpu { get; }
-
-    public Quantity ScoreMemory { get; }
-
-    public IReadOnlyList<HostPort> HostPorts { get; }
 }

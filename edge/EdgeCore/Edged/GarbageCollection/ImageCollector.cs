@@ -72,7 +72,7 @@ internal sealed class ImageCollector(PodContext context, Func<CancellationToken,
 
     private async Task ObserveAsync(CancellationToken cancellationToken)
     {
-        var used = wanted().SelectMany(pod => pod.InitContainers.Concat(pod.Containers)).Select(container => FullName(container.Image)).ToHashSet(StringComparer.Ordinal);
+        var used = wanted().SelectMany(pod => pod.AllContainers).Select(container => FullName(container.Image)).ToHashSet(StringComparer.Ordinal);
 
         // All containers of the runtime, other nodes' too: the images are shared.
         foreach (var container in await context.Cri.ListContainersAsync(null, cancellationToken))

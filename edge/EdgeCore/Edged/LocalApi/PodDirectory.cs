@@ -64,9 +64,9 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
     /// <summary>The container as the pod wants it.</summary>
     /// <exception cref="LocalApiRefusal">404.</exception>
     public static ContainerDescription Container(PodDescription pod, string name)
-        => pod.InitContainers.Concat(pod.Containers).FirstOrDefault(container => container.Name == name)
+        => pod.AllContainers.FirstOrDefault(container => container.Name == name)
             ?? throw new LocalApiRefusal(
-                404, $"container {name} is not in pod {pod.Namespace}/{pod.Name}; it has {string.Join(", ", pod.InitContainers.Concat(pod.Containers).Select(container => container.Name))}");
+                404, $"container {name} is not in pod {pod.Namespace}/{pod.Name}; it has {string.Join(", ", pod.AllContainers.Select(container => container.Name))}");
 
     /// <summary>The id of the container that runs now.</summary>
     /// <exception cref="LocalApiRefusal">404, none of that name runs.</exception>
@@ -104,7 +104,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
         }
 
         var status = PodRows.Statuses.Load(meta).GetValueOrDefault(pod.Uid);
-        var state = status.Items("containerStatuses").Concat(status.Items("initContainerStatuses")).FirstOrDefault(one => one.Text("name") == container).At("state", "waiting");
+        var state = status.Items("containerStatuses").Concat(status.Items("initContainerStatuses")).Concat(status.Items("ephemeralContainerStatuses")).FirstOrDefault(one => one.Text("name") == container).At("state", "waiting");
         if (LogSelection.Choose(runs, state is not null, previous) is not { } chosen)
         {
             throw new LocalApiRefusal(400, previous

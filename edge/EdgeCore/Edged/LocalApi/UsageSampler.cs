@@ -120,7 +120,7 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
             Name = container.Metadata.Name,
             Id = container.Id,
             // containerd 1.6 lists the image by its id.
-            Image = wanted?.InitContainers.Concat(wanted.Containers).FirstOrDefault(one => one.Name == container.Metadata.Name)?.Image ?? container.Image?.Image ?? "",
+            Image = wanted?.AllContainers.FirstOrDefault(one => one.Name == container.Metadata.Name)?.Image ?? container.Image?.Image ?? "",
             Started = Time(container.CreatedAt),
             Cpu = cpu is { NanoCores: null } ? _rates.Rate(container.Id, cpu) : cpu,
             Memory = memory?.WorkingSetBytes is { } working

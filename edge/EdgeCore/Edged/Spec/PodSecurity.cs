@@ -26,6 +26,16 @@ internal static class PodSecurity
             : pod.Json.Flag(false, "spec", "shareProcessNamespace") ? NamespaceMode.Pod : NamespaceMode.Container,
     };
 
+    /// <summary>The same, with the processes of another container, unless the pod's containers share theirs anyway.</summary>
+    public static NamespaceOption Targeting(NamespaceOption options, string containerId)
+    {
+        if (options.Pid != NamespaceMode.Container)
+            return options;
+        var targeting = options.Clone();
+        (targeting.Pid, targeting.TargetId) = (NamespaceMode.Target, containerId);
+        return targeting;
+    }
+
     /// <summary>The sandbox's own process (pause): it runs as the pod's user, confined as the runtime confines by default.</summary>
     public static LinuxSandboxSecurityContext Sandbox(PodDescription pod)
     {

@@ -1,0 +1,73 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Edge.Benchmarks.Api;
+
+/// <summary>A single etcd on free ports with a directory of its own.</summary>
+internal sealed class EtcdProcess : IAsyncDisposable
+{
+    private const string Executable = "/usr/bin/etcd";
+    private static readonly TimeSpan s_startWithin = TimeSpan.FromSeconds(60);
+    private readonly Process _process;
+
+    private EtcdProcess(Process process, int port) => (_process, Port) = (process, port);
+
+    public int Port { get; }
+
+    /// <summary>Null where the machine has no etcd.</summary>
+    public static async Task<EtcdProcess?> StartAsync(string directory, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(Executable))
+            return null;
+        Directory.CreateDirectory(directory);
+        var (client, peer) = (FreePort(), FreePort());
+        var log = Path.Combine(directory, "log");
+        var process = Hub.Children.Start(
+            Executable,
+            [
+                "--name=bench", $"--data-dir={Path.Combine(directory, "data")}", $"--listen-client-urls=http://127.0.0.1:{client}", $"--advertise-client-urls=http://127.0.0.1:{client}",
+                $"--listen-peer-urls=http://127.0.0.1:{peer}", $"--initial-advertise-peer-urls=http://127.0.0.1:{peer}", $"--initial-cluster=bench=http://127.0.0.1:{peer}",
+            ],
+            log);
+        var etcd = new EtcdProcess(process, client);
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            try
+            {
+                using var probe = WireClient.Connect(client);
+                probe.Post("/v3/kv/put", """{"key":"cHJvYmU=","value":"cHJvYmU="}"""u8.ToArray());
+                return etcd;
+            }
+            catch (Exception e) when (e is SocketException or BenchException or IOException)
+            {
+                if (process.HasExited || clock.Elapsed > s_startWithin)
+                    throw new BenchException($"etcd did not start: {string.Join(" | ", File.ReadLines(log).TakeLast(3))}");
+                await Task.Delay(100, cancellationToken);
+            }
+        }
+    }
+
+    public double CpuSeconds() => new ProcessFigures(_process.Id).CpuSeconds();
+
+    public double ResidentKb() => new ProcessFigures(_process.Id).ResidentKb();
+
+    public async ValueTask DisposeAsync()
+    {
+        using (var term = Process.Start("kill", ["-TERM", _process.Id.ToString(CultureInfo.InvariantCulture)]))
+            await term.WaitForExitAsync();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+    }
+
+    private static int FreePort()
+    {
+        var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        listener.Stop();
+        return port;
+    }
+}
