@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Auth;
+using Edge.ApiServer.Auth.Rbac;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
@@ -67,21 +68,31 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var random = new Random();
             var addresses = new ClusterAddresses(new Random(random.Next()), store.Snapshot(ResourceId.Of(ResourceKind.Service)).Items);
             var api = new ObjectApi(store, registry, time, random, addresses);
+            var rbac = new RbacIndex();
+            foreach (var kind in (ServedResource[])[BuiltinResources.ClusterRoles, BuiltinResources.Roles, BuiltinResources.ClusterRoleBindings, BuiltinResources.RoleBindings])
+                rbac.Load(store.Snapshot(kind.Id).Items);
+            var authorizer = new Authorizer(rbac, store);
+            api.Escalation = new EscalationCheck(authorizer);
+            var aggregator = new RoleAggregator(api, time, loggers.CreateLogger<RoleAggregator>());
             var cleaner = new DefinitionCleaner(api, time, loggers.CreateLogger<DefinitionCleaner>());
             store.Applied = change =>
             {
                 registry.Apply(change);
                 cleaner.Notice(change);
                 addresses.Apply(change);
+                rbac.Apply(change);
+                aggregator.Notice(change);
             };
             await BootstrapAsync(api, ct);
+            await aggregator.GatherAsync(ct);
 
             var tokens = new ServiceAccountTokens(pki.TokenKey, time);
             var adminToken = AdminKubeconfig.LoadOrCreateToken(Path.Combine(options.DataDirectory, "admin.token"));
             var nodes = new NodeProxy(api, options.DialNode, time);
             var metrics = new NodeMetrics(api, nodes, time);
+            var authenticator = new Authenticator(pki, adminToken, tokens, store, time);
             var rest = new RestHandler(
-                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry, metrics.Resources), new ListHandler(store, time),
+                authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources]), new ListHandler(store, time),
                 new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>());
             app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);
@@ -90,7 +101,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var kubeconfig = Path.Combine(options.DataDirectory, "admin.kubeconfig");
             AdminKubeconfig.Write(kubeconfig, address, pki.Authority, pki.Admin);
             var stopping = new CancellationTokenSource();
-            return new EmbeddedApiServer(app, pki, store, stopping, cleaner.RunAsync(stopping.Token), address.Port, kubeconfig);
+            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token)), address.Port, kubeconfig);
         }
         catch (Exception e)
         {
@@ -128,6 +139,8 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             if (api.Store.Get(BuiltinResources.Namespaces.Id, "", name) is null)
                 await api.CreateAsync(BuiltinResources.Namespaces, "", new JsonObject { ["metadata"] = new JsonObject { ["name"] = name } }, new WriteOptions(), ct);
         }
+
+        await DefaultRoles.EnsureAsync(api, ct);
     }
 
     private static WebApplication Build(ApiServerOptions options, ServerPki pki, ILoggerFactory loggers)

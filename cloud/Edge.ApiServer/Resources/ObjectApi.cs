@@ -20,6 +20,9 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
 
     public ObjectStore Store => store;
 
+    /// <summary>Judges writes of roles and bindings; set once, before the first request.</summary>
+    public Auth.Rbac.EscalationCheck? Escalation { get; set; }
+
     public StoredObject Get(ServedResource resource, string @namespace, string name)
         => store.Get(resource.Id, @namespace, name) ?? throw ApiException.NotFound(resource, name);
 
@@ -44,6 +47,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             if (resource.Kind == ResourceKind.Service)
                 ServiceAddresses.OnCreate(next);
             Check(resource, next, null);
+            Escalation?.Check(resource, next, null, options.User, store);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
             {
@@ -230,6 +234,8 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 if (resource.Kind == ResourceKind.Service)
                     ServiceAddresses.OnUpdate(next, old);
                 Check(resource, next, old);
+                if (subresource.Length == 0)
+                    Escalation?.Check(resource, next, old, options.User, store);
                 if (resource.Kind == ResourceKind.Service && !options.DryRun)
                     Assign(resource, next);
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Auth;
+using Edge.ApiServer.Auth.Rbac;
 using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Storage;
@@ -12,7 +13,7 @@ namespace Edge.ApiServer.Rest;
 
 /// <summary>Every request: who asks, what is asked, the answer. A failure is answered as metav1.Status.</summary>
 internal sealed class RestHandler(
-    Authenticator authenticator, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
+    Authenticator authenticator, Authorizer authorizer, Reviews reviews, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
     Subresources subresources, NodeProxy nodes, NodeMetrics metrics, TimeProvider time, ILogger<RestHandler> log)
 {
     public async Task HandleAsync(HttpContext context)
@@ -72,7 +73,12 @@ internal sealed class RestHandler(
         }
 
         var user = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
+        if (Impersonation.IsAsked(context.Request))
+            user = Impersonation.Resolve(context.Request, user, authorizer);
+        context.Features.Set(user);
         var path = RequestPath.Parse(requestPath);
+        if (!user.IsPrivileged)
+            RequestAccess.Require(authorizer, RequestAccess.Of(user, context.Request, path));
         if (path is null)
         {
             if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
@@ -83,9 +89,7 @@ internal sealed class RestHandler(
         }
 
         var resource = registry.Find(path.Group, path.Version, path.Plural);
-        if (!user.IsPrivileged)
-            throw Refused(user, context.Request, path);
-        if (resource is null && await metrics.TryHandleAsync(context, path))
+        if (resource is null && (await metrics.TryHandleAsync(context, path) || await reviews.TryHandleAsync(context, path, user)))
             return;
         if (resource is null || (path.Namespace.Length > 0 && !resource.Kind.Namespaced) || (path.Name.Length > 0 && resource.Kind.Namespaced && path.Namespace.Length == 0))
             throw ApiException.NoSuchResource();
@@ -264,7 +268,7 @@ internal sealed class RestHandler(
             "Strict" => FieldValidation.Strict,
             var other => throw ApiException.BadRequest($"fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Warn\", \"Strict\""),
         };
-        return new WriteOptions(dryRun.Count > 0, validation) { FieldManager = FieldManager(request) };
+        return new WriteOptions(dryRun.Count > 0, validation) { FieldManager = FieldManager(request), User = request.HttpContext.Features.Get<UserIdentity>() };
     }
 
     /// <summary>As the client names itself, or the first word of its User-Agent.</summary>
@@ -290,25 +294,5 @@ internal sealed class RestHandler(
         if (options.PropagationPolicy is not ("" or "Background" or "Foreground" or "Orphan"))
             throw ApiException.BadRequest($"propagationPolicy: Unsupported value: \"{options.PropagationPolicy}\": supported values: \"Foreground\", \"Background\", \"Orphan\"");
         return Options(request).DryRun ? options with { DryRun = true } : options;
-    }
-
-    private static ApiException Refused(UserIdentity user, HttpRequest request, RequestPath path)
-    {
-        var collection = path.Name.Length == 0;
-        var verb = request.Method switch
-        {
-            "GET" when collection && request.Query["watch"].ToString() is "true" or "1" => "watch",
-            "GET" when collection => "list",
-            "POST" => "create",
-            "PUT" => "update",
-            "DELETE" when collection => "deletecollection",
-            var other => other.ToLowerInvariant(),
-        };
-        var qualified = path.Group.Length == 0 ? path.Plural : $"{path.Plural}.{path.Group}";
-        var plural = path.Subresource.Length == 0 ? path.Plural : $"{path.Plural}/{path.Subresource}";
-        var where = path.Namespace.Length == 0 ? "at the cluster scope" : $"in the namespace \"{path.Namespace}\"";
-        var details = new JsonObject { ["name"] = path.Name, ["group"] = path.Group, ["kind"] = path.Plural };
-        var subject = collection ? "" : $" \"{path.Name}\"";
-        return new ApiException(403, "Forbidden", $"{qualified}{subject} is forbidden: User \"{user.Name}\" cannot {verb} resource \"{plural}\" in API group \"{path.Group}\" {where}", details);
     }
 }
