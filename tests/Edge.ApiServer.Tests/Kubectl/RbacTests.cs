@@ -49,7 +49,7 @@ public sealed class RbacTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Matches(@"\[/healthz\]\s+\[\]\s+\[get\]", list);
         Assert.Matches(@"Username\s+vera[\s\S]*Groups\s+\[a system:authenticated\]", await run.OkAsync("auth whoami --as vera --as-group a"));
         Assert.Contains("kubernetes-admin", await run.OkAsync("auth whoami"));
-        Assert.Contains("cannot impersonate resource \"users\"", await run.FailAsync($"get pods --as joe --token={await TokenAsync(run, "plain")}"), StringComparison.Ordinal);
+        Assert.Contains("cannot impersonate resource \"users\"", await run.WithToken(await TokenAsync(run, "plain")).FailAsync("get pods --as joe"), StringComparison.Ordinal);
     }
 
     [SkippableTheory]
@@ -103,11 +103,11 @@ public sealed class RbacTests(ApiFixture api) : IClassFixture<ApiFixture>
             apiVersion: rbac.authorization.k8s.io/v1
             kind: ClusterRole
             metadata: {name: "{{name}}:all"}
-            aggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: "{{name}}"}}]}
+            aggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: "{{name}}" } }]}
             ---
             apiVersion: rbac.authorization.k8s.io/v1
             kind: ClusterRole
-            metadata: {name: "{{name}}:part", labels: {part-of: "{{name}}"}}
+            metadata: {name: "{{name}}:part", labels: {part-of: "{{name}}" } }
             rules: [{apiGroups: [""], resources: [nodes], verbs: [get]}]
             """);
         await run.OkAsync($"auth reconcile -f {file}");
