@@ -1,7 +1,9 @@
 using System.Net;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Admission;
 using Edge.ApiServer.Auth;
 using Edge.ApiServer.Auth.Rbac;
+using Edge.ApiServer.Certificates;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
@@ -72,7 +74,10 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             foreach (var kind in (ServedResource[])[BuiltinResources.ClusterRoles, BuiltinResources.Roles, BuiltinResources.ClusterRoleBindings, BuiltinResources.RoleBindings])
                 rbac.Load(store.Snapshot(kind.Id).Items);
             var authorizer = new Authorizer(rbac, store);
-            api.Escalation = new EscalationCheck(authorizer);
+            var quotas = new QuotaLedger(store, registry, time, loggers.CreateLogger<QuotaLedger>()) { Api = api };
+            quotas.Load(store.Snapshot(BuiltinResources.Quotas.Id).Items);
+            api.Admission = new AdmissionChain(authorizer, quotas, time, store);
+            var signer = new CertificateSigner(api, pki, authorizer, time, loggers.CreateLogger<CertificateSigner>());
             var aggregator = new RoleAggregator(api, time, loggers.CreateLogger<RoleAggregator>());
             var cleaner = new DefinitionCleaner(api, time, loggers.CreateLogger<DefinitionCleaner>());
             store.Applied = change =>
@@ -82,6 +87,8 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
                 addresses.Apply(change);
                 rbac.Apply(change);
                 aggregator.Notice(change);
+                signer.Notice(change);
+                quotas.Apply(change);
             };
             await BootstrapAsync(api, ct);
             await aggregator.GatherAsync(ct);
@@ -101,7 +108,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var kubeconfig = Path.Combine(options.DataDirectory, "admin.kubeconfig");
             AdminKubeconfig.Write(kubeconfig, address, pki.Authority, pki.Admin);
             var stopping = new CancellationTokenSource();
-            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token)), address.Port, kubeconfig);
+            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token), signer.RunAsync(stopping.Token), quotas.RunAsync(stopping.Token)), address.Port, kubeconfig);
         }
         catch (Exception e)
         {

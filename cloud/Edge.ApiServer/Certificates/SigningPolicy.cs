@@ -64,6 +64,8 @@ internal static class SigningPolicy
     public static TimeSpan Life(JsonObject csr)
         => csr.Number(0, "spec", "expirationSeconds") is > 0 and var seconds && TimeSpan.FromSeconds(seconds) is var asked && asked < LifeMax ? asked : LifeMax;
 
+    public static string CommonName(CertificateRequest request) => Names(request.SubjectName).Common;
+
     private static string? OfNode(string common, List<string> organisations)
         => organisations is not [UserIdentity.Nodes] ? "subject organization is not system:nodes"
             : !common.StartsWith(UserIdentity.NodePrefix, StringComparison.Ordinal) || common.Length == UserIdentity.NodePrefix.Length ? "subject common name does not begin with \"system:node:\"" : null;

@@ -43,7 +43,7 @@ internal static class ObjectStrategy
     /// <summary>Makes the wanted state into the next state of <paramref name="old"/>: what the (sub)resource may not change is taken from there.</summary>
     public static JsonObject PrepareUpdate(ServedResource resource, JsonObject wanted, JsonObject old, string subresource, WriteOptions options)
     {
-        var next = subresource == "status" ? StatusOnly(resource, wanted, old) : wanted;
+        var next = subresource is "status" or "approval" ? StatusOnly(resource, wanted, old) : wanted;
         var (metadata, before) = (next.Child("metadata"), old.Child("metadata"));
         foreach (var field in s_serverOwned)
             Copy(before, metadata, field);
@@ -58,6 +58,8 @@ internal static class ObjectStrategy
                 Copy(old, next, "spec"); // the only field is finalizers, which has its own subresource
         }
 
+        if (resource.Kind == ResourceKind.CertificateSigningRequest)
+            Copy(old, next, "spec"); // what was asked for stays
         Shape(resource, next, options);
         if (resource.HasGeneration && subresource.Length == 0 && DesiredStateDiffers(resource, next, old))
             metadata["generation"] = before.Number(0, "generation") + 1;

@@ -121,6 +121,12 @@ internal sealed class RestHandler(
             return;
         }
 
+        if (path.Subresource == "approval" && resource.Kind == ResourceKind.CertificateSigningRequest)
+        {
+            await ObjectAsync(context, resource, path, "approval");
+            return;
+        }
+
         if (resource.Kind == ResourceKind.Pod && await nodes.TryHandleAsync(context, resource, path))
             return;
         var options = Options(context.Request);
