@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Audit;
 using Edge.ApiServer.Auth;
 using Edge.ApiServer.Auth.Rbac;
 using Edge.ApiServer.Discovery;
@@ -16,34 +17,49 @@ internal sealed class RestHandler(
     Authenticator authenticator, Authorizer authorizer, Reviews reviews, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
     Subresources subresources, NodeProxy nodes, NodeMetrics metrics, TimeProvider time, ILogger<RestHandler> log)
 {
+    /// <summary>Null writes no audit log.</summary>
+    public AuditLog? Audit { get; init; }
+
     public async Task HandleAsync(HttpContext context)
+    {
+        var isOpen = context.Request.Path.Value is "/healthz" or "/livez" or "/readyz" or "/version" or "/version/";
+        var audit = Audit is null || isOpen ? null : new AuditScope(Audit, context, time);
+        var error = await TryRouteAsync(context, audit);
+        audit?.Complete(error);
+        if (error is not null)
+            await FailAsync(context, error);
+    }
+
+    /// <summary>What the request failed with; null when it is answered, or nobody is left to be answered.</summary>
+    private async Task<ApiException?> TryRouteAsync(HttpContext context, AuditScope? audit)
     {
         try
         {
-            await RouteAsync(context);
+            await RouteAsync(context, audit);
+            return null;
         }
         catch (ApiException e)
         {
-            await FailAsync(context, e);
+            return e;
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
-            // The client has gone; nobody reads an answer.
+            return null; // the client has gone; nobody reads an answer
         }
         catch (BadHttpRequestException e)
         {
-            await FailAsync(context, new ApiException(e.StatusCode, "BadRequest", e.Message));
+            return new ApiException(e.StatusCode, "BadRequest", e.Message);
         }
         catch (StoreException e)
         {
             RestLog.StoreFailed(log, context.Request.Method, context.Request.Path, e);
-            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+            return new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}");
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The outermost frame of a request: one broken request must not end the connection's others.
             RestLog.RequestFailed(log, context.Request.Method, context.Request.Path, e);
-            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+            return new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}");
         }
     }
 
@@ -59,10 +75,9 @@ internal sealed class RestHandler(
         await ApiResponse.WriteAsync(context, error.Code, error.ToStatus());
     }
 
-    private async Task RouteAsync(HttpContext context)
+    private async Task RouteAsync(HttpContext context, AuditScope? audit)
     {
-        var requestPath = context.Request.Path.Value!;
-        switch (requestPath)
+        switch (context.Request.Path.Value)
         {
             case "/healthz" or "/livez" or "/readyz":
                 await ApiResponse.WriteAsync(context, 200, "ok"u8.ToArray(), "text/plain; charset=utf-8");
@@ -72,13 +87,21 @@ internal sealed class RestHandler(
                 return;
         }
 
-        var user = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
-        if (Impersonation.IsAsked(context.Request))
-            user = Impersonation.Resolve(context.Request, user, authorizer);
+        var path = RequestPath.Parse(context.Request.Path.Value!);
+        if (audit is not null)
+            audit.Path = path;
+        var caller = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
+        if (audit is not null)
+            audit.Caller = caller;
+        var user = Impersonation.IsAsked(context.Request) ? Impersonation.Resolve(context.Request, caller, authorizer) : caller;
         context.Features.Set(user);
-        var path = RequestPath.Parse(requestPath);
-        if (!user.IsPrivileged)
-            RequestAccess.Require(authorizer, RequestAccess.Of(user, context.Request, path));
+        var decision = user.IsPrivileged ? new AccessDecision(true, "") : authorizer.Decide(RequestAccess.Of(user, context.Request, path));
+        if (audit is not null)
+            (audit.User, audit.IsAllowed, audit.Reason) = (user, decision.IsAllowed, decision.Reason);
+        if (!decision.IsAllowed)
+            throw RequestAccess.Refused(RequestAccess.Of(user, context.Request, path), decision.Reason);
+        if (audit is not null && path is not null && IsLong(context.Request, path))
+            audit.Started();
         if (path is null)
         {
             if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
@@ -95,6 +118,9 @@ internal sealed class RestHandler(
             throw ApiException.NoSuchResource();
         await ResourceAsync(context, resource, path);
     }
+
+    private static bool IsLong(HttpRequest request, RequestPath path)
+        => path.Subresource is "exec" or "attach" or "portforward" || (path.Subresource == "log" && request.Query["follow"].ToString() is "true" or "1") || RequestAccess.Verb(request, path) == "watch";
 
     private Task ResourceAsync(HttpContext context, ServedResource resource, RequestPath path)
     {
