@@ -26,6 +26,7 @@ internal sealed partial class AuditLog : IAsyncDisposable
     private long _dropped;
     private long _written;
     private bool _isFailing; // the loop's
+    private DateTimeOffset _renamedAt; // the loop's
 
     /// <param name="path">Made with mode 0600 where it is missing.</param>
     /// <param name="bytesMax">The file is renamed before it would become larger.</param>
@@ -142,16 +143,17 @@ internal sealed partial class AuditLog : IAsyncDisposable
         _file!.Dispose();
         _file = null;
         var (directory, name, extension) = (Path.GetDirectoryName(_path)!, Path.GetFileNameWithoutExtension(_path), Path.GetExtension(_path));
-        var at = _time.GetUtcNow();
+        // Names sort by time, also where the clock goes back or several files fill in a millisecond.
+        var at = _time.GetUtcNow() is var now && now > _renamedAt ? now : _renamedAt.AddMilliseconds(1);
         string renamed;
         do
         {
             renamed = Path.Combine(directory, $"{name}-{at.UtcDateTime.ToString("yyyy-MM-dd'T'HH-mm-ss.fff", CultureInfo.InvariantCulture)}{extension}");
+            _renamedAt = at;
             at = at.AddMilliseconds(1);
         }
         while (File.Exists(renamed));
         File.Move(_path, renamed);
-        // Names sort by time.
         foreach (var old in Directory.GetFiles(directory, $"{name}-????-??-??T??-??-??.???{extension}").Order(StringComparer.Ordinal).Reverse().Skip(_backupsMax))
             File.Delete(old);
         Open();

@@ -114,6 +114,8 @@ internal static class ObjectStrategy
     private static void Shape(ServedResource resource, JsonObject obj, WriteOptions options)
     {
         List<string> unknown;
+        obj["kind"] = resource.Kind.Kind; // clients may leave both out, and defaults go by the kind
+        obj["apiVersion"] = resource.StorageApiVersion;
         if (resource.Custom is { } custom)
         {
             unknown = custom.Schema.Prune(obj);
@@ -127,8 +129,6 @@ internal static class ObjectStrategy
                 EncodeStringData(obj);
         }
 
-        obj["kind"] = resource.Kind.Kind;
-        obj["apiVersion"] = resource.StorageApiVersion;
         if (unknown.Count == 0 || options.FieldValidation == FieldValidation.Ignore)
             return;
         var texts = unknown.Select(field => $"unknown field \"{field}\"").ToList();
