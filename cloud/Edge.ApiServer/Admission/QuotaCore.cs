@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Edge.ApiServer.Validation;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Admission;

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Storage;
-using Edge.ApiServer.Validation;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Admission;

@@ -96,8 +96,9 @@ internal sealed partial class CertificateSigner(ObjectApi api, ServerPki pki, Au
                     return tree;
                 },
                 dryRun: false, cancellationToken);
+            var (signer, subject) = (csr.Text("spec", "signerName"), request.SubjectName.Name);
             if (fault is null)
-                Signed(log, stored.Name, csr.Text("spec", "signerName"), request.SubjectName.Name);
+                Signed(log, stored.Name, signer, subject);
             else
                 Refused(log, stored.Name, fault);
         }

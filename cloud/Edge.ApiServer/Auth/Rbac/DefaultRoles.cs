@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Resources;
-using Edge.ApiServer.Storage;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Auth.Rbac;

@@ -45,7 +45,7 @@ internal sealed class EscalationCheck(Authorizer authorizer)
         var plural = role.Text("kind") == "ClusterRole" ? "clusterroles" : "roles";
         if (authorizer.Decide(Of(user, "bind", plural, binding.Namespace(), role.Text("name"))).IsAllowed)
             return;
-        var rules = authorizer.Rbac.RulesOf(store, role, binding.Namespace())
+        var rules = RbacIndex.RulesOf(store, role, binding.Namespace())
             ?? throw new ApiException(404, "NotFound", $"{plural}.{RbacIndex.Group} \"{role.Text("name")}\" not found", new JsonObject { ["name"] = role.Text("name"), ["group"] = RbacIndex.Group, ["kind"] = plural });
         Require(resource, binding, user, rules);
     }

@@ -56,7 +56,7 @@ internal sealed class RbacIndex
 
     /// <summary>The rules of the role that a binding names; null when there is none.</summary>
     /// <param name="namespace">The binding's; empty for a ClusterRoleBinding.</param>
-    public IReadOnlyList<PolicyRule>? RulesOf(ObjectStore store, JsonObject roleRef, string @namespace)
+    public static IReadOnlyList<PolicyRule>? RulesOf(ObjectStore store, JsonObject roleRef, string @namespace)
     {
         var isCluster = roleRef.Text("kind") == "ClusterRole";
         var resource = isCluster ? BuiltinResources.ClusterRoles : BuiltinResources.Roles;
