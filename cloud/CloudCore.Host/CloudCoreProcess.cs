@@ -70,6 +70,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     {
         var apiPort = 0;
         var kubeconfig = options.Kubeconfig;
+        Func<string> renderApi = () => "";
         CloudCoreHost? core = null; // started after the API that it reads
         if (options.ApiServer.IsEnabled)
         {
@@ -79,10 +80,14 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
                     DataDirectory = dataDirectory,
                     BindAddress = options.ApiServer.Address,
                     Port = options.ApiServer.Port,
+                    AuditLogPath = options.AuditLog.Path,
+                    AuditLogBytesMax = (long)options.AuditLog.MegabytesMax << 20,
+                    AuditLogBackupsMax = options.AuditLog.BackupsMax,
                     DialNode = (node, token) => core is null ? throw new IOException("cloudcore is starting") : core.OpenNodeStreamAsync(node, token),
                 },
                 time, loggers, cancellationToken);
             _parts.Add(server);
+            renderApi = server.RenderMetrics;
             (apiPort, kubeconfig) = (server.Port, server.KubeconfigPath);
         }
 
@@ -98,6 +103,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         {
             core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
             _parts.Add(core);
+            core.Metrics.More = renderApi;
         }
 
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
@@ -118,7 +124,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         core.SessionChanged = gslb.NodeSession;
         core.EndpointReported = gslb.ReportAsync;
         core.RoundTripsReported = gslb.ReportRoundTripsAsync;
-        core.Metrics.More = gslb.RenderMetrics;
+        core.Metrics.More = () => renderApi() + gslb.RenderMetrics();
     }
 
     private static Uri MasterOf(string text)

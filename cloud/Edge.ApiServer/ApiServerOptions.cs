@@ -16,6 +16,15 @@ public sealed record ApiServerOptions
     /// Null answers that there is none.</summary>
     public Func<string, CancellationToken, ValueTask<Stream>>? DialNode { get; init; }
 
+    /// <summary>The audit log; empty writes none (the default).</summary>
+    public string AuditLogPath { get; init; } = "";
+
+    /// <summary>Size in bytes at which the audit log is renamed. Default 100 MiB.</summary>
+    public long AuditLogBytesMax { get; init; } = 100L << 20;
+
+    /// <summary>Renamed audit logs that are kept. Default 10.</summary>
+    public int AuditLogBackupsMax { get; init; } = 10;
+
     /// <summary>How many past changes a watch can resume from before it gets 410 Gone. Default 10,000; each costs the object's size on disk.</summary>
     public int WatchHistoryMax { get; init; } = 10_000;
 }

@@ -1,6 +1,11 @@
 using System.Net;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Admission;
+using Edge.ApiServer.Audit;
 using Edge.ApiServer.Auth;
+using Edge.ApiServer.Auth.Rbac;
+using Edge.ApiServer.Backup;
+using Edge.ApiServer.Certificates;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
@@ -31,10 +36,14 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     private readonly ObjectStore _store;
     private readonly CancellationTokenSource _stopping;
     private readonly Task _cleaning;
+    private readonly QuotaLedger _quotas;
+    private readonly AuditLog? _audit;
+    private readonly DirectoryLock _lock;
     private int _disposed;
 
-    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, int port, string kubeconfigPath)
+    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, QuotaLedger quotas, AuditLog? audit, DirectoryLock directoryLock, int port, string kubeconfigPath)
     {
+        (_quotas, _audit, _lock) = (quotas, audit, directoryLock);
         _app = app;
         _pki = pki;
         _store = store;
@@ -56,33 +65,52 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     public static async Task<EmbeddedApiServer> StartAsync(ApiServerOptions options, TimeProvider time, ILoggerFactory loggers, CancellationToken ct)
     {
         PrivateFiles.CreateDirectory(options.DataDirectory);
+        var directoryLock = DirectoryLock.TryTake(options.DataDirectory) ?? throw new ApiServerException($"{options.DataDirectory} is in use by another cloudcore; choose another with --data-dir");
+        AuditLog? audit = null;
         var pki = ServerPki.LoadOrCreate(options.DataDirectory, time, Dns.GetHostName());
         WebApplication? app = null;
         ObjectStore? store = null;
         try
         {
+            if (options.AuditLogPath.Length > 0)
+                audit = new AuditLog(options.AuditLogPath, options.AuditLogBytesMax, options.AuditLogBackupsMax, time, loggers.CreateLogger<AuditLog>());
             store = ObjectStore.Open(Path.Combine(options.DataDirectory, "apiserver.db"), options.WatchHistoryMax, time);
             var registry = new ResourceRegistry();
             registry.Load(store.Snapshot(BuiltinResources.Definitions.Id).Items);
             var random = new Random();
             var addresses = new ClusterAddresses(new Random(random.Next()), store.Snapshot(ResourceId.Of(ResourceKind.Service)).Items);
             var api = new ObjectApi(store, registry, time, random, addresses);
+            var rbac = new RbacIndex();
+            foreach (var kind in (ServedResource[])[BuiltinResources.ClusterRoles, BuiltinResources.Roles, BuiltinResources.ClusterRoleBindings, BuiltinResources.RoleBindings])
+                rbac.Load(store.Snapshot(kind.Id).Items);
+            var authorizer = new Authorizer(rbac, store);
+            var quotas = new QuotaLedger(store, registry, time, loggers.CreateLogger<QuotaLedger>()) { Api = api };
+            quotas.Load(store.Snapshot(BuiltinResources.Quotas.Id).Items);
+            api.Admission = new AdmissionChain(authorizer, quotas, time, store);
+            var signer = new CertificateSigner(api, pki, authorizer, time, loggers.CreateLogger<CertificateSigner>());
+            var aggregator = new RoleAggregator(api, time, loggers.CreateLogger<RoleAggregator>());
             var cleaner = new DefinitionCleaner(api, time, loggers.CreateLogger<DefinitionCleaner>());
             store.Applied = change =>
             {
                 registry.Apply(change);
                 cleaner.Notice(change);
                 addresses.Apply(change);
+                rbac.Apply(change);
+                aggregator.Notice(change);
+                signer.Notice(change);
+                quotas.Apply(change);
             };
             await BootstrapAsync(api, ct);
+            await aggregator.GatherAsync(ct);
 
             var tokens = new ServiceAccountTokens(pki.TokenKey, time);
             var adminToken = AdminKubeconfig.LoadOrCreateToken(Path.Combine(options.DataDirectory, "admin.token"));
             var nodes = new NodeProxy(api, options.DialNode, time);
             var metrics = new NodeMetrics(api, nodes, time);
+            var authenticator = new Authenticator(pki, adminToken, tokens, store, time);
             var rest = new RestHandler(
-                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry, metrics.Resources), new ListHandler(store, time),
-                new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>());
+                authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources]), new ListHandler(store, time),
+                new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>()) { Audit = audit };
             app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);
             await app.StartAsync(ct);
@@ -90,7 +118,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var kubeconfig = Path.Combine(options.DataDirectory, "admin.kubeconfig");
             AdminKubeconfig.Write(kubeconfig, address, pki.Authority, pki.Admin);
             var stopping = new CancellationTokenSource();
-            return new EmbeddedApiServer(app, pki, store, stopping, cleaner.RunAsync(stopping.Token), address.Port, kubeconfig);
+            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token), signer.RunAsync(stopping.Token), quotas.RunAsync(stopping.Token)), quotas, audit, directoryLock, address.Port, kubeconfig);
         }
         catch (Exception e)
         {
@@ -98,12 +126,29 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
                 await app.DisposeAsync();
             if (store is not null)
                 await store.DisposeAsync();
+            if (audit is not null)
+                await audit.DisposeAsync();
             pki.Dispose();
+            directoryLock.Dispose();
             if (e is IOException { InnerException: AddressInUseException } or AddressInUseException)
                 throw new ApiServerException($"{options.BindAddress}:{options.Port} is in use by another process; choose another with modules.apiServer.port", e);
             throw;
         }
     }
+
+    /// <summary>The API's figures in Prometheus' text exposition format.</summary>
+    public string RenderMetrics() => _audit is null ? "" : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"""
+        # HELP edge_apiserver_audit_queue_depth Audit lines that wait for the disk; 8192 at most.
+        # TYPE edge_apiserver_audit_queue_depth gauge
+        edge_apiserver_audit_queue_depth {_audit.Depth}
+        # HELP edge_apiserver_audit_lines_total Audit lines written.
+        # TYPE edge_apiserver_audit_lines_total counter
+        edge_apiserver_audit_lines_total {_audit.Written}
+        # HELP edge_apiserver_audit_drops_total Audit lines lost to a full queue or a failing disk.
+        # TYPE edge_apiserver_audit_drops_total counter
+        edge_apiserver_audit_drops_total {_audit.Dropped}
+
+        """);
 
     /// <summary>Ends the watches, answers what is under way, closes the database.</summary>
     public async ValueTask DisposeAsync()
@@ -116,8 +161,12 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
         await _app.StopAsync();
         await _app.DisposeAsync();
         await _store.DisposeAsync();
+        if (_audit is not null)
+            await _audit.DisposeAsync();
+        _quotas.Dispose();
         _stopping.Dispose();
         _pki.Dispose();
+        _lock.Dispose();
     }
 
     /// <summary>The namespaces that every cluster has, and KubeEdge's.</summary>
@@ -134,6 +183,8 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             if (api.Store.Get(BuiltinResources.PriorityClasses.Id, "", made.Name()) is null)
                 await api.CreateAsync(BuiltinResources.PriorityClasses, "", made, new WriteOptions(), ct);
         }
+
+        await DefaultRoles.EnsureAsync(api, ct);
     }
 
     private static WebApplication Build(ApiServerOptions options, ServerPki pki, ILoggerFactory loggers)

@@ -14,6 +14,7 @@ var root = new RootCommand("""
       edgectl get devices -A -w                              what every device is to do and does, live
       edgectl device set default/press-3 setpoint=23 --wait  sets a value and waits until the device has it
       edgectl dns explain shop.example.com --from 192.0.2.7  which endpoint a client gets, and why
+      edgectl backup -o edge.tar.gz                          everything of the embedded API in one file, while it runs
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
     """)
 {
@@ -28,6 +29,8 @@ var root = new RootCommand("""
     DeviceCommand.Create(),
     MqttCommand.Create(),
     DnsCommand.Create(),
+    BackupCommand.Create(),
+    BackupCommand.CreateRestore(),
 };
 
 // A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.

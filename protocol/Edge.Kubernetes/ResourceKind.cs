@@ -26,6 +26,13 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     public static readonly ResourceKind CronJob = new("batch", "v1", "cronjobs", "CronJob", true);
     public static readonly ResourceKind PodDisruptionBudget = new("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
     public static readonly ResourceKind PriorityClass = new("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false);
+    public static readonly ResourceKind Role = new("rbac.authorization.k8s.io", "v1", "roles", "Role", true);
+    public static readonly ResourceKind ClusterRole = new("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false);
+    public static readonly ResourceKind RoleBinding = new("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true);
+    public static readonly ResourceKind ClusterRoleBinding = new("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false);
+    public static readonly ResourceKind CertificateSigningRequest = new("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", false);
+    public static readonly ResourceKind ResourceQuota = new("", "v1", "resourcequotas", "ResourceQuota", true);
+    public static readonly ResourceKind LimitRange = new("", "v1", "limitranges", "LimitRange", true);
     public static readonly ResourceKind CustomResourceDefinition = new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
     public static readonly ResourceKind Device = new("devices.kubeedge.io", "v1beta1", "devices", "Device", true);
     public static readonly ResourceKind DeviceModel = new("devices.kubeedge.io", "v1beta1", "devicemodels", "DeviceModel", true);

@@ -4,6 +4,12 @@ using Edge.Common.Configuration;
 
 namespace Edge.Cloud.Configuration;
 
+/// <summary>Where the audit log of the embedded API goes.</summary>
+/// <param name="Path">Empty writes none.</param>
+/// <param name="MegabytesMax">MiB at which the file is renamed.</param>
+/// <param name="BackupsMax">Renamed files that are kept.</param>
+public sealed record AuditLogOptions(string Path = "", int MegabytesMax = 100, int BackupsMax = 10);
+
 /// <summary>Where a server listens. Port 0 chooses a free one.</summary>
 /// <param name="IsEnabled">False leaves the server out.</param>
 /// <param name="Address">An IP address; 0.0.0.0 for all.</param>
@@ -30,6 +36,9 @@ public sealed record CloudCoreOptions
 
     /// <summary>modules.apiServer: the embedded Kubernetes API.</summary>
     public ListenOn ApiServer { get; init; } = new(true, "127.0.0.1", 6443, "modules.apiServer.port");
+
+    /// <summary>modules.apiServer.auditLog*: who did what through the embedded API.</summary>
+    public AuditLogOptions AuditLog { get; init; } = new();
 
     /// <summary>Addresses that edges dial; they go into the hub's certificate, and the first is written to each Node.</summary>
     public IReadOnlyList<string> AdvertiseAddresses { get; init; } = [];
@@ -140,7 +149,8 @@ public sealed record CloudCoreOptions
             server.Problem("enable", "is true beside kubeAPIConfig.kubeConfig or master; leave one of them out");
         if (!at.IsEnabled && isEmbedded)
             server.Problem("enable", "is false and kubeAPIConfig.kubeConfig is empty: give the kubeconfig of the cluster to serve");
-        return options with { ApiServer = at };
+        var audit = new AuditLogOptions(server.Text("auditLogPath", ""), server.Int("auditLogMaxSize", 100, min: 1, max: 100_000), server.Int("auditLogMaxBackup", 10, min: 0, max: 10_000));
+        return options with { ApiServer = at, AuditLog = audit };
     }
 
     private static ListenOn Listen(ConfigSection section, ListenOn absent)

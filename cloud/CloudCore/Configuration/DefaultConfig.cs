@@ -42,6 +42,9 @@ public static class DefaultConfig
           apiServer:                      # the embedded Kubernetes API; left out when kubeConfig or master is given
             bindAddress: 127.0.0.1
             port: 6443
+            auditLogPath: ""              # one line of JSON a request; empty writes none
+            auditLogMaxSize: 100          # MiB, after which the file is renamed
+            auditLogMaxBackup: 10         # renamed files that are kept
           cloudHub:
             advertiseAddress: []          # IP addresses that edges dial; they go into the hub's certificate
             dnsNames: []                  # DNS names that edges dial

@@ -15,13 +15,15 @@ internal sealed class Authenticator(ServerPki pki, string adminToken, ServiceAcc
     private readonly ConditionalWeakTable<X509Certificate2, StrongBox<UserIdentity?>> _judged = [];
     private readonly byte[] _adminToken = Encoding.UTF8.GetBytes(adminToken);
 
+    private static readonly UserIdentity s_admin = new("admin", [UserIdentity.Masters, UserIdentity.Authenticated]);
+
     /// <summary>Null when nothing valid was presented.</summary>
     public UserIdentity? Identify(HttpContext context)
     {
         if (context.Connection.ClientCertificate is { } certificate && ByCertificate(certificate) is { } user)
             return user;
         var header = context.Request.Headers.Authorization.ToString();
-        return header.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? ByToken(header[7..].Trim()) : null;
+        return header.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? Judge(header[7..].Trim(), [])?.User : null;
     }
 
     private UserIdentity? ByCertificate(X509Certificate2 certificate)
@@ -55,19 +57,37 @@ internal sealed class Authenticator(ServerPki pki, string adminToken, ServiceAcc
             }
         }
 
-        return name.Length == 0 ? null : new UserIdentity(name, [.. groups, "system:authenticated"]);
+        return name.Length == 0 ? null : new UserIdentity(name, [.. groups, UserIdentity.Authenticated]);
     }
 
-    private UserIdentity? ByToken(string token)
+    /// <summary>Whose token it is, and for which of the audiences; null when it is none of this server's, or what it is bound to is gone.</summary>
+    /// <param name="audiences">Empty for this server itself.</param>
+    public (UserIdentity User, IReadOnlyList<string> Audiences)? Judge(string token, IReadOnlyList<string> audiences)
     {
+        if (audiences.Count == 0)
+            audiences = [ServiceAccountTokens.Issuer];
         if (CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(token), _adminToken))
-            return new UserIdentity("admin", [UserIdentity.Masters, "system:authenticated"]);
-        if (tokens.Check(token) is not { } claims)
+            return audiences.Contains(ServiceAccountTokens.Issuer) ? (s_admin, [ServiceAccountTokens.Issuer]) : null;
+        if (tokens.Check(token, audiences) is not { } claims)
             return null;
-        var (ns, name) = (claims.Text("kubernetes.io", "namespace"), claims.Text("kubernetes.io", "serviceaccount", "name"));
+        var own = claims["kubernetes.io"];
+        var (ns, name) = (own.Text("namespace"), own.Text("serviceaccount", "name"));
         var account = store.Get(BuiltinResources.ServiceAccounts.Id, ns, name);
-        return account is null || account.Uid != claims.Text("kubernetes.io", "serviceaccount", "uid")
-            ? null // deleted, or deleted and made anew
-            : new UserIdentity($"system:serviceaccount:{ns}:{name}", ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"]);
+        if (account is null || account.Uid != own.Text("serviceaccount", "uid"))
+            return null; // deleted, or deleted and made anew
+        var extra = new Dictionary<string, IReadOnlyList<string>> { ["authentication.kubernetes.io/credential-id"] = ["JTI=" + claims.Text("jti")] };
+        foreach (var (kind, plural) in (ReadOnlySpan<(string, string)>)[("pod", "pods"), ("secret", "secrets"), ("node", "nodes")])
+        {
+            if (own.At(kind) is not { } bound)
+                continue;
+            if (store.Get(new ResourceId("", plural), kind == "node" ? "" : ns, bound.Text("name")) is not { } there || there.Uid != bound.Text("uid"))
+                return null;
+            if (kind == "secret")
+                continue;
+            extra[$"authentication.kubernetes.io/{kind}-name"] = [there.Name];
+            extra[$"authentication.kubernetes.io/{kind}-uid"] = [there.Uid];
+        }
+
+        return (UserIdentity.ServiceAccount(ns, name) with { Uid = account.Uid, Extra = extra }, [.. claims.Texts("aud").Intersect(audiences)]);
     }
 }

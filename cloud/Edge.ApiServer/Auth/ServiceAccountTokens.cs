@@ -43,8 +43,8 @@ internal sealed class ServiceAccountTokens(ECDsa key, TimeProvider time)
             return signed + "." + Base64Url.EncodeToString(key.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256));
     }
 
-    /// <summary>The claims of a token that this server signed, is in force and names this server as audience; else null.</summary>
-    public JsonObject? Check(string token)
+    /// <summary>The claims of a token that this server signed, is in force and is for one of the audiences; else null.</summary>
+    public JsonObject? Check(string token, IReadOnlyList<string> audiences)
     {
         var end = token.LastIndexOf('.');
         var middle = token.IndexOf('.', StringComparison.Ordinal);
@@ -70,7 +70,7 @@ internal sealed class ServiceAccountTokens(ECDsa key, TimeProvider time)
 
         var now = time.GetUtcNow().ToUnixTimeSeconds();
         return claims is not null && claims.Text("iss") == Issuer && claims.Number(0, "exp") > now && claims.Number(0, "nbf") <= now
-            && claims.Texts("aud").Contains(Issuer, StringComparer.Ordinal) ? claims : null;
+            && claims.Texts("aud").Any(audience => audiences.Contains(audience, StringComparer.Ordinal)) ? claims : null;
     }
 
     private static bool TryDecode(ReadOnlySpan<char> text, out byte[] bytes)

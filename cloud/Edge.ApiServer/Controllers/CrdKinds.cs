@@ -14,6 +14,8 @@ internal static class CrdKinds
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
         ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
+        ResourceKind.Role, ResourceKind.ClusterRole, ResourceKind.RoleBinding, ResourceKind.ClusterRoleBinding, ResourceKind.CertificateSigningRequest,
+        ResourceKind.ResourceQuota, ResourceKind.LimitRange,
     ];
 
     /// <summary>The kind that a CustomResourceDefinition defines, in its stored version where that is served; null when it serves none.</summary>

@@ -130,7 +130,7 @@ internal static class DiscoveryDocuments
         return entry;
     }
 
-    private static string[] Verbs(ServedResource resource) => resource.IsComputed ? s_computedVerbs : s_verbs;
+    private static IEnumerable<string> Verbs(ServedResource resource) => resource.Verbs ?? (resource.IsComputed ? s_computedVerbs : s_verbs);
 
     private static JsonObject ResponseKind(string group, string version, string kind) => new() { ["group"] = group, ["version"] = version, ["kind"] = kind };
 
@@ -157,6 +157,10 @@ internal static class DiscoveryDocuments
         else if (resource.Kind == ResourceKind.ServiceAccount)
         {
             yield return new Subresource("token", "TokenRequest", "authentication.k8s.io", "v1", ["create"]);
+        }
+        else if (resource.Kind == ResourceKind.CertificateSigningRequest)
+        {
+            yield return new Subresource("approval", resource.Kind.Kind, resource.Kind.Group, resource.Kind.Version, s_statusVerbs);
         }
     }
 

@@ -31,6 +31,13 @@ internal static class BuiltinResources
     public static readonly ServedResource DisruptionBudgets = new(ResourceKind.PodDisruptionBudget, "poddisruptionbudget") { ShortNames = ["pdb"], HasStatus = true, HasGeneration = true };
 
     public static readonly ServedResource PriorityClasses = new(ResourceKind.PriorityClass, "priorityclass") { ShortNames = ["pc"] };
+    public static readonly ServedResource Roles = new(ResourceKind.Role, "role");
+    public static readonly ServedResource ClusterRoles = new(ResourceKind.ClusterRole, "clusterrole");
+    public static readonly ServedResource RoleBindings = new(ResourceKind.RoleBinding, "rolebinding");
+    public static readonly ServedResource ClusterRoleBindings = new(ResourceKind.ClusterRoleBinding, "clusterrolebinding");
+    public static readonly ServedResource SigningRequests = new(ResourceKind.CertificateSigningRequest, "certificatesigningrequest") { ShortNames = ["csr"], HasStatus = true, SelectableFields = ["spec.signerName"] };
+    public static readonly ServedResource Quotas = new(ResourceKind.ResourceQuota, "resourcequota") { ShortNames = ["quota"], HasStatus = true };
+    public static readonly ServedResource LimitRanges = new(ResourceKind.LimitRange, "limitrange") { ShortNames = ["limits"] };
 
     private static readonly ScalePaths s_scale = new(".spec.replicas", ".status.replicas", ".spec.selector");
 
@@ -68,6 +75,13 @@ internal static class BuiltinResources
         new(ResourceKind.CronJob, "cronjob") { ShortNames = ["cj"], Categories = ["all"], HasStatus = true, HasGeneration = true },
         DisruptionBudgets,
         PriorityClasses,
+        Roles,
+        ClusterRoles,
+        RoleBindings,
+        ClusterRoleBindings,
+        SigningRequests,
+        Quotas,
+        LimitRanges,
         Definitions,
     ];
 }

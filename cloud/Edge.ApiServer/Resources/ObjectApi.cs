@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Admission;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Patching.Apply;
 using Edge.ApiServer.Rest;
@@ -19,6 +20,9 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     private static readonly ImmutableHashSet<string> s_immortalNamespaces = ["default", "kube-system", "kube-public"];
 
     public ObjectStore Store => store;
+
+    /// <summary>Judges writes; set once, before the first one.</summary>
+    public AdmissionChain? Admission { get; set; }
 
     public StoredObject Get(ServedResource resource, string @namespace, string name)
         => store.Get(resource.Id, @namespace, name) ?? throw ApiException.NotFound(resource, name);
@@ -44,7 +48,9 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)
                 ServiceAddresses.OnCreate(next);
+            Admission?.Default(resource, next, options.User);
             Check(resource, next, null);
+            Admission?.OnCreate(resource, next, options.User);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
             {
@@ -53,12 +59,43 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 throw ApiException.AlreadyExists(resource, name);
             }
 
+            var isCounted = Admission?.Quotas.Reserve(resource, next, null, options.DryRun) == true;
             if (options.DryRun)
                 return Preview(resource, next, 0);
-            var stored = resource.Kind == ResourceKind.Service ? await CreateServiceAsync(resource, next, cancellationToken) : await store.CreateAsync(resource.Id, next, cancellationToken);
+            var stored = isCounted ? await StoreCountedAsync(next, () => CreateStoredAsync(resource, next, cancellationToken), cancellationToken) : await CreateStoredAsync(resource, next, cancellationToken);
             if (stored is not null)
                 return stored;
         }
+    }
+
+    private ValueTask<StoredObject?> CreateStoredAsync(ServedResource resource, JsonObject next, CancellationToken cancellationToken)
+        => resource.Kind == ResourceKind.Service ? new(CreateServiceAsync(resource, next, cancellationToken)) : store.CreateAsync(resource.Id, next, cancellationToken);
+
+    /// <summary>A write that a quota counts: the reservation goes with a failed one, and the status of the quotas shows a good one before it is answered.</summary>
+    private async Task<StoredObject?> StoreCountedAsync(JsonObject obj, Func<ValueTask<StoredObject?>> write, CancellationToken cancellationToken)
+    {
+        StoredObject? stored = null;
+        try
+        {
+            stored = await write();
+        }
+        finally
+        {
+            if (stored is null)
+                Admission!.Quotas.Release(obj.Namespace(), obj.Uid());
+        }
+
+        try
+        {
+            if (stored is not null)
+                await Admission!.Quotas.SettleAsync(obj.Namespace(), cancellationToken);
+        }
+        catch (Exception e) when (e is ApiException or Common.Storage.StoreException)
+        {
+            // The object is stored; the ledger's own round tells why the status is not, and writes it later.
+        }
+
+        return stored;
     }
 
     // The addresses are the service's from before it is stored, so that two at once never get the same ones.
@@ -184,7 +221,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
 
     /// <summary>Changes the newest state as the server itself: nothing is kept from the old state, nothing is defaulted or validated.</summary>
     public Task<StoredObject> ChangeAsServerAsync(ServedResource resource, string @namespace, string name, Func<JsonObject, JsonObject> change, bool dryRun, CancellationToken cancellationToken)
-        => RetryAsync(resource, @namespace, name, current => (current.Parse(), change(current.Parse())), dryRun, cancellationToken);
+        => RetryAsync(resource, @namespace, name, current => (current.Parse(), change(current.Parse())), isJudged: false, dryRun, cancellationToken);
 
     /// <summary>Deletes, or begins to. <c>Gone</c> tells which.</summary>
     public async Task<(StoredObject Object, bool Gone)> DeleteAsync(ServedResource resource, string @namespace, string name, DeleteOptions options, CancellationToken cancellationToken)
@@ -231,16 +268,17 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 if (resource.Kind == ResourceKind.Service)
                     ServiceAddresses.OnUpdate(next, old);
                 Check(resource, next, old, subresource);
+                Admission?.OnUpdate(resource, next, old, subresource, options.User);
                 if (resource.Kind == ResourceKind.Service && !options.DryRun)
                     Assign(resource, next);
                 PriorityAdmission.OnUpdate(resource, next, store);
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },
-            options.DryRun, cancellationToken);
+            isJudged: subresource.Length == 0, options.DryRun, cancellationToken);
 
     private async Task<StoredObject> RetryAsync(
-        ServedResource resource, string @namespace, string name, Func<StoredObject, (JsonObject Old, JsonObject Next)> change, bool dryRun, CancellationToken cancellationToken)
+        ServedResource resource, string @namespace, string name, Func<StoredObject, (JsonObject Old, JsonObject Next)> change, bool isJudged, bool dryRun, CancellationToken cancellationToken)
     {
         for (var attempt = 0; attempt < AttemptsMax; attempt++)
         {
@@ -249,10 +287,12 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             next.Child("metadata")["resourceVersion"] = Text(current.Version);
             if (JsonNode.DeepEquals(old, next))
                 return current; // nothing changes: no write, no event
+            var isGoing = ObjectStrategy.MayGo(resource, next);
+            var isCounted = !isGoing && isJudged && Admission?.Quotas.Reserve(resource, next, old, dryRun) == true;
             if (dryRun)
                 return Preview(resource, next, current.Version);
-            var stored = ObjectStrategy.MayGo(resource, next)
-                ? await store.DeleteAsync(current, next, cancellationToken)
+            var stored = isCounted ? await StoreCountedAsync(next, () => store.ReplaceAsync(current, next, cancellationToken), cancellationToken)
+                : isGoing ? await store.DeleteAsync(current, next, cancellationToken)
                 : await store.ReplaceAsync(current, next, cancellationToken);
             if (stored is not null)
                 return stored;

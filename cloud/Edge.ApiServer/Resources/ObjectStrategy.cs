@@ -48,7 +48,7 @@ internal static class ObjectStrategy
     {
         var next = subresource switch
         {
-            "status" => StatusOnly(resource, wanted, old),
+            "status" or "approval" => StatusOnly(resource, wanted, old),
             EphemeralContainers => EphemeralOnly(wanted, old),
             _ => wanted,
         };
@@ -66,6 +66,8 @@ internal static class ObjectStrategy
                 Copy(old, next, "spec"); // the only field is finalizers, which has its own subresource
         }
 
+        if (resource.Kind == ResourceKind.CertificateSigningRequest)
+            Copy(old, next, "spec"); // what was asked for stays
         Shape(resource, next, options);
         if (resource.HasGeneration && subresource != "status" && DesiredStateDiffers(resource, next, old))
             metadata["generation"] = before.Number(0, "generation") + 1;
@@ -138,6 +140,8 @@ internal static class ObjectStrategy
     private static void Shape(ServedResource resource, JsonObject obj, WriteOptions options)
     {
         List<string> unknown;
+        obj["kind"] = resource.Kind.Kind; // clients may leave both out, and defaults go by the kind
+        obj["apiVersion"] = resource.StorageApiVersion;
         if (resource.Custom is { } custom)
         {
             unknown = custom.Schema.Prune(obj);
@@ -151,8 +155,6 @@ internal static class ObjectStrategy
                 EncodeStringData(obj);
         }
 
-        obj["kind"] = resource.Kind.Kind;
-        obj["apiVersion"] = resource.StorageApiVersion;
         if (unknown.Count == 0 || options.FieldValidation == FieldValidation.Ignore)
             return;
         var texts = unknown.Select(field => $"unknown field \"{field}\"").ToList();

@@ -18,6 +18,9 @@ internal sealed record ServedResource(ResourceKind Kind, string Singular)
     /// <summary>Made of other things when it is asked for: it can be read, not written or watched.</summary>
     public bool IsComputed { get; init; }
 
+    /// <summary>The verbs that discovery names; null for the usual ones.</summary>
+    public IReadOnlyList<string>? Verbs { get; init; }
+
     /// <summary>The definition, where the resource comes from a CustomResourceDefinition.</summary>
     public CustomResource? Definition { get; init; }
 

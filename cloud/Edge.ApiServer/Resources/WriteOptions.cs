@@ -20,6 +20,9 @@ internal sealed record WriteOptions(bool DryRun = false, FieldValidation FieldVa
     /// <summary>A server-side apply: the written object brings its managedFields.</summary>
     public bool IsApply { get; init; }
 
+    /// <summary>Who asked; null is the server itself, which may do everything.</summary>
+    public Auth.UserIdentity? User { get; init; }
+
     public List<string> Warnings { get; } = [];
 }
 

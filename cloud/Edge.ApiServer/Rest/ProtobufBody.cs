@@ -113,7 +113,7 @@ internal static partial class ProtobufBody
         Field[] unknown = [new(1, "typeMeta", Form.Message, Fields: [new(1, "apiVersion", Form.Text), new(2, "kind", Form.Text)]), new(2, "raw", Form.Bytes)];
         var envelope = Message(body[s_magic.Length..], unknown, 0);
         var (apiVersion, kind) = (envelope.Text("typeMeta", "apiVersion"), envelope.Text("typeMeta", "kind"));
-        if (!s_kinds.TryGetValue((apiVersion, kind), out var fields) && !(kind == "DeleteOptions" && s_kinds.TryGetValue(("v1", kind), out fields)))
+        if (!s_kinds.TryGetValue((apiVersion, kind), out var fields) && !Access.Kinds.TryGetValue((apiVersion, kind), out fields) && !(kind == "DeleteOptions" && s_kinds.TryGetValue(("v1", kind), out fields)))
             throw ApiException.UnsupportedMediaType("application/json, application/yaml");
         var obj = Message(Convert.FromBase64String(envelope.Text("raw")), fields, 0);
         obj["apiVersion"] = apiVersion;

@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Audit;
 using Edge.ApiServer.Auth;
+using Edge.ApiServer.Auth.Rbac;
 using Edge.ApiServer.Discovery;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Storage;
@@ -12,37 +14,52 @@ namespace Edge.ApiServer.Rest;
 
 /// <summary>Every request: who asks, what is asked, the answer. A failure is answered as metav1.Status.</summary>
 internal sealed class RestHandler(
-    Authenticator authenticator, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
+    Authenticator authenticator, Authorizer authorizer, Reviews reviews, ResourceRegistry registry, ObjectApi api, DiscoveryHandler discovery, ListHandler lists, WatchHandler watches,
     Subresources subresources, NodeProxy nodes, NodeMetrics metrics, TimeProvider time, ILogger<RestHandler> log)
 {
+    /// <summary>Null writes no audit log.</summary>
+    public AuditLog? Audit { get; init; }
+
     public async Task HandleAsync(HttpContext context)
+    {
+        var isOpen = context.Request.Path.Value is "/healthz" or "/livez" or "/readyz" or "/version" or "/version/";
+        var audit = Audit is null || isOpen ? null : new AuditScope(Audit, context, time);
+        var error = await TryRouteAsync(context, audit);
+        audit?.Complete(error);
+        if (error is not null)
+            await FailAsync(context, error);
+    }
+
+    /// <summary>What the request failed with; null when it is answered, or nobody is left to be answered.</summary>
+    private async Task<ApiException?> TryRouteAsync(HttpContext context, AuditScope? audit)
     {
         try
         {
-            await RouteAsync(context);
+            await RouteAsync(context, audit);
+            return null;
         }
         catch (ApiException e)
         {
-            await FailAsync(context, e);
+            return e;
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
-            // The client has gone; nobody reads an answer.
+            return null; // the client has gone; nobody reads an answer
         }
         catch (BadHttpRequestException e)
         {
-            await FailAsync(context, new ApiException(e.StatusCode, "BadRequest", e.Message));
+            return new ApiException(e.StatusCode, "BadRequest", e.Message);
         }
         catch (StoreException e)
         {
             RestLog.StoreFailed(log, context.Request.Method, context.Request.Path, e);
-            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+            return new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}");
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The outermost frame of a request: one broken request must not end the connection's others.
             RestLog.RequestFailed(log, context.Request.Method, context.Request.Path, e);
-            await FailAsync(context, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));
+            return new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}");
         }
     }
 
@@ -58,10 +75,9 @@ internal sealed class RestHandler(
         await ApiResponse.WriteAsync(context, error.Code, error.ToStatus());
     }
 
-    private async Task RouteAsync(HttpContext context)
+    private async Task RouteAsync(HttpContext context, AuditScope? audit)
     {
-        var requestPath = context.Request.Path.Value!;
-        switch (requestPath)
+        switch (context.Request.Path.Value)
         {
             case "/healthz" or "/livez" or "/readyz":
                 await ApiResponse.WriteAsync(context, 200, "ok"u8.ToArray(), "text/plain; charset=utf-8");
@@ -71,8 +87,21 @@ internal sealed class RestHandler(
                 return;
         }
 
-        var user = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
-        var path = RequestPath.Parse(requestPath);
+        var path = RequestPath.Parse(context.Request.Path.Value!);
+        if (audit is not null)
+            audit.Path = path;
+        var caller = authenticator.Identify(context) ?? throw new ApiException(401, "Unauthorized", "Unauthorized");
+        if (audit is not null)
+            audit.Caller = caller;
+        var user = Impersonation.IsAsked(context.Request) ? Impersonation.Resolve(context.Request, caller, authorizer) : caller;
+        context.Features.Set(user);
+        var decision = user.IsPrivileged ? new AccessDecision(true, "") : authorizer.Decide(RequestAccess.Of(user, context.Request, path));
+        if (audit is not null)
+            (audit.User, audit.IsAllowed, audit.Reason) = (user, decision.IsAllowed, decision.Reason);
+        if (!decision.IsAllowed)
+            throw RequestAccess.Refused(RequestAccess.Of(user, context.Request, path), decision.Reason);
+        if (audit is not null && path is not null && IsLong(context.Request, path))
+            audit.Started();
         if (path is null)
         {
             if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
@@ -83,14 +112,15 @@ internal sealed class RestHandler(
         }
 
         var resource = registry.Find(path.Group, path.Version, path.Plural);
-        if (!user.IsPrivileged)
-            throw Refused(user, context.Request, path);
-        if (resource is null && await metrics.TryHandleAsync(context, path))
+        if (resource is null && (await metrics.TryHandleAsync(context, path) || await reviews.TryHandleAsync(context, path, user)))
             return;
         if (resource is null || (path.Namespace.Length > 0 && !resource.Kind.Namespaced) || (path.Name.Length > 0 && resource.Kind.Namespaced && path.Namespace.Length == 0))
             throw ApiException.NoSuchResource();
         await ResourceAsync(context, resource, path);
     }
+
+    private static bool IsLong(HttpRequest request, RequestPath path)
+        => path.Subresource is "exec" or "attach" or "portforward" || (path.Subresource == "log" && request.Query["follow"].ToString() is "true" or "1") || RequestAccess.Verb(request, path) == "watch";
 
     private Task ResourceAsync(HttpContext context, ServedResource resource, RequestPath path)
     {
@@ -120,6 +150,12 @@ internal sealed class RestHandler(
         if (path.Subresource == ObjectStrategy.EphemeralContainers && resource.Kind == ResourceKind.Pod)
         {
             await ObjectAsync(context, resource, path, ObjectStrategy.EphemeralContainers);
+            return;
+        }
+
+        if (path.Subresource == "approval" && resource.Kind == ResourceKind.CertificateSigningRequest)
+        {
+            await ObjectAsync(context, resource, path, "approval");
             return;
         }
 
@@ -270,7 +306,7 @@ internal sealed class RestHandler(
             "Strict" => FieldValidation.Strict,
             var other => throw ApiException.BadRequest($"fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Warn\", \"Strict\""),
         };
-        return new WriteOptions(dryRun.Count > 0, validation) { FieldManager = FieldManager(request) };
+        return new WriteOptions(dryRun.Count > 0, validation) { FieldManager = FieldManager(request), User = request.HttpContext.Features.Get<UserIdentity>() };
     }
 
     /// <summary>As the client names itself, or the first word of its User-Agent.</summary>
@@ -296,25 +332,5 @@ internal sealed class RestHandler(
         if (options.PropagationPolicy is not ("" or "Background" or "Foreground" or "Orphan"))
             throw ApiException.BadRequest($"propagationPolicy: Unsupported value: \"{options.PropagationPolicy}\": supported values: \"Foreground\", \"Background\", \"Orphan\"");
         return Options(request).DryRun ? options with { DryRun = true } : options;
-    }
-
-    private static ApiException Refused(UserIdentity user, HttpRequest request, RequestPath path)
-    {
-        var collection = path.Name.Length == 0;
-        var verb = request.Method switch
-        {
-            "GET" when collection && request.Query["watch"].ToString() is "true" or "1" => "watch",
-            "GET" when collection => "list",
-            "POST" => "create",
-            "PUT" => "update",
-            "DELETE" when collection => "deletecollection",
-            var other => other.ToLowerInvariant(),
-        };
-        var qualified = path.Group.Length == 0 ? path.Plural : $"{path.Plural}.{path.Group}";
-        var plural = path.Subresource.Length == 0 ? path.Plural : $"{path.Plural}/{path.Subresource}";
-        var where = path.Namespace.Length == 0 ? "at the cluster scope" : $"in the namespace \"{path.Namespace}\"";
-        var details = new JsonObject { ["name"] = path.Name, ["group"] = path.Group, ["kind"] = path.Plural };
-        var subject = collection ? "" : $" \"{path.Name}\"";
-        return new ApiException(403, "Forbidden", $"{qualified}{subject} is forbidden: User \"{user.Name}\" cannot {verb} resource \"{plural}\" in API group \"{path.Group}\" {where}", details);
     }
 }

@@ -121,6 +121,7 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
         var audiences = request.Texts("spec", "audiences").ToList();
         if (audiences.Count == 0)
             audiences.Add(ServiceAccountTokens.Issuer);
+        CheckBound(resource, path, request["spec"] as JsonObject ?? []);
         var expires = time.GetUtcNow().AddSeconds(seconds);
         request["kind"] = "TokenRequest";
         request["apiVersion"] = "authentication.k8s.io/v1";
@@ -134,6 +135,24 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
             ["expirationTimestamp"] = KubeObject.Time(expires),
         };
         await ApiResponse.WriteAsync(context, 201, request);
+    }
+
+    /// <summary>A token may be bound to a pod of the account, a Secret of the namespace or a Node: it ends with that.</summary>
+    private void CheckBound(ServedResource resource, RequestPath path, JsonObject spec)
+    {
+        if (spec["boundObjectRef"] is not JsonObject bound)
+            return;
+        var (kind, name, uid) = (bound.Text("kind"), bound.Text("name"), bound.Text("uid"));
+        if (bound.Text("apiVersion") is not ("" or "v1") || kind is not ("Pod" or "Secret" or "Node"))
+            throw ApiException.BadRequest($"cannot bind token for serviceaccount \"{path.Name}\" to an object of kind {bound.Text("apiVersion")}/{kind}: supported kinds: Pod, Secret, Node");
+        var plural = kind.ToLowerInvariant() + "s";
+        if (api.Store.Get(new ResourceId("", plural), kind == "Node" ? "" : path.Namespace, name) is not { } stored)
+            throw new ApiException(404, "NotFound", $"{plural} \"{name}\" not found", new JsonObject { ["name"] = name, ["kind"] = plural });
+        if (uid.Length > 0 && uid != stored.Uid)
+            throw ApiException.Conflict(resource, path.Name, $"the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+        if (kind == "Pod" && stored.Field("spec.serviceAccountName") is { Length: > 0 } account && account != path.Name)
+            throw ApiException.BadRequest($"cannot bind token for serviceaccount \"{path.Name}\" to pod running with different serviceaccount name");
+        bound["uid"] = stored.Uid;
     }
 
     /// <summary>The autoscaling/v1 Scale of an object whose definition names the paths.</summary>

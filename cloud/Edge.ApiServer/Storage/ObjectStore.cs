@@ -19,6 +19,7 @@ internal sealed class ObjectStore : IAsyncDisposable
     private readonly SqliteDatabase _database;
     private readonly StoreWriter _writer = new();
     private readonly int _historyMax;
+    private readonly long _floor; // of every resource
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<ResourceId, ResourceTable> _tables = new();
     private readonly Queue<StoredEvent> _pending = new(); // written, not yet known to be committed; under _gate
@@ -30,6 +31,7 @@ internal sealed class ObjectStore : IAsyncDisposable
     {
         _database = database;
         _historyMax = historyMax;
+        _floor = StoreLoader.FloorOfAll(database);
     }
 
     /// <summary>The newest visible version.</summary>
@@ -158,7 +160,14 @@ internal sealed class ObjectStore : IAsyncDisposable
             table.Watchers.Add(watcher);
     }
 
-    private ResourceTable Table(ResourceId resource) => _tables.GetOrAdd(resource, static (_, max) => new ResourceTable(max), _historyMax);
+    private ResourceTable Table(ResourceId resource) => _tables.GetOrAdd(resource, static (_, store) => store.NewTable(), this);
+
+    private ResourceTable NewTable()
+    {
+        var table = new ResourceTable(_historyMax) { TrimmedTo = _floor };
+        table.History.Restore(_floor);
+        return table;
+    }
 
     private async ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, CancellationToken cancellationToken)
     {

@@ -8,6 +8,16 @@ namespace Edge.ApiServer.Storage;
 /// <summary>Fills the tables in memory from the database at start.</summary>
 internal static class StoreLoader
 {
+    /// <summary>In the table of floors: every resource, those without an object too. A restored backup has it, so that no watch resumes from before.</summary>
+    public const string EveryResource = "*";
+
+    public static long FloorOfAll(SqliteDatabase database) => database.Read(connection =>
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT ifnull(max(rv), 0) FROM floors WHERE grp = '*'";
+        return Convert.ToInt64(command.ExecuteScalar(), System.Globalization.CultureInfo.InvariantCulture);
+    });
+
     /// <summary>Returns the newest version; 0 for an empty database.</summary>
     public static long Load(SqliteDatabase database, Func<ResourceId, ResourceTable> tables) => database.Read(connection =>
     {
@@ -40,6 +50,8 @@ internal static class StoreLoader
         using var reader = command.ExecuteReader();
         while (reader.Read())
         {
+            if (reader.GetString(0) == EveryResource)
+                continue; // read first, by FloorOfAll
             var table = tables(new ResourceId(reader.GetString(0), reader.GetString(1)));
             table.TrimmedTo = reader.GetInt64(2);
             table.History.Restore(table.TrimmedTo);

@@ -44,11 +44,18 @@ internal static class BuiltinTables
             [s_name, Text("Value"), Text("Global-Default"), s_age, Text("PreemptionPolicy")],
             (obj, now) => [obj.Name(), obj.Number(0, "value"), obj.Flag(false, "globalDefault"), Age(obj, now), obj.Text("preemptionPolicy")]),
         ["PodDisruptionBudget"] = (WorkloadTables.BudgetColumns, WorkloadTables.Budget),
+        ["Role"] = (AccessTables.CreatedColumns, AccessTables.Created),
+        ["ClusterRole"] = (AccessTables.CreatedColumns, AccessTables.Created),
+        ["RoleBinding"] = (AccessTables.BindingColumns, AccessTables.Binding),
+        ["ClusterRoleBinding"] = (AccessTables.BindingColumns, AccessTables.Binding),
+        ["CertificateSigningRequest"] = (AccessTables.SigningColumns, AccessTables.Signing),
+        ["ResourceQuota"] = (AccessTables.QuotaColumns, AccessTables.Quota),
+        ["LimitRange"] = (AccessTables.CreatedColumns, AccessTables.Created),
     };
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" or "scheduling.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" or "scheduling.k8s.io" or "rbac.authorization.k8s.io" or "certificates.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {

@@ -71,6 +71,12 @@ internal static class BuiltinObjects
             case "CronJob":
                 WorkloadDefaults.ApplyCronJob(obj);
                 break;
+            case "RoleBinding" or "ClusterRoleBinding":
+                RbacRules.DefaultBinding(obj);
+                break;
+            case "LimitRange":
+                LimitRules.DefaultRange(obj);
+                break;
         }
     }
 
@@ -143,6 +149,21 @@ internal static class BuiltinObjects
                 break;
             case "PodDisruptionBudget":
                 JobRules.CheckBudget(obj, errors);
+                break;
+            case "Role" or "ClusterRole":
+                RbacRules.CheckRole(kind, obj, errors);
+                break;
+            case "RoleBinding" or "ClusterRoleBinding":
+                RbacRules.CheckBinding(kind, obj, old, errors);
+                break;
+            case "CertificateSigningRequest":
+                SigningRules.Check(obj, old, errors);
+                break;
+            case "ResourceQuota":
+                LimitRules.CheckQuota(obj, old, errors);
+                break;
+            case "LimitRange":
+                LimitRules.CheckRange(obj, errors);
                 break;
             case "Event":
                 if (obj.Namespace() is var ns && obj["involvedObject"].Text("namespace") is { Length: > 0 } involved && involved != ns)

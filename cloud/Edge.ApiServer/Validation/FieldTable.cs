@@ -58,6 +58,9 @@ internal static partial class FieldTable
         ("io.k8s.api.batch.v1", BatchTypes),
         ("io.k8s.api.policy.v1", PolicyTypes),
         ("io.k8s.api.scheduling.v1", SchedulingTypes),
+        ("io.k8s.api.rbac.v1", RbacTypes),
+        ("io.k8s.api.certificates.v1", CertificateTypes),
+        ("io.k8s.api.core.v1", LimitTypes),
         ("io.k8s.api.coordination.v1", CoordinationTypes),
         ("io.k8s.api.discovery.v1", DiscoveryTypes),
         ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", ExtensionTypes));
@@ -69,6 +72,8 @@ internal static partial class FieldTable
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
         ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
+        ResourceKind.Role, ResourceKind.ClusterRole, ResourceKind.RoleBinding, ResourceKind.ClusterRoleBinding, ResourceKind.CertificateSigningRequest,
+        ResourceKind.ResourceQuota, ResourceKind.LimitRange,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);
 
     /// <summary>Every type, by name.</summary>

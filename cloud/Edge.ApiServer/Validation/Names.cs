@@ -18,6 +18,15 @@ internal static class Names
         => text.Length > 253 ? TooLong(253) : text.Split('.').All(IsLabel) ? null
             : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+    /// <summary>Names of roles and bindings: whatever may stand in a path.</summary>
+    public static string? PathSegment(string text) => text switch
+    {
+        "." or ".." => $"may not be '{text}'",
+        _ when text.Contains('/', StringComparison.Ordinal) => "may not contain '/'",
+        _ when text.Contains('%', StringComparison.Ordinal) => "may not contain '%'",
+        _ => null,
+    };
+
     /// <summary>Keys of labels, annotations, taints and conditions: an optional DNS prefix and a name.</summary>
     public static string? Qualified(string text)
     {

@@ -52,6 +52,7 @@ internal static class ObjectMeta
         {
             { Group: "", Kind: "Namespace" } => Names.DnsLabel,
             { Group: "", Kind: "Service" } => Names.Dns1035Label,
+            { Group: "rbac.authorization.k8s.io" } => Names.PathSegment,
             _ => Names.DnsSubdomain,
         };
         var generate = meta.Text("generateName");

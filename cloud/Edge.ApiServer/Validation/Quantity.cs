@@ -9,6 +9,9 @@ internal static class Quantity
 {
     public const string Rule = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
+    private static readonly string[] s_decimal = ["", "k", "M", "G", "T", "P", "E"];
+    private static readonly string[] s_binary = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+
     /// <summary>Reads a text or plain JSON number; false when it is no quantity or too large for a decimal.</summary>
     public static bool TryParse(JsonNode? node, out decimal value)
     {
@@ -61,6 +64,25 @@ internal static class Quantity
         {
             return false;
         }
+    }
+
+    /// <summary>As Kubernetes writes it: the largest unit that needs no fraction, thousandths as <c>m</c>; finer than that is rounded up.</summary>
+    /// <param name="isBinary">Ki, Mi, Gi rather than k, M, G.</param>
+    public static string Format(decimal value, bool isBinary)
+    {
+        if (value != decimal.Truncate(value))
+        {
+            var milli = decimal.Ceiling(value * 1000);
+            if (milli % 1000 != 0)
+                return milli.ToString("0", CultureInfo.InvariantCulture) + "m";
+            value = milli / 1000;
+        }
+
+        var (step, units) = isBinary ? (1024m, s_binary) : (1000m, s_decimal);
+        var unit = 0;
+        while (value != 0 && unit < units.Length - 1 && value % step == 0)
+            (value, unit) = (value / step, unit + 1);
+        return value.ToString("0", CultureInfo.InvariantCulture) + units[unit];
     }
 
     private static decimal? Power(string exponent)

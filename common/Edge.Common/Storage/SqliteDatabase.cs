@@ -59,6 +59,9 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _loop = Task.Factory.StartNew(RunAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }
 
+    /// <summary>Makes SQLite usable for connections that are not opened here; more than once does no harm.</summary>
+    public static void LoadLibrary() => SqliteNative.EnsureLoaded();
+
     public string Path { get; }
 
     /// <summary>Where a corrupt file was kept when this open replaced it, else null. The opener logs it.</summary>

@@ -34,6 +34,17 @@ internal sealed class KubectlRunner(string binary, string kubeconfig, string @na
         return errors;
     }
 
+    /// <summary>Runs to whatever end.</summary>
+    public Task<(int Code, string Output, string Errors)> CodeAsync(string arguments) => RunAsync(arguments);
+
+    /// <summary>The same cluster and namespace, as whom a bearer token says.</summary>
+    public KubectlRunner WithToken(string token)
+    {
+        var lines = System.IO.File.ReadAllLines(kubeconfig).Where(line => !line.Contains("client-key-data:", StringComparison.Ordinal))
+            .Select(line => line.Contains("client-certificate-data:", StringComparison.Ordinal) ? $"    token: {token}" : line);
+        return new KubectlRunner(binary, File($"{Guid.NewGuid():N}.kubeconfig", string.Join('\n', lines)), @namespace, directory);
+    }
+
     /// <summary>Arguments are separated by single spaces.</summary>
     public Process Start(string arguments)
     {

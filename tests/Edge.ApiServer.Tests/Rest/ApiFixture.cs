@@ -21,14 +21,22 @@ public sealed class ApiFixture : IAsyncLifetime
 
     public Task InitializeAsync() => StartAsync(TimeProvider.System);
 
-    public async Task StartAsync(TimeProvider time, int historyMax = 10_000, Func<string, CancellationToken, ValueTask<Stream>>? dialNode = null)
+    public async Task StartAsync(TimeProvider time, int historyMax = 10_000, Func<string, CancellationToken, ValueTask<Stream>>? dialNode = null, string auditLog = "")
     {
         if (_server is not null)
             await _server.DisposeAsync();
-        _server = await EmbeddedApiServer.StartAsync(new ApiServerOptions { DataDirectory = Directory, Port = 0, WatchHistoryMax = historyMax, DialNode = dialNode }, time, NullLoggerFactory.Instance, default);
+        _server = await EmbeddedApiServer.StartAsync(new ApiServerOptions { DataDirectory = Directory, Port = 0, WatchHistoryMax = historyMax, DialNode = dialNode, AuditLogPath = auditLog }, time, NullLoggerFactory.Instance, default);
         Client.Dispose();
         Client = NewClient();
         Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(Path.Combine(Directory, "admin.token"))).Trim());
+    }
+
+    /// <summary>Stops the server; its directory stays.</summary>
+    public async Task StopAsync()
+    {
+        if (_server is not null)
+            await _server.DisposeAsync();
+        _server = null;
     }
 
     /// <summary>A client that trusts the server's CA and presents nothing, or a certificate.</summary>
