@@ -81,7 +81,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var nodes = new NodeProxy(api, options.DialNode, time);
             var metrics = new NodeMetrics(api, nodes, time);
             var rest = new RestHandler(
-                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry, metrics.Resources), new ListHandler(store, time),
+                new Authenticator(pki, adminToken, tokens, store, time), registry, api, new DiscoveryHandler(registry, metrics.Resources, tokens.KeySet), new ListHandler(store, time),
                 new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>());
             app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);
