@@ -169,8 +169,6 @@ internal sealed class HubService : IHubLink
                     continue;
                 }
 
-                LinkChanged?.Invoke(true);
-        EndRotation();
                 var delay = backoff.Next();
                 if (wasConnected)
                     HubLog.LinkEnded(_log, server, reason, (long)delay.TotalMilliseconds);
@@ -495,6 +493,7 @@ internal sealed class HubService : IHubLink
 
         EndRotation();
         HubLog.Connected(_log, server, _options.NodeName);
+        LinkChanged?.Invoke(true);
     }
 
     private void SetDisconnected(string reason)

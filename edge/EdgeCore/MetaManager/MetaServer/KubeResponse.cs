@@ -61,6 +61,7 @@ internal sealed class WatchLines(HttpContext context)
         context.Response.ContentType = "application/json";
         context.Response.Headers.CacheControl = "no-cache, private";
         await context.Response.StartAsync(context.RequestAborted);
+        await context.Response.Body.FlushAsync(context.RequestAborted); // the client sees that it is connected before anything happens
     }
 
     public async Task WriteAsync(string type, JsonObject obj, CancellationToken cancellationToken)
