@@ -58,19 +58,19 @@ public sealed record ApplicationMessage
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteString("ID", Id);
-            json.WriteString("Key", Key);
-            json.WriteString("Verb", Verb);
-            json.WriteString("Nodename", NodeName);
-            json.WriteBase64String("Option", Option.Span);
-            json.WriteBase64String("ReqBody", RequestBody.Span);
-            json.WriteString("Subresource", Subresource);
-            json.WriteBase64String("RespBody", ResponseBody.Span);
-            json.WriteString("Status", Status);
-            json.WriteString("Reason", Reason);
+            json.WriteString("ID"u8, Id);
+            json.WriteString("Key"u8, Key);
+            json.WriteString("Verb"u8, Verb);
+            json.WriteString("Nodename"u8, NodeName);
+            json.WriteBase64String("Option"u8, Option.Span);
+            json.WriteBase64String("ReqBody"u8, RequestBody.Span);
+            json.WriteString("Subresource"u8, Subresource);
+            json.WriteBase64String("RespBody"u8, ResponseBody.Span);
+            json.WriteString("Status"u8, Status);
+            json.WriteString("Reason"u8, Reason);
             if (ErrorStatus is not null)
             {
-                json.WriteStartObject("Error");
+                json.WriteStartObject("Error"u8);
                 json.WritePropertyName("ErrStatus");
                 ErrorStatus.WriteTo(json);
                 json.WriteEndObject();
@@ -78,7 +78,7 @@ public sealed record ApplicationMessage
 
             if (Http is { } http)
             {
-                json.WriteStartObject("Http");
+                json.WriteStartObject("Http"u8);
                 json.WriteString("Method", http.Method);
                 json.WriteString("Target", http.Target);
                 json.WriteString("Accept", http.Accept);
