@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
 using Edge.Core.Configuration;
-using Edge.Core.MetaManager;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 

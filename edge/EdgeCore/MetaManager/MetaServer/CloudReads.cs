@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json.Nodes;
 using Edge.Core.EdgeHub;
 using Edge.Kubernetes;

@@ -7,7 +7,6 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeDns;
 using Edge.Core.EdgeHub;
-using Edge.Kubernetes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
