@@ -6,6 +6,7 @@ using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.DeviceController;
+using Edge.Cloud.DynamicController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Leadership;
 using Edge.Cloud.NodeGroups;
@@ -78,6 +79,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private NodeStreams Streams { get; init; } = null!;
 
+    private ApplicationService? Applications { get; init; }
+
     private RouterService? Router { get; init; }
 
     private RestEntry? Entry { get; init; }
@@ -146,7 +149,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var requests = new EdgeRequests(
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
-        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router }, streams);
+        var applications = options.IsDynamicControllerEnabled && kube is KubeClient client
+            ? new ApplicationService(new KubeProxy(client.Options), time, metrics, loggers.CreateLogger("Edge.Cloud.DynamicController")) : null;
+        if (applications is not null)
+            metrics.Applications = applications.Render;
+        var rooms = new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router, Applications = applications };
+        var hub = new Hub(options, certificates, rooms, streams);
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
@@ -184,7 +192,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports,
             };
         }
         catch
@@ -193,6 +201,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 await entry.DisposeAsync();
             if (router is not null)
                 await router.DisposeAsync();
+            if (applications is not null)
+                await applications.DisposeAsync();
             if (server is not null)
                 await server.DisposeAsync();
             if (listener is not null)
@@ -236,6 +246,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await Entry.DisposeAsync();
         if (Router is not null)
             await Router.DisposeAsync();
+        if (Applications is not null)
+            await Applications.DisposeAsync();
         await _server.StopAsync(s_stopWithin, _time);
         await _server.DisposeAsync();
         foreach (var informer in _informers)

@@ -109,7 +109,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var metrics = new NodeMetrics(api, nodes, time);
             var authenticator = new Authenticator(pki, adminToken, tokens, store, time);
             var rest = new RestHandler(
-                authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources]), new ListHandler(store, time),
+                authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources], tokens.KeySet), new ListHandler(store, time),
                 new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>()) { Audit = audit };
             app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);

@@ -13,6 +13,9 @@ var root = new RootCommand("""
       edgectl join -e CLOUD:10000 --token TOKEN -i edge-1    writes edgecore.yaml for this node
       edgectl get devices -A -w                              what every device is to do and does, live
       edgectl device set default/press-3 setpoint=23 --wait  sets a value and waits until the device has it
+      edgectl get pods                                       on a node: what it holds, with and without the cloud
+      edgectl logs web --tail 20                             on a node: a container's log
+      edgectl debug check                                    on a node: what is wrong, and the fix
       edgectl dns explain shop.example.com --from 192.0.2.7  which endpoint a client gets, and why
       edgectl backup -o edge.tar.gz                          everything of the embedded API in one file, while it runs
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
@@ -26,6 +29,11 @@ var root = new RootCommand("""
     CaCommand.Create(),
     ImageCommand.Create(),
     GetCommand.Create(),
+    NodeCommands.CreateDescribe(),
+    NodeCommands.CreateLogs(),
+    NodeCommands.CreateExec(),
+    DebugCommand.Create(),
+    CompletionCommand.Create(),
     DeviceCommand.Create(),
     MqttCommand.Create(),
     DnsCommand.Create(),

@@ -105,6 +105,18 @@ internal static class SampleConfigs
           metaManager:
             enable: true
             remoteQueryTimeout: 60
+            metaServer:                           # the Kubernetes API on the node
+              enable: false
+              server: 127.0.0.1:10550             # port 0 takes a free one
+              dummyServer: 169.254.30.10:10550    # for pods with a network of their own; "" for none
+              serviceAccountIssuers: [https://kubernetes.default.svc.cluster.local]
+              apiAudiences: []                    # empty: the issuers
+              serviceAccountKeyFiles: []          # PEM, beside the keys that the cloud tells
+              authorization:
+                mode: Webhook                     # AlwaysAllow: every good token reads what the node holds
+              tlsCertFile: ""                     # empty: made by edgecore
+              tlsPrivateKeyFile: ""
+              cacheMebibytes: 32                  # answers kept for when the cloud is away
           deviceTwin:
             enable: true
             dmiSockPath: /etc/kubeedge/dmi.sock

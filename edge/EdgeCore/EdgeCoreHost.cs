@@ -10,6 +10,7 @@ using Edge.Core.EdgeHub;
 using Edge.Core.EdgeStream;
 using Edge.Core.EventBus;
 using Edge.Core.MetaManager;
+using Edge.Core.MetaManager.MetaServer;
 using Edge.Core.NodeStatus;
 using Edge.Core.ServiceBus;
 using Edge.Protocol.Messages;
@@ -42,6 +43,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly List<IEdgeModule> _modules = [];
     private readonly Func<NodeFacts> _readFacts;
     private readonly LocalApiModule? _localApi;
+    private readonly MetaServerModule? _metaServer;
     private IPodModule? _pods;
     private ITwinMessages? _twin;
 
@@ -63,10 +65,16 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
-        _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = AnswerAsync };
+        _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = AnswerAsync, InCluster = () => _metaServer?.InCluster };
         _hub.UserAsked = UserAsked;
         if (options.Edged.Enable && options.LocalApi.Enable)
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
+        if (options.MetaManager.MetaServer.Enable)
+        {
+            _metaServer = new MetaServerModule(_services, _meta, _hub, () => _localApi?.At?.Token);
+            _hub.ApplicationAnswered = _metaServer.Receive;
+        }
+
         if (options.EdgeHub.Enable && options.EdgeStream.Enable)
             _modules.Add(new EdgeStreamModule(_services, _hub, () => _localApi?.At));
     }
@@ -126,6 +134,12 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             await _localApi.TryStartAsync(cancellationToken);
         }
 
+        if (_metaServer is not null)
+        {
+            _metaServer.Listening = WritePorts;
+            await _metaServer.TryStartAsync(cancellationToken);
+        }
+
         if (_eventBus is not null)
             _eventBus.Listening = WritePorts;
         if (_edgeDns is not null)
@@ -140,6 +154,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             running.Add((module.Name, KeepRunningAsync(module.Name, module.RunAsync, stop.Token)));
         if (_localApi is not null)
             running.Add((_localApi.Name, KeepRunningAsync(_localApi.Name, _localApi.RunAsync, stop.Token)));
+        if (_metaServer is not null)
+            running.Add((_metaServer.Name, KeepRunningAsync(_metaServer.Name, _metaServer.RunAsync, stop.Token)));
         running.Add(("nodestatus", KeepRunningAsync("nodestatus", node.RunAsync, stop.Token)));
         if (_options.EdgeHub.Enable)
             running.Add(("edgehub", KeepRunningAsync("edgehub", token => _hub.RunAsync(_meta, _twin, token), stop.Token)));
@@ -162,6 +178,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_metaServer is not null)
+            await _metaServer.DisposeAsync();
         if (_localApi is not null)
             await _localApi.DisposeAsync();
         await _database.DisposeAsync();
@@ -253,7 +271,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics(), cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _metaServer?.Metrics() + _edgeDns?.Metrics(), cancellationToken);
             MetricsPort = server.Port;
             return server;
         }
@@ -277,6 +295,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             ports["mqttWebSocket"] = webSocket.Port;
         if (_serviceBus is { Port: > 0 })
             ports["serviceBus"] = _serviceBus.Port;
+        if (_metaServer is { Port: > 0 })
+            ports["metaServer"] = _metaServer.Port;
         if (_edgeDns is not null)
             ports["dns"] = new JsonArray([.. _edgeDns.EndPoints.Select(one => (JsonNode)one.ToString())]);
         try

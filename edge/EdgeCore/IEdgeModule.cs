@@ -30,6 +30,9 @@ public interface IPodModule : IEdgeModule
 public sealed record EdgeServices(
     EdgeCoreOptions Options, IMetaStore Meta, IUplink Uplink, TimeProvider Time, Random Random, ILoggerFactory Loggers)
 {
+    /// <summary>Where pods find the Kubernetes API of this node; null while there is none.</summary>
+    internal Func<MetaManager.MetaServer.InClusterAccess?> InCluster { get; init; } = static () => null;
+
     /// <summary>Sends an answer to the cloud once, where there is a link; what waits for it there has its own time-out.</summary>
     public Func<Protocol.Messages.Message, CancellationToken, ValueTask> Answer { get; init; } = static (_, _) => ValueTask.CompletedTask;
 }

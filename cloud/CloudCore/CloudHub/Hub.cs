@@ -110,6 +110,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
                 rooms.Sync.OpenStock(session);
             var end = await session.RunAsync();
             rooms.Sync.Ended(session);
+            rooms.Applications?.Ended(session);
             // What was received before the link went is still done: a pod's last status is true without an answer, too.
             await upstream.DrainedAsync();
             HubLog.Disconnected(rooms.Logger, node, end);

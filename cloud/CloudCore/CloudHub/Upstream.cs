@@ -17,6 +17,9 @@ internal sealed record UpstreamRooms(NodeSync Sync, EdgeRequests Requests, Devic
 {
     /// <summary>Takes user data; null when modules.router is off.</summary>
     public RouterService? Router { get; init; }
+
+    /// <summary>Takes what MetaServers ask; null when modules.dynamicController is off.</summary>
+    public DynamicController.ApplicationService? Applications { get; init; }
 }
 
 /// <summary>Routes what one connected node sends (kubeedge-wire §2.6). Requests about one object are served in order; leases and node
@@ -90,8 +93,11 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
             case { Operation: Operations.Upload, Group: Groups.User, Source: Sources.Bus or Sources.ServiceBus } when rooms.Router is not null:
                 rooms.Router.Receive(session, message);
                 return ValueTask.CompletedTask;
+            case { Source: Sources.MetaServer, Group: Groups.DynamicController } when rooms.Applications is not null:
+                rooms.Applications.Receive(session, message);
+                return ValueTask.CompletedTask;
             // Nobody may speak for the cloud's own rooms (§2.6); without a router user data has no taker.
-            case { Source: Sources.CloudHub or Sources.DeviceController or Sources.EdgeController or "synccontroller" or "cloudStream" }:
+            case { Source: Sources.CloudHub or Sources.DeviceController or Sources.EdgeController or Sources.DynamicController or "synccontroller" or "cloudStream" }:
             case { Operation: Operations.Upload }:
             case { Group: not (Groups.Meta or Groups.Resource) }:
                 rooms.Metrics.UpstreamDropped();

@@ -71,6 +71,9 @@ public sealed record CloudCoreOptions
     /// <summary>False leaves out the hub and its controllers, as <c>--modules gslb</c> wants.</summary>
     public bool IsHubEnabled { get; init; } = true;
 
+    /// <summary>modules.dynamicController.enable: the API for the MetaServers of nodes. KubeEdge's default is off.</summary>
+    public bool IsDynamicControllerEnabled { get; init; }
+
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
@@ -136,9 +139,10 @@ public sealed record CloudCoreOptions
         modules.Section("edgeController").Ignore("enable", "nodeUpdateFrequency", "buffer", "load", "context");
         modules.Section("deviceController").Ignore("enable", "buffer", "load", "context");
         modules.Section("syncController").Ignore("enable");
-        foreach (var unused in (string[])["dynamicController", "taskManager", "nodeUpgradeJobController", "cloudStream", "iptablesManager", "nodeTask"])
+        foreach (var unused in (string[])["taskManager", "nodeUpgradeJobController", "cloudStream", "iptablesManager", "nodeTask"])
             modules.Ignore(unused);
 
+        options = options with { IsDynamicControllerEnabled = modules.Section("dynamicController").Bool("enable", false) };
         options = options with { Gslb = GslbOptions.Read(modules.Section("gslb")), Router = RouterOptions.Read(modules.Section("router")) };
         var server = modules.Section("apiServer");
         var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;

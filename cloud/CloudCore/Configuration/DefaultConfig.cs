@@ -68,6 +68,8 @@ public static class DefaultConfig
               enable: true
               address: 0.0.0.0
               port: 10002
+          dynamicController:              # the API for the MetaServers of nodes
+            enable: false
           router:                         # messages between HTTP services in the cloud and applications at edges, by Rules
             enable: false
             address: 0.0.0.0

@@ -73,6 +73,22 @@ internal sealed class ServiceAccountTokens(ECDsa key, TimeProvider time)
             && claims.Texts("aud").Any(audience => audiences.Contains(audience, StringComparer.Ordinal)) ? claims : null;
     }
 
+    /// <summary>The public key as a JSON Web Key Set (RFC 7517), so that others can check tokens without asking.</summary>
+    public JsonObject KeySet()
+    {
+        ECParameters parameters;
+        lock (_gate)
+            parameters = key.ExportParameters(includePrivateParameters: false);
+        return new JsonObject
+        {
+            ["keys"] = new JsonArray(new JsonObject
+            {
+                ["use"] = "sig", ["kty"] = "EC", ["crv"] = "P-256", ["alg"] = "ES256",
+                ["x"] = Base64Url.EncodeToString(parameters.Q.X), ["y"] = Base64Url.EncodeToString(parameters.Q.Y),
+            }),
+        };
+    }
+
     private static bool TryDecode(ReadOnlySpan<char> text, out byte[] bytes)
     {
         bytes = [];

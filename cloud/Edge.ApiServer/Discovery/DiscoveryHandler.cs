@@ -13,7 +13,8 @@ namespace Edge.ApiServer.Discovery;
 /// <summary>GET of everything that is not a resource: discovery, OpenAPI, version.</summary>
 /// <param name="registry">What is stored.</param>
 /// <param name="computed">What is served besides.</param>
-internal sealed class DiscoveryHandler(ResourceRegistry registry, IReadOnlyList<ServedResource> computed)
+/// <param name="keySet">The keys that service account tokens are checked with.</param>
+internal sealed class DiscoveryHandler(ResourceRegistry registry, IReadOnlyList<ServedResource> computed, Func<JsonObject>? keySet = null)
 {
     /// <summary>The Kubernetes version that this server behaves like.</summary>
     public const string KubernetesVersion = "v1.32.0";
@@ -66,6 +67,9 @@ internal sealed class DiscoveryHandler(ResourceRegistry registry, IReadOnlyList<
             case ["apis", var group, var v]:
                 document = DiscoveryDocuments.Resources(all, group, v);
                 break;
+            case ["openid", "v1", "jwks"] when keySet is not null:
+                await ApiResponse.WriteAsync(context, 200, ObjectJson.Bytes(keySet()), "application/jwk-set+json");
+                return true;
             case ["openapi", "v2"]:
                 await OpenApiV2Async(context, accept, Current());
                 return true;
@@ -97,7 +101,7 @@ internal sealed class DiscoveryHandler(ResourceRegistry registry, IReadOnlyList<
     private static JsonArray Paths(IEnumerable<ServedResource> all)
     {
         var versions = all.Select(r => r.Kind).Select(k => k.Group.Length == 0 ? $"/api/{k.Version}" : $"/apis/{k.Group}/{k.Version}");
-        string[] others = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+        string[] others = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
         return new JsonArray([.. others.Concat(versions).Distinct().Order(StringComparer.Ordinal).Select(p => JsonValue.Create(p))]);
     }
 

@@ -6,16 +6,23 @@ namespace Edge.Ctl.Commands;
 /// <summary><c>edgectl get devices</c>: what devices are to do and do, a line per property.</summary>
 internal static class GetCommand
 {
-    public static Command Create() => new("get", """
-        Shows what is in the cluster.
-
-        Examples:
-          edgectl get devices
-          edgectl get devices -A -w
-        """)
+    public static Command Create()
     {
-        CreateDevices(),
-    };
+        var command = new Command("get", """
+            Shows devices with their values as the cluster has them; on a node, any objects as its MetaServer has them, with and without the cloud.
+
+            Examples:
+              edgectl get devices
+              edgectl get devices -A -w
+              edgectl get pods -o wide                      on a node
+              edgectl get configmap settings -n shop -o yaml
+            """)
+        {
+            CreateDevices(),
+        };
+        NodeCommands.AddGet(command);
+        return command;
+    }
 
     /// <summary><c>-n</c>; without it the namespace of the kubeconfig's context.</summary>
     internal static Option<string?> CreateNamespaceOption() => new("--namespace", "-n") { Description = "The namespace; without it the one of the kubeconfig's context, mostly default.", HelpName = "NS" };

@@ -68,7 +68,7 @@ public static partial class EdgeCoreConfig
             NodeName = nodeName,
             DataDirectory = paths.Data,
             EdgeHub = ReadHub(modules.Section("edgeHub"), paths, notes),
-            MetaManager = ReadMeta(modules.Section("metaManager"), notes) with { DatabasePath = databasePath },
+            MetaManager = ReadMeta(modules.Section("metaManager")) with { DatabasePath = databasePath },
             Edged = edged,
             EdgeStream = new EdgeStreamOptions { Enable = stream.Bool("enable", true) },
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
@@ -149,14 +149,12 @@ public static partial class EdgeCoreConfig
         return options;
     }
 
-    private static MetaManagerOptions ReadMeta(ConfigSection meta, List<string> notes)
+    private static MetaManagerOptions ReadMeta(ConfigSection meta)
     {
-        meta.Ignore("contextSendGroup", "contextSendModule", "metaServer");
-        if (meta.Has("metaServer"))
-            notes.Add("modules.metaManager.metaServer is accepted and has no effect in this version");
+        meta.Ignore("contextSendGroup", "contextSendModule");
         if (!meta.Bool("enable", true))
             meta.Problem("enable", "is false; EdgeCore cannot work without its store");
-        return new MetaManagerOptions { RemoteQueryTimeoutSeconds = meta.Int("remoteQueryTimeout", 60, 1, 3600) };
+        return new MetaManagerOptions { RemoteQueryTimeoutSeconds = meta.Int("remoteQueryTimeout", 60, 1, 3600), MetaServer = MetaServerOptions.Read(meta.Section("metaServer")) };
     }
 
     private static DeviceTwinOptions ReadTwin(ConfigSection twin, DefaultPaths paths)

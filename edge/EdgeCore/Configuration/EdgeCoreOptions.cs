@@ -118,6 +118,9 @@ public sealed record MetaManagerOptions
 
     /// <summary>Seconds a query to the cloud may take; a local reader waits no longer than 10 s whatever this says.</summary>
     public int RemoteQueryTimeoutSeconds { get; init; } = 60;
+
+    /// <summary>The Kubernetes API on the node.</summary>
+    public MetaServerOptions MetaServer { get; init; } = new();
 }
 
 /// <summary>Section <c>modules.edged</c>: pods through CRI, and what the Node says about itself.</summary>

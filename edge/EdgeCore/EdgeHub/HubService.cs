@@ -78,6 +78,9 @@ internal sealed class HubService : IHubLink
     /// <summary>Called with each message of group <c>user</c>; it must be quick. Set before <see cref="RunAsync"/>.</summary>
     public Action<Message>? UserAsked { get; set; }
 
+    /// <summary>Called with each part of a watch's answer of the cloud's dynamic controller; it must be quick. Set before <see cref="RunAsync"/>.</summary>
+    public Action<Message>? ApplicationAnswered { get; set; }
+
     /// <summary>What the node shows who it is with; null before there is anything.</summary>
     public Credentials? Credentials { get; private set; }
 
@@ -166,8 +169,6 @@ internal sealed class HubService : IHubLink
                     continue;
                 }
 
-                LinkChanged?.Invoke(true);
-        EndRotation();
                 var delay = backoff.Next();
                 if (wasConnected)
                     HubLog.LinkEnded(_log, server, reason, (long)delay.TotalMilliseconds);
@@ -310,7 +311,7 @@ internal sealed class HubService : IHubLink
             var since = _time.GetTimestamp();
             var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log)
             {
-                StreamAsked = StreamAsked, UserAsked = UserAsked, WantsServices = _options.EdgeDns.Enable,
+                StreamAsked = StreamAsked, UserAsked = UserAsked, ApplicationAnswered = ApplicationAnswered, WantsServices = _options.EdgeDns.Enable,
             };
             reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);
@@ -492,6 +493,7 @@ internal sealed class HubService : IHubLink
 
         EndRotation();
         HubLog.Connected(_log, server, _options.NodeName);
+        LinkChanged?.Invoke(true);
     }
 
     private void SetDisconnected(string reason)

@@ -36,6 +36,9 @@ internal sealed class HubSession(
     /// <summary>Called with each message of group <c>user</c> that answers nothing; it must be quick.</summary>
     public Action<Message>? UserAsked { get; init; }
 
+    /// <summary>Called with each part of a watch's answer; must be quick.</summary>
+    public Action<Message>? ApplicationAnswered { get; init; }
+
     /// <summary>Whether the cloud is asked for Services, EndpointSlices and GlobalServices.</summary>
     public bool WantsServices { get; init; }
 
@@ -202,11 +205,19 @@ internal sealed class HubSession(
 
             if (pending.TryAnswer(message, out var sequence, out var acknowledge))
                 return new Work(message, Handling: HandleRequestAnswerAsync(message, sequence, acknowledge));
+            if (message.Operation == Operations.ApplicationResponse)
+                return null; // too late, and nothing that the store keeps
             return new Work(message, Handling: HandleUplinkAnswerAsync(message));
         }
 
         if (message.Operation == Operations.Keepalive)
             return null;
+        if (message.Operation == Operations.ApplicationResponse)
+        {
+            ApplicationAnswered?.Invoke(message);
+            return null;
+        }
+
         switch (message.Group)
         {
             case Groups.Resource or "func":

@@ -22,6 +22,9 @@ internal interface IHubLink : IUplink
     /// <see cref="AcknowledgeAsync"/> once it has stored it.</summary>
     Task<Message> RequestUnacknowledgedAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken);
 
+    /// <summary>Sends a message once, where there is a link; what waits for an answer has its own time-out.</summary>
+    ValueTask SendAsync(Message message, CancellationToken cancellationToken);
+
     /// <summary>Sends "OK" for an answer. Does nothing when the link is down: the cloud then sends the object again.</summary>
     ValueTask AcknowledgeAsync(Message answer, CancellationToken cancellationToken);
 }

@@ -102,7 +102,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         {
             await PrepareAsync(pod, podIps, isNew: false, cancellationToken);
             PodSecurity.CheckUser(pod, container, image!);
-            var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable);
+            var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable, InCluster.Environment(pod, context.InCluster()));
             config = CriConfigs.Container(
                 pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2), context.Options, context.NodeName);
             if (container.TargetName.Length > 0)
@@ -140,7 +140,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         }
 
         var claims = await context.Claims.ResolveAsync(pod, isNew, cancellationToken);
-        return new VolumeInput(Find(pod), context.HostIp, podIps) { Allocatable = context.Allocatable, IsNew = isNew, Tokens = tokens, Claims = claims };
+        return new VolumeInput(Find(pod), context.HostIp, podIps) { Allocatable = context.Allocatable, IsNew = isNew, Tokens = tokens, Claims = claims, ClusterAuthority = context.InCluster()?.AuthorityPem ?? "" };
     }
 
     private FindObject Find(PodDescription pod) => (type, name)

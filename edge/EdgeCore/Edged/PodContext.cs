@@ -4,6 +4,7 @@ using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Probes;
 using Edge.Core.Edged.Volumes;
 using Edge.Core.MetaManager;
+using Edge.Core.MetaManager.MetaServer;
 using Edge.Core.NodeStatus;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri;
@@ -64,6 +65,9 @@ internal sealed class PodContext : IDisposable
     /// <summary>Where the pods' claims lie.</summary>
     public required ClaimResolver Claims { get; init; }
 
+    /// <summary>Where pods find the Kubernetes API of this node; null while there is none.</summary>
+    public Func<InClusterAccess?> InCluster { get; init; } = static () => null;
+
     public required PodEvents Events { get; init; }
 
     public required ILogger Log { get; init; }
@@ -101,6 +105,7 @@ internal sealed class PodContext : IDisposable
             Http = new HttpGetClient(services.Time),
             Since = services.Time.GetUtcNow(),
             Tokens = new TokenCache(services.Meta, cloud, services.Time, new Random(services.Random.Next()), log),
+            InCluster = services.InCluster,
             Claims = new ClaimResolver(services.Meta, cloud, services.Options.NodeName, log),
             Events = new PodEvents(services.Uplink, services.Time, services.Options.NodeName, options.ReportEvent, log),
             Log = log,

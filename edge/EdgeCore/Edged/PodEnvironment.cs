@@ -15,10 +15,11 @@ internal static class PodEnvironment
 {
     /// <summary>The container's variables in order; a later one of the same name replaces the earlier.</summary>
     /// <param name="allocatable">What a resourceFieldRef to a limit that the container does not have reads.</param>
+    /// <param name="first">Variables that every container has, which the pod's own replace.</param>
     /// <exception cref="PodConfigException">A ConfigMap, Secret or key that is not optional is missing, or a field is not supported.</exception>
     public static IReadOnlyList<KeyValuePair<string, string>> Resolve(
         PodDescription pod, ContainerDescription container, FindObject find, string hostIp, IReadOnlyList<string> podIps,
-        IReadOnlyDictionary<string, Quantity>? allocatable = null)
+        IReadOnlyDictionary<string, Quantity>? allocatable = null, IEnumerable<KeyValuePair<string, string>>? first = null)
     {
         var order = new List<string>();
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -30,6 +31,8 @@ internal static class PodEnvironment
                 values[name] = value;
         }
 
+        foreach (var (name, value) in first ?? [])
+            Set(name, value);
         foreach (var from in container.Json.Items("envFrom"))
         {
             var prefix = from.Text("prefix");

@@ -8,11 +8,14 @@ namespace Edge.Core.MetaManager;
 /// <param name="room">Keeps these rows apart from others'.</param>
 internal sealed class LocalRows(string room)
 {
+    /// <summary>The room whose rows these are.</summary>
+    public string Room { get; } = room;
+
     /// <summary>All rows; one that cannot be read, which nobody of this house wrote, is left out as if it were not there.</summary>
     public Dictionary<string, JsonObject> Load(IMetaStore meta)
     {
         var rows = new Dictionary<string, JsonObject>(StringComparer.Ordinal);
-        foreach (var (key, json) in meta.ListLocal(room))
+        foreach (var (key, json) in meta.ListLocal(Room))
         {
             if (Read(json) is { } row)
                 rows[key] = row;
@@ -22,17 +25,17 @@ internal sealed class LocalRows(string room)
     }
 
     /// <summary>One row; null when it is not there or cannot be read.</summary>
-    public JsonObject? Get(IMetaStore meta, string key) => meta.ListLocal(room).TryGetValue(key, out var json) ? Read(json) : null;
+    public JsonObject? Get(IMetaStore meta, string key) => meta.ListLocal(Room).TryGetValue(key, out var json) ? Read(json) : null;
 
     /// <summary>The keys of all rows, readable or not.</summary>
-    public IEnumerable<string> Keys(IMetaStore meta) => meta.ListLocal(room).Keys;
+    public IEnumerable<string> Keys(IMetaStore meta) => meta.ListLocal(Room).Keys;
 
     /// <exception cref="Common.Storage.StoreException">The row could not be stored.</exception>
     public ValueTask PutAsync(IMetaStore meta, string key, JsonObject row, CancellationToken cancellationToken)
-        => meta.PutLocalAsync(room, key, Encoding.UTF8.GetBytes(row.ToJsonString()), cancellationToken);
+        => meta.PutLocalAsync(Room, key, Encoding.UTF8.GetBytes(row.ToJsonString()), cancellationToken);
 
     /// <exception cref="Common.Storage.StoreException">The row could not be removed.</exception>
-    public ValueTask DeleteAsync(IMetaStore meta, string key, CancellationToken cancellationToken) => meta.DeleteLocalAsync(room, key, cancellationToken);
+    public ValueTask DeleteAsync(IMetaStore meta, string key, CancellationToken cancellationToken) => meta.DeleteLocalAsync(Room, key, cancellationToken);
 
     private static JsonObject? Read(ReadOnlyMemory<byte> json)
     {

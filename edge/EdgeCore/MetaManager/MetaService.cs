@@ -82,11 +82,20 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
         return Get(type, @namespace, name);
     }
 
-    public ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken)
-        => _database.WriteAsync(connection => MetaTable.PutLocal(connection, room, key, json), cancellationToken);
+    /// <summary>Raised after a local row of this room was committed; must be quick and must not throw.</summary>
+    public event Action<string>? LocalChanged;
 
-    public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
-        => _database.WriteAsync(connection => MetaTable.DeleteLocal(connection, room, key), cancellationToken);
+    public async ValueTask PutLocalAsync(string room, string key, ReadOnlyMemory<byte> json, CancellationToken cancellationToken)
+    {
+        await _database.WriteAsync(connection => MetaTable.PutLocal(connection, room, key, json), cancellationToken);
+        LocalChanged?.Invoke(room);
+    }
+
+    public async ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
+    {
+        await _database.WriteAsync(connection => MetaTable.DeleteLocal(connection, room, key), cancellationToken);
+        LocalChanged?.Invoke(room);
+    }
 
     public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room) => _table.ListLocal(room);
 

@@ -90,6 +90,7 @@ public static class Operations
     public const string Unsubscribe = "unsubscribe";
     public const string Start = "start";
     public const string Stop = "stop";
+    public const string ApplicationResponse = "applicationResponse";
 }
 
 /// <summary>Values of <c>route.source</c> (kubeedge-wire §2.6, §3, §4).</summary>
@@ -106,6 +107,8 @@ public static class Sources
     public const string WebSocket = "websocket";
     public const string Bus = "bus";
     public const string ServiceBus = "servicebus";
+    public const string MetaServer = "metaserver";
+    public const string DynamicController = "dynamiccontroller";
     public const string RouterEventBus = "router_eventbus";
     public const string RouterServiceBus = "router_servicebus";
 }
@@ -117,6 +120,7 @@ public static class Groups
     public const string Meta = "meta";
     public const string Twin = "twin";
     public const string User = "user";
+    public const string DynamicController = "dynamiccontroller";
 
     /// <summary>Edge's own: CloudCore asks for a byte stream (<see cref="NodeStreamWire"/>).</summary>
     public const string Stream = "stream";

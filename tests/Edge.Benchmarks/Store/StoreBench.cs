@@ -151,6 +151,8 @@ internal static class StoreBench
 
         public Task<Message> RequestUnacknowledgedAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");
 
+        public ValueTask SendAsync(Message message, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
         public ValueTask AcknowledgeAsync(Message answer, CancellationToken cancellationToken) => ValueTask.CompletedTask;
     }
 }

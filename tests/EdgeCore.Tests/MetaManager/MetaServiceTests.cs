@@ -380,6 +380,8 @@ public sealed class MetaServiceTests : IAsyncDisposable
 
         public Task<Message> RequestUnacknowledgedAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("offline");
 
+        public ValueTask SendAsync(Message message, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
         public ValueTask AcknowledgeAsync(Message answer, CancellationToken cancellationToken) => ValueTask.CompletedTask;
     }
 }

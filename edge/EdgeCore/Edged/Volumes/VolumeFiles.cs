@@ -15,9 +15,9 @@ internal static class VolumeFiles
     public static List<VolumeFile>? Of(PodDescription pod, JsonObject volume, VolumeInput input)
     {
         if (volume["configMap"] is JsonObject map)
-            return FromObject(pod, "configmap", map.Text("name"), map, Mode(map), input.Find);
+            return FromObject(pod, "configmap", map.Text("name"), map, Mode(map), input);
         if (volume["secret"] is JsonObject secret)
-            return FromObject(pod, "secret", secret.Text("secretName"), secret, Mode(secret), input.Find);
+            return FromObject(pod, "secret", secret.Text("secretName"), secret, Mode(secret), input);
         if (volume["downwardAPI"] is JsonObject downward)
             return FromFields(pod, downward, Mode(downward), input);
         return volume["projected"] is JsonObject projected ? FromSources(pod, projected, input) : null;
@@ -45,12 +45,15 @@ internal static class VolumeFiles
 
     private static UnixFileMode Mode(JsonObject source) => (UnixFileMode)(source.Number(ModeDefault, "defaultMode") & 0x1FF);
 
-    private static List<VolumeFile> FromObject(PodDescription pod, string type, string name, JsonObject source, UnixFileMode mode, FindObject find)
+    private static List<VolumeFile> FromObject(PodDescription pod, string type, string name, JsonObject source, UnixFileMode mode, VolumeInput input)
     {
         var optional = source.Flag(false, "optional");
         var files = new List<VolumeFile>();
-        if (PodEnvironment.Data(type, name, optional, pod, find) is not { } data)
+        if (PodEnvironment.Data(type, name, optional, pod, input.Find) is not { } data)
             return files;
+        // A client in the pod trusts what it finds here: the node's own API beside the cluster's.
+        if (type == "configmap" && name == InCluster.AuthorityMap && input.ClusterAuthority.Length > 0 && data.TryGetValue(InCluster.AuthorityKey, out var authority))
+            data[InCluster.AuthorityKey] = [.. authority, .. (byte[])(authority is [.., (byte)'\n'] ? [] : [(byte)'\n']), .. Encoding.ASCII.GetBytes(input.ClusterAuthority)];
         if (source["items"] is not JsonArray)
             return [.. data.Select(pair => new VolumeFile(pair.Key, pair.Value, mode))];
         foreach (var item in source.Items("items"))
@@ -86,9 +89,9 @@ internal static class VolumeFiles
         {
             List<VolumeFile> part;
             if (source["configMap"] is JsonObject map)
-                part = FromObject(pod, "configmap", map.Text("name"), map, mode, input.Find);
+                part = FromObject(pod, "configmap", map.Text("name"), map, mode, input);
             else if (source["secret"] is JsonObject secret)
-                part = FromObject(pod, "secret", secret.Text("name"), secret, mode, input.Find);
+                part = FromObject(pod, "secret", secret.Text("name"), secret, mode, input);
             else if (source["downwardAPI"] is JsonObject downward)
                 part = FromFields(pod, downward, mode, input);
             else if (source["serviceAccountToken"] is JsonObject token)

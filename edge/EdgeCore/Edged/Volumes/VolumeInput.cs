@@ -16,6 +16,9 @@ internal sealed record VolumeInput(FindObject Find, string HostIp, IReadOnlyList
     /// <summary>Whether the pod is about to get its sandbox: only then a volume that outlives it is given to the pod's group, since its files may have been given to others after that.</summary>
     public bool IsNew { get; init; }
 
+    /// <summary>The CA of this node's own Kubernetes API in PEM, for clients in pods; empty for none.</summary>
+    public string ClusterAuthority { get; init; } = "";
+
     /// <summary>Where each claim of the pod lies, by the volume's name.</summary>
     public IReadOnlyDictionary<string, ClaimedVolume> Claims { get; init; } = new Dictionary<string, ClaimedVolume>();
 }

@@ -1,0 +1,35 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Core.MetaManager.MetaServer;
+
+/// <summary>JSON of clients and of the API to nodes and back.</summary>
+internal static class JsonReading
+{
+    // Deep enough for CRDs with their schemas; a key that stands twice would surface only at a later access.
+    private static readonly JsonDocumentOptions s_options = new() { MaxDepth = 256, AllowDuplicateProperties = false };
+    private static readonly JsonWriterOptions s_writer = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Null where it is no JSON object.</summary>
+    public static JsonObject? Object(ReadOnlyMemory<byte> utf8)
+    {
+        try
+        {
+            return utf8.IsEmpty || !JsonText.IsUnicode(utf8.Span) ? null : JsonNode.Parse(utf8.Span, documentOptions: s_options) as JsonObject;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    public static byte[] Bytes(JsonNode node)
+    {
+        var buffer = new System.Buffers.ArrayBufferWriter<byte>(1024);
+        using (var json = new Utf8JsonWriter(buffer, s_writer))
+            node.WriteTo(json);
+        return buffer.WrittenSpan.ToArray();
+    }
+}

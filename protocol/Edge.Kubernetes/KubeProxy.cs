@@ -1,0 +1,49 @@
+using System.Net;
+using System.Net.Http.Headers;
+
+namespace Edge.Kubernetes;
+
+/// <summary>Passes requests to a Kubernetes API as they came, in the name of whoever's token comes with them, or in our own.</summary>
+/// <remarks>Safe for concurrent calls. With somebody's token no client certificate is shown: a certificate would win over the token.</remarks>
+public sealed class KubeProxy(KubeClientOptions options) : IDisposable
+{
+    private readonly HttpClient _own = new(KubeHandler.Create(options)) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly HttpClient _others = new(KubeHandler.Create(options with { ClientCertificate = null })) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly string _server = options.Server.AbsoluteUri.TrimEnd('/');
+
+    public void Dispose()
+    {
+        _own.Dispose();
+        _others.Dispose();
+    }
+
+    /// <summary>Sends once; returns when the head of the answer is there, whatever its status is. The caller disposes the answer.</summary>
+    /// <param name="target">Path and query, beginning with <c>/</c>.</param>
+    /// <param name="token">Who asks; empty: we ourselves.</param>
+    /// <exception cref="KubeException">There was no answer (code 0).</exception>
+    public async Task<HttpResponseMessage> SendAsync(
+        HttpMethod method, string target, string accept, string contentType, ReadOnlyMemory<byte> body, string token, CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        request.Headers.TryAddWithoutValidation("Accept", accept.Length > 0 ? accept : "application/json");
+        if (options.TlsServerName is { Length: > 0 } name)
+            request.Headers.Host = name;
+        try
+        {
+            var bearer = token.Length > 0 ? token : options.TokenFile is { } file ? (await File.ReadAllTextAsync(file, cancellationToken)).Trim() : options.Token;
+            if (bearer is { Length: > 0 })
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", bearer);
+            if (!body.IsEmpty)
+            {
+                request.Content = new ReadOnlyMemoryContent(body);
+                request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType.Length > 0 ? contentType : "application/json");
+            }
+
+            return await (token.Length > 0 ? _others : _own).SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException && !cancellationToken.IsCancellationRequested)
+        {
+            throw new KubeException(0, "ConnectionLost", $"{method} {target.Split('?')[0]}: {_server}: {e.Message}", inner: e);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json.Nodes;
+using Edge.Core.MetaManager.MetaServer;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+using Xunit;
+
+namespace Edge.Core.Tests.MetaManager.MetaServer;
+
+/// <summary>A whole EdgeCore with MetaServer on a real socket, a cloud on another, with and without the link between them.</summary>
+[Trait("Category", "Kubernetes")]
+public sealed class MetaServerTests : IAsyncDisposable
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+    private readonly TempDirectory _directory = new();
+    private readonly TokenIssuer _issuer = new();
+    private readonly ConcurrentQueue<ApplicationMessage> _asked = new();
+    private readonly ConcurrentDictionary<string, ApplicationMessage> _watches = new();
+    private readonly FakeCloud _cloud = new() { EdgeWire = true };
+    private volatile bool _isAllowed = true;
+    private volatile string _deployments = """{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"50"},"items":[{"metadata":{"name":"one","namespace":"default","resourceVersion":"40"}}]}""";
+    private RunningEdge? _edge;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_edge is not null)
+            await _edge.DisposeAsync();
+        await _cloud.DisposeAsync();
+        _issuer.Dispose();
+        _directory.Dispose();
+    }
+
+    private string Token => _issuer.Make(DateTimeOffset.UtcNow.AddMinutes(30));
+
+    private int Port => (int)JsonNode.Parse(File.ReadAllText(_directory.File("edgecore.ports.json"))).Number(0, "metaServer");
+
+    [Fact]
+    public async Task What_the_node_holds_is_listed_got_and_watched_with_and_without_the_cloud()
+    {
+        await StartAsync();
+        await DownAsync("insert", "default/configmap/settings", Config("settings", 10, "one"), 10);
+        await DownAsync("insert", "default/configmap/other", Config("other", 5, "one"), 5);
+        using var http = Client();
+
+        var list = await UntilAsync(http, "/api/v1/namespaces/default/configmaps", body => body.Items("items").Count() == 2);
+        var version = list.Text("metadata", "resourceVersion");
+        Assert.Equal("node", list.Text("edgeSource"));
+        Assert.Equal("other settings", string.Join(' ', list.Items("items").Select(item => item.Name())));
+        Assert.Equal("settings", (await GetAsync(http, "/api/v1/configmaps?labelSelector=app%3Dsettings")).Items("items").Single().Name());
+        Assert.Equal("Name Data Age", string.Join(' ', (await GetAsync(http, "/api/v1/configmaps", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")).Items("columnDefinitions").Select(one => one.Text("name"))));
+
+        // From the list's version on, nothing is missed, not what arrives with an older version than the newest.
+        await DownAsync("insert", "default/configmap/late", Config("late", 3, "one"), 3);
+        using var watch = await OpenAsync(http, $"/api/v1/namespaces/default/configmaps?watch=true&resourceVersion={version}");
+        Assert.Equal("ADDED late", await NextAsync(watch));
+        await DownAsync("update", "default/configmap/settings", Config("settings", 11, "two"), 11);
+        Assert.Equal("MODIFIED settings", await NextAsync(watch));
+
+        await _cloud.StopAsync();
+        await OfflineAsync();
+        var offline = await GetAsync(http, "/api/v1/namespaces/default/configmaps/settings");
+        Assert.Equal("two", offline.Text("data", "stage"));
+        Assert.Contains("the cloud is not connected", offline.Text("edgeWarning"), StringComparison.Ordinal);
+        Assert.Equal(3, (await GetAsync(http, "/api/v1/namespaces/default/configmaps")).Items("items").Count());
+        var write = await SendAsync(http, HttpMethod.Delete, "/api/v1/namespaces/default/configmaps/settings");
+        Assert.Equal((503, "ServiceUnavailable"), ((int)write.Number(0, "code"), write.Text("reason")));
+        Assert.Contains("Nothing was changed", write.Text("message"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Who_asks_must_show_a_token_and_be_allowed_which_the_cloud_says_once_and_the_node_remembers()
+    {
+        await StartAsync();
+        await DownAsync("insert", "default/configmap/settings", Config("settings", 10, "one"), 10);
+        using var http = Client();
+        await UntilAsync(http, "/api/v1/namespaces/default/configmaps", body => body.Items("items").Any());
+        using var nobody = Client("");
+        Assert.Equal(401, (await GetAsync(nobody, "/api/v1/configmaps")).Number(0, "code"));
+        using var bound = Client(_issuer.Make(DateTimeOffset.UtcNow.AddMinutes(30), pod: ("gone", "u")));
+        Assert.Contains("not on this node", (await GetAsync(bound, "/api/v1/configmaps")).Text("message"), StringComparison.Ordinal);
+
+        for (var i = 0; i < 3; i++)
+            await GetAsync(http, "/api/v1/namespaces/default/configmaps/settings");
+        Assert.Single(_asked, one => one.Key.Contains("subjectaccessreviews", StringComparison.Ordinal) && Encoding.UTF8.GetString(one.RequestBody.Span).Contains("\"verb\":\"get\"", StringComparison.Ordinal));
+
+        _isAllowed = false;
+        var refused = await GetAsync(http, "/api/v1/namespaces/default/secrets?x=1");
+        Assert.Equal(403, refused.Number(0, "code"));
+        Assert.Contains("User \"system:serviceaccount:default:reader\" cannot list resource \"secrets\" in API group \"\" in the namespace \"default\": no rule", refused.Text("message"), StringComparison.Ordinal);
+
+        await _cloud.StopAsync();
+        await OfflineAsync();
+        await RestartAsync();
+        using var after = Client();
+        Assert.Equal("settings", (await GetAsync(after, "/api/v1/namespaces/default/configmaps/settings")).Name());
+        Assert.Contains("no rule", (await GetAsync(after, "/api/v1/namespaces/default/secrets")).Text("message"), StringComparison.Ordinal);
+        Assert.Contains("was never asked about this while it was connected", (await GetAsync(after, "/api/v1/nodes")).Text("message"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_the_node_does_not_hold_comes_through_the_cloud_with_the_callers_token_and_is_kept()
+    {
+        await StartAsync();
+        using var http = Client();
+        var list = await UntilAsync(http, "/apis/apps/v1/namespaces/default/deployments", body => body.Text("edgeSource") == "cloud");
+        Assert.Equal("one", list.Items("items").Single().Name());
+        var passed = _asked.First(one => one.Key == "/apps/v1/deployments/default/null");
+        Assert.Equal(("list", "edge-node"), (passed.Verb, passed.NodeName));
+        Assert.StartsWith("ey", passed.Http!.Token, StringComparison.Ordinal);
+
+        using var watch = await OpenAsync(http, "/apis/apps/v1/namespaces/default/deployments?watch=true&resourceVersion=50");
+        var open = await WaitForWatchAsync();
+        await EventAsync(open, 0, """{"type":"ADDED","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"two","namespace":"default","resourceVersion":"51"}}}""");
+        Assert.Equal("ADDED two", await NextAsync(watch));
+        await EventAsync(open, 1, """{"type":"BOOKMARK","object":{"kind":"Deployment","metadata":{"resourceVersion":"60"}}}""", """{"type":"DELETED","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"one","namespace":"default","resourceVersion":"61"}}}""");
+        Assert.Equal("DELETED one", await NextAsync(watch)); // the bookmark was not asked for
+
+        var created = await SendAsync(http, HttpMethod.Post, "/apis/apps/v1/namespaces/default/deployments", """{"metadata":{"name":"three"}}""");
+        Assert.Equal("three", created.Name());
+        Assert.Equal(413, (await SendAsync(http, HttpMethod.Post, "/apis/apps/v1/namespaces/default/deployments", new string(' ', (3 << 20) + 1))).Number(0, "code"));
+
+        await _cloud.StopAsync();
+        await OfflineAsync();
+        var before = await UntilAsync(http, "/apis/apps/v1/namespaces/default/deployments", body => body.Items("items").Any(item => item.Name() == "two"));
+        Assert.Equal(("cache", "61"), (before.Text("edgeSource"), before.Text("metadata", "resourceVersion")));
+        Assert.Equal("two", string.Join(' ', before.Items("items").Select(item => item.Name())));
+        Assert.Contains("read at", before.Text("edgeWarning"), StringComparison.Ordinal);
+        Assert.Equal("two", (await GetAsync(http, "/apis/apps/v1/namespaces/default/deployments/two")).Name());
+        var unknown = await GetAsync(http, "/apis/batch/v1/namespaces/default/jobs");
+        Assert.Equal(503, unknown.Number(0, "code"));
+
+        // The watch was never closed, and goes on from where it was.
+        _watches.Clear();
+        await _cloud.StartAsync(_cloud.Port);
+        var again = await WaitForWatchAsync();
+        Assert.Contains("resourceVersion=61", again.Http!.Target, StringComparison.Ordinal);
+        await EventAsync(again, 0, """{"type":"MODIFIED","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"two","namespace":"default","resourceVersion":"70"}}}""");
+        Assert.Equal("MODIFIED two", await NextAsync(watch));
+    }
+
+    [Fact]
+    public async Task Version_of_this_node_is_put_back_into_the_clusters_before_a_write()
+    {
+        await StartAsync();
+        await DownAsync("insert", "default/configmap/settings", Config("settings", 10, "one"), 10);
+        using var http = Client();
+        var seen = await UntilAsync(http, "/api/v1/namespaces/default/configmaps/settings", body => body.Name() == "settings");
+        var body = $$$"""{"metadata":{"name":"settings","resourceVersion":"{{{seen.ResourceVersion()}}}"},"data":{}}""";
+        await SendAsync(http, HttpMethod.Put, "/api/v1/namespaces/default/configmaps/settings", body);
+        var put = _asked.Last(one => one.Verb == "update");
+        Assert.Equal("10", JsonNode.Parse(put.RequestBody.Span).Text("metadata", "resourceVersion"));
+
+        await DownAsync("update", "default/configmap/settings", Config("settings", 12, "two"), 12);
+        await UntilAsync(http, "/api/v1/namespaces/default/configmaps/settings", now => now.Text("data", "stage") == "two");
+        Assert.Equal(409, (await SendAsync(http, HttpMethod.Put, "/api/v1/namespaces/default/configmaps/settings", body)).Number(0, "code"));
+    }
+
+    private async Task StartAsync()
+    {
+        _cloud.Answer = Answer;
+        await _cloud.StartAsync();
+        await RestartAsync();
+        await TestWait.UntilAsync(() => _edge!.Hub.IsConnected && _asked.Any(one => one.Key == "/version"), "the link and the keys");
+    }
+
+    private async Task RestartAsync()
+    {
+        if (_edge is not null)
+            await _edge.DisposeAsync();
+        File.Delete(_directory.File("edgecore.ports.json"));
+        _edge = new RunningEdge(RunningEdge.Options(_cloud, _directory, "modules.metaManager.metaServer.enable=true", "modules.metaManager.metaServer.server=127.0.0.1:0"));
+        await _edge.Log.WaitForAsync("MetaServer answers on");
+        await TestWait.UntilAsync(() => File.Exists(_directory.File("edgecore.ports.json")) && Port > 0, "the port");
+    }
+
+    private Task OfflineAsync() => TestWait.UntilAsync(() => !_edge!.Hub.IsConnected, "the link is down");
+
+    private Message? Answer(Message message)
+    {
+        if (message.Source != Sources.MetaServer)
+            return _cloud.DefaultAnswer(message);
+        var application = ApplicationMessage.TryRead(message.Content, out var error) ?? throw new InvalidOperationException(error);
+        if (application.Status == ApplicationMessage.Completed)
+            return null;
+        _asked.Enqueue(application);
+        var http = application.Http!;
+        if (application.Verb == "watch")
+            _watches[application.Id] = application;
+        var (code, body) = (http.Method, http.Target.Split('?')[0]) switch
+        {
+            (_, "/openid/v1/jwks") => (200, _issuer.KeySet.ToJsonString()),
+            ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews") => (201, _isAllowed ? """{"status":{"allowed":true}}""" : """{"status":{"allowed":false,"reason":"no rule"}}"""),
+            ("GET", "/apis/apps/v1/namespaces/default/deployments") => (200, application.Verb == "watch" ? "" : _deployments),
+            ("POST" or "PUT", _) => (201, Encoding.UTF8.GetString(application.RequestBody.Span)),
+            ("GET", "/version" or "/api" or "/apis" or "/api/v1") => (200, """{"kind":"any"}"""),
+            _ => (404, """{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"not found","code":404}"""),
+        };
+        return Part(application, message.Id, ApplicationMessage.Approved, 0, body, code);
+    }
+
+    private static Message Part(ApplicationMessage application, string parent, string status, long sequence, string body, int code = 200)
+        => Message.Create(
+            TimeProvider.System, Sources.DynamicController, Groups.Resource, Operations.ApplicationResponse, ApplicationMessage.AnswerResource,
+            (application with { Status = status, RequestBody = default, ResponseBody = Encoding.UTF8.GetBytes(body), Http = new ApplicationHttp { Code = code, ContentType = "application/json", Sequence = sequence } }).Write()) with { ParentId = parent };
+
+    private Task EventAsync(ApplicationMessage watch, long sequence, params string[] lines)
+        => _cloud.SendAsync(Part(watch, "", ApplicationMessage.InProcessing, sequence, string.Concat(lines.Select(line => line + "\n"))));
+
+    private async Task<ApplicationMessage> WaitForWatchAsync()
+    {
+        await TestWait.UntilAsync(() => !_watches.IsEmpty, "a watch at the cloud");
+        return _watches.Values.Single();
+    }
+
+    private Task DownAsync(string operation, string resource, string content, long version) => _cloud.SendAsync(FakeCloud.Down(operation, resource, content, $"{version}"));
+
+    private static string Config(string name, long version, string stage)
+        => $$$"""{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"{{{name}}}","namespace":"default","uid":"u-{{{name}}}","resourceVersion":"{{{version}}}","labels":{"app":"{{{name}}}"}},"data":{"stage":"{{{stage}}}"}}""";
+
+    // Trusts only the CA that the node made.
+    private HttpClient Client(string? token = null)
+    {
+        var options = new KubeClientOptions { Server = new Uri($"https://127.0.0.1:{Port}"), CertificateAuthorityPem = File.ReadAllText(_directory.File("pki/metaserver/ca.crt")) };
+        var policy = new System.Security.Cryptography.X509Certificates.X509ChainPolicy
+        {
+            TrustMode = System.Security.Cryptography.X509Certificates.X509ChainTrustMode.CustomRootTrust, RevocationMode = System.Security.Cryptography.X509Certificates.X509RevocationMode.NoCheck,
+        };
+        policy.CustomTrustStore.ImportFromPem(options.CertificateAuthorityPem);
+        var handler = new SocketsHttpHandler { SslOptions = { CertificateChainPolicy = policy } };
+        var http = new HttpClient(handler) { BaseAddress = options.Server, Timeout = s_patience };
+        if (token != "")
+            http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token ?? Token);
+        return http;
+    }
+
+    private static Task<JsonObject> GetAsync(HttpClient http, string path, string accept = "application/json") => SendAsync(http, HttpMethod.Get, path, null, accept);
+
+    // The body, with where it came from.
+    private static async Task<JsonObject> SendAsync(HttpClient http, HttpMethod method, string path, string? body = null, string accept = "application/json")
+    {
+        using var request = new HttpRequestMessage(method, path);
+        request.Headers.TryAddWithoutValidation("Accept", accept);
+        if (body is not null)
+            request.Content = new StringContent(body, Encoding.UTF8, "application/json");
+        using var response = await http.SendAsync(request);
+        var json = JsonNode.Parse(await response.Content.ReadAsStringAsync())!.AsObject();
+        json["edgeSource"] = response.Headers.TryGetValues("Edge-Source", out var source) ? source.Single() : "";
+        json["edgeWarning"] = response.Headers.TryGetValues("Warning", out var warning) ? warning.First() : "";
+        return json;
+    }
+
+    private static async Task<JsonObject> UntilAsync(HttpClient http, string path, Func<JsonObject, bool> fits)
+    {
+        JsonObject last = [];
+        await TestWait.UntilAsync(async () => fits(last = await GetAsync(http, path)), () => $"{path}: {last.ToJsonString()}");
+        return last;
+    }
+
+    private static async Task<StreamReader> OpenAsync(HttpClient http, string path)
+    {
+        var response = await http.GetAsync(path, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        return new StreamReader(await response.Content.ReadAsStreamAsync());
+    }
+
+    private static async Task<string> NextAsync(StreamReader watch)
+    {
+        var line = await watch.ReadLineAsync().WaitAsync(s_patience);
+        var change = JsonNode.Parse(line ?? throw new EndOfStreamException("the watch ended"))!;
+        return $"{change.Text("type")} {change.At("object").Text("metadata", "name")}";
+    }
+}
+
+/// <summary>Waits for what only looking tells.</summary>
+internal static class TestWait
+{
+    public static Task UntilAsync(Func<bool> condition, string what) => UntilAsync(() => Task.FromResult(condition()), () => what);
+
+    public static async Task UntilAsync(Func<Task<bool>> condition, Func<string> what)
+    {
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (!await condition())
+        {
+            if (deadline.IsCancellationRequested)
+                throw new TimeoutException($"waited in vain for {what()}");
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
+        }
+    }
+}
