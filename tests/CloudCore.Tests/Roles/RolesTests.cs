@@ -8,7 +8,7 @@ using Edge.Protocol.Messages;
 using Edge.Testing;
 using Xunit.Abstractions;
 
-namespace Edge.Cloud.Tests.Manifests;
+namespace Edge.Cloud.Tests.Roles;
 
 /// <summary>The roles of manifests/cloudcore are what cloudcore needs: it works with them alone, and they hold little that it does not use.</summary>
 [Trait("Category", "Kubernetes")]
@@ -67,7 +67,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
             {
                 ["spec"] = new JsonObject { ["boundObjectRef"] = new JsonObject { ["kind"] = "Pod", ["name"] = "web", ["uid"] = pod.Uid() }, ["expirationSeconds"] = 3600 },
             });
-            await edge.AskAsync("patch", "default/podpatch/web", JsonValue.Create($$"""{"metadata":{"uid":"{{pod.Uid()}}"},"status":{"phase":"Running"}}"""));
+            await edge.AskAsync("patch", "default/podpatch/web", JsonValue.Create(new JsonObject { ["metadata"] = new JsonObject { ["uid"] = pod.Uid() }, ["status"] = new JsonObject { ["phase"] = "Running" } }.ToJsonString()));
             await edge.SendAsync(Sources.Edged, Groups.Meta, Operations.Insert, "default/event/e1", JsonNode.Parse(
                 """{"metadata":{"name":"e1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"web"},"reason":"Started","message":"m","type":"Normal"}"""));
             await cloud.UntilAsync(ResourceKind.Event, "the pod's event", one => one.Name() == "e1");
