@@ -82,7 +82,10 @@ public sealed class KubeletServerTests : IDisposable
         {
             using var http = FakeEdge.Http(apiServer);
             var answer = http.GetAsync($"https://127.0.0.1:{asked.Host.StreamPort}/containerLogs/default/web/c?follow=true");
-            var head = await ServeStreamAsync(edge, first.Host.WebSocketPort, certificate, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n");
+            var serving = ServeStreamAsync(edge, first.Host.WebSocketPort, certificate, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n");
+            if (await Task.WhenAny(answer, serving) == answer && !(await answer).IsSuccessStatusCode)
+                Assert.Fail($"{(await answer).StatusCode}: {await (await answer).Content.ReadAsStringAsync()}");
+            var head = await serving;
             Assert.StartsWith("GET /containerLogs/default/web/c?follow=true HTTP/1.1\r\n", head, StringComparison.Ordinal);
             Assert.Equal("hello\n", await (await answer).Content.ReadAsStringAsync());
         }
