@@ -1,6 +1,5 @@
 using Edge.Ctl.Commands;
 using Edge.Protocol.Cri;
-using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
 
 namespace Edge.Ctl.Joining;

@@ -129,7 +129,7 @@ public sealed class KubeletServerTests : IDisposable
         edge.Received.Clear();
         using var socket = new ClientWebSocket();
         socket.Options.ClientCertificates = [certificate];
-        socket.Options.RemoteCertificateValidationCallback = (_, _, _, _) => true;
+        socket.Options.RemoteCertificateValidationCallback = (_, server, _, _) => server?.Issuer == "CN=KubeEdge";
         socket.Options.SetRequestHeader("node_id", edge.Node);
         socket.Options.SetRequestHeader("project_id", "e632aba927ea4ac2b575ec1603d56f10");
         socket.Options.SetRequestHeader("ConnectionUse", NodeStreamWire.ConnectionUse);

@@ -80,7 +80,7 @@ public sealed class RealClusterTests
             {
                 TargetHost = "edge-1",
                 ClientCertificateContext = SslStreamCertificateContext.Create(client, null, offline: true),
-                RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                RemoteCertificateValidationCallback = (_, server, _, _) => server?.Issuer == "CN=KubeEdge",
             },
             cancellationToken);
         return tls;
