@@ -114,8 +114,8 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         foreach (var unused in roles.Unused)
             output.WriteLine("not used here: " + unused);
         Assert.Empty(roles.Denied);
-        Assert.Empty(roles.Unused.Where(one => !one.StartsWith("cloudcore-edgeapplications", StringComparison.Ordinal))
-            .Where(one => !s_unstaged.ContainsKey(one[(one.IndexOf(": ", StringComparison.Ordinal) + 2)..].Split('.')[0])));
+        Assert.DoesNotContain(roles.Unused, one => !one.StartsWith("cloudcore-edgeapplications", StringComparison.Ordinal)
+            && !s_unstaged.ContainsKey(one[(one.IndexOf(": ", StringComparison.Ordinal) + 2)..].Split('.')[0]));
     }
 
     [Fact]

@@ -46,7 +46,10 @@ public sealed class InitTests(ApiFixture api, ITestOutputHelper output) : IClass
         Assert.Contains("not available after 1 s", waiting.Error, StringComparison.Ordinal);
 
         // A field of somebody else is a conflict, and taken when asked.
-        await Kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", Scaled());
+        using var directory = new TempDirectory();
+        var scaled = directory.File("scaled.json");
+        await File.WriteAllTextAsync(scaled, """{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"cloudcore","namespace":"kubeedge"},"spec":{"replicas":7}}""");
+        await Kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", scaled);
         var conflict = await api.EdgectlAsync("init", "--advertise-address", "192.0.2.1", "--wait", "0", "--set", "replicas=2");
         Assert.Equal(1, conflict.ExitCode);
         Assert.Contains("--force-conflicts takes the fields over", conflict.Error, StringComparison.Ordinal);
@@ -65,13 +68,6 @@ public sealed class InitTests(ApiFixture api, ITestOutputHelper output) : IClass
         var missing = await api.EdgectlAsync("init", "--dry-run", "client");
         Assert.Equal(1, missing.ExitCode);
         Assert.StartsWith("edgectl init: say what edges will dial", missing.Error, StringComparison.Ordinal);
-    }
-
-    private static string Scaled()
-    {
-        var file = Path.GetTempFileName();
-        File.WriteAllText(file, """{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"cloudcore","namespace":"kubeedge"},"spec":{"replicas":7}}""");
-        return file;
     }
 
     private Task<string> Kubectl(params string[] arguments)
