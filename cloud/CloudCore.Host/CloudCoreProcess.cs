@@ -14,12 +14,16 @@ namespace Edge.Cloud.Host;
 internal sealed class CloudCoreProcess : IAsyncDisposable
 {
     private readonly List<IAsyncDisposable> _parts = [];
+    private Func<IKubeClient, IKubeClient>? _through;
 
     /// <summary>Where it listens, once started.</summary>
     public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports { get; private set; }
 
     /// <summary>The port of DNS; 0 when modules.gslb is off.</summary>
     public int DnsPort { get; private set; }
+
+    /// <summary>The port of the kubelet's endpoint; 0 when modules.cloudStream is off.</summary>
+    public int StreamPort { get; private set; }
 
     /// <summary>The port of requests for edges; 0 when modules.router is off.</summary>
     public int RouterPort { get; private set; }
@@ -42,10 +46,12 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         return options;
     }
 
+    /// <param name="through">What CloudCore asks of the API goes through this, e.g. to see it; the embedded controllers' requests do not.</param>
     public static async Task<CloudCoreProcess> StartAsync(
-        CloudCoreOptions options, string dataDirectory, TimeProvider time, Random random, ILoggerFactory loggers, CancellationToken cancellationToken)
+        CloudCoreOptions options, string dataDirectory, TimeProvider time, Random random, ILoggerFactory loggers, CancellationToken cancellationToken,
+        Func<IKubeClient, IKubeClient>? through = null)
     {
-        var process = new CloudCoreProcess();
+        var process = new CloudCoreProcess { _through = through };
         try
         {
             await process.StartPartsAsync(options, dataDirectory, time, random, loggers, cancellationToken);
@@ -94,11 +100,12 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         var connection = kubeconfig.Length > 0 ? Kubeconfig.Load(kubeconfig) : Kubeconfig.InCluster();
         if (options.Master.Length > 0)
             connection = connection with { Server = MasterOf(options.Master) };
-        var kube = new KubeClient(connection, time, random);
-        _parts.Add(new Closing(kube));
+        var client = new KubeClient(connection, time, random);
+        _parts.Add(new Closing(client));
         if (options.ApiServer.IsEnabled)
-            _parts.Add(EmbeddedControllers.Start(kube, time, random, loggers, connection.CertificateAuthorityPem));
-        await CrdInstaller.ApplyAsync(kube, time, cancellationToken);
+            _parts.Add(EmbeddedControllers.Start(client, time, random, loggers, connection.CertificateAuthorityPem));
+        var kube = _through?.Invoke(client) ?? client;
+        await CrdInstaller.ApplyAsync(kube, time, cancellationToken, loggers.CreateLogger("Edge.Cloud.Host"));
         if (options.IsHubEnabled)
         {
             core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
@@ -108,6 +115,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
 
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
         RouterPort = core?.RouterPort ?? 0;
+        StreamPort = core?.StreamPort ?? 0;
         if (!options.Gslb.IsEnabled)
             return;
         // Of several that serve, one writes what is found: they would write over each other.

@@ -1,6 +1,8 @@
 using System.Reflection;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Edge.Cloud.Host;
 
@@ -8,11 +10,11 @@ namespace Edge.Cloud.Host;
 internal static class CrdInstaller
 {
     /// <summary>Creates what is missing and updates what differs; a newer field that somebody else set stays.</summary>
-    public static async Task ApplyAsync(IKubeClient kube, TimeProvider time, CancellationToken cancellationToken)
+    public static async Task ApplyAsync(IKubeClient kube, TimeProvider time, CancellationToken cancellationToken, ILogger? logger = null)
     {
         foreach (var crd in ReadAll())
         {
-            while (!await TryApplyAsync(kube, crd, cancellationToken))
+            while (!await TryApplyAsync(kube, crd, logger ?? NullLogger.Instance, cancellationToken))
                 await Task.Delay(TimeSpan.FromMilliseconds(100), time, cancellationToken);
         }
 
@@ -32,11 +34,12 @@ internal static class CrdInstaller
     }
 
     // False on a conflict with somebody who writes at the same moment.
-    private static async Task<bool> TryApplyAsync(IKubeClient kube, JsonObject crd, CancellationToken cancellationToken)
+    private static async Task<bool> TryApplyAsync(IKubeClient kube, JsonObject crd, ILogger logger, CancellationToken cancellationToken)
     {
+        JsonObject? stored = null;
         try
         {
-            var stored = await kube.TryGetAsync(ResourceKind.CustomResourceDefinition, null, crd.Name(), cancellationToken);
+            stored = await kube.TryGetAsync(ResourceKind.CustomResourceDefinition, null, crd.Name(), cancellationToken);
             if (stored is null)
             {
                 await kube.CreateAsync(ResourceKind.CustomResourceDefinition, null, crd.DeepClone().AsObject(), cancellationToken);
@@ -47,6 +50,12 @@ internal static class CrdInstaller
             MergeInto(changed.Child("spec"), crd["spec"]!.AsObject());
             if (!JsonNode.DeepEquals(changed, stored))
                 await kube.UpdateAsync(ResourceKind.CustomResourceDefinition, null, changed, null, cancellationToken);
+            return true;
+        }
+        catch (KubeException e) when (e.Code == 403 && stored is not null)
+        {
+            // With least rights cloudcore writes no definitions: 'edgectl init' or helm did, perhaps of another version.
+            HostLog.DefinitionKept(logger, crd.Name(), e.Message);
             return true;
         }
         catch (KubeException e) when (e.Code == 409)
@@ -85,4 +94,11 @@ internal static class CrdInstaller
             }
         }
     }
+}
+
+/// <summary>What happens before CloudCore starts; ids 1850-1899.</summary>
+internal static partial class HostLog
+{
+    [LoggerMessage(1850, LogLevel.Information, "the definition {Name} is left as it is: {Error}")]
+    public static partial void DefinitionKept(ILogger logger, string name, string error);
 }

@@ -5,7 +5,7 @@ namespace Edge.Cloud.Host;
 /// <summary><c>&lt;data-dir&gt;/cloudcore.ports.json</c>: where a running cloudcore listens. There while it serves, gone after.</summary>
 internal sealed class PortsFile(string path) : IDisposable
 {
-    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic, int dns, int router)
+    public void Write(int api, int webSocket, int https, int metrics, string kubeconfig, int quic, int dns, int router, int stream)
     {
         var content = new JsonObject
         {
@@ -21,6 +21,8 @@ internal sealed class PortsFile(string path) : IDisposable
             content["dns"] = dns;
         if (router > 0)
             content["router"] = router;
+        if (stream > 0)
+            content["stream"] = stream;
         // A reader sees the whole file or none.
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         File.WriteAllText(temporary, content.ToJsonString() + "\n");

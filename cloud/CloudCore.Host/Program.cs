@@ -18,6 +18,8 @@ var dataDirectory = new Option<string>("--data-dir")
     Description = "Where the embedded API's database, keys and admin.kubeconfig live.", HelpName = "DIR", DefaultValueFactory = _ => "/var/lib/edge/cloudcore",
 };
 var modules = new Option<string?>("--modules") { Description = "Only these modules: gslb, the authoritative DNS server without hub and controllers.", HelpName = "NAMES" };
+var kubeconfig = new Option<string?>("--kubeconfig") { Description = "The cluster to serve, in place of the embedded API: sets kubeAPIConfig.kubeConfig.", HelpName = "FILE" };
+var check = new Option<bool>("--check") { Description = "Reads the config, names what is wrong with it, starts nothing." };
 var verbose = new Option<bool>("--verbose", "-v") { Description = "Logs every message." };
 var minimal = new Option<bool>("--minconfig") { Description = "Prints the settings that are usually changed, as YAML, and ends." };
 var full = new Option<bool>("--defaultconfig") { Description = "Prints all settings with their defaults, as YAML, and ends." };
@@ -29,7 +31,7 @@ var root = new RootCommand("""
       cloudcore
           With its own Kubernetes API on 127.0.0.1:6443; use it with
           kubectl --kubeconfig /var/lib/edge/cloudcore/admin.kubeconfig get nodes
-      cloudcore --config cloudcore.yaml --set kubeAPIConfig.kubeConfig=/root/.kube/config
+      cloudcore --config cloudcore.yaml --kubeconfig /root/.kube/config
           Beside an existing cluster.
       cloudcore --data-dir /tmp/edge --set modules.apiServer.port=0 --set modules.cloudHub.websocket.port=0
           On free ports; /tmp/edge/cloudcore.ports.json tells which.
@@ -38,7 +40,7 @@ var root = new RootCommand("""
       cloudcore --minconfig > cloudcore.yaml
     """)
 {
-    config, set, dataDirectory, modules, verbose, minimal, full,
+    config, set, dataDirectory, kubeconfig, modules, verbose, minimal, full, check,
 };
 root.SetAction(async (result, _) =>
 {
@@ -48,10 +50,29 @@ root.SetAction(async (result, _) =>
         return 0;
     }
 
-    return await RunAsync(result.GetValue(config), result.GetValue(set) ?? [], result.GetValue(dataDirectory)!, result.GetValue(modules), result.GetValue(verbose));
+    string[] sets = result.GetValue(kubeconfig) is { } cluster ? [.. result.GetValue(set) ?? [], $"kubeAPIConfig.kubeConfig={Path.GetFullPath(cluster)}"] : result.GetValue(set) ?? [];
+    if (result.GetValue(check))
+        return Check(result.GetValue(config), sets);
+    return await RunAsync(result.GetValue(config), sets, result.GetValue(dataDirectory)!, result.GetValue(modules), result.GetValue(verbose));
 });
 // Signals are handled below; the parser's own handling would end the process before the parts are stopped.
 return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });
+
+static int Check(string? config, string[] set)
+{
+    try
+    {
+        CloudCoreProcess.ReadConfig(config, set);
+        Console.Out.WriteLine($"{config ?? "the default config"} is valid");
+        return 0;
+    }
+    catch (ConfigException e)
+    {
+        foreach (var problem in e.Problems)
+            Console.Error.WriteLine($"cloudcore: {problem}");
+        return 1;
+    }
+}
 
 static async Task<int> RunAsync(string? config, string[] set, string dataDirectory, string? modules, bool isVerbose)
 {
@@ -83,9 +104,9 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
         await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
         using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));
         var ports = process.Ports;
-        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic, process.DnsPort, process.RouterPort);
+        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic, process.DnsPort, process.RouterPort, process.StreamPort);
         Console.Out.WriteLine(
-            $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}{(process.DnsPort > 0 ? $", dns {process.DnsPort}" : "")}{(process.RouterPort > 0 ? $", router {process.RouterPort}" : "")}");
+            $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}{(process.DnsPort > 0 ? $", dns {process.DnsPort}" : "")}{(process.RouterPort > 0 ? $", router {process.RouterPort}" : "")}{(process.StreamPort > 0 ? $", stream {process.StreamPort}" : "")}");
         await Console.Out.FlushAsync();
         await HeapTrimmer.RunAsync(quietBytes: 128 << 20, TimeProvider.System, stop.Token);
         return 0;

@@ -77,6 +77,11 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>The port of requests for edges (modules.router); 0 when that is off.</summary>
     public int RouterPort => Entry?.Port ?? 0;
 
+    /// <summary>The port of the kubelet's endpoint (modules.cloudStream); 0 when that is off.</summary>
+    public int StreamPort => Kubelet?.Port ?? 0;
+
+    private KubeletServer? Kubelet { get; init; }
+
     private NodeStreams Streams { get; init; } = null!;
 
     private ApplicationService? Applications { get; init; }
@@ -145,6 +150,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var router = options.Router.Listen.IsEnabled
             ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
         RestEntry? entry = null;
+        KubeletServer? kubelet = null;
         var endpointReports = new EndpointReports(options.Gslb.IsEnabled);
         var requests = new EdgeRequests(
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
@@ -158,7 +164,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
-            StartInformers(informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
+            StartInformers(options.SecretNamespaces, informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
             await WaitForCachesAsync(informers, time, cancellationToken);
             sync.CachesFilled();
             if (router is not null)
@@ -180,7 +186,17 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
             server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
             var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
-            sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}"));
+            if (options.CloudStream.Listen.IsEnabled)
+            {
+                kubelet = await KubeletServer.StartAsync(options.CloudStream, streams, sync, certificates, kube, time, loggers, cancellationToken);
+                var port = kubelet.Port;
+                requests.StatusReported = status => NodeEndpoint.Redirect(status, options.CloudStream, port);
+            }
+
+            sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}")
+            {
+                Stream = kubelet is null ? "" : new IPEndPoint(PeerAddress(options, address), kubelet.Port).ToString(),
+            });
             listener?.Serve();
             quic?.Serve();
             var lease = new LeaderLease(
@@ -192,11 +208,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet,
             };
         }
         catch
         {
+            if (kubelet is not null)
+                await kubelet.DisposeAsync();
             if (entry is not null)
                 await entry.DisposeAsync();
             if (router is not null)
@@ -242,6 +260,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await _quic.DisposeAsync();
         }
 
+        if (Kubelet is not null)
+            await Kubelet.DisposeAsync();
         if (Entry is not null)
             await Entry.DisposeAsync();
         if (Router is not null)
@@ -279,14 +299,17 @@ public sealed class CloudCoreHost : IAsyncDisposable
         return null;
     }
 
+    private static IPAddress PeerAddress(CloudCoreOptions options, string advertised)
+        => IPAddress.Parse(options.CloudStream.PeerAddress.Length > 0 ? options.CloudStream.PeerAddress : IPAddress.TryParse(options.InstanceId, out _) ? options.InstanceId : advertised);
+
     private static void StartInformers(
-        List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, HubCertificates certificates, Action<System.Text.Json.Nodes.JsonObject> routerToken, TimeProvider time,
+        IReadOnlyList<string> secretNamespaces, List<Informer> informers, IKubeClient kube, NodeSync sync, DeviceStatusWriter statuses, HubCertificates certificates, Action<System.Text.Json.Nodes.JsonObject> routerToken, TimeProvider time,
         Random random, ILoggerFactory loggers)
     {
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
-        void Watch(ResourceKind kind, ListOptions options)
+        void Watch(ResourceKind kind, ListOptions options, string? ns = null)
         {
-            var informer = new Informer(kube, kind, null, options, time, new Random(random.Next()), logger) { Transform = WithoutManagedFields, Cached = Informer.Identity };
+            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = WithoutManagedFields, Cached = Informer.Identity };
             informers.Add(informer);
             informer.Start((change, _) =>
             {
@@ -303,7 +326,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
         Watch(ResourceKind.Node, new ListOptions(LabelSelector: PodPlacement.EdgeRoleLabel));
         Watch(ResourceKind.ConfigMap, new ListOptions());
-        Watch(ResourceKind.Secret, new ListOptions());
+        if (secretNamespaces.Count == 0)
+            Watch(ResourceKind.Secret, new ListOptions());
+        foreach (var ns in secretNamespaces.Count == 0 ? [] : secretNamespaces.Append(CertificateStore.Namespace).Distinct())
+            Watch(ResourceKind.Secret, new ListOptions(), ns);
         Watch(ResourceKind.Pod, new ListOptions(FieldSelector: "spec.nodeName!="));
         Watch(ResourceKind.DeviceModel, new ListOptions());
         Watch(ResourceKind.Device, new ListOptions());

@@ -6,6 +6,7 @@ var root = new RootCommand("""
     the devices.
 
     Examples:
+      edgectl init --advertise-address 192.0.2.1             cloudcore into an existing cluster
       edgectl up                                             a whole Edge on this machine, with a live table, until Ctrl-C
       edgectl up --check                                     proves the main job and exits
       edgectl gettoken --kubeconfig admin.kubeconfig         a token with which a node may join
@@ -23,7 +24,11 @@ var root = new RootCommand("""
 {
     UpCommand.Create(),
     UpCommand.CreateJanitor(),
+    InitCommand.Create(),
     JoinCommand.Create(),
+    ResetCommand.Create(),
+    ConfigCommand.Create(),
+    BatchCommand.Create(),
     GetTokenCommand.Create(),
     TokenCommand.Create(),
     CaCommand.Create(),

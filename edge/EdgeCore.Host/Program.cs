@@ -19,6 +19,7 @@ var set = new Option<string[]>("--set") { Description = "Sets one key over the f
 var dataDir = new Option<string?>("--data-dir") { Description = "Puts every default path (store, certificates, DMI socket, pods) below this directory." };
 var minConfig = new Option<bool>("--minconfig") { Description = "Prints the shortest useful config and exits." };
 var defaultConfig = new Option<bool>("--defaultconfig") { Description = "Prints a config with every key's default and exits." };
+var check = new Option<bool>("--check") { Description = "Reads the config, names what is wrong with it, starts nothing." };
 var debug = new Option<bool>("--debug") { Description = "Logs every message (never contents)." };
 var root = new RootCommand("""
     edgecore runs a node at the edge: it keeps what the cloud sends in its own store, runs pods, serves devices, and goes on without the cloud.
@@ -30,7 +31,7 @@ var root = new RootCommand("""
       edgecore --config edgecore.yaml --set modules.edged.enable=false --set commonConfig.monitorServer.bindAddress=127.0.0.1:0
     """)
 {
-    config, set, dataDir, minConfig, defaultConfig, debug,
+    config, set, dataDir, minConfig, defaultConfig, check, debug,
 };
 root.SetAction(async (parse, cancellationToken) =>
 {
@@ -38,6 +39,22 @@ root.SetAction(async (parse, cancellationToken) =>
     {
         Console.Write(parse.GetValue(minConfig) ? SampleConfigs.Minimal : SampleConfigs.Default);
         return 0;
+    }
+
+    if (parse.GetValue(check))
+    {
+        try
+        {
+            EdgeCoreConfig.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], parse.GetValue(dataDir), Environment.MachineName);
+            Console.WriteLine($"{parse.GetValue(config)} is valid");
+            return 0;
+        }
+        catch (ConfigException e)
+        {
+            foreach (var problem in e.Problems)
+                Console.Error.WriteLine($"edgecore: {problem}");
+            return 1;
+        }
     }
 
     using var loggers = LoggerFactory.Create(builder => builder

@@ -76,6 +76,15 @@ public sealed class KubeClient : IKubeClient, IDisposable
         ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
         => SendForObjectAsync(HttpMethod.Patch, kind.Path(@namespace, name, subresource), patch, MediaType(patchKind), cancellationToken);
 
+    /// <summary>Server-side apply: the fields of <paramref name="obj"/> become <paramref name="manager"/>'s, those it had before and are no longer in it go.</summary>
+    /// <param name="isForced">Takes fields that others own; without it they are a conflict (409).</param>
+    /// <param name="isDryRun">The server answers what would be, and stores nothing.</param>
+    public Task<JsonObject> ApplyAsync(ResourceKind kind, string? @namespace, JsonObject obj, string manager, bool isForced, bool isDryRun, CancellationToken cancellationToken)
+        => SendForObjectAsync(
+            HttpMethod.Patch,
+            kind.Path(@namespace, obj.Name()) + Query(new ListOptions(), ("fieldManager", manager), ("force", isForced ? "true" : ""), ("dryRun", isDryRun ? "All" : "")),
+            Bytes(obj), "application/apply-patch+yaml", cancellationToken);
+
     public Task<JsonObject> DeleteAsync(ResourceKind kind, string? @namespace, string name, JsonObject? options, CancellationToken cancellationToken)
         => SendForObjectAsync(
             HttpMethod.Delete, kind.Path(@namespace, name), options is null ? (ReadOnlyMemory<byte>?)null : Bytes(options), "application/json", cancellationToken);

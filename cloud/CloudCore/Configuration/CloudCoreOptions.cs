@@ -74,6 +74,12 @@ public sealed record CloudCoreOptions
     /// <summary>modules.dynamicController.enable: the API for the MetaServers of nodes. KubeEdge's default is off.</summary>
     public bool IsDynamicControllerEnabled { get; init; }
 
+    /// <summary>modules.cloudStream: the kubelet's endpoint of edge nodes.</summary>
+    public CloudStreamOptions CloudStream { get; init; } = new();
+
+    /// <summary>modules.edgeController.secretNamespaces: namespaces whose Secrets go to edges, and the only ones where they are listed and watched, beside kubeedge. Empty for all.</summary>
+    public IReadOnlyList<string> SecretNamespaces { get; init; } = [];
+
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
@@ -136,14 +142,21 @@ public sealed record CloudCoreOptions
         foreach (var address in options.AdvertiseAddresses.Where(address => !System.Net.IPAddress.TryParse(address, out _)))
             hub.Problem("advertiseAddress", $"'{address}' is not an IP address; DNS names go to dnsNames");
 
-        modules.Section("edgeController").Ignore("enable", "nodeUpdateFrequency", "buffer", "load", "context");
+        var edgeController = modules.Section("edgeController");
+        edgeController.Ignore("enable", "nodeUpdateFrequency", "buffer", "load", "context");
         modules.Section("deviceController").Ignore("enable", "buffer", "load", "context");
         modules.Section("syncController").Ignore("enable");
-        foreach (var unused in (string[])["taskManager", "nodeUpgradeJobController", "cloudStream", "iptablesManager", "nodeTask"])
+        foreach (var unused in (string[])["taskManager", "nodeUpgradeJobController", "iptablesManager", "nodeTask"])
             modules.Ignore(unused);
 
-        options = options with { IsDynamicControllerEnabled = modules.Section("dynamicController").Bool("enable", false) };
-        options = options with { Gslb = GslbOptions.Read(modules.Section("gslb")), Router = RouterOptions.Read(modules.Section("router")) };
+        options = options with
+        {
+            IsDynamicControllerEnabled = modules.Section("dynamicController").Bool("enable", false),
+            Gslb = GslbOptions.Read(modules.Section("gslb")),
+            Router = RouterOptions.Read(modules.Section("router")),
+            CloudStream = CloudStreamOptions.Read(modules.Section("cloudStream")),
+            SecretNamespaces = edgeController.Texts("secretNamespaces", []),
+        };
         var server = modules.Section("apiServer");
         var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;
         var at = new ListenOn(

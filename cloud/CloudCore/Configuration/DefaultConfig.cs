@@ -70,6 +70,18 @@ public static class DefaultConfig
               port: 10002
           dynamicController:              # the API for the MetaServers of nodes
             enable: false
+          edgeController:
+            secretNamespaces: []          # namespaces whose Secrets may go to edges; empty: all
+          cloudStream:                    # the kubelet's endpoint of edge nodes, for the API servers of a cluster (docs/cluster.md)
+            enable: false
+            address: 0.0.0.0
+            streamPort: 10003
+            tlsStreamCAFile: ""           # PEM: the CA of the API server's client certificate; empty: as the cluster tells it
+            tlsStreamCertFile: ""         # PEM; empty: the hub's certificate
+            tlsStreamPrivateKeyFile: ""
+            clientNames: [kube-apiserver-kubelet-client]   # who may call, beside the group system:masters
+            nodeAddress: ""               # IP at which API servers reach this; goes into the status of edge nodes
+            peerAddress: ""               # IP at which other cloudcores reach this one; empty: instanceId, else the first advertised address
           router:                         # messages between HTTP services in the cloud and applications at edges, by Rules
             enable: false
             address: 0.0.0.0

@@ -57,6 +57,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         }
     }
 
+    /// <summary>May change what nodes report of themselves before it is stored; must be quick.</summary>
+    public Action<JsonObject>? StatusReported { get; set; }
+
     /// <summary>The answer "OK".</summary>
     public Message Ok(Message request) => _answers.Ok(request);
 
@@ -106,6 +109,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         if (content.Name() != node)
             throw Refusals.Forbidden($"the certificate names node '{node}', the Node to register is '{content.Name()}'");
         Claim(Typed(content, ResourceKind.Node).Child("metadata").Child("annotations"));
+        if (content["status"] is JsonObject status)
+            StatusReported?.Invoke(status);
         content["metadata"]!.AsObject().Remove("resourceVersion");
         try
         {
@@ -135,8 +140,14 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     private async Task<Message?> PatchNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
         RequireOwnNode(node, path.Name);
-        var patch = MessageCodec.Unwrap(request.Content);
-        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Strategic, Checked(patch), "status", cancellationToken));
+        var patch = Checked(MessageCodec.Unwrap(request.Content));
+        if (StatusReported is { } change && JsonBytes.TryObject(patch, out _) is { } parsed && parsed["status"] is JsonObject status)
+        {
+            change(status);
+            patch = JsonBytes.Of(parsed);
+        }
+
+        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Strategic, patch, "status", cancellationToken));
     }
 
     private async Task<Message?> CreateMirrorPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)

@@ -22,6 +22,10 @@ internal sealed class PodPlacement
 
     public JsonObject? Node(string name) => _nodes.GetValueOrDefault(name)?.Json;
 
+    /// <summary>The one edge node that reports the address; null where none or several do.</summary>
+    public string? NodeAt(string address)
+        => _nodes.Where(node => node.Value.Json.Items("status", "addresses").Any(one => one.Text("address") == address)).Take(2).ToList() is [var (name, _)] ? name : null;
+
     public JsonObject? Pod(string @namespace, string name) => _pods.GetValueOrDefault((@namespace, name))?.Pod.Json;
 
     /// <summary>True when a pod of the node uses the ConfigMap or Secret.</summary>

@@ -8,15 +8,23 @@ namespace Edge.Cloud.SyncController;
 /// <param name="Id">Tells instances apart; the same after a restart, so that a restart writes nothing.</param>
 internal sealed record CloudCoreIdentity(string Address, string Id)
 {
+    /// <summary>Where other cloudcores reach this one's kubelet endpoint, <c>IP:port</c>.</summary>
+    public const string StreamAnnotation = "edge.kubeedge.io/cloudcore-stream";
+
     public const string AddressAnnotation = "cloudcore";
     public const string IdAnnotation = "edge.kubeedge.io/cloudcore";
 
-    /// <summary>Writes both annotations into <paramref name="annotations"/>.</summary>
+    /// <summary>The value of <see cref="StreamAnnotation"/>; empty while modules.cloudStream is off.</summary>
+    public string Stream { get; init; } = "";
+
+    /// <summary>Writes the annotations into <paramref name="annotations"/>.</summary>
     public void AddTo(JsonObject annotations)
     {
         annotations[AddressAnnotation] = Address;
         if (Id.Length > 0)
             annotations[IdAnnotation] = Id;
+        if (Stream.Length > 0)
+            annotations[StreamAnnotation] = Stream;
     }
 }
 
@@ -54,7 +62,7 @@ internal sealed class NodeClaim(CloudCoreIdentity own, JsonObject? before)
         {
             if (_since < 0)
                 _since = node.Version();
-            return node.Annotation(CloudCoreIdentity.AddressAnnotation) == own.Address ? ClaimVerdict.Settled : ClaimVerdict.Write;
+            return node.Annotation(CloudCoreIdentity.AddressAnnotation) == own.Address && (own.Stream.Length == 0 || node.Annotation(CloudCoreIdentity.StreamAnnotation) == own.Stream) ? ClaimVerdict.Settled : ClaimVerdict.Write;
         }
 
         if (_since >= 0 && node.Version() <= _since)

@@ -345,6 +345,14 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
     }
 
+    public string? NodeAt(string address)
+    {
+        lock (_gate)
+        {
+            return _pods.NodeAt(address);
+        }
+    }
+
     public JsonObject? Node(string name)
     {
         lock (_gate)

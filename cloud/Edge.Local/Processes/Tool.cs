@@ -34,8 +34,16 @@ public static class Tool
         {
             var output = process.StandardOutput.ReadToEndAsync(both.Token);
             var error = process.StandardError.ReadToEndAsync(both.Token);
-            await process.StandardInput.WriteAsync(options.Input.AsMemory(), both.Token);
-            process.StandardInput.Close();
+            try
+            {
+                await process.StandardInput.WriteAsync(options.Input.AsMemory(), both.Token);
+                process.StandardInput.Close();
+            }
+            catch (IOException)
+            {
+                // It ended without reading all of its input: its exit code and words say why.
+            }
+
             await process.WaitForExitAsync(both.Token);
             return new ToolResult(process.ExitCode, await output, await error);
         }

@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Edge.Common.Configuration;
 using Edge.Common.Security;
+using Edge.Ctl.Joining;
 
 namespace Edge.Ctl.Commands;
 
@@ -26,15 +27,18 @@ internal static partial class JoinCommand
         var dataDir = new Option<string?>("--data-dir") { Description = "Where edgecore shall keep everything." };
         var output = new Option<string>("--config-out") { Description = "The config file to write.", DefaultValueFactory = _ => "/etc/kubeedge/config/edgecore.yaml" };
         var start = new Option<bool>("--start") { Description = "Starts edgecore at once, in the foreground." };
+        var withSystemd = new Option<bool>("--with-systemd") { Description = "Writes edgecore.service, and starts it where systemd runs." };
+        var unitDir = new Option<string>("--unit-dir") { Description = "Where the unit goes.", DefaultValueFactory = _ => "/etc/systemd/system" };
         var command = new Command("join", """
             Writes edgecore.yaml for this machine, after checking the token, the cloud's CA and the names.
 
             Examples:
               edgectl join -e 192.0.2.1:10000 --token "$(edgectl gettoken)" -i press-3
               edgectl join -e 192.0.2.1:10000 --token TOKEN -i press-3 -l line=2,hall=north --set modules.edged.enable=false
+              edgectl join -e 192.0.2.1:10000 --token TOKEN -i press-3 --with-systemd
             """)
         {
-            cloud, token, certPort, name, runtime, driver, labels, set, dataDir, output, start,
+            cloud, token, certPort, name, runtime, driver, labels, set, dataDir, output, start, withSystemd, unitDir,
         };
         command.SetAction(async (parse, cancellationToken) =>
         {
@@ -45,11 +49,16 @@ internal static partial class JoinCommand
                     ReadLabels(parse.GetValue(labels) ?? []), parse.GetValue(set) ?? []);
                 await CheckAsync(plan, cancellationToken);
                 var path = Path.GetFullPath(parse.GetValue(output)!);
+                var unit = parse.GetValue(withSystemd) ? Path.Combine(Path.GetFullPath(parse.GetValue(unitDir)!), SystemdUnit.Name) : null;
+                var program = unit is null ? "" : Programs.Find("edgecore");
                 Write(path, Render(plan));
+                new NodeRecord(path, parse.GetValue(dataDir) is { } given ? Path.GetFullPath(given) : null, unit, Endpoint(plan.Runtime)).Write();
                 var directory = parse.GetValue(dataDir) is { } data ? $" --data-dir {Path.GetFullPath(data)}" : "";
                 Console.WriteLine($"wrote {path}; it holds the token, so only its owner can read it");
                 if (!File.Exists(SocketPath(plan.Runtime)))
                     Console.WriteLine($"note: the container runtime's socket {SocketPath(plan.Runtime)} does not exist yet; edgecore runs without pods until it does");
+                if (unit is not null)
+                    return await InstallAsync(unit, program, path, parse.GetValue(dataDir), cancellationToken);
                 if (parse.GetValue(start))
                     return await StartAsync(path, directory, cancellationToken);
                 Console.WriteLine($"now start the node:  edgecore --config {path}{directory}");
@@ -163,6 +172,23 @@ internal static partial class JoinCommand
         {
             throw new JoinException($"CloudCore's hub {plan.Cloud} (--cloudcore-ipport) cannot be reached: {e.Message}");
         }
+    }
+
+    private static async Task<int> InstallAsync(string unit, string program, string config, string? dataDirectory, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(unit)!);
+        await File.WriteAllTextAsync(unit, SystemdUnit.Render(program, config, dataDirectory is null ? null : Path.GetFullPath(dataDirectory)), cancellationToken);
+        Console.WriteLine($"wrote {unit}");
+        if (!SystemdUnit.IsRunning)
+        {
+            Console.WriteLine("systemd does not run here; where it does:  systemctl daemon-reload && systemctl enable --now edgecore");
+            return 0;
+        }
+
+        await SystemdUnit.ControlAsync(cancellationToken, "daemon-reload");
+        await SystemdUnit.ControlAsync(cancellationToken, "enable", "--now", SystemdUnit.Name);
+        Console.WriteLine("edgecore.service is started; its log:  journalctl -u edgecore -f");
+        return 0;
     }
 
     private static async Task<int> StartAsync(string config, string directory, CancellationToken cancellationToken)

@@ -38,19 +38,22 @@ internal sealed class WholeCloud : IAsyncDisposable
     /// <summary>Where requests for edges come in; 0 when modules.router is off.</summary>
     public int RouterPort => _process.RouterPort;
 
+    /// <summary>The kubelet's endpoint; 0 when modules.cloudStream is off.</summary>
+    public int StreamPort => _process.StreamPort;
+
     public bool IsRouterInsecure { get; private init; }
 
     /// <summary>Where DNS answers; 0 when modules.gslb is off.</summary>
     public int DnsPort => _process.DnsPort;
 
-    public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null)
+    public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null, RoleCheckedKube? roles = null)
     {
         var log = new LogLines();
         var loggers = new LoggerFactory([log]);
         try
         {
             return new WholeCloud(
-                await CloudCoreProcess.StartAsync(options ?? Options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None), loggers, log) { IsRouterInsecure = options?.Router.IsInsecure == true };
+                await CloudCoreProcess.StartAsync(options ?? Options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None, roles is null ? null : roles.Over), loggers, log) { IsRouterInsecure = options?.Router.IsInsecure == true };
         }
         catch
         {

@@ -72,6 +72,11 @@ internal sealed class AuthoritySet : IDisposable
         return null;
     }
 
+    /// <summary>Whether <paramref name="server"/> is a cloudcore's serving certificate: issued by one of the CAs, in its lifetime, for a server, and not a node's.</summary>
+    public bool IsServer(X509Certificate2 server, DateTimeOffset now)
+        => Array.Exists(_trusted, one => one.Issued(server)) && server.NotBefore.ToUniversalTime() <= now && server.NotAfter.ToUniversalTime() > now && NodeName.Of(server) is null
+            && server.Extensions.OfType<X509EnhancedKeyUsageExtension>().Any(one => one.EnhancedKeyUsages.OfType<Oid>().Any(usage => usage.Value == CertificateAuthority.ServerAuth));
+
     public void Dispose()
     {
         Active.Dispose();

@@ -11,7 +11,8 @@ internal sealed class CertificateAuthority : IDisposable
     /// <summary>The key purpose of a certificate that identifies a client (RFC 5280 §4.2.1.12).</summary>
     public const string ClientAuth = "1.3.6.1.5.5.7.3.2";
 
-    private const string ServerAuth = "1.3.6.1.5.5.7.3.1";
+    /// <summary>The key purpose of a certificate that identifies a server.</summary>
+    public const string ServerAuth = "1.3.6.1.5.5.7.3.1";
 
     private readonly X509Certificate2 _certificate;
     private readonly TimeProvider _time;
@@ -85,6 +86,16 @@ internal sealed class CertificateAuthority : IDisposable
         var request = new CertificateRequest(checkedRequest.SubjectName, checkedRequest.PublicKey, HashAlgorithmName.SHA256);
         AddLeafExtensions(request, alsoServer ? [ClientAuth, ServerAuth] : [ClientAuth]);
         return Sign(request, Until(_time.GetUtcNow() + lifetime));
+    }
+
+    /// <summary>A client certificate with its key, for this process itself.</summary>
+    public X509Certificate2 IssueClient(string subject, TimeSpan lifetime)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        AddLeafExtensions(request, [ClientAuth]);
+        using var bare = Sign(request, Until(_time.GetUtcNow() + lifetime));
+        return bare.CopyWithPrivateKey(key);
     }
 
     public void Dispose() => _certificate.Dispose();

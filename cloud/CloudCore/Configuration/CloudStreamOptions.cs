@@ -1,0 +1,58 @@
+using Edge.Common.Configuration;
+
+namespace Edge.Cloud.Configuration;
+
+/// <summary>Section <c>modules.cloudStream</c>: the kubelet's endpoint of edge nodes, for an API server's logs, exec, attach and port-forward. Off by default.</summary>
+public sealed record CloudStreamOptions
+{
+    /// <summary>Where API servers call.</summary>
+    public ListenOn Listen { get; init; } = new(false, "0.0.0.0", 10003, "modules.cloudStream.streamPort");
+
+    /// <summary>tlsStreamCAFile: PEM of the CAs that sign the API server's client certificate. Empty: the cluster's own, as it tells them in the ConfigMap
+    /// kube-system/extension-apiserver-authentication.</summary>
+    public string ClientCaFile { get; init; } = "";
+
+    /// <summary>tlsStreamCertFile and tlsStreamPrivateKeyFile: what the endpoint presents, PEM. Empty: the hub's certificate.</summary>
+    public string CertificateFile { get; init; } = "";
+
+    public string KeyFile { get; init; } = "";
+
+    /// <summary>Common names that may call, beside the group system:masters. Who may call may run commands in every pod of every edge.</summary>
+    public IReadOnlyList<string> ClientNames { get; init; } = ["kube-apiserver-kubelet-client"];
+
+    /// <summary>The address (IP) at which API servers reach this endpoint; it is written into the status of edge nodes, whose own becomes their ExternalIP. Empty leaves the nodes'
+    /// addresses: then something must lead the API server's connections to them here.</summary>
+    public string NodeAddress { get; init; } = "";
+
+    /// <summary>The IP at which other cloudcores reach this one's endpoint. Empty: modules.cloudHub.instanceId where it is an IP, else the first advertised address.</summary>
+    public string PeerAddress { get; init; } = "";
+
+    internal static CloudStreamOptions Read(ConfigSection section)
+    {
+        var absent = new CloudStreamOptions();
+        // KubeEdge's tunnel for stock edges is not served.
+        section.Ignore("tunnelPort", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
+        var options = absent with
+        {
+            Listen = absent.Listen with
+            {
+                IsEnabled = section.Bool("enable", false), Address = section.Text("address", absent.Listen.Address), Port = section.Int("streamPort", absent.Listen.Port, min: 0, max: 65535),
+            },
+            ClientCaFile = section.Text("tlsStreamCAFile", ""),
+            CertificateFile = section.Text("tlsStreamCertFile", ""),
+            KeyFile = section.Text("tlsStreamPrivateKeyFile", ""),
+            ClientNames = section.Texts("clientNames", absent.ClientNames),
+            NodeAddress = section.Text("nodeAddress", ""),
+            PeerAddress = section.Text("peerAddress", ""),
+        };
+        foreach (var (key, value) in new[] { ("address", options.Listen.Address), ("nodeAddress", options.NodeAddress), ("peerAddress", options.PeerAddress) })
+        {
+            if (value.Length > 0 && !System.Net.IPAddress.TryParse(value, out _))
+                section.Problem(key, $"'{value}' is not an IP address");
+        }
+
+        if ((options.CertificateFile.Length == 0) != (options.KeyFile.Length == 0))
+            section.Problem("tlsStreamCertFile", "and tlsStreamPrivateKeyFile are given together or not at all");
+        return options;
+    }
+}

@@ -1,0 +1,66 @@
+using Edge.Local.Processes;
+using Edge.Testing;
+using Xunit.Sdk;
+
+namespace Edge.Ctl.Tests.Packaging;
+
+/// <summary>The Debian package: its script builds one of the programs as they are, dpkg reads it, and what it holds runs.</summary>
+[Trait("Category", "Kubernetes")]
+public sealed class DebTests : IDisposable
+{
+    private static readonly ToolOptions s_patient = new(TimeProvider.System) { Deadline = TimeSpan.FromMinutes(5) };
+
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [SkippableFact]
+    public async Task The_package_has_programs_units_and_config_and_its_programs_run()
+    {
+        Skip.If(Tool.OnPath("dpkg-deb") is null, "dpkg-deb");
+        foreach (var program in (string[])["edgecore", "cloudcore", "edgectl"])
+            Directory.CreateSymbolicLink(_directory.File(program), Path.GetDirectoryName(Executables.Find(program))!);
+        // The links are followed: what is packed is what they lead to.
+        var from = Directory.CreateDirectory(_directory.File("from")).FullName;
+        foreach (var program in (string[])["edgecore", "cloudcore", "edgectl"])
+            await Tool.RunAsync("cp", ["-RL", _directory.File(program), Path.Combine(from, program)], s_patient, CancellationToken.None);
+
+        var script = Path.Combine(Executables.SourceTree!, "packaging/build-deb.sh");
+        var deb = (await Tool.RunAsync(script, ["--from", from, "--out", _directory.File("out"), "--version", "9.8.7"], s_patient, CancellationToken.None)).Trim();
+        Assert.EndsWith("/edge_9.8.7_" + (await Tool.RunAsync("dpkg", ["--print-architecture"], s_patient, CancellationToken.None)).Trim() + ".deb", deb, StringComparison.Ordinal);
+
+        var control = await Tool.RunAsync("dpkg-deb", ["-f", deb, "Package", "Version", "Depends"], s_patient, CancellationToken.None);
+        Assert.Contains("Package: edge\nVersion: 9.8.7\n", control, StringComparison.Ordinal);
+        Assert.Contains("libsqlite3-0", control, StringComparison.Ordinal);
+        var contents = await Tool.RunAsync("dpkg-deb", ["-c", deb], s_patient, CancellationToken.None);
+        foreach (var path in (string[])["./usr/lib/systemd/system/edgecore.service", "./usr/lib/systemd/system/cloudcore.service", "./etc/kubeedge/config/cloudcore.yaml", "./usr/bin/edgectl -> ../lib/edge/edgectl/edgectl"])
+            Assert.Contains(path, contents, StringComparison.Ordinal);
+        Assert.All(contents.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Contains(" root/root ", line, StringComparison.Ordinal));
+        Assert.DoesNotContain(".pdb", contents, StringComparison.Ordinal);
+
+        var root = _directory.File("root");
+        await Tool.RunAsync("dpkg-deb", ["-x", deb, root], s_patient, CancellationToken.None);
+        Assert.Contains("edgectl join", await Tool.RunAsync(Path.Combine(root, "usr/bin/edgectl"), ["--help"], s_patient, CancellationToken.None), StringComparison.Ordinal);
+        Assert.Contains("kind: EdgeCore", await Tool.RunAsync(Path.Combine(root, "usr/bin/edgecore"), ["--minconfig"], s_patient, CancellationToken.None), StringComparison.Ordinal);
+        var check = await Tool.RunAsync(Path.Combine(root, "usr/bin/cloudcore"), ["--check", "--config", Path.Combine(root, "etc/kubeedge/config/cloudcore.yaml")], s_patient, CancellationToken.None);
+        Assert.EndsWith("is valid\n", check, StringComparison.Ordinal);
+        if (Tool.OnPath("systemd-analyze") is not null)
+        {
+            // It looks for the programs at their final place; everything else that it says is a mistake in a unit.
+            var verdict = await Tool.TryRunAsync("systemd-analyze", ["verify", "--man=no", Path.Combine(root, "usr/lib/systemd/system/edgecore.service")], s_patient, CancellationToken.None);
+            Assert.DoesNotContain("Unknown", verdict.Error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Bad_arguments_name_themselves()
+    {
+        var script = Path.Combine(Executables.SourceTree!, "packaging/build-deb.sh");
+        foreach (var (arguments, text) in new (string[], string)[] { (["--arch", "z80"], "--arch 'z80' must be"), (["--wrong"], "'--wrong' is not known"), (["--version", "x"], "is no Debian version") })
+        {
+            var result = await Tool.TryRunAsync(script, arguments, s_patient, CancellationToken.None);
+            if (result.ExitCode == 0 || !result.Error.Contains(text, StringComparison.Ordinal))
+                throw new XunitException($"{string.Join(' ', arguments)}: {result.ExitCode} {result.Error}");
+        }
+    }
+}
