@@ -2,6 +2,7 @@ using Edge.ApiServer;
 using Edge.ApiServer.Controllers;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.Gslb.Module;
 using Edge.Cloud.Leadership;
 using Edge.Common.Configuration;
@@ -70,6 +71,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     {
         var apiPort = 0;
         var kubeconfig = options.Kubeconfig;
+        EmbeddedApiServer? api = null;
         CloudCoreHost? core = null; // started after the API that it reads
         if (options.ApiServer.IsEnabled)
         {
@@ -83,6 +85,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
                 },
                 time, loggers, cancellationToken);
             _parts.Add(server);
+            api = server;
             (apiPort, kubeconfig) = (server.Port, server.KubeconfigPath);
         }
 
@@ -98,6 +101,8 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         {
             core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
             _parts.Add(core);
+            if (api is not null)
+                core.Readiness.Add("store", api.WriteProblemAsync);
         }
 
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
@@ -118,6 +123,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         core.SessionChanged = gslb.NodeSession;
         core.EndpointReported = gslb.ReportAsync;
         core.Metrics.More = gslb.RenderMetrics;
+        core.ShowClients(() => [.. gslb.Clients().Select(one => new ClientCount(one.Service, one.Endpoint, one.Location, one.Answers))]);
     }
 
     private static Uri MasterOf(string text)

@@ -5,6 +5,7 @@ using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Leadership;
@@ -12,6 +13,7 @@ using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
 using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
+using Edge.Common;
 using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Transport;
@@ -24,6 +26,9 @@ namespace Edge.Cloud;
 public sealed class CloudCoreHost : IAsyncDisposable
 {
     private static readonly TimeSpan s_stopWithin = TimeSpan.FromSeconds(3);
+
+    /// <summary>A watch that fails for longer makes this CloudCore unready: what it knows may be old.</summary>
+    internal static readonly TimeSpan UnreadyAfter = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan s_cachesWithin = TimeSpan.FromSeconds(30);
 
@@ -80,6 +85,10 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private RouterService? Router { get; init; }
 
+    private DashboardServer? Dashboard { get; init; }
+
+    private DashboardState State { get; init; } = null!;
+
     private RestEntry? Entry { get; init; }
 
     private EndpointReports EndpointReports { get; init; } = null!;
@@ -105,6 +114,20 @@ public sealed class CloudCoreHost : IAsyncDisposable
     {
         get => EndpointReports.Taker;
         set => EndpointReports.Taker = value;
+    }
+
+    /// <summary>Lets the page show where clients of global services are sent; called with the module's own figures.</summary>
+    internal void ShowClients(Func<IReadOnlyList<ClientCount>> clients) => (State.Clients, State.HasGslb) = (clients, true);
+
+    /// <summary>What <c>/readyz</c> asks. Others in this process may add to it.</summary>
+    internal Readiness Readiness { get; private init; } = null!;
+
+    /// <summary>What of the kinds watched is not current any more: those whose list or watch has failed for longer than <see cref="UnreadyAfter"/>; null when there is none.</summary>
+    internal static string? InformerProblem(IEnumerable<Informer> informers)
+    {
+        var failing = informers.Select(informer => (informer.Kind, informer.Failing)).Where(one => one.Failing is { } failing && failing.For > UnreadyAfter).ToList();
+        return failing.Count == 0 ? null
+            : $"the Kubernetes API is not read any more: {string.Join("; ", failing.Select(one => $"{one.Kind.Plural} for {one.Failing!.Value.For.TotalSeconds:0} s ({one.Failing.Value.Why})"))}";
     }
 
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
@@ -139,7 +162,11 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var requests = new EdgeRequests(
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
-        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router }, streams);
+        var readiness = new Readiness(time);
+        var links = new LinkHistory(time);
+        var state = new DashboardState(sync, metrics, links, time);
+        DashboardServer? dashboard = null;
+        var hub = new Hub(options, certificates, new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router }, streams, links);
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
@@ -160,10 +187,21 @@ public sealed class CloudCoreHost : IAsyncDisposable
             quic = await OpenQuicAsync(options, certificates, hub, rate, time, metrics, logger, cancellationToken);
             var admissions = listener;
             metrics.WaitingSyncRecords = () => sync.WaitingRecords;
+            metrics.InFlight = () => sync.InFlight;
+            if (options.Monitor.IsEnabled && options.Dashboard.IsEnabled)
+            {
+                var dashboardLogger = loggers.CreateLogger("Edge.Cloud.Dashboard");
+                dashboard = new DashboardServer(
+                    new FleetWatch(kube, links, time, new Random(random.Next()), dashboardLogger), state, DashboardAccess.Load(options.Dashboard.TokenFile, dashboardLogger));
+                metrics.DashboardListeners = () => dashboard.Listeners;
+            }
+
             metrics.NodeStreams = () => streams.Count;
             metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
             var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
-            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
+            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics, readiness, dashboard), loggers, cancellationToken);
+            readiness.Add("informers", () => InformerProblem(informers));
+            readiness.Add("hub", () => admissions?.Problem);
             var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
             sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}"));
             listener?.Serve();
@@ -177,11 +215,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports, Dashboard = dashboard, State = state, Readiness = readiness,
             };
         }
         catch
         {
+            if (dashboard is not null)
+                await dashboard.DisposeAsync();
             if (entry is not null)
                 await entry.DisposeAsync();
             if (router is not null)
@@ -229,6 +269,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await Entry.DisposeAsync();
         if (Router is not null)
             await Router.DisposeAsync();
+        if (Dashboard is not null)
+            await Dashboard.DisposeAsync();
         await _server.StopAsync(s_stopWithin, _time);
         await _server.DisposeAsync();
         foreach (var informer in _informers)
@@ -317,14 +359,25 @@ public sealed class CloudCoreHost : IAsyncDisposable
         return obj;
     }
 
-    private static Task MonitorAsync(HttpContext context, HubMetrics metrics)
-        => context.Request.Path.Value switch
+    private static async Task MonitorAsync(HttpContext context, HubMetrics metrics, Readiness readiness, DashboardServer? dashboard)
+    {
+        switch (context.Request.Path.Value)
         {
-            // The listeners open only once everything behind them is ready.
-            "/healthz" or "/readyz" or "/livez" => Respond.TextAsync(context, StatusCodes.Status200OK, "ok"),
-            "/metrics" => Respond.TextAsync(context, StatusCodes.Status200OK, metrics.Render().TrimEnd('\n')),
-            _ => Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /healthz, /readyz and /metrics"),
-        };
+            case "/healthz" or "/livez":
+                await Respond.TextAsync(context, StatusCodes.Status200OK, "ok");
+                return;
+            case "/readyz":
+                var (isReady, text) = await readiness.AskAsync(context.Request.Query.ContainsKey("verbose"), context.RequestAborted);
+                await Respond.TextAsync(context, isReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, text);
+                return;
+            case "/metrics":
+                await Respond.TextAsync(context, StatusCodes.Status200OK, metrics.Render().TrimEnd('\n'));
+                return;
+        }
+
+        if (dashboard is null || !await dashboard.TryServeAsync(context))
+            await Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /healthz, /readyz and /metrics, and / with the dashboard where modules.dashboard.enable is true");
+    }
 
     // Without advertiseAddress: every IPv4 address of this machine that is not loopback.
     private static IEnumerable<string> OwnAddresses()

@@ -42,6 +42,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly List<IEdgeModule> _modules = [];
     private readonly Func<NodeFacts> _readFacts;
     private readonly LocalApiModule? _localApi;
+    private readonly ModuleHealth _health;
+    private readonly Readiness _readiness;
     private IPodModule? _pods;
     private ITwinMessages? _twin;
 
@@ -60,6 +62,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _loggers = loggers;
         _readFacts = readFacts;
         _log = loggers.CreateLogger("EdgeCore");
+        _health = new ModuleHealth(time);
+        _readiness = new Readiness(time);
         _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
@@ -119,6 +123,12 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             EdgeCoreLog.NoRuntime(_log, _options.Edged.RuntimeSocketPath);
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
+        // Not the link: an edge without its cloud does all its work.
+        _readiness.Add("store", _database.WriteProblemAsync);
+        if (runtime is not null)
+            _readiness.Add("runtime", () => runtime.Current is { Ready: false } state ? state.Message : null);
+        _readiness.Add("modules", _health.Problem);
         var metrics = await StartMetricsAsync(cancellationToken);
         if (_localApi is not null)
         {
@@ -133,7 +143,6 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         if (_serviceBus is not null)
             _serviceBus.Listening = WritePorts;
         WritePorts();
-        IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
         var running = new List<(string Name, Task Task)>();
         foreach (var module in _modules)
@@ -213,6 +222,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             Exception? error = null;
             try
             {
+                _health.Started(name);
                 await run(cancellationToken);
             }
             catch (ConfigException)
@@ -229,6 +239,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             if (_time.GetElapsedTime(since) > TimeSpan.FromMinutes(2))
                 backoff.Reset();
             var delay = backoff.Next();
+            _health.Failed(name, error?.Message.ReplaceLineEndings(" ") ?? "it ended by itself");
             EdgeCoreLog.ModuleFailed(_log, name, (long)delay.TotalMilliseconds, error);
             try
             {
@@ -253,7 +264,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics(), cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics(), _readiness, cancellationToken);
             MetricsPort = server.Port;
             return server;
         }

@@ -65,6 +65,9 @@ public sealed record CloudCoreOptions
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
+    /// <summary>modules.dashboard: the web page beside /metrics.</summary>
+    public DashboardOptions Dashboard { get; init; } = new();
+
     /// <summary>modules.gslb: authoritative DNS.</summary>
     public GslbOptions Gslb { get; init; } = new();
 
@@ -130,7 +133,7 @@ public sealed record CloudCoreOptions
         foreach (var unused in (string[])["dynamicController", "taskManager", "nodeUpgradeJobController", "cloudStream", "iptablesManager", "nodeTask"])
             modules.Ignore(unused);
 
-        options = options with { Gslb = GslbOptions.Read(modules.Section("gslb")), Router = RouterOptions.Read(modules.Section("router")) };
+        options = options with { Gslb = GslbOptions.Read(modules.Section("gslb")), Router = RouterOptions.Read(modules.Section("router")), Dashboard = DashboardOptions.Read(modules.Section("dashboard"), options.Monitor) };
         var server = modules.Section("apiServer");
         var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;
         var at = new ListenOn(

@@ -104,6 +104,9 @@ internal sealed class GslbBuilder
         }
     }
 
+    /// <summary>Where clients are sent, of all that were built.</summary>
+    public ClientCounts Counts { get; } = new();
+
     public GslbSnapshot Build()
     {
         var statuses = new Dictionary<(string Kind, string Key), ObjectStatus>();
@@ -116,7 +119,7 @@ internal sealed class GslbBuilder
         foreach (var (key, held) in _services)
             statuses[(GslbKinds.GlobalService.Kind, key)] = ServiceStatus(key, held, problems.GetValueOrDefault(key) ?? [], hosts);
         _recompile.Clear();
-        return new GslbSnapshot(_zoneSet, new AddressSelector(compiled, _locations, turns), targets, statuses) { Hosts = hosts };
+        return new GslbSnapshot(_zoneSet, new AddressSelector(compiled, _locations, turns, Counts), targets, statuses) { Hosts = hosts };
     }
 
     private void BuildLocations(Dictionary<(string Kind, string Key), ObjectStatus> statuses)

@@ -136,6 +136,22 @@ public sealed class SqliteDatabase : IAsyncDisposable
             },
             cancellationToken);
 
+    /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not (the disk is full, read-only, or gone).</summary>
+    public async ValueTask<string?> WriteProblemAsync(CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            // The header's page goes through the log and the disk like any other, although the number in it stays the same.
+            await WriteAsync(
+                connection => Execute(connection, FormattableString.Invariant($"PRAGMA user_version = {(long)Scalar(connection, "PRAGMA user_version")!}")), cancellationToken);
+            return null;
+        }
+        catch (StoreException e)
+        {
+            return e.Message;
+        }
+    }
+
     /// <summary>Runs <paramref name="work"/> on a read-only connection; sees every write that completed before the call.</summary>
     public T Read<T>(Func<SqliteConnection, T> work)
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Protocol.Messages;
@@ -125,6 +126,25 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             {
                 return (_core.ObjectDepth, _core.MessageDepth);
             }
+        }
+    }
+
+    public int InFlight
+    {
+        get
+        {
+            lock (_core)
+            {
+                return _core.InFlight;
+            }
+        }
+    }
+
+    public IReadOnlyList<QueuedObject> Queued(int max)
+    {
+        lock (_core)
+        {
+            return _core.Queued(max);
         }
     }
 
