@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Edge.Cloud.Gslb.Module;
 using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -12,6 +14,8 @@ namespace Edge.Cloud.Dashboard.Tests;
 [Trait("Category", "Kubernetes")]
 public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDisposable
 {
+    private static readonly long s_start = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - 60_000;
+
     private readonly TempDirectory _data = new();
 
     public void Dispose() => _data.Dispose();
@@ -20,7 +24,8 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
     public async Task Page_shows_nodes_and_devices_live_in_light_and_dark_without_an_error_or_a_request_off_the_origin()
     {
         Requires.Chromium();
-        await using var cloud = await WholeCloud.StartAsync(_data.Path);
+        Requires.Dig();
+        await using var cloud = await WholeCloud.StartAsync(_data.Path, WholeCloud.Options with { Gslb = new GslbOptions { IsEnabled = true, Address = "127.0.0.1", Port = 0, EcsResolvers = ["127.0.0.0/8"] } });
         await using var edge = await JoinAsync(cloud, "edge-1");
         await using var other = await JoinAsync(cloud, "press-hall-7");
         await CreateWorkAsync(cloud);
@@ -83,6 +88,11 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
             await dark.ShootAsync("device-dark", isWhole: true);
             await dark.Page.EvaluateAsync("location.hash = '/services'");
             await Expect(dark.Page.Locator("main")).ToContainTextAsync("default/shop");
+            await Expect(dark.Page.Locator("main")).ToContainTextAsync("Answered", new LocatorAssertionsToContainTextOptions { Timeout = 30_000 });
+            for (var i = 1; i < 40; i++)
+                await DigAsync(cloud.DnsPort, i % 3 == 0 ? $"198.51.100.{200 - i}/32" : i % 5 == 0 ? "192.0.2.0/24" : $"198.51.100.{i}/32");
+            await Expect(dark.Page.Locator(".flow", new PageLocatorOptions { HasText = "DE/eu" })).ToContainTextAsync("fra-1");
+            await Expect(dark.Page.Locator(".flow", new PageLocatorOptions { HasText = "US/us-east" })).ToContainTextAsync("iad-1");
             await dark.ShootAsync("services-dark", isWhole: true);
             Assert.Empty(dark.Complaints);
         }
@@ -97,7 +107,7 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
             foreach (var view in (string[])["/", "/nodes", "/nodes/edge-1", "/devices", "/devices/default/thermo", "/services", "/events"])
             {
                 await phone.Page.EvaluateAsync($"location.hash = '{view}'");
-                await Expect(phone.Page.Locator("main h1")).ToBeVisibleAsync();
+                await Expect(phone.Page.Locator($"main[data-shown='{view}'] h1")).ToBeVisibleAsync();
                 Assert.False(await phone.OverflowsAsync(), $"{view} is wider than a phone");
                 await phone.ShootAsync("phone" + view.Replace('/', '-'), isWhole: true);
             }
@@ -229,6 +239,14 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
                 "properties": [{"name": "temperature"}, {"name": "setpoint", "desired": {"value": "23.5"}}, {"name": "mode", "desired": {"value": "eco"}}]}
             }
             """);
+        await cloud.CreateAsync(GlobalServices.Resources.GslbKinds.Zone, """
+            {"metadata": {"name": "edge-example"}, "spec": {"apex": "edge.example", "soa": {"mailbox": "admin"}, "nameServers": ["ns1"], "records": [{"name": "ns1", "type": "A", "data": ["192.0.2.53"]}]}}
+            """);
+        await cloud.CreateAsync(GlobalServices.Resources.GslbKinds.LocationMap, """
+            {"metadata": {"name": "offices"}, "spec": {"locations": [
+              {"country": "DE", "region": "eu", "site": "fra", "latitude": 50.11, "longitude": 8.68, "networks": ["198.51.100.0/25"]},
+              {"country": "US", "region": "us-east", "site": "iad", "latitude": 38.9, "longitude": -77.4, "networks": ["198.51.100.128/25"]}]}}
+            """);
         await cloud.CreateAsync(GlobalServices.Resources.GslbKinds.GlobalService, """
             {
               "metadata": {"name": "shop"},
@@ -239,9 +257,17 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
             """);
     }
 
+    private static async Task DigAsync(int port, string subnet)
+    {
+        using var dig = Process.Start(new ProcessStartInfo("dig", ["@127.0.0.1", "-p", Text(port), "shop.edge.example", "A", $"+subnet={subnet}", "+short", "+tries=3"]) { RedirectStandardOutput = true })!;
+        var answer = await dig.StandardOutput.ReadToEndAsync();
+        await dig.WaitForExitAsync();
+        Assert.StartsWith("192.0.2.", answer, StringComparison.Ordinal);
+    }
+
     private static async Task ReportAsync(FakeEdge edge, double temperature, long turn)
     {
-        var now = 1_790_000_000_000 + (turn * 2000);
+        var now = s_start + (turn * 2000);
         JsonObject Side(string value, string type) => new()
         {
             ["actual"] = new JsonObject { ["value"] = value, ["metadata"] = new JsonObject { ["timestamp"] = now } }, ["metadata"] = new JsonObject { ["type"] = type },

@@ -33,7 +33,7 @@ public sealed class ReadinessTests
         var readiness = new Readiness(TimeProvider.System);
         readiness.Add("stuck", async token =>
         {
-            await Task.Delay(Timeout.Infinite, TimeProvider.System, token);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);
             return null;
         });
         var (isReady, text) = await readiness.AskAsync(false, CancellationToken.None);

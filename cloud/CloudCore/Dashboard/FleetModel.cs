@@ -110,12 +110,12 @@ internal sealed class FleetModel(LinkHistory links)
         }
     }
 
-    /// <summary>Nodes that changed after <paramref name="after"/>, and the names of those that went. Null where so many went since that the whole list must be read again.</summary>
+    /// <summary>Nodes that changed after <paramref name="after"/>, and the names of those that went; -1 for all there are. Null where so many went since that the whole list must be read again.</summary>
     public (List<NodeView> Changed, List<string> Gone, long Order)? NodesAfter(long after)
     {
         lock (_gate)
         {
-            if (after < _goneBefore)
+            if (after >= 0 && after < _goneBefore)
                 return null;
             var changed = new List<NodeView>();
             foreach (var node in _nodes.Values)

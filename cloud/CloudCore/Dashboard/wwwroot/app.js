@@ -53,6 +53,7 @@ async function show() {
   }
   if (mine !== turn) { made.close?.(); return; }
   set(main, made.element);
+  main.dataset.shown = path;
   made.shown?.();
   const stop = made.topics ? listen(made.topics, made.on, state) : null;
   const timer = setInterval(() => tick(main), 1000);

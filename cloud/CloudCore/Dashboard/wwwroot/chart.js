@@ -1,5 +1,5 @@
 // A line of values over time, drawn as SVG.
-import { svg, clock } from "./dom.js";
+import { svg, clock, timeOfDay } from "./dom.js";
 
 export function niceStep(range, wanted) {
   const rough = range / wanted || 1;
@@ -34,7 +34,7 @@ export function drawChart(element, points, { goal = null, label, width }) {
   const marks = Math.max(2, Math.min(6, Math.floor(width / 150)));
   for (let i = 0; i < marks; i++) {
     const time = from + (to - from) * i / (marks - 1);
-    parts.push(svg("text", { x: x(time), y: height - 8, "text-anchor": i === 0 ? "start" : i === marks - 1 ? "end" : "middle" }, clock(time)));
+    parts.push(svg("text", { x: x(time), y: height - 8, "text-anchor": i === 0 ? "start" : i === marks - 1 ? "end" : "middle" }, to - from < 43200000 ? timeOfDay(time) : clock(time)));
   }
   if (goal !== null) parts.push(svg("line", { class: "goal", x1: left, x2: width - right, y1: y(goal), y2: y(goal) }));
   if (points.length > 1) {

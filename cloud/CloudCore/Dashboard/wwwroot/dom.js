@@ -41,6 +41,8 @@ export const since = time => {
   return at > 0 ? age(Date.now() - at) : "";
 };
 
+export const timeOfDay = ms => new Date(ms).toTimeString().slice(0, 8);
+
 export function clock(time) {
   const at = new Date(typeof time === "number" ? time : Date.parse(time));
   if (Number.isNaN(at.getTime())) return "";

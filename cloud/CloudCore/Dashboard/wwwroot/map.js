@@ -37,34 +37,33 @@ export class FleetMap {
     this.draw();
   }
 
-  // Cells shrink until the whole fleet fits about one screen.
+  // Cells shrink until the whole fleet fits about one screen. Groups stand in columns of one width, as many as make the drawing lowest.
   layout(width) {
     const total = this.groups.reduce((sum, group) => sum + group[1].length, 0);
-    const sizes = [34, 26, 20, 16, 13, 11, 9, 7];
+    const sizes = [30, 24, 20, 16, 13, 11, 9, 7];
     for (const size of sizes) {
       const gap = size > 12 ? 4 : size > 8 ? 2 : 1;
-      const placed = this.place(width, size, gap);
-      if (placed.height <= (total > 3000 ? 620 : 460) || size === sizes.at(-1)) return { ...placed, size, gap };
+      let best = null;
+      for (let across = 1; across <= Math.min(this.groups.length, Math.max(1, Math.floor((width + 28) / 170))); across++) {
+        const placed = this.place(width, size, gap, across);
+        if (best === null || placed.height < best.height) best = placed;
+      }
+      if (best.height <= (total > 3000 ? 620 : 420) || size === sizes.at(-1)) return { ...best, size, gap };
     }
   }
 
-  // Groups stand side by side while they fit, each in a block as wide as it needs.
-  place(width, size, gap) {
+  place(width, size, gap, across) {
     const step = size + gap;
     const head = 26;
+    const room = (width - (across - 1) * 28) / across;
+    const columns = Math.max(1, Math.floor((room + gap) / step));
     const blocks = [];
-    let x = 0, y = 0, tall = 0;
-    for (const [name, nodes] of this.groups) {
-      const label = `${name}  ${count(nodes.length)}`;
-      const most = Math.max(1, Math.floor((width + gap) / step));
-      const wanted = this.groups.length === 1 ? most : Math.min(most, Math.max(Math.ceil(Math.sqrt(nodes.length * 2.2)), Math.ceil((label.length * 7 + 6) / step)));
-      const rows = Math.ceil(nodes.length / wanted);
-      const blockWidth = wanted * step - gap;
-      if (x > 0 && x + blockWidth > width) { x = 0; y += tall + 20; tall = 0; }
-      blocks.push({ name, nodes, x, y, columns: wanted });
-      x += blockWidth + 26;
-      tall = Math.max(tall, head + rows * step - gap);
-    }
+    let y = 0, tall = 0;
+    this.groups.forEach(([name, nodes], index) => {
+      if (index > 0 && index % across === 0) { y += tall + 22; tall = 0; }
+      blocks.push({ name, nodes, x: (index % across) * (room + 28), y, columns });
+      tall = Math.max(tall, head + Math.ceil(nodes.length / columns) * step - gap);
+    });
     return { blocks, height: y + tall, head };
   }
 

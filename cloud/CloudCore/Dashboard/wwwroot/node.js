@@ -5,7 +5,7 @@ const REASONS = {
   Stopping: "cloudcore stopped", Failed: "cloudcore met a defect", Moved: "the node went to another cloudcore", NodeDeleted: "the node was deleted",
 };
 
-const fact = (name, value) => value ? [el("dt", {}, name), el("dd", {}, value)] : null;
+const fact = (name, value) => value && value.length !== 0 ? [el("dt", {}, name), el("dd", {}, value)] : null;
 const isGood = one => (one.type === "Ready") === (one.status === "True");
 
 function rows(columns, items, cells, label) {

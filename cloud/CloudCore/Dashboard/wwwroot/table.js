@@ -17,7 +17,7 @@ export class VirtualTable {
     this.spacer = el("div", { class: "spacer", role: "rowgroup" });
     this.scroll = el("div", { class: "scroll", tabindex: "-1" }, el("div", { role: "rowgroup" }, this.head), this.spacer);
     this.element = el("div", { class: "table", role: "table", "aria-label": label }, this.scroll);
-    this.maxHeight = height ?? "calc(100vh - 250px)";
+    this.maxHeight = height ?? "max(320px, calc(100vh - 190px))";
     this.scroll.style.maxHeight = this.maxHeight;
     this.scroll.style.minHeight = "0";
     this.scroll.addEventListener("scroll", () => this.draw(), { passive: true });
