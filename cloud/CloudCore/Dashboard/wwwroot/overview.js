@@ -36,7 +36,7 @@ export async function overview({ signal }) {
       tile("Nodes", [["ready", "ready", nodes.ready ?? 0], ["notReady", "not ready", nodes.notReady ?? 0], ["offline", "offline", nodes.offline ?? 0]], "#/nodes"),
       tile("Pods", [["ready", "running", pods.Running ?? 0], ["notReady", "pending", pods.Pending ?? 0], ["offline", "failed", pods.Failed ?? 0], ["idle", "other", (pods.Succeeded ?? 0) + (pods.Unknown ?? 0)]], "#/nodes"),
       tile("Devices", [["ready", "online", (devices.ok ?? 0) + (devices.online ?? 0)], ["notReady", "unhealthy", devices.unhealthy ?? 0], ["offline", "offline", devices.offline ?? 0], ["idle", "not reported", others]], "#/devices"),
-      el("div", { class: "panel tile" }, el("div", { class: "label" }, "Connected here"), el("div", { class: "value" }, count(hub.sessions), el("small", {}, "sessions")),
+      el("div", { class: "panel tile" }, el("div", { class: "label" }, "Connected here"), el("div", { class: "value" }, count(hub.sessions), el("small", {}, hub.sessions === 1 ? "session" : "sessions")),
         el("div", { class: "bar", "aria-hidden": "true" }, el("i", { class: hub.inFlight > 0 ? "notReady" : "ready", style: { flex: "1" } })),
         el("div", { class: "legend" }, el("span", {}, el("b", {}, count(hub.inFlight)), "in flight"), el("span", {}, el("b", {}, count(hub.objects)), "queued"))));
     set(queues, [["In flight", hub.inFlight], ["Objects queued", hub.objects], ["Messages queued", hub.messages], ["Requests of edges", hub.upstream], ["Handshakes waiting", hub.admissions], ["Open streams", hub.streams], ["Sent again", totals.resends], ["Refused by edges", totals.refusals], ["Lost to full queues", totals.drops]]
@@ -56,10 +56,10 @@ export async function overview({ signal }) {
   }
 
   function draw() {
-    const options = [["group", "NodeGroup"], ["health", "health"], ["", "nothing"], ...fleet.groupings().map(key => [key, key])];
+    const options = [["group", "NodeGroup"], ["health", "health"], ["", ""], ...fleet.groupings().map(key => [key, key])];
     if (choice.options.length !== options.length) {
       const kept = choice.value || (fleet.list.some(node => node.g) ? "group" : "");
-      set(choice, options.map(([value, text]) => el("option", { value }, `by ${text}`)));
+      set(choice, options.map(([value, text]) => el("option", { value }, text ? `by ${text}` : "ungrouped")));
       choice.value = choice.options.length && options.some(option => option[0] === kept) ? kept : "";
     }
     if (fleet.nodes.size === 0) {

@@ -26,7 +26,7 @@ export async function services({ signal }) {
             el("dl", { class: "facts", style: { marginBottom: "16px" } }, el("dt", {}, "Names"), el("dd", {}, service.hosts.map(host => el("div", { class: "mono" }, host))), el("dt", {}, "Policy"), el("dd", {}, service.policy || "–"), service.message ? [el("dt", {}, "Status"), el("dd", {}, service.message)] : null),
             el("div", { class: "columns" },
               el("div", {}, el("h3", { class: "small dim", style: { marginBottom: "6px" } }, "Endpoints"),
-                el("div", { class: "table", role: "table", "aria-label": "Endpoints", style: { margin: "0 -18px" } }, service.endpoints.map(one => {
+                el("div", { class: "table", role: "table", "aria-label": "Endpoints", style: { margin: "0 0 0 -18px" } }, service.endpoints.map(one => {
                   const row = el("div", { class: "row", role: "row" }, el("div", { role: "cell" }, el("b", {}, one.name)), el("div", { role: "cell" }, badge(KIND[one.state] ?? "idle", one.state || "not checked")), el("div", { role: "cell", class: "dim small", title: one.reason }, one.reason || [one.location, one.addresses].filter(Boolean).join(" · ")));
                   row.style.gridTemplateColumns = columns;
                   return row;
