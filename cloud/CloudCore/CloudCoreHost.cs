@@ -14,6 +14,8 @@ using Edge.Cloud.Observability;
 using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
 using Edge.Common;
+using Edge.Common.Metrics;
+using Edge.Common.Tracing;
 using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Transport;
@@ -89,6 +91,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private DashboardState State { get; init; } = null!;
 
+    private MeterText Meters { get; init; } = null!;
+
     private RestEntry? Entry { get; init; }
 
     private EndpointReports EndpointReports { get; init; } = null!;
@@ -163,6 +167,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
         var readiness = new Readiness(time);
+        var meters = new MeterText();
         var links = new LinkHistory(time);
         var state = new DashboardState(sync, metrics, links, time);
         DashboardServer? dashboard = null;
@@ -188,6 +193,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var admissions = listener;
             metrics.WaitingSyncRecords = () => sync.WaitingRecords;
             metrics.InFlight = () => sync.InFlight;
+            metrics.Meters = meters.Render;
             if (options.Monitor.IsEnabled && options.Dashboard.IsEnabled)
             {
                 var dashboardLogger = loggers.CreateLogger("Edge.Cloud.Dashboard");
@@ -215,11 +221,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports, Dashboard = dashboard, State = state, Readiness = readiness,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Router = router, Entry = entry, EndpointReports = endpointReports, Dashboard = dashboard, State = state, Readiness = readiness, Meters = meters,
             };
         }
         catch
         {
+            meters.Dispose();
             if (dashboard is not null)
                 await dashboard.DisposeAsync();
             if (entry is not null)
@@ -280,6 +287,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         await _events.DisposeAsync();
         _hub.Dispose();
         await _certificates.DisposeAsync();
+        Meters.Dispose();
     }
 
     // Null where it is not wanted, or cannot be had: then the WebSocket serves alone.
@@ -313,6 +321,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             informers.Add(informer);
             informer.Start((change, _) =>
             {
+                using var span = kind == ResourceKind.ObjectSync || kind == ResourceKind.ClusterObjectSync ? null : EdgeTrace.Begin("watch");
+                span?.SetTag("k8s.kind", kind.Kind).SetTag("k8s.namespace", change.Object.Namespace()).SetTag("k8s.name", change.Object.Name()).SetTag("edge.change", change.Type.ToString());
                 sync.Changed(kind, change);
                 if (kind == ResourceKind.Secret && change.Object.Name() == CertificateStore.AuthoritySecret && change.Object.Namespace() == CertificateStore.Namespace)
                     certificates.Poke();

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Common;
 using Edge.Common.Configuration;
+using Edge.Common.Metrics;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
@@ -43,6 +44,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly Func<NodeFacts> _readFacts;
     private readonly LocalApiModule? _localApi;
     private readonly ModuleHealth _health;
+    private readonly MeterText _meters = new();
+    private IRuntimeState? _runtime;
     private readonly Readiness _readiness;
     private IPodModule? _pods;
     private ITwinMessages? _twin;
@@ -123,7 +126,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             EdgeCoreLog.NoRuntime(_log, _options.Edged.RuntimeSocketPath);
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
+        var runtime = _runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         // Not the link: an edge without its cloud does all its work.
         _readiness.Add("store", _database.WriteProblemAsync);
         if (runtime is not null)
@@ -174,6 +177,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         if (_localApi is not null)
             await _localApi.DisposeAsync();
         await _database.DisposeAsync();
+        _meters.Dispose();
     }
 
     // On the link's receiving loop: rooms put it into a queue of their own.
@@ -264,7 +268,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics(), _readiness, cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _edgeDns?.Metrics() + RuntimeFigures() + _meters.Render(), _readiness, cancellationToken);
             MetricsPort = server.Port;
             return server;
         }
@@ -274,6 +278,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         }
     }
+
+    private string RuntimeFigures()
+        => _runtime is null ? "" : $"# HELP edgecore_runtime_up 1 while the container runtime answers.\n# TYPE edgecore_runtime_up gauge\nedgecore_runtime_up {(_runtime.Current.Ready ? 1 : 0)}\n";
 
     // Tells scripts and tests which ports were taken.
     private void WritePorts()

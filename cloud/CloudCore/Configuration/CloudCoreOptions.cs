@@ -65,6 +65,9 @@ public sealed record CloudCoreOptions
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
+    /// <summary>commonConfig.tracing.endpoint: where traces go, OTLP over HTTP; empty for OTEL_EXPORTER_OTLP_ENDPOINT, and none where that is not set either.</summary>
+    public string TracingEndpoint { get; init; } = "";
+
     /// <summary>modules.dashboard: the web page beside /metrics.</summary>
     public DashboardOptions Dashboard { get; init; } = new();
 
@@ -99,6 +102,7 @@ public sealed record CloudCoreOptions
             Kubeconfig = api.Text("kubeConfig", ""),
             Master = api.Text("master", ""),
             Monitor = Monitoring(monitor, monitorAt),
+            TracingEndpoint = common.Section("tracing").Url("endpoint"),
         };
 
         var modules = root.Section("modules");

@@ -35,6 +35,8 @@ public static class DefaultConfig
         commonConfig:
           monitorServer:
             bindAddress: 127.0.0.1:9091   # /healthz, /readyz, /metrics, and the dashboard
+          tracing:
+            endpoint: ""                  # OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces
         kubeAPIConfig:
           master: ""
           kubeConfig: ""                  # empty: cloudcore brings its own Kubernetes API

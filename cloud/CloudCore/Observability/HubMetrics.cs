@@ -35,6 +35,9 @@ public sealed class HubMetrics
     /// <summary>The router's figures, in the same form.</summary>
     internal Func<string> Router { get; set; } = () => "";
 
+    /// <summary>The figures of this process's meters, in the same form.</summary>
+    internal Func<string> Meters { get; set; } = () => "";
+
     /// <summary>Figures of further modules in this process, in the same form.</summary>
     public Func<string> More { get; set; } = () => "";
 
@@ -135,7 +138,7 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_former_ca_clients_total", "counter", "Clients accepted with a certificate of the CA before the rollover.", FormerCaClients());
         Write(text, "edge_devicecontroller_reports_total", "counter", "Device reports received.", DeviceReports);
         Write(text, "edge_devicecontroller_status_writes_total", "counter", "DeviceStatus writes made of them.", DeviceWrites);
-        return text.Append(Router()).Append(More()).ToString();
+        return text.Append(Router()).Append(More()).Append(Meters()).ToString();
     }
 
     private static void Write(StringBuilder text, string name, string? type, string? help, long value)

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Diagnostics;
 using System.Threading.Channels;
 using Microsoft.Data.Sqlite;
@@ -60,6 +61,14 @@ public sealed class SqliteDatabase : IAsyncDisposable
     }
 
     public string Path { get; }
+
+    private static readonly Meter s_meter = new("Edge.Common.Storage");
+
+    private static readonly Histogram<double> s_commits = s_meter.CreateHistogram<double>("edge_store_commit_seconds", "s", "Commits of the store, each for all writes that waited");
+
+    private static readonly Counter<long> s_failures = s_meter.CreateCounter<long>("edge_store_commit_failures", description: "Commits that failed");
+
+    private KeyValuePair<string, object?> Label => new("store", System.IO.Path.GetFileNameWithoutExtension(Path));
 
     /// <summary>Where a corrupt file was kept when this open replaced it, else null. The opener logs it.</summary>
     public string? CorruptBackup { get; }
@@ -200,6 +209,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
             batch.Clear();
             while (batch.Count < BatchMax && _jobs.Reader.TryRead(out var job))
                 batch.Add(job);
+            var began = Stopwatch.GetTimestamp();
             try
             {
                 _begin.Run();
@@ -217,11 +227,13 @@ public sealed class SqliteDatabase : IAsyncDisposable
             {
                 // The batch failed as a whole (disk full, I/O error): undo it, tell every waiter.
                 TryRollback();
+                s_failures.Add(1, Label);
                 foreach (var job in batch)
                     job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
                 continue;
             }
 
+            s_commits.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, Label);
             foreach (var job in batch)
                 job.Complete();
             _checkpoints.Committed();

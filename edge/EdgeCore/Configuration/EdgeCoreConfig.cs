@@ -76,6 +76,7 @@ public static partial class EdgeCoreConfig
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
             ServiceBus = ServiceBusOptions.Read(modules.Section("serviceBus")),
             EdgeDns = dns,
+            TracingEndpoint = root.Section("commonConfig").Section("tracing").Url("endpoint"),
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };
         if (!IPEndPoint.TryParse(options.Monitor.BindAddress, out _) || !options.Monitor.BindAddress.Contains(':', StringComparison.Ordinal))

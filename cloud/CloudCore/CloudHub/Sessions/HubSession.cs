@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Globalization;
 using Edge.Cloud.Dashboard;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
+using Edge.Common.Tracing;
 using Edge.Protocol.Messages;
 using Edge.Transport;
 using Microsoft.Extensions.Logging;
@@ -436,8 +438,11 @@ internal sealed class HubSession : WheelEntry, ISyncSession
     {
         var obj = send.Object;
         var content = obj.Body.Content;
+        using var span = EdgeTrace.Continue("deliver", ActivityKind.Producer, obj.Trace);
+        span?.SetTag("edge.node", Node).SetTag("edge.resource", obj.Resource).SetTag("edge.attempt", send.Attempt);
         return new Message
         {
+            Trace = IsEdgeWire ? span?.Id : null,
             Id = send.MessageId,
             TimestampMs = _context.Time.GetUtcNow().ToUnixTimeMilliseconds(),
             Source = obj.Source,
