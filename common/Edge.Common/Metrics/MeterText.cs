@@ -28,7 +28,7 @@ public sealed class MeterText : IDisposable
                 listener.EnableMeasurementEvents(instrument);
         };
         // A meter that is gone (a broker that was closed) says nothing any more.
-        _listener.MeasurementsCompleted = (instrument, _) =>
+        _listener.MeasurementsCompleted = (instrument, state) =>
         {
             foreach (var key in _cells.Keys.Where(key => key.Instrument == instrument && instrument.IsObservable))
                 _cells.TryRemove(key, out _);
