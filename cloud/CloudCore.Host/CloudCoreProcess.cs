@@ -2,6 +2,7 @@ using Edge.ApiServer;
 using Edge.ApiServer.Controllers;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.Gslb.Module;
 using Edge.Cloud.Leadership;
 using Edge.Common.Configuration;
@@ -77,6 +78,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         var apiPort = 0;
         var kubeconfig = options.Kubeconfig;
         Func<string> renderApi = () => "";
+        EmbeddedApiServer? api = null;
         CloudCoreHost? core = null; // started after the API that it reads
         if (options.ApiServer.IsEnabled)
         {
@@ -94,6 +96,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
                 time, loggers, cancellationToken);
             _parts.Add(server);
             renderApi = server.RenderMetrics;
+            api = server;
             (apiPort, kubeconfig) = (server.Port, server.KubeconfigPath);
         }
 
@@ -111,6 +114,8 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
             core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
             _parts.Add(core);
             core.Metrics.More = renderApi;
+            if (api is not null)
+                core.Readiness.Add("store", api.WriteProblemAsync);
         }
 
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
@@ -133,6 +138,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         core.EndpointReported = gslb.ReportAsync;
         core.RoundTripsReported = gslb.ReportRoundTripsAsync;
         core.Metrics.More = () => renderApi() + gslb.RenderMetrics();
+        core.ShowClients(() => [.. gslb.Clients().Select(one => new ClientCount(one.Service, one.Endpoint, one.Location, one.Answers))]);
     }
 
     private static Uri MasterOf(string text)

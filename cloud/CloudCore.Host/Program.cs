@@ -7,6 +7,7 @@ using Edge.Cloud.Host;
 using Edge.Common;
 using Edge.Common.Configuration;
 using Edge.Kubernetes;
+using Edge.Telemetry;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
@@ -100,6 +101,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
     {
         if (CloudCoreProcess.Restrict(CloudCoreProcess.ReadConfig(config, set), modules) is not { } options)
             throw new CloudCoreException($"--modules '{modules}' is not known; it can be gslb, or left out for all");
+        using var traces = TraceExport.Start(options.TracingEndpoint, "cloudcore", options.InstanceId.Length > 0 ? options.InstanceId : Environment.MachineName);
         Directory.CreateDirectory(dataDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
         using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));

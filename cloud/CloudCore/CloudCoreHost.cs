@@ -5,6 +5,7 @@ using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.DynamicController;
 using Edge.Cloud.EdgeController;
@@ -13,6 +14,9 @@ using Edge.Cloud.NodeGroups;
 using Edge.Cloud.Observability;
 using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
+using Edge.Common;
+using Edge.Common.Metrics;
+using Edge.Common.Tracing;
 using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Transport;
@@ -25,6 +29,9 @@ namespace Edge.Cloud;
 public sealed class CloudCoreHost : IAsyncDisposable
 {
     private static readonly TimeSpan s_stopWithin = TimeSpan.FromSeconds(3);
+
+    /// <summary>A watch that fails for longer makes this CloudCore unready: what it knows may be old.</summary>
+    internal static readonly TimeSpan UnreadyAfter = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan s_cachesWithin = TimeSpan.FromSeconds(30);
 
@@ -88,6 +95,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private RouterService? Router { get; init; }
 
+    private DashboardServer? Dashboard { get; init; }
+
+    private DashboardState State { get; init; } = null!;
+
+    private MeterText Meters { get; init; } = null!;
+
     private RestEntry? Entry { get; init; }
 
     private EndpointReports EndpointReports { get; init; } = null!;
@@ -120,6 +133,20 @@ public sealed class CloudCoreHost : IAsyncDisposable
     {
         get => EndpointReports.RoundTripTaker;
         set => EndpointReports.RoundTripTaker = value;
+    }
+
+    /// <summary>Lets the page show where clients of global services are sent; called with the module's own figures.</summary>
+    internal void ShowClients(Func<IReadOnlyList<ClientCount>> clients) => (State.Clients, State.HasGslb) = (clients, true);
+
+    /// <summary>What <c>/readyz</c> asks. Others in this process may add to it.</summary>
+    internal Readiness Readiness { get; private init; } = null!;
+
+    /// <summary>What of the kinds watched is not current any more: those whose list or watch has failed for longer than <see cref="UnreadyAfter"/>; null when there is none.</summary>
+    internal static string? InformerProblem(IEnumerable<Informer> informers)
+    {
+        var failing = informers.Select(informer => (informer.Kind, informer.Failing)).Where(one => one.Failing is { } failing && failing.For > UnreadyAfter).ToList();
+        return failing.Count == 0 ? null
+            : $"the Kubernetes API is not read any more: {string.Join("; ", failing.Select(one => $"{one.Kind.Plural} for {one.Failing!.Value.For.TotalSeconds:0} s ({one.Failing.Value.Why})"))}";
     }
 
     /// <summary>Starts CloudCore; on return it serves. The client stays the caller's to dispose, after this.</summary>
@@ -160,7 +187,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
         if (applications is not null)
             metrics.Applications = applications.Render;
         var rooms = new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router, Applications = applications };
-        var hub = new Hub(options, certificates, rooms, streams);
+        var readiness = new Readiness(time);
+        var meters = new MeterText();
+        var links = new LinkHistory(time);
+        var state = new DashboardState(sync, metrics, links, time);
+        DashboardServer? dashboard = null;
+        var hub = new Hub(options, certificates, rooms, streams, links);
         try
         {
             // An edge that connects before the caches are full would be told that its pods are gone.
@@ -181,10 +213,22 @@ public sealed class CloudCoreHost : IAsyncDisposable
             quic = await OpenQuicAsync(options, certificates, hub, rate, time, metrics, logger, cancellationToken);
             var admissions = listener;
             metrics.WaitingSyncRecords = () => sync.WaitingRecords;
+            metrics.InFlight = () => sync.InFlight;
+            metrics.Meters = meters.Render;
+            if (options.Monitor.IsEnabled && options.Dashboard.IsEnabled)
+            {
+                var dashboardLogger = loggers.CreateLogger("Edge.Cloud.Dashboard");
+                dashboard = new DashboardServer(
+                    new FleetWatch(kube, links, time, new Random(random.Next()), dashboardLogger), state, DashboardAccess.Load(options.Dashboard.TokenFile, dashboardLogger));
+                metrics.DashboardListeners = () => dashboard.Listeners;
+            }
+
             metrics.NodeStreams = () => streams.Count;
             metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
             var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
-            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics), loggers, cancellationToken);
+            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics, readiness, dashboard), loggers, cancellationToken);
+            readiness.Add("informers", () => InformerProblem(informers));
+            readiness.Add("hub", () => admissions?.Problem);
             var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
             if (options.CloudStream.Listen.IsEnabled)
             {
@@ -208,13 +252,17 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet, Dashboard = dashboard,
+                State = state, Readiness = readiness, Meters = meters,
             };
         }
         catch
         {
             if (kubelet is not null)
                 await kubelet.DisposeAsync();
+            meters.Dispose();
+            if (dashboard is not null)
+                await dashboard.DisposeAsync();
             if (entry is not null)
                 await entry.DisposeAsync();
             if (router is not null)
@@ -268,6 +316,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await Router.DisposeAsync();
         if (Applications is not null)
             await Applications.DisposeAsync();
+        if (Dashboard is not null)
+            await Dashboard.DisposeAsync();
         await _server.StopAsync(s_stopWithin, _time);
         await _server.DisposeAsync();
         foreach (var informer in _informers)
@@ -277,6 +327,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         await _events.DisposeAsync();
         _hub.Dispose();
         await _certificates.DisposeAsync();
+        Meters.Dispose();
     }
 
     // Null where it is not wanted, or cannot be had: then the WebSocket serves alone.
@@ -313,6 +364,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             informers.Add(informer);
             informer.Start((change, _) =>
             {
+                using var span = kind == ResourceKind.ObjectSync || kind == ResourceKind.ClusterObjectSync ? null : EdgeTrace.Begin("watch");
+                span?.SetTag("k8s.kind", kind.Kind).SetTag("k8s.namespace", change.Object.Namespace()).SetTag("k8s.name", change.Object.Name()).SetTag("edge.change", change.Type.ToString());
                 sync.Changed(kind, change);
                 if (kind == ResourceKind.Secret && change.Object.Name() == CertificateStore.AuthoritySecret && change.Object.Namespace() == CertificateStore.Namespace)
                     certificates.Poke();
@@ -362,14 +415,25 @@ public sealed class CloudCoreHost : IAsyncDisposable
         return obj;
     }
 
-    private static Task MonitorAsync(HttpContext context, HubMetrics metrics)
-        => context.Request.Path.Value switch
+    private static async Task MonitorAsync(HttpContext context, HubMetrics metrics, Readiness readiness, DashboardServer? dashboard)
+    {
+        switch (context.Request.Path.Value)
         {
-            // The listeners open only once everything behind them is ready.
-            "/healthz" or "/readyz" or "/livez" => Respond.TextAsync(context, StatusCodes.Status200OK, "ok"),
-            "/metrics" => Respond.TextAsync(context, StatusCodes.Status200OK, metrics.Render().TrimEnd('\n')),
-            _ => Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /healthz, /readyz and /metrics"),
-        };
+            case "/healthz" or "/livez":
+                await Respond.TextAsync(context, StatusCodes.Status200OK, "ok");
+                return;
+            case "/readyz":
+                var (isReady, text) = await readiness.AskAsync(context.Request.Query.ContainsKey("verbose"), context.RequestAborted);
+                await Respond.TextAsync(context, isReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, text);
+                return;
+            case "/metrics":
+                await Respond.TextAsync(context, StatusCodes.Status200OK, metrics.Render().TrimEnd('\n'));
+                return;
+        }
+
+        if (dashboard is null || !await dashboard.TryServeAsync(context))
+            await Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /healthz, /readyz and /metrics, and / with the dashboard where modules.dashboard.enable is true");
+    }
 
     // Without advertiseAddress: every IPv4 address of this machine that is not loopback.
     private static IEnumerable<string> OwnAddresses()

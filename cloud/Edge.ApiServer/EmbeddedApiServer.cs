@@ -59,6 +59,9 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     /// <summary>The administrator's kubeconfig, <c>DATA/admin.kubeconfig</c> (0600).</summary>
     public string KubeconfigPath { get; }
 
+    /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not.</summary>
+    public ValueTask<string?> WriteProblemAsync(CancellationToken ct) => _store.WriteProblemAsync(ct);
+
     /// <summary>Opens the data directory and serves; completes once requests are answered.</summary>
     /// <exception cref="ApiServerException">The port is in use, or the address cannot be bound.</exception>
     /// <exception cref="Common.Storage.StoreException">The database cannot be used.</exception>

@@ -11,6 +11,7 @@ using Edge.Core.EdgeDns;
 using Edge.Core.EventBus;
 using Edge.Core.ServiceBus;
 using Edge.Core.Host;
+using Edge.Telemetry;
 using Microsoft.Extensions.Logging;
 
 NativeHeap.LimitArenas(2);
@@ -79,6 +80,7 @@ root.SetAction(async (parse, cancellationToken) =>
     try
     {
         var options = EdgeCoreConfig.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], parse.GetValue(dataDir), Environment.MachineName);
+        using var traces = TraceExport.Start(options.TracingEndpoint, "edgecore", options.NodeName);
         await using var edge = new EdgeCoreHost(options, TimeProvider.System, new Random(), loggers);
         if (options.Edged.Enable)
             edge.AddPods(services => new PodManager(services));

@@ -23,7 +23,9 @@ internal static class SampleConfigs
         commonConfig:
           monitorServer:
             enable: true
-            bindAddress: 127.0.0.1:9092           # /metrics and /healthz; port 0 takes a free one
+            bindAddress: 127.0.0.1:9092           # /metrics, /healthz and /readyz; port 0 takes a free one
+          tracing:
+            endpoint: ""                          # OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces
         database:
           driverName: sqlite3
           aliasName: default

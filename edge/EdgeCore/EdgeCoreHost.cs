@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Common;
 using Edge.Common.Configuration;
+using Edge.Common.Metrics;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
@@ -44,6 +45,10 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly Func<NodeFacts> _readFacts;
     private readonly LocalApiModule? _localApi;
     private readonly MetaServerModule? _metaServer;
+    private readonly ModuleHealth _health;
+    private readonly MeterText _meters = new();
+    private IRuntimeState? _runtime;
+    private readonly Readiness _readiness;
     private IPodModule? _pods;
     private ITwinMessages? _twin;
 
@@ -62,6 +67,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _loggers = loggers;
         _readFacts = readFacts;
         _log = loggers.CreateLogger("EdgeCore");
+        _health = new ModuleHealth(time);
+        _readiness = new Readiness(time);
         _database = EdgeDatabase.Open(options.MetaManager.DatabasePath, time);
         _hub = new HubService(options, _database, time, random, loggers);
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
@@ -127,6 +134,12 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             EdgeCoreLog.NoRuntime(_log, _options.Edged.RuntimeSocketPath);
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var runtime = _runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
+        // Not the link: an edge without its cloud does all its work.
+        _readiness.Add("store", _database.WriteProblemAsync);
+        if (runtime is not null)
+            _readiness.Add("runtime", () => runtime.Current is { Ready: false } state ? state.Message : null);
+        _readiness.Add("modules", _health.Problem);
         var metrics = await StartMetricsAsync(cancellationToken);
         if (_localApi is not null)
         {
@@ -147,7 +160,6 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         if (_serviceBus is not null)
             _serviceBus.Listening = WritePorts;
         WritePorts();
-        IRuntimeState? runtime = !_options.Edged.Enable ? null : _pods?.Runtime ?? new RuntimeSocket(_options.Edged);
         var node = new NodeService(_options, _meta, _hub, runtime, () => _pods?.ReportAll(), _readFacts, _time, _random, _loggers);
         var running = new List<(string Name, Task Task)>();
         foreach (var module in _modules)
@@ -183,6 +195,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         if (_localApi is not null)
             await _localApi.DisposeAsync();
         await _database.DisposeAsync();
+        _meters.Dispose();
     }
 
     // On the link's receiving loop: rooms put it into a queue of their own.
@@ -231,6 +244,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             Exception? error = null;
             try
             {
+                _health.Started(name);
                 await run(cancellationToken);
             }
             catch (ConfigException)
@@ -247,6 +261,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             if (_time.GetElapsedTime(since) > TimeSpan.FromMinutes(2))
                 backoff.Reset();
             var delay = backoff.Next();
+            _health.Failed(name, error?.Message.ReplaceLineEndings(" ") ?? "it ended by itself");
             EdgeCoreLog.ModuleFailed(_log, name, (long)delay.TotalMilliseconds, error);
             try
             {
@@ -271,7 +286,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         try
         {
-            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _metaServer?.Metrics() + _edgeDns?.Metrics(), cancellationToken);
+            var server = await MetricsServer.StartAsync(_options.Monitor.BindAddress, () => MetricsServer.Text(_hub, _database.QueueDepth) + _localApi?.Metrics() + _metaServer?.Metrics() + _edgeDns?.Metrics() + RuntimeFigures() + _meters.Render(), _readiness, cancellationToken);
             MetricsPort = server.Port;
             return server;
         }
@@ -281,6 +296,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             return null;
         }
     }
+
+    private string RuntimeFigures()
+        => _runtime is null ? "" : $"# HELP edgecore_runtime_up 1 while the container runtime answers.\n# TYPE edgecore_runtime_up gauge\nedgecore_runtime_up {(_runtime.Current.Ready ? 1 : 0)}\n";
 
     // Tells scripts and tests which ports were taken.
     private void WritePorts()

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
+using Edge.Common;
 using Edge.Core.EdgeHub;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -10,7 +11,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Core;
 
-/// <summary>Serves <c>/metrics</c> (Prometheus text) and <c>/healthz</c>.</summary>
+/// <summary>Serves <c>/metrics</c> (Prometheus text), <c>/healthz</c> (the process lives) and <c>/readyz</c> (it can do its work; else 503 and what is wrong).</summary>
 internal sealed class MetricsServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -24,25 +25,33 @@ internal sealed class MetricsServer : IAsyncDisposable
     public int Port { get; }
 
     /// <exception cref="IOException">The address is in use or not this machine's.</exception>
-    public static async Task<MetricsServer> StartAsync(string address, Func<string> metrics, CancellationToken cancellationToken)
+    public static async Task<MetricsServer> StartAsync(string address, Func<string> metrics, Readiness readiness, CancellationToken cancellationToken)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Services.Configure<Microsoft.Extensions.Hosting.HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromSeconds(1));
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPEndPoint.Parse(address)));
         var app = builder.Build();
-        app.Run(context =>
+        app.Run(async context =>
         {
             context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
             switch (context.Request.Path.Value)
             {
                 case "/metrics":
-                    return context.Response.WriteAsync(metrics());
+                    await context.Response.WriteAsync(metrics());
+                    return;
                 case "/healthz":
-                    return context.Response.WriteAsync("ok\n");
+                    await context.Response.WriteAsync("ok\n");
+                    return;
+                case "/readyz":
+                    var (isReady, text) = await readiness.AskAsync(context.Request.Query.ContainsKey("verbose"), context.RequestAborted);
+                    context.Response.StatusCode = isReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+                    await context.Response.WriteAsync(text + "\n");
+                    return;
                 default:
                     context.Response.StatusCode = StatusCodes.Status404NotFound;
-                    return context.Response.WriteAsync("there are /metrics and /healthz\n");
+                    await context.Response.WriteAsync("there are /metrics, /healthz and /readyz\n");
+                    return;
             }
         });
         try

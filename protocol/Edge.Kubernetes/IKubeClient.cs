@@ -33,7 +33,11 @@ public interface IKubeClient
     Task<JsonObject> CreateSubresourceAsync(ResourceKind kind, string? @namespace, string name, string subresource, JsonObject body, CancellationToken cancellationToken);
 }
 
-public sealed record ListOptions(string LabelSelector = "", string FieldSelector = "");
+public sealed record ListOptions(string LabelSelector = "", string FieldSelector = "")
+{
+    /// <summary>Called when the server has accepted a watch, before its first event: a watch may be quiet for long, and is well all the same.</summary>
+    public Action? WatchOpened { get; init; }
+}
 
 /// <summary>A list and the resourceVersion to watch from.</summary>
 public sealed record KubeList(IReadOnlyList<JsonObject> Items, string ResourceVersion);

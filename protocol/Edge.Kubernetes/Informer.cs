@@ -29,6 +29,7 @@ public sealed partial class Informer : IAsyncDisposable
     private Task? _loop;
     private string _resourceVersion = "";
     private int _failures;
+    private Failure? _failure;
 
     /// <param name="client">The API.</param>
     /// <param name="kind">What to keep.</param>
@@ -42,7 +43,7 @@ public sealed partial class Informer : IAsyncDisposable
         _client = client;
         _kind = kind;
         _namespace = @namespace;
-        _options = options;
+        _options = options with { WatchOpened = options.WatchOpened + Opened };
         _time = time;
         _random = random;
         _logger = logger;
@@ -66,6 +67,12 @@ public sealed partial class Informer : IAsyncDisposable
     }
 
     public ResourceKind Kind => _kind;
+
+    /// <summary>Since when list or watch have failed without a break, and why; null while they do not. A watch that the server has accepted is no failure, however quiet it is.</summary>
+    public (TimeSpan For, string Why)? Failing => Volatile.Read(ref _failure) is { } failure ? (_time.GetElapsedTime(failure.Since), failure.Why) : null;
+
+    /// <summary>When the server last accepted a watch; null before the first.</summary>
+    public DateTimeOffset? WatchOpenedAt { get; private set; }
 
     /// <summary>Completes when the first list has been delivered; cancelled when the informer is disposed before.</summary>
     public Task Synced => _synced.Task;
@@ -114,6 +121,7 @@ public sealed partial class Informer : IAsyncDisposable
                 }
                 catch (KubeException e)
                 {
+                    Failed(e.Message);
                     LogFailed(_logger, _kind.Plural, _resourceVersion.Length == 0 ? "list" : "watch", e.Code, e.Message);
 
                     // What the server does not know or does not want to serve from this version: start from a list.
@@ -122,6 +130,7 @@ public sealed partial class Informer : IAsyncDisposable
                 }
                 catch (Exception e) when (!token.IsCancellationRequested)
                 {
+                    Failed(e.Message);
                     LogUnexpected(_logger, _kind.Plural, e);
                     _resourceVersion = "";
                 }
@@ -133,6 +142,14 @@ public sealed partial class Informer : IAsyncDisposable
         {
             // Disposed.
         }
+    }
+
+    private void Failed(string why) => Volatile.Write(ref _failure, new Failure(_failure?.Since ?? _time.GetTimestamp(), why));
+
+    private void Opened()
+    {
+        Volatile.Write(ref _failure, null);
+        WatchOpenedAt = _time.GetUtcNow();
     }
 
     private async Task ListAsync(CancellationToken token)
@@ -159,6 +176,7 @@ public sealed partial class Informer : IAsyncDisposable
         {
             any = true;
             _failures = 0;
+            Volatile.Write(ref _failure, null); // also where the client does not tell that a watch was opened
             var obj = change.Object;
             switch (change.Type)
             {
@@ -241,6 +259,8 @@ public sealed partial class Informer : IAsyncDisposable
 
         await Task.Delay(wait, _time, token);
     }
+
+    private sealed record Failure(long Since, string Why);
 
     [LoggerMessage(3100, LogLevel.Information, "{Kind}: version {Version} is no longer in the server's history; listing again")]
     private static partial void LogExpired(ILogger logger, string kind, string version);

@@ -128,6 +128,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         var what = $"watch {kind.Plural}";
         using var response = await GuardAsync(token => SendAsync(HttpMethod.Get, path, null, null, token), what, cancellationToken, linked.Token);
+        options.WatchOpened?.Invoke();
         await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
         var reader = PipeReader.Create(body, new StreamPipeReaderOptions(bufferSize: 16 * 1024, leaveOpen: true));
         try

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
@@ -65,6 +67,11 @@ public sealed class GrpcChannel : IDisposable
 
     private TimeProvider Time { get; }
 
+    private static readonly Meter s_meter = new("Edge.Protocol.Grpc");
+
+    // Method paths come from the .proto files: a bounded set.
+    private static readonly Histogram<double> s_calls = s_meter.CreateHistogram<double>("edge_grpc_call_seconds", "s", "Calls over gRPC, of the container runtime (CRI) and of mappers (DMI), by method");
+
     /// <summary>One request, one response.</summary>
     /// <param name="path">Method path, e.g. <c>/runtime.v1.RuntimeService/Version</c>.</param>
     /// <param name="deadline">How long the call may take; sent to the peer as <c>grpc-timeout</c>. Infinite when not positive.</param>
@@ -76,6 +83,7 @@ public sealed class GrpcChannel : IDisposable
         where TResponse : IMessage<TResponse>
     {
         using var limit = Limit(deadline, cancellationToken);
+        var began = Stopwatch.GetTimestamp();
         try
         {
             using var response = await SendAsync(path, request, deadline, limit.Token).ConfigureAwait(false);
@@ -95,6 +103,10 @@ public sealed class GrpcChannel : IDisposable
         catch (Exception e) when (Translate(path, e, deadline, limit.Token, cancellationToken) is { } translated)
         {
             throw translated;
+        }
+        finally
+        {
+            s_calls.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, new KeyValuePair<string, object?>("method", path));
         }
     }
 

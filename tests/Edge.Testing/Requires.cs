@@ -21,6 +21,8 @@ public static class Requires
     public static void MapperImage()
         => Skip.If(Executables.FindSelfContained("modbus-mapper") is null, "artifacts/publish/modbus-mapper (made by test.sh and up.sh)");
 
+    public static void Chromium() => OnPath("chromium", "chromium");
+
     public static void Kubectl() => OnPath("kubectl", "kubernetes-client");
 
     public static void Dig() => OnPath("dig", "bind9-dnsutils");

@@ -4,6 +4,7 @@ using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.CloudStream;
 using Edge.Cloud.Configuration;
+using Edge.Cloud.Dashboard;
 using Edge.Protocol.Messages;
 using Edge.Transport;
 using Microsoft.AspNetCore.Http;
@@ -12,7 +13,7 @@ namespace Edge.Cloud.CloudHub;
 
 /// <summary>The main channel: takes an edge's WebSocket (kubeedge-wire §1.2) or QUIC connection and checks who it is. One that is refused gets an HTTP status
 /// and the reason, and nothing it sends is read.</summary>
-internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates, UpstreamRooms rooms, NodeStreams streams) : IDisposable
+internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates, UpstreamRooms rooms, NodeStreams streams, LinkHistory links) : IDisposable
 {
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, Upstream> _upstreams = new();
@@ -102,6 +103,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
 
         _upstreams[node] = upstream;
         HubLog.Connected(rooms.Logger, node, address);
+        links.Connected(node, address, link.HasLanes ? "QUIC" : "WebSocket");
         try
         {
             if (_stop.IsCancellationRequested)
@@ -114,6 +116,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
             // What was received before the link went is still done: a pod's last status is true without an answer, too.
             await upstream.DrainedAsync();
             HubLog.Disconnected(rooms.Logger, node, end);
+            links.Disconnected(node, end.ToString(), end == SessionEndReason.Replaced);
         }
         finally
         {

@@ -27,6 +27,9 @@ internal sealed record AdmissionLimits
 /// (docs/decisions/0007-hub-listener.md has the figures). The HTTPS ports, where connections are short, are Kestrel's.</remarks>
 internal sealed class HubListener : IAsyncDisposable
 {
+    // An accept that fails is tried again after 0.1 s: no failure for so long means that it works again.
+    private static readonly TimeSpan s_acceptRecovered = TimeSpan.FromSeconds(3);
+
     private readonly Socket _socket;
     private readonly Func<SslServerAuthenticationOptions> _tls;
     private readonly Func<HubConnection, Task> _serve;
@@ -40,6 +43,7 @@ internal sealed class HubListener : IAsyncDisposable
     private readonly SemaphoreSlim _handshakes;
     private readonly ServedConnections _served;
     private Task[] _loops = [];
+    private AcceptFailure? _acceptFailure;
 
     private HubListener(
         Socket socket, Func<SslServerAuthenticationOptions> tls, Func<HubConnection, Task> serve, AdmissionLimits limits, AdmissionRate rate, TimeProvider time, HubMetrics metrics,
@@ -60,6 +64,11 @@ internal sealed class HubListener : IAsyncDisposable
     }
 
     public int Port => ((IPEndPoint)_socket.LocalEndPoint!).Port;
+
+    /// <summary>Why edges cannot connect; null while they can.</summary>
+    public string? Problem
+        => _stop.IsCancellationRequested || _loops.Any(loop => loop.IsCompleted) ? "the hub's port has been closed"
+            : Volatile.Read(ref _acceptFailure) is { } failure && _time.GetElapsedTime(failure.At) < s_acceptRecovered ? $"connections cannot be accepted: {failure.Why}" : null;
 
     /// <summary>Connections accepted that wait for their handshake.</summary>
     public int Waiting => _waiting.Reader.Count;
@@ -125,10 +134,13 @@ internal sealed class HubListener : IAsyncDisposable
             {
                 // Out of descriptors, or the peer went before it was accepted: neither may end the listener.
                 HubLog.AcceptFailed(_logger, e.Message);
+                Volatile.Write(ref _acceptFailure, new AcceptFailure(_time.GetTimestamp(), e.Message));
                 await PauseAsync();
             }
         }
     }
+
+    private sealed record AcceptFailure(long At, string Why);
 
     private async Task PauseAsync()
     {

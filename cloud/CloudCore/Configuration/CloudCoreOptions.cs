@@ -83,6 +83,12 @@ public sealed record CloudCoreOptions
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
+    /// <summary>commonConfig.tracing.endpoint: where traces go, OTLP over HTTP; empty for OTEL_EXPORTER_OTLP_ENDPOINT, and none where that is not set either.</summary>
+    public string TracingEndpoint { get; init; } = "";
+
+    /// <summary>modules.dashboard: the web page beside /metrics.</summary>
+    public DashboardOptions Dashboard { get; init; } = new();
+
     /// <summary>modules.gslb: authoritative DNS.</summary>
     public GslbOptions Gslb { get; init; } = new();
 
@@ -114,6 +120,7 @@ public sealed record CloudCoreOptions
             Kubeconfig = api.Text("kubeConfig", ""),
             Master = api.Text("master", ""),
             Monitor = Monitoring(monitor, monitorAt),
+            TracingEndpoint = common.Section("tracing").Url("endpoint"),
         };
 
         var modules = root.Section("modules");
@@ -155,6 +162,7 @@ public sealed record CloudCoreOptions
             Gslb = GslbOptions.Read(modules.Section("gslb")),
             Router = RouterOptions.Read(modules.Section("router")),
             CloudStream = CloudStreamOptions.Read(modules.Section("cloudStream")),
+            Dashboard = DashboardOptions.Read(modules.Section("dashboard"), options.Monitor),
             SecretNamespaces = edgeController.Texts("secretNamespaces", []),
         };
         var server = modules.Section("apiServer");

@@ -34,7 +34,9 @@ public static class DefaultConfig
         kind: CloudCore
         commonConfig:
           monitorServer:
-            bindAddress: 127.0.0.1:9091   # /healthz, /readyz, /metrics
+            bindAddress: 127.0.0.1:9091   # /healthz, /readyz, /metrics, and the dashboard
+          tracing:
+            endpoint: ""                  # OTLP over HTTP, e.g. http://127.0.0.1:4318; empty: OTEL_EXPORTER_OTLP_ENDPOINT, else no traces
         kubeAPIConfig:
           master: ""
           kubeConfig: ""                  # empty: cloudcore brings its own Kubernetes API
@@ -88,6 +90,9 @@ public static class DefaultConfig
             port: 9443
             restTimeout: 60               # seconds that a request waits for the edge's answer
             insecure: false               # true: plain HTTP without authentication, as KubeEdge's
+          dashboard:                      # the web page on monitorServer's address
+            enable: true                  # default: only where the address is loopback or tokenFile is set
+            tokenFile: ""                 # mode 0600, first line the token asked for; needed where the address is not loopback
           gslb:                           # authoritative DNS from Zone, GlobalService and LocationMap
             enable: false
             address: 0.0.0.0

@@ -41,6 +41,9 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
     /// <summary>The device is gone; the lane goes when it has nothing left to write.</summary>
     public bool IsForgotten { get; set; }
 
+    /// <summary>The place in a trace of the newest report that waits; null where it is in none.</summary>
+    public string? Trace { get; set; }
+
     /// <summary>The DeviceStatus as last seen; null asks for a fresh look. Only the writer touches it.</summary>
     public JsonObject? Status { get; set; }
 

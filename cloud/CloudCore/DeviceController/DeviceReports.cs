@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
+using Edge.Common.Tracing;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
@@ -13,6 +15,9 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
 {
     public void Receive(HubSession session, Message message)
     {
+        using var span = EdgeTrace.Continue("report received", ActivityKind.Consumer, message.Trace);
+        span?.SetTag("edge.node", session.Node).SetTag("edge.resource", message.Resource);
+
         // The edge asks for its devices after connecting; the membership it gets anyway is the answer.
         if (message.Resource == "membership/detail")
         {

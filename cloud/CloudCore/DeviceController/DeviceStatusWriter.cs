@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Edge.Cloud.Observability;
+using Edge.Common.Tracing;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -29,6 +31,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                 return;
             var lane = LaneOf(device);
             lane.Add(report, problems, confirm);
+            lane.Trace = EdgeTrace.Current ?? lane.Trace;
             Run((report.Namespace, report.Name), lane);
         }
     }
@@ -100,6 +103,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
             while (true)
             {
                 DeviceBatch batch;
+                string? trace;
                 lock (_gate)
                 {
                     if (lane.IsIdle)
@@ -111,12 +115,14 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     }
 
                     batch = lane.Take();
+                    (trace, lane.Trace) = (lane.Trace, null);
                 }
 
                 var pause = Interval;
                 try
                 {
-                    await WriteAsync(key, lane, batch, cancellationToken);
+                    using (EdgeTrace.Continue("write DeviceStatus", ActivityKind.Client, trace))
+                        await WriteAsync(key, lane, batch, cancellationToken);
                     metrics.DeviceWritten();
                     failures = 0;
                     Confirm(batch);

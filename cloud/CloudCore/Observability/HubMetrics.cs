@@ -38,6 +38,9 @@ public sealed class HubMetrics
     /// <summary>The dynamic controller's figures, in the same form.</summary>
     internal Func<string> Applications { get; set; } = () => "";
 
+    /// <summary>The figures of this process's meters, in the same form.</summary>
+    internal Func<string> Meters { get; set; } = () => "";
+
     /// <summary>Figures of further modules in this process, in the same form.</summary>
     public Func<string> More { get; set; } = () => "";
 
@@ -49,6 +52,21 @@ public sealed class HubMetrics
 
     /// <summary>Sends of an object after its first.</summary>
     public long Resends => Interlocked.Read(ref _resends);
+
+    /// <summary>Objects that an edge could not store.</summary>
+    public long Refusals => Interlocked.Read(ref _refusals);
+
+    /// <summary>Messages received from edges.</summary>
+    public long Upstream => Interlocked.Read(ref _upstream);
+
+    /// <summary>What was lost to a full queue, of all queues.</summary>
+    public long Drops => Interlocked.Read(ref _objectDrops) + Interlocked.Read(ref _messageDrops) + Interlocked.Read(ref _upstreamDrops) + Interlocked.Read(ref _eventDrops) + Interlocked.Read(ref _syncRecordDrops);
+
+    /// <summary>Reads how many objects were sent and not answered.</summary>
+    public Func<int> InFlight { get; set; } = () => 0;
+
+    /// <summary>Reads how many pages of the dashboard listen.</summary>
+    internal Func<int> DashboardListeners { get; set; } = () => 0;
 
     /// <summary>Device reports that came in.</summary>
     public long DeviceReports => Interlocked.Read(ref _deviceReports);
@@ -104,6 +122,8 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_queue_depth{queue=\"upstream\"}", null, null, requests);
         Write(text, "edge_cloudhub_queue_depth{queue=\"admissions\"}", null, null, admissions);
         Write(text, "edge_cloudhub_queue_depth{queue=\"syncrecords\"}", null, null, WaitingSyncRecords());
+        Write(text, "edge_cloudhub_in_flight", "gauge", "Objects sent to edges and not answered.", InFlight());
+        Write(text, "edge_dashboard_listeners", "gauge", "Pages of the dashboard that listen, at most 64.", DashboardListeners());
         Write(text, "edge_cloudstream_streams", "gauge", "Streams to nodes (logs, exec, attach, port-forward) waiting or open.", NodeStreams());
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));
@@ -121,7 +141,7 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_former_ca_clients_total", "counter", "Clients accepted with a certificate of the CA before the rollover.", FormerCaClients());
         Write(text, "edge_devicecontroller_reports_total", "counter", "Device reports received.", DeviceReports);
         Write(text, "edge_devicecontroller_status_writes_total", "counter", "DeviceStatus writes made of them.", DeviceWrites);
-        return text.Append(Router()).Append(Applications()).Append(More()).ToString();
+        return text.Append(Router()).Append(Applications()).Append(More()).Append(Meters()).ToString();
     }
 
     private static void Write(StringBuilder text, string name, string? type, string? help, long value)

@@ -1,4 +1,5 @@
 using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.Dashboard;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.SyncController;
@@ -14,6 +15,12 @@ internal interface ISyncSession
 
     /// <summary>Objects and messages that wait or are unanswered.</summary>
     (int Objects, int Messages) Depth { get; }
+
+    /// <summary>Objects sent and not answered.</summary>
+    int InFlight { get; }
+
+    /// <summary>Some of the objects that wait or are unanswered, at most <paramref name="max"/>, for the eye of an operator.</summary>
+    IReadOnlyList<QueuedObject> Queued(int max);
 
     /// <summary>The node should have this state; sent until answered, once the session is open.</summary>
     void Deliver(DownObject obj);

@@ -85,6 +85,21 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
     }
 
+    /// <summary>Objects sent and not answered, of all sessions.</summary>
+    public int InFlight
+    {
+        get
+        {
+            List<SyncMember> members;
+            lock (_gate)
+            {
+                members = [.. _members.Values];
+            }
+
+            return members.Sum(member => member.Session.InFlight);
+        }
+    }
+
     /// <summary>Sync records that wait to be written.</summary>
     public int WaitingRecords => _records.Waiting;
 

@@ -146,6 +146,9 @@ internal sealed class ObjectStore : IAsyncDisposable
             CloseWatchers(resource);
     }
 
+    /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not.</summary>
+    public ValueTask<string?> WriteProblemAsync(CancellationToken ct) => _database.WriteProblemAsync(ct);
+
     public async ValueTask DisposeAsync()
     {
         Close();

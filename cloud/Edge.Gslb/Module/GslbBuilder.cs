@@ -112,6 +112,9 @@ internal sealed class GslbBuilder
     /// <summary>What another builder goes by, as its status says.</summary>
     public void SetMeasured(string service, IReadOnlyList<Latency> latencies) => _measured.SetTold(service, latencies);
 
+    /// <summary>Where clients are sent, of all that were built.</summary>
+    public ClientCounts Counts { get; } = new();
+
     public GslbSnapshot Build()
     {
         var statuses = new Dictionary<(string Kind, string Key), ObjectStatus>();
@@ -124,7 +127,7 @@ internal sealed class GslbBuilder
         foreach (var (key, held) in _services)
             statuses[(GslbKinds.GlobalService.Kind, key)] = ServiceStatus(key, held, problems.GetValueOrDefault(key) ?? [], hosts);
         _recompile.Clear();
-        return new GslbSnapshot(_zoneSet, new AddressSelector(compiled, _locations, turns), targets, statuses) { Hosts = hosts };
+        return new GslbSnapshot(_zoneSet, new AddressSelector(compiled, _locations, turns, Counts), targets, statuses) { Hosts = hosts };
     }
 
     private void BuildLocations(Dictionary<(string Kind, string Key), ObjectStatus> statuses)

@@ -46,6 +46,7 @@ public sealed class GslbHost : IAsyncDisposable
     private DnsServer? _server;
     private Task _running = Task.CompletedTask;
     private volatile GslbSnapshot? _snapshot;
+    private volatile ClientCounts? _counts;
     private long _builds;
 
     private GslbHost(GslbOptions options, IKubeClient kube, Func<bool> mayWrite, TimeProvider time, Random random, ILoggerFactory loggers)
@@ -105,6 +106,9 @@ public sealed class GslbHost : IAsyncDisposable
     public ValueTask ReportRoundTripsAsync(string node, string service, IReadOnlyDictionary<string, double> milliseconds, CancellationToken cancellationToken)
         => PostAsync(builder => builder.SetRoundTrips(node, service, milliseconds), cancellationToken);
 
+    /// <summary>Where clients were sent: service (<c>namespace/name</c>), endpoint, the client's location, answers.</summary>
+    public IReadOnlyList<(string Service, string Endpoint, string Location, long Answers)> Clients() => _counts?.Read() ?? [];
+
     /// <summary>Figures in Prometheus' text form.</summary>
     public string RenderMetrics()
     {
@@ -122,6 +126,9 @@ public sealed class GslbHost : IAsyncDisposable
         Add("edge_gslb_changes_waiting", "gauge", "Changes of objects that wait to be built in, at most 4096.", _changes.Reader.Count);
         Add("edge_gslb_zones", "gauge", "Zones served.", snapshot?.Zones.ZoneCount ?? 0);
         Add("edge_gslb_location_ranges", "gauge", "Ranges of addresses with a location.", snapshot?.Selector.Locations.Ranges ?? 0);
+        text.Append("# HELP edge_gslb_clients_total Answers by service, chosen endpoint and the client's location.\n# TYPE edge_gslb_clients_total counter\n");
+        foreach (var (service, endpoint, location, answers) in Clients())
+            text.Append($"edge_gslb_clients_total{{service=\"{Label(service)}\",endpoint=\"{Label(endpoint)}\",location=\"{Label(location)}\"}} {answers}\n");
         return text.ToString();
     }
 
@@ -246,6 +253,7 @@ public sealed class GslbHost : IAsyncDisposable
     private Task BuildLoopAsync() => LoopAsync(async token =>
     {
         var builder = new GslbBuilder();
+        _counts = builder.Counts;
         IReadOnlyCollection<HealthTarget> targets = [];
         var notifier = new ZoneNotifier(_time);
         while (await _wake.Reader.WaitToReadAsync(token))
@@ -311,6 +319,9 @@ public sealed class GslbHost : IAsyncDisposable
             // Disposed.
         }
     }
+
+    // The exposition format's own escapes.
+    private static string Label(string text) => text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
 
     private static System.Text.Json.Nodes.JsonObject WithoutManagedFields(System.Text.Json.Nodes.JsonObject obj)
     {

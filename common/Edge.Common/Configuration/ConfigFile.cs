@@ -139,6 +139,16 @@ public sealed class ConfigSection
         return section;
     }
 
+    /// <summary>An http or https URL, or empty.</summary>
+    public string Url(string key)
+    {
+        var text = Text(key, "");
+        if (text.Length == 0 || (Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"))
+            return text;
+        Problem(key, $"'{text}' is not a URL, e.g. http://127.0.0.1:4318");
+        return "";
+    }
+
     /// <summary>The text under <paramref name="key"/>.</summary>
     public string Text(string key, string absent)
     {

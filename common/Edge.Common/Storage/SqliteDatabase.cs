@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Threading.Channels;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
@@ -63,6 +64,14 @@ public sealed class SqliteDatabase : IAsyncDisposable
     public static void LoadLibrary() => SqliteNative.EnsureLoaded();
 
     public string Path { get; }
+
+    private static readonly Meter s_meter = new("Edge.Common.Storage");
+
+    private static readonly Histogram<double> s_commits = s_meter.CreateHistogram<double>("edge_store_commit_seconds", "s", "Commits of the store, each for all writes that waited");
+
+    private static readonly Counter<long> s_failures = s_meter.CreateCounter<long>("edge_store_commit_failures", description: "Commits that failed");
+
+    private KeyValuePair<string, object?> Label => new("store", System.IO.Path.GetFileNameWithoutExtension(Path));
 
     /// <summary>Where a corrupt file was kept when this open replaced it, else null. The opener logs it.</summary>
     public string? CorruptBackup { get; }
@@ -139,6 +148,22 @@ public sealed class SqliteDatabase : IAsyncDisposable
             },
             cancellationToken);
 
+    /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not (the disk is full, read-only, or gone).</summary>
+    public async ValueTask<string?> WriteProblemAsync(CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            // The header's page goes through the log and the disk like any other, although the number in it stays the same.
+            await WriteAsync(
+                connection => Execute(connection, FormattableString.Invariant($"PRAGMA user_version = {(long)Scalar(connection, "PRAGMA user_version")!}")), cancellationToken);
+            return null;
+        }
+        catch (StoreException e)
+        {
+            return e.Message;
+        }
+    }
+
     /// <summary>Runs <paramref name="work"/> on a read-only connection; sees every write that completed before the call.</summary>
     public T Read<T>(Func<SqliteConnection, T> work)
     {
@@ -187,6 +212,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
             batch.Clear();
             while (batch.Count < BatchMax && _jobs.Reader.TryRead(out var job))
                 batch.Add(job);
+            var began = Stopwatch.GetTimestamp();
             try
             {
                 _begin.Run();
@@ -204,11 +230,13 @@ public sealed class SqliteDatabase : IAsyncDisposable
             {
                 // The batch failed as a whole (disk full, I/O error): undo it, tell every waiter.
                 TryRollback();
+                s_failures.Add(1, Label);
                 foreach (var job in batch)
                     job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
                 continue;
             }
 
+            s_commits.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, Label);
             foreach (var job in batch)
                 job.Complete();
             _checkpoints.Committed();

@@ -34,7 +34,8 @@ public static partial class EdgeCoreConfig
         if (database.Text("driverName", "sqlite3") is not "sqlite3" and var driver)
             database.Problem("driverName", $"is '{driver}', must be 'sqlite3'");
         database.Ignore("aliasName");
-        var monitor = root.Section("commonConfig").Section("monitorServer");
+        var common = root.Section("commonConfig");
+        var monitor = common.Section("monitorServer");
         monitor.Ignore("enableProfiling");
 
         var modules = root.Section("modules");
@@ -76,6 +77,7 @@ public static partial class EdgeCoreConfig
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
             ServiceBus = ServiceBusOptions.Read(modules.Section("serviceBus")),
             EdgeDns = dns,
+            TracingEndpoint = common.Section("tracing").Url("endpoint"),
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },
         };
         if (!IPEndPoint.TryParse(options.Monitor.BindAddress, out _) || !options.Monitor.BindAddress.Contains(':', StringComparison.Ordinal))

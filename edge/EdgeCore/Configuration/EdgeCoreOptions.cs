@@ -31,6 +31,9 @@ public sealed record EdgeCoreOptions
 
     public MonitorOptions Monitor { get; init; } = new();
 
+    /// <summary>commonConfig.tracing.endpoint: where traces go, OTLP over HTTP; empty for OTEL_EXPORTER_OTLP_ENDPOINT, and none where that is not set either.</summary>
+    public string TracingEndpoint { get; init; } = "";
+
     /// <summary>Keys that were set, are KubeEdge's, and have no effect here; one sentence each, for the log.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 }

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Threading.Channels;
 using Edge.Common;
+using Edge.Common.Tracing;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Edge.Protocol.Grpc;
@@ -131,7 +133,12 @@ internal sealed class MapperLink : IAsyncDisposable
 
                 try
                 {
-                    await TellAsync(call, known);
+                    using (var span = EdgeTrace.Continue("tell mapper", ActivityKind.Client, call.Trace))
+                    {
+                        span?.SetTag("edge.mapper", _name).SetTag("edge.resource", call.Key);
+                        await TellAsync(call, known);
+                    }
+
                     Answered(true);
                     TwinLog.Told(_log, _name, call.Key);
                     Done(call, generation);

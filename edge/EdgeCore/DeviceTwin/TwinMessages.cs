@@ -75,6 +75,9 @@ internal abstract record TwinOutput
 /// <summary>The state a mapper should have of one object: the newest message, or null when it is gone.</summary>
 internal sealed record MapperCall(bool IsModel, string Namespace, string Name, IMessage? Message)
 {
+    /// <summary>The place in a trace of the change that this tells, or null.</summary>
+    public string? Trace { get; init; }
+
     public string Key => $"{(IsModel ? "devicemodel" : "device")}/{Namespace}/{Name}";
 }
 

@@ -49,6 +49,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private readonly Dictionary<string, byte[]?> _unstored = new(StringComparer.Ordinal);
 
     // Full: the mappers' calls wait, and so does the reading of MetaManager's channel, which coalesces.
+    private readonly TwinTraces _traces = new();
     private Channel<Job> _inbox = NewInbox();
     private long _dropped;
 
@@ -166,7 +167,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     {
         await foreach (var change in _meta.Subscribe(ResourceTypes.DeviceModel, ResourceTypes.Device).ReadAllAsync(cancellationToken))
             if (Read(change) is { } input)
-                await _inbox.Writer.WriteAsync(new Job(input, null), cancellationToken);
+                await _inbox.Writer.WriteAsync(new Job(input, null) { Trace = change.Trace }, cancellationToken);
     }
 
     private TwinInput.ObjectChanged? Read(MetaChange change)
@@ -202,6 +203,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
                 {
                     var from = _outputs.Count;
                     core.Step(job.Input, _outputs);
+                    _traces.Follow(job.Input, job.Trace, _outputs, from);
                     answers.Add((job, _outputs.Skip(from).FirstOrDefault(output => output is TwinOutput.Answer or TwinOutput.Refuse)));
                 }
 
@@ -335,7 +337,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         foreach (var (key, output) in newest)
         {
             if (output is TwinOutput.SendTwin twin)
-                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{twin.Namespace}/{twin.Name}/twin/edge_updated", TwinPayload.Twin(NewId(), now, twin), cancellationToken));
+                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{twin.Namespace}/{twin.Name}/twin/edge_updated", TwinPayload.Twin(NewId(), now, twin), cancellationToken, _traces.TakeReport(twin.Namespace, twin.Name)));
             else if (output is TwinOutput.SendState state)
             {
                 TwinLog.State(_log, $"{state.Namespace}/{state.Name}", state.State);
@@ -361,8 +363,8 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         }
     }
 
-    private Task PostAsync(string key, UplinkRule rule, string resource, ReadOnlyMemory<byte> content, CancellationToken cancellationToken)
-        => _uplink.PostAsync(new UplinkEntry(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, resource, content), cancellationToken).AsTask();
+    private Task PostAsync(string key, UplinkRule rule, string resource, ReadOnlyMemory<byte> content, CancellationToken cancellationToken, string? trace = null)
+        => _uplink.PostAsync(new UplinkEntry(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, resource, content) { Trace = trace }, cancellationToken).AsTask();
 
     private async Task LinkAsync(MapperInfo mapper, IReadOnlyList<MapperCall> delivered)
     {
@@ -427,5 +429,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private static Channel<Job> NewInbox()
         => Channel.CreateBounded<Job>(new BoundedChannelOptions(InboxCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
-    private sealed record Job(TwinInput Input, TaskCompletionSource<IMessage?>? Answer);
+    private sealed record Job(TwinInput Input, TaskCompletionSource<IMessage?>? Answer)
+    {
+        /// <summary>The place in a trace of what the input tells, or null.</summary>
+        public string? Trace { get; init; }
+    }
 }

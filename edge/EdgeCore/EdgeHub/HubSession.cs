@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Threading.Channels;
+using Edge.Common.Tracing;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
 using Edge.Transport;
@@ -221,7 +223,7 @@ internal sealed class HubSession(
         switch (message.Group)
         {
             case Groups.Resource or "func":
-                return new Work(message, Handling: meta.HandleAsync(message));
+                return new Work(message, Handling: message.Trace is null ? meta.HandleAsync(message) : HandleTracedAsync(message));
             case Groups.Twin when twin is not null:
                 return new Work(message, IsTwin: true);
             case Groups.Stream when StreamAsked is not null && message.Resource.StartsWith(NodeStreamWire.ResourcePrefix, StringComparison.Ordinal):
@@ -234,6 +236,13 @@ internal sealed class HubSession(
                 HubLog.NoReceiver(log, message.Id, message.Group, message.Operation, message.Resource);
                 return null;
         }
+    }
+
+    private async Task<Message?> HandleTracedAsync(Message message)
+    {
+        using var span = EdgeTrace.Continue("store object", ActivityKind.Consumer, message.Trace);
+        span?.SetTag("edge.resource", message.Resource);
+        return await meta.HandleAsync(message);
     }
 
     /// <summary>The "OK" that stock edges send for answers to their own requests; null where they send none (patches, twin answers), and at an Edge cloud where the

@@ -27,7 +27,11 @@ public enum UplinkRule
 /// <param name="Key">What it is about, e.g. <c>podstatus/default/web</c>.</param>
 /// <param name="Content">Raw JSON content of the message.</param>
 public sealed record UplinkEntry(
-    string Key, UplinkPriority Priority, UplinkRule Rule, string Source, string Group, string Operation, string Resource, ReadOnlyMemory<byte> Content);
+    string Key, UplinkPriority Priority, UplinkRule Rule, string Source, string Group, string Operation, string Resource, ReadOnlyMemory<byte> Content)
+{
+    /// <summary>The place in a trace, or null. It is kept in memory alone: what a restart brings back is in no trace.</summary>
+    public string? Trace { get; init; }
+}
 
 /// <summary>The way to the cloud.</summary>
 public interface IUplink

@@ -17,6 +17,10 @@ internal sealed class UplinkQueue
     private readonly IUplinkStore _store;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
+    // Entries that are in a trace and were not sent; beyond, they are sent without.
+    private const int TracesMax = 1024;
+
+    private readonly Dictionary<long, string> _traces = [];
     private readonly UplinkCore _core;
     private readonly Lock _gate = new();
 
@@ -52,7 +56,12 @@ internal sealed class UplinkQueue
         var slot = await _store.StoreAsync(entry, cancellationToken);
         IReadOnlyList<UplinkRow> pushedOut;
         lock (_gate)
+        {
             pushedOut = _core.Apply(slot);
+            if (entry.Trace is not null && _traces.Count < TracesMax)
+                _traces[slot.Id] = entry.Trace;
+        }
+
         WakeAll();
         if (pushedOut.Count > 0)
         {
@@ -133,7 +142,7 @@ internal sealed class UplinkQueue
                 if (rows.TryGetValue(send.Slot.Id, out var row))
                 {
                     // The version is the row's own, which may be newer than the one that was chosen: it says what the content is. A stock cloud would take it for the object's.
-                    messages.Add(row with { Id = send.MessageId, TimestampMs = now, ResourceVersion = _edgeWire ? row.ResourceVersion : "" });
+                    messages.Add(row with { Id = send.MessageId, TimestampMs = now, ResourceVersion = _edgeWire ? row.ResourceVersion : "", Trace = TakeTrace(send.Slot.Id) });
                     continue;
                 }
 
@@ -144,6 +153,13 @@ internal sealed class UplinkQueue
             if (messages.Count > 0)
                 return (sends, messages);
         }
+    }
+
+    // Once: what is sent again has been seen on its way already.
+    private string? TakeTrace(long id)
+    {
+        lock (_gate)
+            return _traces.Count > 0 && _traces.Remove(id, out var trace) && _edgeWire ? trace : null;
     }
 
     /// <summary>The batch was handed to the socket.</summary>

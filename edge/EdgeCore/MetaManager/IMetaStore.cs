@@ -15,7 +15,11 @@ public sealed record MetaObject(
 }
 
 /// <summary>A committed change; for <see cref="Deleted"/>, <see cref="Object"/> is the last state known.</summary>
-public sealed record MetaChange(MetaObject Object, bool Deleted);
+public sealed record MetaChange(MetaObject Object, bool Deleted)
+{
+    /// <summary>The place in a trace of what brought the change, or null.</summary>
+    public string? Trace { get; init; }
+}
 
 /// <summary>What MetaManager offers the other rooms. Objects are written only by MetaManager, from the cloud's messages.</summary>
 public interface IMetaStore

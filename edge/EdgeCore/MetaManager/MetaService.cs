@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Threading.Channels;
 using Edge.Common.Storage;
+using Edge.Common.Tracing;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Protocol.Messages;
@@ -152,6 +153,7 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
     {
         long? sequence = null;
         MetaChange? change = null;
+        var trace = EdgeTrace.Current;
         try
         {
             change = await _database.WriteAsync(connection =>
@@ -169,6 +171,8 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
                     Interlocked.Increment(ref _doubts);
                 return decision == MetaDecision.Stored ? new MetaChange(incoming, Deleted: false) : null;
             });
+            if (trace is not null && change is not null)
+                change = change with { Trace = trace };
         }
         finally
         {

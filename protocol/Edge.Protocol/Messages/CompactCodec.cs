@@ -16,6 +16,7 @@ public static class CompactCodec
 {
     private const byte BeatKind = 1;
     private const byte MessageKind = 2;
+    private const string TracePrefix = "trace:";
 
     [Flags]
     private enum Has : byte
@@ -60,7 +61,8 @@ public static class CompactCodec
             flags |= Has.Parent | (IsUuid(message.ParentId, out parent) ? Has.UuidParent : 0);
         if (message.ResourceVersion.Length > 0)
             flags |= Has.Version;
-        if (message.Sync || message.Destination.Length > 0)
+        var destination = message.Destination.Length > 0 || message.Trace is null ? message.Destination : TracePrefix + message.Trace;
+        if (message.Sync || destination.Length > 0)
             flags |= Has.Rare;
         ReadOnlyMemory<byte> compressed = default;
         if (message.Content.IsEmpty)
@@ -90,7 +92,7 @@ public static class CompactCodec
         WriteText(output, message.Resource);
         if ((flags & Has.Rare) != 0)
         {
-            WriteText(output, message.Destination);
+            WriteText(output, destination);
             WriteNumber(output, message.Sync ? 1UL : 0);
         }
 
@@ -161,6 +163,7 @@ public static class CompactCodec
             : "";
         if (error.Length > 0)
             return false;
+        var isTrace = destination.StartsWith(TracePrefix, StringComparison.Ordinal);
         message = new Message
         {
             Id = id,
@@ -169,7 +172,8 @@ public static class CompactCodec
             ResourceVersion = version,
             Sync = sync,
             Source = source,
-            Destination = destination,
+            Destination = isTrace ? "" : destination,
+            Trace = isTrace ? destination[TracePrefix.Length..] : null,
             Group = group,
             Operation = operation,
             Resource = resource,

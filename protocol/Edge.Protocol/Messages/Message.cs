@@ -34,6 +34,10 @@ public sealed record Message
     /// <summary>Raw UTF-8 JSON of the content; empty means null.</summary>
     public ReadOnlyMemory<byte> Content { get; init; }
 
+    /// <summary>The place in a trace (W3C <c>traceparent</c>), or null. Only the Edge wire carries it, in the destination's field, which peers that know nothing of it ignore; a stock peer is never
+    /// sent it.</summary>
+    public string? Trace { get; init; }
+
     /// <summary>Set by a sender whose <see cref="Content"/> goes to many links: its compressed form is then made once. Null otherwise.</summary>
     public SharedContent? Shared { get; init; }
 

@@ -74,6 +74,10 @@ public sealed class NodeStreamsTests
 
         public (int Objects, int Messages) Depth => default;
 
+        public int InFlight => 0;
+
+        public IReadOnlyList<Edge.Cloud.Dashboard.QueuedObject> Queued(int max) => [];
+
         public void Deliver(DownObject obj) => throw new NotSupportedException();
 
         public void Known(string uid, long version) => throw new NotSupportedException();

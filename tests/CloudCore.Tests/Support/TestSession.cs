@@ -20,6 +20,10 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
 
     public (int Objects, int Messages) Depth => (_waiting.Count, 0);
 
+    public int InFlight => 0;
+
+    public IReadOnlyList<Edge.Cloud.Dashboard.QueuedObject> Queued(int max) => [];
+
     /// <summary>What the edge has, by path.</summary>
     public Dictionary<string, Row> Store { get; } = store ?? [];
 

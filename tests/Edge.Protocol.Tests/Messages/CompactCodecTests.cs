@@ -23,6 +23,20 @@ public sealed class CompactCodecTests
 
     public static TheoryData<string> Shapes => new(AllShapes().Keys);
 
+    [Fact]
+    public void A_place_in_a_trace_travels_where_older_peers_ignore_it_and_never_on_KubeEdges_wire()
+    {
+        var traced = s_small with { Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+        ReadOnlySpan<byte> bytes = Write(traced);
+        Assert.True(CompactCodec.TryRead(ref bytes, out var read, out var error), error);
+        Assert.Equal((traced.Trace, ""), (read.Trace, read.Destination));
+        Assert.Equal(MessageCodec.Write(s_small), MessageCodec.Write(traced));
+        // A destination is worth more: it decides what the edge does.
+        bytes = Write(traced with { Destination = "repair" });
+        Assert.True(CompactCodec.TryRead(ref bytes, out read, out error), error);
+        Assert.Equal((null, "repair"), (read.Trace, read.Destination));
+    }
+
     [Theory]
     [MemberData(nameof(Shapes))]
     public void A_message_of_any_shape_reads_back_the_same_and_takes_its_record_off(string shape)

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Edge.Common.Tracing;
 using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -20,6 +21,9 @@ internal sealed record DownObject(
 {
     /// <summary>True when the edge must take this state although the version that it has is not lower (the cluster was restored from an older backup).</summary>
     public bool IsRepair { get; init; }
+
+    /// <summary>The place in a trace of the change that this is, or null.</summary>
+    public string? Trace { get; init; } = EdgeTrace.Current;
 
     public bool IsDelete => Operation == Operations.Delete;
 

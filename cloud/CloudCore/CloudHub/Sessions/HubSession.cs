@@ -1,6 +1,9 @@
+using System.Diagnostics;
 using System.Globalization;
+using Edge.Cloud.Dashboard;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
+using Edge.Common.Tracing;
 using Edge.Protocol.Messages;
 using Edge.Transport;
 using Microsoft.Extensions.Logging;
@@ -125,6 +128,25 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             {
                 return (_core.ObjectDepth, _core.MessageDepth);
             }
+        }
+    }
+
+    public int InFlight
+    {
+        get
+        {
+            lock (_core)
+            {
+                return _core.InFlight;
+            }
+        }
+    }
+
+    public IReadOnlyList<QueuedObject> Queued(int max)
+    {
+        lock (_core)
+        {
+            return _core.Queued(max);
         }
     }
 
@@ -416,8 +438,11 @@ internal sealed class HubSession : WheelEntry, ISyncSession
     {
         var obj = send.Object;
         var content = obj.Body.Content;
+        using var span = EdgeTrace.Continue("deliver", ActivityKind.Producer, obj.Trace);
+        span?.SetTag("edge.node", Node).SetTag("edge.resource", obj.Resource).SetTag("edge.attempt", send.Attempt);
         return new Message
         {
+            Trace = IsEdgeWire ? span?.Id : null,
             Id = send.MessageId,
             TimestampMs = _context.Time.GetUtcNow().ToUnixTimeMilliseconds(),
             Source = obj.Source,

@@ -1,3 +1,4 @@
+using Edge.Cloud.Dashboard;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.CloudHub.Sessions;
@@ -56,6 +57,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     public int MessageDepth => (_urgent?.Count ?? 0) + (_messages?.Count ?? 0);
 
     public int InFlight => _work?.Sent.Count ?? 0;
+
+    /// <summary>Some of what waits or is unanswered, at most <paramref name="max"/>.</summary>
+    public IReadOnlyList<QueuedObject> Queued(int max)
+        => _work is null ? [] : [.. _work.Entries.Values.Take(max).Select(one => new QueuedObject(one.Newest.Resource, one.Newest.Operation, one.Newest.Version, one.Attempts))];
 
     /// <summary>When the next resend falls due; <see cref="long.MaxValue"/> when nothing was sent.</summary>
     public long NextDueMs
