@@ -261,6 +261,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             if (kubelet is not null)
                 await kubelet.DisposeAsync();
             meters.Dispose();
+            readiness.Dispose();
             if (dashboard is not null)
                 await dashboard.DisposeAsync();
             if (entry is not null)
@@ -328,6 +329,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         _hub.Dispose();
         await _certificates.DisposeAsync();
         Meters.Dispose();
+        Readiness.Dispose();
     }
 
     // Null where it is not wanted, or cannot be had: then the WebSocket serves alone.

@@ -4,7 +4,7 @@ namespace Edge.Common;
 
 /// <summary>Whether a process can do its work: named checks, asked at each <c>/readyz</c>. A check says null when all is well, else what is wrong.</summary>
 /// <remarks>Checks run one after the other, each for at most <see cref="CheckWithin"/>; the answer serves whoever asks again within <see cref="FreshFor"/>. One adds at a time; any number may ask.</remarks>
-public sealed class Readiness(TimeProvider time)
+public sealed class Readiness(TimeProvider time) : IDisposable
 {
     public static readonly TimeSpan CheckWithin = TimeSpan.FromSeconds(5);
 
@@ -50,6 +50,8 @@ public sealed class Readiness(TimeProvider time)
             _gate.Release();
         }
     }
+
+    public void Dispose() => _gate.Dispose();
 
     private async Task<string?> ProblemAsync(Func<CancellationToken, ValueTask<string?>> check, CancellationToken cancellationToken)
     {

@@ -196,6 +196,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             await _localApi.DisposeAsync();
         await _database.DisposeAsync();
         _meters.Dispose();
+        _readiness.Dispose();
     }
 
     // On the link's receiving loop: rooms put it into a queue of their own.

@@ -11,7 +11,7 @@ public sealed class ReadinessTests
     [Fact]
     public async Task Ready_while_no_check_complains_and_the_text_names_those_that_do()
     {
-        var readiness = new Readiness(_time);
+        using var readiness = new Readiness(_time);
         string? wrong = null;
         readiness.Add("store", () => wrong);
         readiness.Add("hub", () => null);
@@ -30,7 +30,7 @@ public sealed class ReadinessTests
     [Fact]
     public async Task Check_that_does_not_answer_is_a_problem_of_its_own()
     {
-        var readiness = new Readiness(TimeProvider.System);
+        using var readiness = new Readiness(TimeProvider.System);
         readiness.Add("stuck", async token =>
         {
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, token);

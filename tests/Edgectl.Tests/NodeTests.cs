@@ -3,7 +3,7 @@ using System.IO.Compression;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Ctl.Commands;
-using Edge.Ctl.Node;
+using Edge.Ctl.OnNode;
 using Xunit;
 
 namespace Edge.Ctl.Tests;

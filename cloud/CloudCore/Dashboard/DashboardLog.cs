@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Dashboard;
 
-/// <summary>Ids 1800-1899.</summary>
+/// <summary>Ids 1870-1899.</summary>
 internal static partial class DashboardLog
 {
     [LoggerMessage(1870, LogLevel.Warning, "the dashboard could not list {Kinds} in time; it shows the rest and goes on trying")]

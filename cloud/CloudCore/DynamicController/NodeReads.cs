@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 

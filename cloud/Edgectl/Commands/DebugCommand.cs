@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
-using Edge.Ctl.Node;
+using Edge.Ctl.OnNode;
 
 namespace Edge.Ctl.Commands;
 

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Edge.Ctl.Node;
+using Edge.Ctl.OnNode;
 
 namespace Edge.Ctl.Commands;
 

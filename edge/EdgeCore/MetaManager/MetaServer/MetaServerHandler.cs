@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 

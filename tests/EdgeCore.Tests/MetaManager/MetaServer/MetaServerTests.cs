@@ -21,7 +21,7 @@ public sealed class MetaServerTests : IAsyncDisposable
     private readonly ConcurrentDictionary<string, ApplicationMessage> _watches = new();
     private readonly FakeCloud _cloud = new() { EdgeWire = true };
     private volatile bool _isAllowed = true;
-    private volatile string _deployments = """{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"50"},"items":[{"metadata":{"name":"one","namespace":"default","resourceVersion":"40"}}]}""";
+    private readonly string _deployments = """{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"50"},"items":[{"metadata":{"name":"one","namespace":"default","resourceVersion":"40"}}]}""";
     private RunningEdge? _edge;
 
     public async ValueTask DisposeAsync()

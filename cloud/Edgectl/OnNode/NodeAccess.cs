@@ -3,7 +3,7 @@ using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>What is wrong on this node's side; the message says what to do.</summary>
 internal sealed class NodeException(string message) : Exception(message);

@@ -3,7 +3,7 @@ using System.Net.WebSockets;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>Logs of containers and commands in them, by the node's local API.</summary>
 internal static class NodePods

@@ -8,7 +8,7 @@ using Edge.Common.Storage;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>Looks at this node for <c>edgectl debug</c>. It changes nothing and never throws for what it finds.</summary>
 internal sealed class NodeObserver(string configFile, string dataDirectory, TimeProvider time)

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using Edge.Ctl.Commands;
 using Edge.Kubernetes;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>What <c>edgectl get</c> and <c>describe</c> print on a node, from its MetaServer.</summary>
 internal sealed class NodeGet(KubeProxy api, TextWriter output, TextWriter errors)

@@ -3,7 +3,7 @@ using System.IO.Compression;
 using System.Text;
 using System.Text.RegularExpressions;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>What <c>edgectl debug collect</c> packs for somebody else to look at: no secrets.</summary>
 internal static partial class NodeBundle

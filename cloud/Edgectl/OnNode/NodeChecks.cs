@@ -1,7 +1,7 @@
 using System.Globalization;
 using Edge.Kubernetes;
 
-namespace Edge.Ctl.Node;
+namespace Edge.Ctl.OnNode;
 
 /// <summary>What was seen of a node; null stands for what could not be looked at because something before it is missing.</summary>
 internal sealed record NodeObservations
