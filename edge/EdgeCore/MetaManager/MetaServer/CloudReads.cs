@@ -149,7 +149,7 @@ internal sealed class CloudReads(CloudGate gate, AnswerCache cache, IUplink upli
     // True when the watch is over for its client as well.
     private async Task<bool> PassAsync(CloudWatch watch, WatchLines lines, WatchState state, bool wantsBookmarks, CancellationToken cancellationToken)
     {
-        while (await watch.ReadAsync(cancellationToken) is { } part)
+        while (await ReadAsync(watch, state, cancellationToken) is { } part)
         {
             var rest = part;
             while (!rest.IsEmpty)
@@ -182,7 +182,18 @@ internal sealed class CloudReads(CloudGate gate, AnswerCache cache, IUplink upli
                 await KeepAsync(state);
         }
 
+        // The link is gone, and others ask the cache now.
+        await KeepAsync(state);
         return false;
+    }
+
+    // The next part; what a quiet watch brought last is kept meanwhile.
+    private async Task<ReadOnlyMemory<byte>?> ReadAsync(CloudWatch watch, WatchState state, CancellationToken cancellationToken)
+    {
+        var reading = watch.ReadAsync(cancellationToken).AsTask();
+        if (state.IsChanged && await Task.WhenAny(reading, Task.Delay(s_keepPeriod, time, cancellationToken)) != reading)
+            await KeepAsync(state);
+        return await reading;
     }
 
     private async Task KeepAsync(WatchState state)
