@@ -168,7 +168,8 @@ internal sealed class CloudWatch(ChannelReader<ApplicationMessage> parts, Func<V
 
     /// <summary>The next part: lines of the API's answer. Null when the watch is over, or a part is missing, which ends it too.</summary>
     public async ValueTask<ReadOnlyMemory<byte>?> ReadAsync(CancellationToken cancellationToken)
-        => await parts.WaitToReadAsync(cancellationToken) && parts.TryRead(out var part) && part.Http?.Sequence == _next++ ? part.ResponseBody : null;
+        => await parts.WaitToReadAsync(cancellationToken) && parts.TryRead(out var part) && part.Http?.Sequence == _next++
+            ? part.ResponseBody : (ReadOnlyMemory<byte>?)null; // a bare null would be an empty part, and the watch would never end
 
     public ValueTask DisposeAsync() => end();
 }
