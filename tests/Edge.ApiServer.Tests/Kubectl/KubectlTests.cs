@@ -225,7 +225,7 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
         await run.OkAsync($"delete node {node}");
 
         var space = run.Namespace;
-        await run.OkAsync($"create -f {run.File("event.yaml", $"apiVersion: v1\nkind: Event\nmetadata: {{name: e}}\ninvolvedObject: {{kind: Pod, name: web, namespace: {space}}}\nreason: Told\nmessage: so it is\ntype: Normal\n")}");
+        await run.OkAsync($"create -f {run.File("event.yaml", $"apiVersion: v1\nkind: Event\nmetadata: {{name: e}}\ninvolvedObject: {{apiVersion: v1, kind: Pod, name: web, namespace: {space}}}\nreason: Told\nmessage: so it is\ntype: Normal\n")}");
         Assert.Matches(@"Told\s+Pod/web\s+so it is", await run.OkAsync("events --for=pod/web"));
     }
 
