@@ -169,7 +169,7 @@ internal sealed class HubService : IHubLink
                     continue;
                 }
 
-                EndRotation(); // no new link for now: what waits for one is told so
+                EndRotation(); // no new link yet: what waits for one is told so
                 var delay = backoff.Next();
                 if (wasConnected)
                     HubLog.LinkEnded(_log, server, reason, (long)delay.TotalMilliseconds);

@@ -64,7 +64,7 @@ internal sealed class ProbeSockets : IDisposable
     {
         if (Running == 0)
             return;
-        // Fails for want of kernel memory only; then nothing goes on for now, and what lasts ends by its deadline.
+        // Fails for want of kernel memory only; then nothing goes on in this tick, and what lasts ends by its deadline.
         if (ProbeNative.Poll(_polled.AsSpan(0, Running)) < 0)
         {
             foreach (ref var polled in _polled.AsSpan(0, Running))
