@@ -103,7 +103,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         var connection = kubeconfig.Length > 0 ? Kubeconfig.Load(kubeconfig) : Kubeconfig.InCluster();
         if (options.Master.Length > 0)
             connection = connection with { Server = MasterOf(options.Master) };
-        var client = new KubeClient(connection, time, random);
+        var client = new KubeClient(api is not null && options.Master.Length == 0 ? api.Inside : connection, time, random);
         _parts.Add(new Closing(client));
         if (options.ApiServer.IsEnabled)
             _parts.Add(EmbeddedControllers.Start(client, time, random, loggers, connection.CertificateAuthorityPem));

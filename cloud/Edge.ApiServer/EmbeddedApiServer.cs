@@ -8,6 +8,7 @@ using Edge.ApiServer.Backup;
 using Edge.ApiServer.Certificates;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Discovery;
+using Edge.ApiServer.InProcess;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Rest;
 using Edge.ApiServer.Storage;
@@ -17,6 +18,7 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -41,9 +43,10 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     private readonly DirectoryLock _lock;
     private int _disposed;
 
-    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, QuotaLedger quotas, AuditLog? audit, DirectoryLock directoryLock, int port, string kubeconfigPath)
+    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, QuotaLedger quotas, AuditLog? audit, DirectoryLock directoryLock, KubeClientOptions inside, int port, string kubeconfigPath)
     {
         (_quotas, _audit, _lock) = (quotas, audit, directoryLock);
+        Inside = inside;
         _app = app;
         _pki = pki;
         _store = store;
@@ -58,6 +61,9 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
 
     /// <summary>The administrator's kubeconfig, <c>DATA/admin.kubeconfig</c> (0600).</summary>
     public string KubeconfigPath { get; }
+
+    /// <summary>The administrator's way in for this process itself: no socket, no TLS.</summary>
+    public KubeClientOptions Inside { get; }
 
     /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not.</summary>
     public ValueTask<string?> WriteProblemAsync(CancellationToken ct) => _store.WriteProblemAsync(ct);
@@ -114,14 +120,16 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var rest = new RestHandler(
                 authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources], tokens.KeySet), new ListHandler(store, time),
                 new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>()) { Audit = audit };
-            app = Build(options, pki, loggers);
+            var inside = new InProcessTransport();
+            app = Build(options, pki, inside, loggers);
             app.Run(rest.HandleAsync);
             await app.StartAsync(ct);
             var address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
             var kubeconfig = Path.Combine(options.DataDirectory, "admin.kubeconfig");
             AdminKubeconfig.Write(kubeconfig, address, pki.Authority, pki.Admin);
             var stopping = new CancellationTokenSource();
-            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token), signer.RunAsync(stopping.Token), quotas.RunAsync(stopping.Token)), quotas, audit, directoryLock, address.Port, kubeconfig);
+            return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token), signer.RunAsync(stopping.Token), quotas.RunAsync(stopping.Token)), quotas, audit, directoryLock,
+                new KubeClientOptions { Server = new Uri("http://in-process"), Token = adminToken, Dial = inside.ConnectAsync }, address.Port, kubeconfig);
         }
         catch (Exception e)
         {
@@ -190,7 +198,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
         await DefaultRoles.EnsureAsync(api, ct);
     }
 
-    private static WebApplication Build(ApiServerOptions options, ServerPki pki, ILoggerFactory loggers)
+    private static WebApplication Build(ApiServerOptions options, ServerPki pki, InProcessTransport inside, ILoggerFactory loggers)
     {
         if (!IPAddress.TryParse(options.BindAddress, out var address))
             throw new ApiServerException($"modules.apiServer.bindAddress: \"{options.BindAddress}\" is not an IP address");
@@ -210,7 +218,9 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
                 https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
                 https.AllowAnyClientCertificate(); // judged at the request, which then gets a 401 that kubectl can print
             }));
+            kestrel.Listen(inside.EndPoint, listen => listen.Protocols = HttpProtocols.Http2);
         });
+        builder.Services.AddSingleton<IConnectionListenerFactory>(inside); // after Kestrel's own, which is not added beside another
         return builder.Build();
     }
 

@@ -24,6 +24,9 @@ internal static class KubeHandler
             SslOptions = Tls(options),
             ConnectCallback = async (context, token) =>
             {
+                if (options.Dial is { } dial)
+                    return await dial(token);
+
                 // HTTP/1.1 has no pings; TCP's own probes notice a peer that is gone.
                 var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 try

@@ -12,6 +12,8 @@ public sealed class ApiFixture : IAsyncLifetime
 
     public string KubeconfigPath => _server!.KubeconfigPath;
 
+    public KubeClientOptions Inside => _server!.Inside;
+
     /// <summary>Few changes are remembered, so that 410 is quick to come by.</summary>
     public const int History = 50;
 
