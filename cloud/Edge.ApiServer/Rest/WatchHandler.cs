@@ -85,8 +85,12 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     private async Task FollowAsync(ObjectWatcher watcher, WatchOutput output, bool bookmarks, CancellationToken cancellationToken)
     {
         await using var timer = bookmarks ? time.CreateTimer(_ => watcher.RequestProgress(), null, s_bookmarkPeriod, s_bookmarkPeriod) : null;
+        var written = time.GetTimestamp();
         while (await watcher.Queue.WaitToReadAsync(cancellationToken))
         {
+            var early = WatchPace.Gather(store.Watchers(watcher.Resource)) - time.GetElapsedTime(written);
+            if (early > TimeSpan.Zero)
+                await Task.Delay(early, time, cancellationToken);
             while (watcher.Queue.TryRead(out var item))
             {
                 if (item.Change is { } change)
@@ -97,6 +101,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             }
 
             await output.FlushAsync(cancellationToken);
+            written = time.GetTimestamp();
         }
     }
 

@@ -115,6 +115,9 @@ internal sealed class ObjectStore : IAsyncDisposable
         }
     }
 
+    /// <summary>How many watch the resource now.</summary>
+    public int Watchers(ResourceId resource) => Table(resource).Watchers.Count;
+
     public void Unsubscribe(ObjectWatcher watcher)
     {
         lock (_gate)

@@ -26,6 +26,33 @@ public sealed class WatchTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task Many_watchers_each_see_every_change_once_and_in_order()
+    {
+        const int watchers = 60, changes = 100; // enough watchers that each gathers changes before it writes
+        var maps = await CollectionAsync();
+        var version = (await api.GetAsync(maps)).ResourceVersion();
+        var readers = new List<Task<List<string>>>();
+        for (var i = 0; i < watchers; i++)
+            readers.Add(ReadAsync(await api.WatchAsync($"{maps}?watch=true&resourceVersion={version}")));
+        for (var i = 0; i < changes; i++)
+            await CreateAsync(maps, $"c{i:d3}");
+        var expected = Enumerable.Range(0, changes).Select(i => $"c{i:d3}").ToList();
+        foreach (var seen in await Task.WhenAll(readers))
+            Assert.Equal(expected, seen);
+
+        static async Task<List<string>> ReadAsync(WatchReader watch)
+        {
+            using (watch)
+            {
+                var seen = new List<string>();
+                while (seen.Count < changes)
+                    seen.Add((await watch.NextAsync())!.Value.Object.Name());
+                return seen;
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_watch_without_a_version_begins_with_what_is_there()
     {
         var maps = await CollectionAsync();

@@ -26,7 +26,8 @@ internal static class WatchBench
             {
                 var client = WireClient.Connect(options);
                 clients.Add(client);
-                var stream = client.Watch("/api/v1/namespaces/watched/configmaps?watch=true");
+                // Secrets, because a namespace has none of its own: the first event that arrives is the first change.
+                var stream = client.Watch("/api/v1/namespaces/watched/secrets?watch=true");
                 var isTimed = i % 50 == 0;
                 readers.Add(ReadAsync(stream, isTimed));
             }
@@ -40,7 +41,7 @@ internal static class WatchBench
                 if (due > TimeSpan.Zero)
                     await Task.Delay(due, cancellationToken);
                 Volatile.Write(ref sent[i], Stopwatch.GetTimestamp());
-                writer.Post("/api/v1/namespaces/watched/configmaps", Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"change-{{{i:d6}}}"},"data":{"a":"b"}}"""));
+                writer.Post("/api/v1/namespaces/watched/secrets", Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Secret","metadata":{"name":"change-{{{i:d6}}}"},"stringData":{"a":"b"}}"""));
             }
 
             var wrote = clock.Elapsed.TotalSeconds;
