@@ -2,6 +2,10 @@
 publish=$PWD/artifacts/publish
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
 
+# One compiler for all projects of a build instead of a cold one for each: a fifth of the time. Its own name, so that it can be ended afterwards.
+export UseSharedCompilation=true SharedCompilationId=edge-build-$$
+end_compiler() { pkill -f -- "-pipename:$SharedCompilationId" || true; }
+
 say() { printf '%s\n' "$*" >&2; }
 
 need_dotnet() {
@@ -77,6 +81,7 @@ publish_named() {
     printf '%s\n' "$hash" >"$publish/$name.hash"
   done
   exec 9>&-
+  end_compiler
 }
 
 publish_all() { publish_named cloudcore edgecore edgectl edge-simulator modbus-mapper; }
@@ -90,4 +95,5 @@ build_benchmarks() {
     say "could not build the benchmarks; the whole output is in artifacts/bench-build.log"
     exit 1
   fi
+  end_compiler
 }
