@@ -184,7 +184,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         running.Add(("nodestatus", KeepRunningAsync("nodestatus", node.RunAsync, stop.Token)));
         if (_options.EdgeHub.Enable)
             running.Add(("edgehub", KeepRunningAsync("edgehub", token => _hub.RunAsync(_meta, _twin, token), stop.Token)));
-        running.Add(("restart", _restart.Task.WaitAsync(stop.Token)));
+        running.Add(("restart", RestartWantedAsync(stop.Token)));
         running.Add(("ready", AnnounceAsync(stop.Token)));
         try
         {
@@ -286,6 +286,19 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             {
                 return;
             }
+        }
+    }
+
+    // Ends when a restart is wanted, and in order when everything stops.
+    private async Task RestartWantedAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _restart.Task.WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
         }
     }
 

@@ -274,6 +274,5 @@ public sealed class PrePullOnContainerdTests(ContainerdFixture containerd)
         Assert.DoesNotContain(uplink.Entries, entry => Encoding.UTF8.GetString(entry.Content.Span).Contains("s3cret", StringComparison.Ordinal));
         await stop.CancelAsync();
         await running;
-        await client.RemoveImageAsync($"{registry.Host}/team/app:1", CancellationToken.None);
     }
 }
