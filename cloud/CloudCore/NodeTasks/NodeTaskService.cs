@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Cloud.EdgeController;
@@ -31,6 +32,9 @@ internal sealed class NodeTaskService : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly List<(TaskKind Kind, Informer Jobs)> _jobs = [];
     private readonly CancellationTokenSource _stop = new();
+    private readonly Meter _meter = new("Edge.Cloud.NodeTasks");
+    private readonly Counter<long> _sentCount;
+    private readonly Counter<long> _reportCount;
 
     // One wake for any number of changes.
     private readonly Channel<bool> _deliver = Wake();
@@ -50,6 +54,9 @@ internal sealed class NodeTaskService : IAsyncDisposable
         _time = time;
         _random = random;
         _logger = logger;
+        _sentCount = _meter.CreateCounter<long>("edge_nodetasks_sent", description: "Tasks handed to nodes");
+        _reportCount = _meter.CreateCounter<long>("edge_nodetasks_reports", description: "Reports of nodes about their tasks");
+        _meter.CreateObservableGauge("edge_nodetasks_waiting_reports", () => _reports.Reader.Count, description: "Reports of nodes that are not written yet, at most 1024");
         foreach (var kind in TaskKind.All)
         {
             var jobs = new Informer(kube, kind.Resource, null, new ListOptions(), time, new Random(random.Next()), logger);
@@ -88,8 +95,16 @@ internal sealed class NodeTaskService : IAsyncDisposable
         if (NodeTaskReport.TryRead(MessageCodec.Unwrap(message.Content), out var error) is not { } report)
             throw Refusals.BadRequest($"the content of {message.Resource} {error}");
         var pending = new Pending(kind, path.Job, node, report);
-        await _reports.Writer.WriteAsync(pending, cancellationToken);
-        await pending.Done.Task.WaitAsync(cancellationToken);
+        _reportCount.Add(1);
+        try
+        {
+            await _reports.Writer.WriteAsync(pending, cancellationToken);
+            await pending.Done.Task.WaitAsync(cancellationToken);
+        }
+        catch (ChannelClosedException)
+        {
+            throw new KubeException(503, "ServiceUnavailable", "cloudcore is stopping");
+        }
     }
 
     /// <summary>The leader's duty: runs until the token is cancelled.</summary>
@@ -135,6 +150,7 @@ internal sealed class NodeTaskService : IAsyncDisposable
             await jobs.DisposeAsync();
         await _running;
         _stop.Dispose();
+        _meter.Dispose();
     }
 
     private static Channel<bool> Wake() => Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { SingleReader = true, FullMode = BoundedChannelFullMode.DropWrite });
@@ -297,6 +313,7 @@ internal sealed class NodeTaskService : IAsyncDisposable
             if (session.IsEdgeWire)
                 content[NodeTaskWire.JobUid] = job.Uid();
             session.Send(Message.Create(_time, NodeTaskWire.TaskManager, NodeTaskWire.TaskManager, kind.Steps[0], new NodeTaskPath(kind.Type, job.Name(), node).ToString(), JsonBytes.Of(content)));
+            _sentCount.Add(1);
             NodeTaskLog.Sent(_logger, kind.Resource.Kind, job.Name(), node);
         }
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -32,6 +33,10 @@ internal sealed class TaskService : IEdgeModule
     private static readonly TimeSpan s_retryFirst = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_retryMost = TimeSpan.FromSeconds(30);
 
+    private static readonly Meter s_meter = new("Edge.Core.TaskManager");
+    private static readonly Counter<long> s_actions = s_meter.CreateCounter<long>("edge_tasks_actions", description: "Actions of the cloud's jobs that this node has done or failed to do");
+    private static readonly Counter<long> s_notTaken = s_meter.CreateCounter<long>("edge_tasks_not_taken", description: "Tasks of the cloud that found 64 waiting; they come again with the next connection");
+
     private readonly EdgeServices _services;
     private readonly TaskManagerOptions _options;
     private readonly IUplink _uplink;
@@ -59,7 +64,13 @@ internal sealed class TaskService : IEdgeModule
     public string Name => "taskmanager";
 
     /// <summary>Takes a message of group taskmanager. False: too many wait. Never waits.</summary>
-    public bool TryTake(Message message) => _waiting.Writer.TryWrite(message);
+    public bool TryTake(Message message)
+    {
+        if (_waiting.Writer.TryWrite(message))
+            return true;
+        s_notTaken.Add(1);
+        return false;
+    }
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -354,6 +365,7 @@ internal sealed class TaskService : IEdgeModule
             TaskLog.Done(_log, path.ToString(), action);
         else
             TaskLog.Failed(_log, path.ToString(), action, problem);
+        s_actions.Add(1, new KeyValuePair<string, object?>("result", problem.Length == 0 ? "ok" : "failed"));
         var report = new NodeTaskReport(action, problem.Length == 0, KubeObject.Time(_time.GetUtcNow()), problem, extend);
         await _uplink.PostAsync(
             new UplinkEntry($"{path}/{action}", UplinkPriority.NodeStatus, UplinkRule.Newest, Sources.WebSocket, NodeTaskWire.HubGroup, NodeTaskWire.Report, path.ToString(), report.Write()), cancellationToken);

@@ -129,6 +129,25 @@ public sealed class JobCoreTests
     }
 
     [Fact]
+    public void Upgrade_that_waits_for_its_operator_does_not_time_out_and_its_versions_are_noted()
+    {
+        var job = new JsonObject { ["metadata"] = new JsonObject { ["name"] = "j" }, ["spec"] = JsonNode.Parse("""{"nodeNames": ["a"], "version": "v2", "requireConfirmation": true}""") };
+        void Tell(string action, DateTimeOffset now, string extend = "") => Assert.Null(JobCore.Report(TaskKind.NodeUpgrade, job, "a", new NodeTaskReport(action, true, "", "", extend), now));
+        JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start);
+        Tell("Check", s_start);
+        Tell("WaitingConfirmation", s_start);
+        Assert.Equal((false, (DateTimeOffset?)null), JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start.AddHours(9)));
+        Assert.Equal("a InProgress", Phases(job));
+
+        Tell("BackUp", s_start.AddHours(9), "v1,v1");
+        Assert.Equal((false, (DateTimeOffset?)s_start.AddHours(9).AddSeconds(300)), JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start.AddHours(9)));
+        Tell("Upgrade", s_start.AddHours(9), "v1,v2");
+
+        Assert.Equal("a Successful", Phases(job));
+        Assert.Equal(("v1", "v2"), (Task(job, "a").Text("historicVersion"), Task(job, "a").Text("currentVersion")));
+    }
+
+    [Fact]
     public void What_does_not_fit_the_job_is_refused()
     {
         var job = Pull("""{"nodeNames": ["a"], "images": ["x"]}""");
