@@ -11,6 +11,7 @@ using Edge.Cloud.DynamicController;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.Leadership;
 using Edge.Cloud.NodeGroups;
+using Edge.Cloud.NodeTasks;
 using Edge.Cloud.Observability;
 using Edge.Cloud.Router;
 using Edge.Cloud.SyncController;
@@ -95,6 +96,11 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private RouterService? Router { get; init; }
 
+    private NodeTaskService? Tasks { get; init; }
+
+    // What this CloudCore's own modules hear; null where none does.
+    private Action<string, bool>? OwnSessionChanged { get; init; }
+
     private DashboardServer? Dashboard { get; init; }
 
     private DashboardState State { get; init; } = null!;
@@ -116,7 +122,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         set
         {
             field = value;
-            _sync.SessionChanged = Router is null ? value : value is null ? Router.NodeSession : Router.NodeSession + value;
+            _sync.SessionChanged = OwnSessionChanged + value;
         }
     }
 
@@ -192,6 +198,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var links = new LinkHistory(time);
         var state = new DashboardState(sync, metrics, links, time);
         DashboardServer? dashboard = null;
+        NodeTaskService? tasks = null;
+        Action<string, bool>? ownSessionChanged = null;
         var hub = new Hub(options, certificates, rooms, streams, links);
         try
         {
@@ -202,11 +210,19 @@ public sealed class CloudCoreHost : IAsyncDisposable
             if (router is not null)
             {
                 await router.StartAsync(cancellationToken);
-                sync.SessionChanged = router.NodeSession;
+                ownSessionChanged += router.NodeSession;
                 metrics.Router = router.Render;
                 entry = await RestEntry.StartAsync(router, options.Router, certificates, kube, loggers, cancellationToken);
             }
 
+            if (options.IsTaskManagerEnabled)
+            {
+                tasks = new NodeTaskService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.NodeTasks"));
+                requests.Tasks = tasks;
+                ownSessionChanged += tasks.NodeSession;
+            }
+
+            sync.SessionChanged = ownSessionChanged;
             var rate = new AdmissionRate(options.ConnectionsPerSecond, time);
             if (options.WebSocket.IsEnabled)
                 listener = HubListener.Open(options.WebSocket, certificates.TlsOptions, hub.ServeAsync, new AdmissionLimits(), rate, time, metrics, logger);
@@ -249,10 +265,11 @@ public sealed class CloudCoreHost : IAsyncDisposable
             var groups = new NodeGroupController(kube, events, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.NodeGroups"));
             var running = Task.WhenAll(
                 lease.RunWhileLeaderAsync("keep the join token", duties.KeepTokenAsync), lease.RunWhileLeaderAsync("remove expired join tokens", duties.RemoveExpiredAsync),
-                lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync));
+                lease.RunWhileLeaderAsync("keep NodeGroups and EdgeApplications", groups.RunAsync),
+                tasks is null ? Task.CompletedTask : lease.RunWhileLeaderAsync("keep node tasks", tasks.LeadAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet, Dashboard = dashboard,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Tasks = tasks, OwnSessionChanged = ownSessionChanged, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet, Dashboard = dashboard,
                 State = state, Readiness = readiness, Meters = meters,
             };
         }
@@ -270,6 +287,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 await router.DisposeAsync();
             if (applications is not null)
                 await applications.DisposeAsync();
+            if (tasks is not null)
+                await tasks.DisposeAsync();
             if (server is not null)
                 await server.DisposeAsync();
             if (listener is not null)
@@ -317,6 +336,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await Router.DisposeAsync();
         if (Applications is not null)
             await Applications.DisposeAsync();
+        if (Tasks is not null)
+            await Tasks.DisposeAsync();
         if (Dashboard is not null)
             await Dashboard.DisposeAsync();
         await _server.StopAsync(s_stopWithin, _time);

@@ -10,6 +10,7 @@ using Edge.Core.Edged;
 using Edge.Core.EdgeDns;
 using Edge.Core.EventBus;
 using Edge.Core.ServiceBus;
+using Edge.Core.TaskManager;
 using Edge.Core.Host;
 using Edge.Telemetry;
 using Microsoft.Extensions.Logging;
@@ -77,7 +78,26 @@ root.SetAction(async (parse, cancellationToken) =>
 
     using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-    try
+    // Once more after each change of the config by the cloud.
+    while (true)
+    {
+        try
+        {
+            if (ConfigTrial.Start(parse.GetValue(config)!) is { } takenBack)
+                Console.Error.WriteLine($"edgecore: the changed config is taken back: {takenBack}");
+            if (!await RunOnceAsync())
+                return 0;
+        }
+        catch (Exception e) when (e is ConfigException or StoreException)
+        {
+            Console.Error.WriteLine($"edgecore: {e.Message.Replace("\n", "\nedgecore: ", StringComparison.Ordinal)}");
+            if (e is not ConfigException || ConfigTrial.TakeBack(parse.GetValue(config)!, e.Message) is null)
+                return 1;
+            Console.Error.WriteLine("edgecore: the changed config is taken back");
+        }
+    }
+
+    async Task<bool> RunOnceAsync()
     {
         var options = EdgeCoreConfig.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], parse.GetValue(dataDir), Environment.MachineName);
         using var traces = TraceExport.Start(options.TracingEndpoint, "edgecore", options.NodeName);
@@ -94,23 +114,18 @@ root.SetAction(async (parse, cancellationToken) =>
         if (options.EdgeDns.Enable)
             edge.AddEdgeDns(services => new EdgeDnsModule(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
-        var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, stop.Token);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(stop.Token);
+        var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, end.Token);
         try
         {
-            await edge.RunAsync(stop.Token);
+            await edge.RunAsync(end.Token);
+            return edge.IsRestartWanted && !stop.IsCancellationRequested;
         }
         finally
         {
-            await stop.CancelAsync();
+            await end.CancelAsync();
             await trimming;
         }
-
-        return 0;
-    }
-    catch (Exception e) when (e is ConfigException or StoreException)
-    {
-        Console.Error.WriteLine($"edgecore: {e.Message.Replace("\n", "\nedgecore: ", StringComparison.Ordinal)}");
-        return 1;
     }
 });
 return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });

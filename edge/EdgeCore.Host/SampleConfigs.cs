@@ -138,6 +138,10 @@ internal static class SampleConfigs
             server: 127.0.0.1
             port: 9060                            # 0 takes a free one
             timeout: 60                           # seconds that a request waits for the cloud's answer
+          taskManager:                            # the cloud's jobs for this node: images, config
+            enable: false
+            checkPercentMax: 80                   # of cpu, mem or disk in use, above which a job's check fails
+            connectWithin: 120                    # seconds that a changed config has to connect; then the former one comes back
           edgeDns:
             enable: false
             listen: [169.254.30.10:53, 127.0.0.1:10053]   # the first one is what pods ask

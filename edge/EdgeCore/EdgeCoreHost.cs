@@ -14,6 +14,7 @@ using Edge.Core.MetaManager;
 using Edge.Core.MetaManager.MetaServer;
 using Edge.Core.NodeStatus;
 using Edge.Core.ServiceBus;
+using Edge.Core.TaskManager;
 using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
 
@@ -49,6 +50,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     private readonly MeterText _meters = new();
     private IRuntimeState? _runtime;
     private readonly Readiness _readiness;
+    private readonly TaskService _tasks;
+    private readonly TaskCompletionSource _restart = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private IPodModule? _pods;
     private ITwinMessages? _twin;
 
@@ -74,6 +77,13 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         _meta = new MetaService(options.MetaManager, _database, _hub, time, loggers);
         _services = new EdgeServices(options, _meta, _hub, time, random, loggers) { Answer = AnswerAsync, InCluster = () => _metaServer?.InCluster };
         _hub.UserAsked = UserAsked;
+        _tasks = new TaskService(_services, () => _restart.TrySetResult());
+        _modules.Add(_tasks);
+        _hub.TaskAsked = message =>
+        {
+            if (!_tasks.TryTake(message))
+                TaskLog.NotTaken(_log, message.Resource, "too many tasks wait");
+        };
         if (options.Edged.Enable && options.LocalApi.Enable)
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
         if (options.MetaManager.MetaServer.Enable)
@@ -88,6 +98,9 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
     /// <summary>Raised once, when the first connection to CloudCore stands; the texts are the node's name and the server.</summary>
     public event Action<string, string>? Ready;
+
+    /// <summary>True when <see cref="RunAsync"/> ended because the config has changed: the caller reads it again and runs another host.</summary>
+    public bool IsRestartWanted => _restart.Task.IsCompleted;
 
     public IMetaStore Meta => _meta;
 
@@ -123,7 +136,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
     /// <summary>Adds the resolver; where it listens goes into edgecore.ports.json.</summary>
     public void AddEdgeDns(Func<EdgeServices, EdgeDnsModule> make) => AddModule(services => _edgeDns = make(services));
 
-    /// <summary>Runs until cancelled, then stops everything within 5 s; running containers stay.</summary>
+    /// <summary>Runs until cancelled or <see cref="IsRestartWanted"/>, then stops everything within 5 s; running containers stay.</summary>
     /// <exception cref="ConfigException">Something only another configuration can mend, e.g. no certificate and no token.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -171,6 +184,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
         running.Add(("nodestatus", KeepRunningAsync("nodestatus", node.RunAsync, stop.Token)));
         if (_options.EdgeHub.Enable)
             running.Add(("edgehub", KeepRunningAsync("edgehub", token => _hub.RunAsync(_meta, _twin, token), stop.Token)));
+        running.Add(("restart", RestartWantedAsync(stop.Token)));
         running.Add(("ready", AnnounceAsync(stop.Token)));
         try
         {
@@ -272,6 +286,19 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             {
                 return;
             }
+        }
+    }
+
+    // Ends when a restart is wanted, and in order when everything stops.
+    private async Task RestartWantedAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _restart.Task.WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
         }
     }
 

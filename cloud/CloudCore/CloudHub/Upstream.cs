@@ -99,7 +99,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
             // Nobody may speak for the cloud's own rooms (§2.6); without a router user data has no taker.
             case { Source: Sources.CloudHub or Sources.DeviceController or Sources.EdgeController or Sources.DynamicController or "synccontroller" or "cloudStream" }:
             case { Operation: Operations.Upload }:
-            case { Group: not (Groups.Meta or Groups.Resource) }:
+            case { Group: not (Groups.Meta or Groups.Resource) } when message.Operation != NodeTaskWire.Report:
                 rooms.Metrics.UpstreamDropped();
                 HubLog.NoRoute(rooms.Logger, session.Node, Shorten(message.Source), Shorten(message.Group), Shorten(message.Operation), Shorten(message.Resource));
                 // The queue of an Edge peer keeps an entry until it is answered.
@@ -197,7 +197,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     {
         if (!session.IsEdgeWire || IsUrgent(message) || !long.TryParse(message.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) || version == 0)
             return (await rooms.Requests.AnswerAsync(session.Node, message, session.IsEdgeWire, stopping)).Message;
-        var isSingle = ResourcePath.TryParse(message.Resource, out var path) && path.Type == ResourceTypes.Event;
+        var isSingle = message.Operation == NodeTaskWire.Report || (ResourcePath.TryParse(message.Resource, out var path) && path.Type == ResourceTypes.Event);
         var guard = guards.Of(session.Node);
         UplinkVerdict verdict;
         lock (guard)

@@ -80,6 +80,9 @@ public sealed record CloudCoreOptions
     /// <summary>modules.edgeController.secretNamespaces: namespaces whose Secrets go to edges, and the only ones where they are listed and watched, beside kubeedge. Empty for all.</summary>
     public IReadOnlyList<string> SecretNamespaces { get; init; } = [];
 
+    /// <summary>modules.taskManager.enable: jobs of operations.kubeedge.io (images, configs, upgrades) for edge nodes. Off by default, as in KubeEdge.</summary>
+    public bool IsTaskManagerEnabled { get; init; }
+
     /// <summary>modules.router: messages by Rules.</summary>
     public RouterOptions Router { get; init; } = new();
 
@@ -153,11 +156,14 @@ public sealed record CloudCoreOptions
         edgeController.Ignore("enable", "nodeUpdateFrequency", "buffer", "load", "context");
         modules.Section("deviceController").Ignore("enable", "buffer", "load", "context");
         modules.Section("syncController").Ignore("enable");
-        foreach (var unused in (string[])["taskManager", "nodeUpgradeJobController", "iptablesManager", "nodeTask"])
+        foreach (var unused in (string[])["nodeUpgradeJobController", "iptablesManager", "nodeTask"])
             modules.Ignore(unused);
 
+        var tasks = modules.Section("taskManager");
+        tasks.Ignore("buffer", "load");
         options = options with
         {
+            IsTaskManagerEnabled = tasks.Bool("enable", false),
             IsDynamicControllerEnabled = modules.Section("dynamicController").Bool("enable", false),
             Gslb = GslbOptions.Read(modules.Section("gslb")),
             Router = RouterOptions.Read(modules.Section("router")),

@@ -90,6 +90,8 @@ public static class DefaultConfig
             port: 9443
             restTimeout: 60               # seconds that a request waits for the edge's answer
             insecure: false               # true: plain HTTP without authentication, as KubeEdge's
+          taskManager:                    # jobs of operations.kubeedge.io for edge nodes (docs/nodetasks.md)
+            enable: false
           dashboard:                      # the web page on monitorServer's address
             enable: true                  # default: only where the address is loopback or tokenFile is set
             tokenFile: ""                 # mode 0600, first line the token asked for; needed where the address is not loopback

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
+using Edge.Cloud.NodeTasks;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
@@ -29,6 +30,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     {
         if (request.Resource == "k8s/ca.crt")
             return new EdgeAnswer(await ClusterAuthorityAsync(request, cancellationToken), true);
+        if (request.Operation == NodeTaskWire.Report)
+            return await TakeTaskReportAsync(node, request, isEdgeWire, cancellationToken);
         if (!ResourcePath.TryParse(request.Resource, out var path))
             return new EdgeAnswer(_answers.PlainError(request, Refusals.BadRequest($"resource '{request.Resource}' is not <namespace>/<type>/<name>")), true);
         // Which of the two error shapes the caller reads follows from the request (§3.2, column "reply content").
@@ -56,6 +59,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             return new EdgeAnswer(isObjectAnswer ? _answers.ObjectError(request, e) : _answers.PlainError(request, e), isSettled);
         }
     }
+
+    /// <summary>Takes what nodes tell of their tasks; null when modules.taskManager is off.</summary>
+    public NodeTaskService? Tasks { get; set; }
 
     /// <summary>May change what nodes report of themselves before it is stored; must be quick.</summary>
     public Action<JsonObject>? StatusReported { get; set; }
@@ -89,6 +95,25 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             (ResourceTypes.RoundTrips, Operations.Update) => TakeRoundTripsAsync(node, request, path, cancellationToken),
             _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
         };
+
+    // A stock edge waits for no answer.
+    private async Task<EdgeAnswer> TakeTaskReportAsync(string node, Message request, bool isEdgeWire, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (Tasks is null)
+                throw Refusals.NotServed("modules.taskManager of this cloudcore is off; nobody takes the reports of node tasks");
+            if (!NodeTaskPath.TryParse(request.Resource, out var path))
+                throw Refusals.BadRequest($"resource '{request.Resource}' is not {NodeTaskWire.Prefix}<type>/<job>/node/<node>");
+            await Tasks.TakeAsync(node, request, path, cancellationToken);
+            return new EdgeAnswer(isEdgeWire ? _answers.Ok(request) : null, true);
+        }
+        catch (KubeException e)
+        {
+            HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
+            return new EdgeAnswer(isEdgeWire ? _answers.PlainError(request, e) : null, e.Code is >= 400 and < 500 and not (401 or 408 or 409 or 429));
+        }
+    }
 
     private async Task<Message?> TakeEndpointAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
@@ -258,7 +283,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
 
     private async Task RequireUsedAsync(string node, ResourceKind kind, ResourcePath path, CancellationToken cancellationToken)
     {
-        if (!sync.Uses(node, new ConfigKey(path.Type, path.Namespace, path.Name)) && !await UsesLiveAsync(node, path, cancellationToken))
+        if (!sync.Uses(node, new ConfigKey(path.Type, path.Namespace, path.Name)) && !(kind == ResourceKind.Secret && Tasks?.NeedsSecret(node, path.Namespace, path.Name) == true)
+            && !await UsesLiveAsync(node, path, cancellationToken))
             throw Refusals.Forbidden($"{kind.Plural} \"{path.Name}\" is forbidden: no pod of node '{node}' uses it");
     }
 

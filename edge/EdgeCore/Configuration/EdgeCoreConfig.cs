@@ -16,7 +16,10 @@ public static partial class EdgeCoreConfig
     /// <param name="hostName">The machine's host name, used when the file has no hostnameOverride.</param>
     /// <exception cref="ConfigException">Names every wrong key and value with its line.</exception>
     public static EdgeCoreOptions Load(string path, IEnumerable<string> overrides, string? dataDirectory, string hostName)
-        => Read(ConfigFile.Load(path, overrides), dataDirectory, hostName);
+    {
+        var sets = overrides.ToList();
+        return Read(ConfigFile.Load(path, sets), dataDirectory, hostName) with { Origin = new ConfigOrigin(Path.GetFullPath(path), sets, dataDirectory, hostName) };
+    }
 
     /// <summary>As <see cref="Load"/>, from text.</summary>
     public static EdgeCoreOptions Parse(string name, string yaml, IEnumerable<string> overrides, string? dataDirectory, string hostName)
@@ -39,13 +42,9 @@ public static partial class EdgeCoreConfig
         monitor.Ignore("enableProfiling");
 
         var modules = root.Section("modules");
-        foreach (var later in (string[])["taskManager", "dbTest"])
-        {
-            if (modules.Has(later))
-                notes.Add($"modules.{later} is accepted and has no effect in this version");
-        }
-
-        modules.Ignore("taskManager", "dbTest");
+        if (modules.Has("dbTest"))
+            notes.Add("modules.dbTest is accepted and has no effect in this version");
+        modules.Ignore("dbTest");
         var stream = modules.Section("edgeStream");
         // Streams go over the hub's own port, with the hub's certificates.
         stream.Ignore("server", "handshakeTimeout", "readDeadline", "writeDeadline", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
@@ -76,6 +75,7 @@ public static partial class EdgeCoreConfig
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
             ServiceBus = ServiceBusOptions.Read(modules.Section("serviceBus")),
+            TaskManager = TaskManagerOptions.Read(modules.Section("taskManager")),
             EdgeDns = dns,
             TracingEndpoint = common.Section("tracing").Url("endpoint"),
             Monitor = new MonitorOptions { Enable = monitor.Bool("enable", true), BindAddress = monitor.Text("bindAddress", "127.0.0.1:9092") },

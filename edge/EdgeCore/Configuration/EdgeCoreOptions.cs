@@ -29,6 +29,11 @@ public sealed record EdgeCoreOptions
 
     public EdgeDnsOptions EdgeDns { get; init; } = new();
 
+    public TaskManagerOptions TaskManager { get; init; } = new();
+
+    /// <summary>The file that these were read from; null where they were not.</summary>
+    public ConfigOrigin? Origin { get; init; }
+
     public MonitorOptions Monitor { get; init; } = new();
 
     /// <summary>commonConfig.tracing.endpoint: where traces go, OTLP over HTTP; empty for OTEL_EXPORTER_OTLP_ENDPOINT, and none where that is not set either.</summary>

@@ -78,6 +78,9 @@ internal sealed class HubService : IHubLink
     /// <summary>Called with each message of group <c>user</c>; it must be quick. Set before <see cref="RunAsync"/>.</summary>
     public Action<Message>? UserAsked { get; set; }
 
+    /// <summary>Called with each message of group <c>taskmanager</c>; it must be quick. Set before <see cref="RunAsync"/>.</summary>
+    public Action<Message>? TaskAsked { get; set; }
+
     /// <summary>Called with each part of a watch's answer of the cloud's dynamic controller; it must be quick. Set before <see cref="RunAsync"/>.</summary>
     public Action<Message>? ApplicationAnswered { get; set; }
 
@@ -312,7 +315,7 @@ internal sealed class HubService : IHubLink
             var since = _time.GetTimestamp();
             var session = new HubSession(link, _queue, _pending, meta, twin, TimeSpan.FromSeconds(_options.EdgeHub.HeartbeatSeconds), _time, _log)
             {
-                StreamAsked = StreamAsked, UserAsked = UserAsked, ApplicationAnswered = ApplicationAnswered, WantsServices = _options.EdgeDns.Enable,
+                StreamAsked = StreamAsked, UserAsked = UserAsked, TaskAsked = TaskAsked, ApplicationAnswered = ApplicationAnswered, WantsServices = _options.EdgeDns.Enable,
             };
             reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
             SetDisconnected(reason);

@@ -38,6 +38,9 @@ internal sealed class HubSession(
     /// <summary>Called with each message of group <c>user</c> that answers nothing; it must be quick.</summary>
     public Action<Message>? UserAsked { get; init; }
 
+    /// <summary>Called with each message of group <c>taskmanager</c>; it must be quick.</summary>
+    public Action<Message>? TaskAsked { get; init; }
+
     /// <summary>Called with each part of a watch's answer; must be quick.</summary>
     public Action<Message>? ApplicationAnswered { get; init; }
 
@@ -231,6 +234,9 @@ internal sealed class HubSession(
                 return null;
             case Groups.User when UserAsked is not null:
                 UserAsked(message);
+                return null;
+            case NodeTaskWire.TaskManager when TaskAsked is not null:
+                TaskAsked(message);
                 return null;
             default:
                 HubLog.NoReceiver(log, message.Id, message.Group, message.Operation, message.Resource);

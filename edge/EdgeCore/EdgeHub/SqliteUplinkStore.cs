@@ -40,9 +40,9 @@ internal sealed class SqliteUplinkStore(SqliteDatabase database, TimeProvider ti
         }
     });
 
-    /// <summary>Whether a stock cloud answers such an entry: not events, user data and the membership question (kubeedge-wire §3.2, §4.3, §6).</summary>
+    /// <summary>Whether a stock cloud answers such an entry: not events, user data, the reports of node tasks and the membership question (kubeedge-wire §3.2, §4.3, §6).</summary>
     public static bool IsAnswered(string group, string resource)
-        => group != Groups.User && resource != "membership/detail"
+        => group is not (Groups.User or NodeTaskWire.HubGroup) && resource != "membership/detail"
             && !(group == Groups.Meta && ResourcePath.TryParse(resource, out var path) && path.Type is ResourceTypes.Event or "rulestatus");
 
     private UplinkSlot Store(SqliteConnection connection, UplinkEntry entry)

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Gslb.Module;
 using Edge.Cloud.NodeGroups;
+using Edge.Cloud.NodeTasks;
 using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -45,6 +46,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         var roles = new RoleCheckedKube();
         var options = WholeCloud.Options with
         {
+            IsTaskManagerEnabled = true,
             Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port") },
             Gslb = new GslbOptions { IsEnabled = true, Address = "127.0.0.1", Port = 0 },
         };
@@ -90,6 +92,10 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
                 """{"event_id":"1","timestamp":2,"twin":{"temperature":{"actual":{"value":"5","metadata":{"timestamp":2}},"metadata":{"type":"int"}}}}"""));
             await cloud.UntilAsync(ResourceKind.DeviceStatus, "the report of thermo", one => one.Name() == "thermo" && one.Items("status", "twins").Any());
 
+            foreach (var kind in TaskKind.All)
+                await cloud.CreateAsync(kind.Resource, """{"metadata":{"name":"job"},"spec":{}}""");
+            foreach (var kind in TaskKind.All)
+                await cloud.UntilAsync(kind.Resource, "its status", one => one.Text("status", "phase") == "Failure");
             await cloud.CreateAsync(AppKinds.NodeGroup, """{"metadata":{"name":"town"},"spec":{"nodes":["edge-1"]}}""");
             await cloud.UntilAsync(ResourceKind.Node, "edge-1 in its group", one => one.Label(AppKinds.BelongingTo) == "town");
             await cloud.CreateAsync(AppKinds.EdgeApplication, """

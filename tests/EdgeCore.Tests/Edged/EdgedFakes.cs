@@ -128,6 +128,9 @@ internal sealed class FakeUplink : IUplink
     /// <summary>Entries that wait for <see cref="Disk"/>, or did.</summary>
     public int WaitingForDisk => Volatile.Read(ref _waitingForDisk);
 
+    /// <summary>Whether anybody waits for a change of the link.</summary>
+    public bool IsWatched => LinkChanged is not null;
+
     public void Change(bool isConnected) => LinkChanged?.Invoke(isConnected);
 
     public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)

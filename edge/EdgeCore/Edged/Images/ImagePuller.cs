@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
+using Edge.Protocol.Cri;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
@@ -43,7 +44,7 @@ internal sealed class ImagePuller(PodContext context, ReportEvent report)
             await context.Pulls.WaitAsync(cancellationToken);
             try
             {
-                await PullAsync(container.Image, keyring.Lookup(repository), cancellationToken);
+                await PullAsync(context.Cri, container.Image, keyring.Lookup(repository), cancellationToken);
             }
             finally
             {
@@ -64,15 +65,16 @@ internal sealed class ImagePuller(PodContext context, ReportEvent report)
         }
     }
 
-    // Each credential in turn; without any, none. What the last ones said is the failure, each text once.
-    private async Task PullAsync(string image, IReadOnlyList<RegistryCredential> credentials, CancellationToken cancellationToken)
+    /// <summary>Pulls with each credential in turn; without any, with none.</summary>
+    /// <exception cref="GrpcException">None worked; what they said, each text once.</exception>
+    public static async Task PullAsync(CriClient cri, string image, IReadOnlyList<RegistryCredential> credentials, CancellationToken cancellationToken)
     {
         var failures = new List<GrpcException>();
         foreach (var credential in credentials.Select(one => (RegistryCredential?)one).DefaultIfEmpty())
         {
             try
             {
-                await context.Cri.PullImageAsync(image, credential is null ? null : new AuthConfig { Username = credential.Username, Password = credential.Password }, null, cancellationToken);
+                await cri.PullImageAsync(image, credential is null ? null : new AuthConfig { Username = credential.Username, Password = credential.Password }, null, cancellationToken);
                 return;
             }
             catch (GrpcException e)

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Local.Images;
+using Edge.Testing;
 using Xunit;
 
 namespace Edge.Core.Tests;

@@ -1,18 +1,19 @@
-using Edge.Common.Configuration;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
-namespace Edge.Ctl.Commands;
+namespace Edge.Common.Configuration;
 
-/// <summary>Lays <c>--set key.path=value</c> into YAML text that is to be written.</summary>
-internal static class SetKeys
+/// <summary>Lays <c>key.path=value</c> into YAML text that is to be written. Comments of the text are lost.</summary>
+public static class SetKeys
 {
+    /// <summary>The text with the values in it.</summary>
     /// <exception cref="ConfigException">A text is not key.path=value, or its path runs through something that is not a section.</exception>
     public static string Apply(string yaml, IEnumerable<string> sets)
     {
         var stream = new YamlStream();
         stream.Load(new StringReader(yaml));
-        var root = (YamlMappingNode)stream.Documents[0].RootNode;
+        if (stream.Documents is not [{ RootNode: YamlMappingNode root }])
+            throw new ConfigException(["the text is not one YAML mapping of keys to values"]);
         foreach (var set in sets)
         {
             var equals = set.IndexOf('=', StringComparison.Ordinal);

@@ -12,10 +12,10 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
-namespace Edge.Core.Tests;
+namespace Edge.Testing;
 
 /// <summary>A registry that serves one image in any repository over plain HTTP to who names the right user (distribution specification 1.0, pull only; RFC 7617).</summary>
-internal sealed class PrivateRegistry : IAsyncDisposable
+public sealed class PrivateRegistry : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly Dictionary<string, (string Type, byte[] Bytes)> _blobs = new(StringComparer.Ordinal);

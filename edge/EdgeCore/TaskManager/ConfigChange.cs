@@ -1,0 +1,49 @@
+using Edge.Common.Configuration;
+using Edge.Core.Configuration;
+
+namespace Edge.Core.TaskManager;
+
+/// <summary>A ConfigUpdateJob's updateFields laid into this node's config file.</summary>
+internal static class ConfigChange
+{
+    /// <summary>The changed text, read as edgecore would read it at its next start.</summary>
+    /// <param name="origin">Where the present config came from.</param>
+    /// <param name="present">The options that are in force.</param>
+    /// <param name="fields">Key paths of edgecore.yaml and their values.</param>
+    /// <exception cref="ConfigException">The change is not possible; it names every wrong key and value.</exception>
+    public static string Make(ConfigOrigin origin, EdgeCoreOptions present, IEnumerable<KeyValuePair<string, string>> fields)
+    {
+        var sets = fields.OrderBy(field => field.Key, StringComparer.Ordinal).ToList();
+        var problems = new List<string>();
+        foreach (var (key, _) in sets)
+        {
+            if (key.Length == 0 || key.Split('.').Any(part => part.Length == 0) || key.Contains('=', StringComparison.Ordinal))
+                problems.Add($"updateFields '{key}': must be a key path, e.g. modules.edgeHub.heartbeat");
+            else if (origin.Overrides.Any(one => one.StartsWith(key + "=", StringComparison.Ordinal)))
+                problems.Add($"updateFields '{key}': is set on edgecore's command line, which the file cannot change");
+        }
+
+        if (problems.Count > 0)
+            throw new ConfigException(problems);
+        string former;
+        try
+        {
+            former = File.ReadAllText(origin.Path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigException([$"{origin.Path} cannot be read: {e.Message}"]);
+        }
+
+        var text = SetKeys.Apply(former, sets.Select(field => $"{field.Key}={field.Value}"));
+        var changed = EdgeCoreConfig.Parse(Path.GetFileName(origin.Path), text, origin.Overrides, origin.DataDirectory, origin.HostName);
+        // Another name has no certificate, and another store knows nothing of this job.
+        if (changed.NodeName != present.NodeName)
+            problems.Add($"the node's name would become '{changed.NodeName}'; a node is renamed by 'edgectl reset' and 'edgectl join'");
+        if (changed.MetaManager.DatabasePath != present.MetaManager.DatabasePath)
+            problems.Add("database.dataSource cannot be changed from the cloud: the node's objects are in it");
+        if (!changed.TaskManager.Enable)
+            problems.Add("modules.taskManager.enable would be false, and nobody could report this job's end");
+        return problems.Count > 0 ? throw new ConfigException(problems) : text;
+    }
+}
