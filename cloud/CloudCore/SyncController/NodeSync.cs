@@ -132,6 +132,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _pods.ConfigChanged(ResourceTypes.ConfigMap, change, outputs);
             else if (kind == ResourceKind.Secret)
                 _pods.ConfigChanged(ResourceTypes.Secret, change, outputs);
+            else if (kind == ResourceKind.RuntimeClass)
+                _pods.ConfigChanged(ResourceTypes.RuntimeClass, change, outputs);
             else if (kind == ResourceKind.DeviceModel)
                 _devices.ModelChanged(change, outputs);
             else if (kind == ResourceKind.Device)
@@ -414,6 +416,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private List<DownObject> All(SyncMember member)
     {
         List<DownObject> all = [.. _pods.All(member.Session.Node), .. _devices.All(member.Session.Node)];
+        if (!member.Session.IsEdgeWire)
+            all.RemoveAll(obj => IsUnknownToStock(obj.Resource));
         if (member.WantsServices)
             all.AddRange([.. _services.All(), .. _globalServices.All()]);
         return all;
@@ -453,6 +457,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private void Deliver(SyncMember member, DownObject obj)
     {
         var node = member.Session.Node;
+        if (!member.Session.IsEdgeWire && IsUnknownToStock(obj.Resource))
+            return;
         if (obj.IsRepair)
         {
             SyncLog.Repaired(_logger, node, obj.Resource);
@@ -517,6 +523,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
             member.Session.End(SessionEndReason.NodeDeleted);
         SyncLog.NodeDeleted(_logger, node, records);
     }
+
+    // A stock edge asks the API server itself for these, and never acks one that is pushed.
+    private static bool IsUnknownToStock(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.RuntimeClass;
 
     private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
 
