@@ -19,7 +19,7 @@ internal sealed partial class NodeSync
             SyncLog.NotAsked(_logger, member.Session.Node, doubts[0].Has.Key, $"{DoubtsMax} nodes wait for that; it stays until the node connects again");
     }
 
-    // Asks until the API has answered for each, or the node has another session.
+    // Asks until the API has answered for each, or the node has another session. While it does not answer, it answers for no other node either.
     private async Task ResolveAllAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
     {
         for (var failures = 1; (doubts = await ResolveAsync(member, doubts, cancellationToken)).Count > 0; failures++)
@@ -50,8 +50,11 @@ internal sealed partial class NodeSync
             catch (KubeException e)
             {
                 // Taking away what should run is worse than leaving what should not for a while.
-                SyncLog.NotAsked(_logger, node, doubt.Has.Key, $"{e.Message}; it stays until the API answers");
-                open.Add(doubt);
+                // What the API refuses (a role that is missing) it will refuse again, and the readers are few.
+                var isPassing = e.Code is 0 or 429 or >= 500;
+                SyncLog.NotAsked(_logger, node, doubt.Has.Key, $"{e.Message}; it stays until the {(isPassing ? "API answers" : "node connects again")}");
+                if (isPassing)
+                    open.Add(doubt);
                 continue;
             }
 

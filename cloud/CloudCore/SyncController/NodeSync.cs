@@ -524,7 +524,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
         SyncLog.NodeDeleted(_logger, node, records);
     }
 
-    // A stock edge asks the API server itself for these, and never acks one that is pushed.
+    // The wire of stock KubeEdge has no such type.
     private static bool IsUnknownToStock(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.RuntimeClass;
 
     private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
