@@ -5,6 +5,9 @@ internal sealed record FaultProfile(string Name)
 {
     public int Edges { get; init; } = 2;
 
+    /// <summary>CloudCores on the one API; an edge connects to either.</summary>
+    public int Clouds { get; init; } = 1;
+
     /// <summary>How long faults and changes go on.</summary>
     public int FaultMs { get; init; } = 40_000;
 
@@ -107,6 +110,7 @@ internal sealed record FaultProfile(string Name)
             Edges = profile.Edges + random.Next(2),
             ChangeEveryMs = profile.ChangeEveryMs / (1 + random.Next(3)),
             FaultMs = profile.FaultMs / (1 + random.Next(2)),
+            Clouds = 1 + random.Next(2),
         };
     }
 

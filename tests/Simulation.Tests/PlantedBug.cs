@@ -43,4 +43,16 @@ internal enum PlantedBug
 
     /// <summary>The session sends twice as many objects at once as its limit says.</summary>
     WindowIgnored,
+
+    /// <summary>When the last pod that used a Secret goes, the Secret stays at the node.</summary>
+    SecretOutlivesPods,
+
+    /// <summary>Neither side counts Secrets in the digest, nor does the edge tell them.</summary>
+    InventorySkipsSecrets,
+
+    /// <summary>What the watch cannot judge is decided without the API.</summary>
+    DoubtNotAsked,
+
+    /// <summary>A Secret goes to every node that is connected to the same CloudCore.</summary>
+    SecretToNeighbours,
 }

@@ -6,7 +6,7 @@ namespace Edge.Simulation.Tests;
 [Trait("Category", "Simulation")]
 public sealed class PlantedBugTests(ITestOutputHelper output)
 {
-    private const int SeedsMax = 60;
+    private const int SeedsMax = 120;
 
     public static TheoryData<string, string> Bugs => new()
     {
@@ -23,6 +23,10 @@ public sealed class PlantedBugTests(ITestOutputHelper output)
         { nameof(PlantedBug.SurplusIsKept), Checker.Converges },
         { nameof(PlantedBug.RefusedBlocksAll), Checker.RefusedDelaysOnlyItself },
         { nameof(PlantedBug.WindowIgnored), Checker.BoundsHold },
+        { nameof(PlantedBug.SecretOutlivesPods), Checker.Converges },
+        { nameof(PlantedBug.InventorySkipsSecrets), Checker.Converges },
+        { nameof(PlantedBug.DoubtNotAsked), Checker.Converges },
+        { nameof(PlantedBug.SecretToNeighbours), Checker.SecretsStayHome },
     };
 
     [Theory]

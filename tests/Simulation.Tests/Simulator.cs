@@ -5,7 +5,7 @@ namespace Edge.Simulation.Tests;
 /// <summary>A run that broke a promise; the message holds all that is needed to see it again.</summary>
 internal sealed class SimulationException(int seed, FaultProfile profile, World world, InvariantException cause) : Exception(
     $"""
-    seed {seed} ({profile.Name}, {profile.Edges} edges) broke "{cause.Invariant}" at step {world.Steps}, {world.NowMs / 1000.0:F3} s: {cause.Message}
+    seed {seed} ({profile.Name}, {profile.Edges} edges, {profile.Clouds} clouds) broke "{cause.Invariant}" at step {world.Steps}, {world.NowMs / 1000.0:F3} s: {cause.Message}
     the last events:
     {world.Trace}replay: EDGE_SIM_FIRST_SEED={seed} EDGE_SIM_SEEDS=1 ./test.sh "FullyQualifiedName~SimulationTests"
     """, cause)
@@ -50,7 +50,8 @@ internal static class Simulator
 
         for (var i = 0; i < 8; i++)
             world.Cluster.Change();
-        world.Cloud = new CloudProcess(world);
+        for (var i = 0; i < profile.Clouds; i++)
+            world.Clouds[i] = new CloudProcess(world, i);
         foreach (var edge in world.Edges)
             edge.Start();
         var crashes = PlanFaults(world);
@@ -81,7 +82,8 @@ internal static class Simulator
     {
         world.HasFaults = false;
         world.Note("faults stop", -1);
-        world.Cloud?.Spare();
+        foreach (var cloud in world.Clouds)
+            cloud?.Spare();
         foreach (var edge in world.Edges)
         {
             edge.ReleaseHeld();
@@ -121,7 +123,7 @@ internal static class Simulator
         Every(world, profile.CloudCrashEveryMs, () =>
         {
             crashes++;
-            world.Cloud?.CrashWithin(EffectsToCrash);
+            world.Clouds[random.Next(world.Clouds.Length)]?.CrashWithin(EffectsToCrash);
         });
         Every(world, profile.EdgeCrashEveryMs, () =>
         {
@@ -146,7 +148,7 @@ internal static class Simulator
             edge.Refuse(resource, world.NowMs + random.Next(1_000, 20_000));
             world.Note("refuses from now", edge.Index, resource);
         });
-        Every(world, profile.WatchBreakEveryMs, () => world.Cloud?.BreakWatch((Watched)random.Next(ClusterModel.KindCount)));
+        Every(world, profile.WatchBreakEveryMs, () => world.Clouds[random.Next(world.Clouds.Length)]?.BreakWatch((Watched)random.Next(ClusterModel.KindCount)));
         return () => crashes;
     }
 

@@ -66,6 +66,7 @@ internal sealed class World
         Random = new Random(seed);
         Profile = profile;
         Bug = bug;
+        Clouds = new CloudProcess?[profile.Clouds];
         Cluster = new ClusterModel(this);
         Check = new Checker(this);
     }
@@ -84,8 +85,8 @@ internal sealed class World
 
     public List<EdgeMachine> Edges { get; } = [];
 
-    /// <summary>Null while CloudCore is down.</summary>
-    public CloudProcess? Cloud { get; set; }
+    /// <summary>Each null while that CloudCore is down.</summary>
+    public CloudProcess?[] Clouds { get; }
 
     public long NowMs { get; private set; }
 
@@ -109,6 +110,8 @@ internal sealed class World
             NowMs = due.AtMs;
             Steps++;
             next.Action();
+            foreach (var cloud in Clouds)
+                cloud?.Sync.Pump();
             Check.AfterStep();
             return true;
         }

@@ -6,8 +6,8 @@ using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.EdgeController;
 
-/// <summary>Which node should have which node object, pods, ConfigMaps and Secrets; pure, one caller at a time.</summary>
-/// <remarks>ConfigMaps and Secrets go only where a pod uses them, before the pod; the last user's end takes them away again.</remarks>
+/// <summary>Which node should have which node object, pods, ConfigMaps, Secrets and RuntimeClasses; pure, one caller at a time.</summary>
+/// <remarks>ConfigMaps, Secrets and RuntimeClasses go only where a pod uses them, before the pod; the last user's end takes them away again.</remarks>
 internal sealed class PodPlacement
 {
     public const string EdgeRoleLabel = "node-role.kubernetes.io/edge";
@@ -40,8 +40,8 @@ internal sealed class PodPlacement
                 return path.Name == node && _nodes.TryGetValue(node, out var own) ? OfNode(own, Operations.Update) : null;
             case ResourceTypes.Pod:
                 return _pods.TryGetValue((path.Namespace, path.Name), out var record) && record.Node == node ? OfPod(record.Pod, Operations.Insert) : null;
-            case ResourceTypes.ConfigMap or ResourceTypes.Secret:
-                var key = new ConfigKey(path.Type, path.Namespace, path.Name);
+            case ResourceTypes.ConfigMap or ResourceTypes.Secret or ResourceTypes.RuntimeClass:
+                var key = new ConfigKey(path.Type, path.Type == ResourceTypes.RuntimeClass ? "" : path.Namespace, path.Name);
                 return Uses(node, key) && _configs.TryGetValue(key, out var config) ? OfConfig(key, config, Operations.Update) : null;
             default:
                 return null;
@@ -189,7 +189,7 @@ internal sealed class PodPlacement
         => DownObject.Of(ResourceKind.Pod, ResourceTypes.Pod, operation, Sources.EdgeController, pod, isFinal: operation == Operations.Delete);
 
     private static DownObject OfConfig(ConfigKey key, ObjectBody config, string operation, bool isFinal = false)
-        => DownObject.Of(key.Type == ResourceTypes.Secret ? ResourceKind.Secret : ResourceKind.ConfigMap, key.Type, operation, Sources.EdgeController, config, isFinal);
+        => DownObject.Of(ManagedTypes.KindOf(key.Type)!, key.Type, operation, Sources.EdgeController, config, isFinal);
 
     private sealed record PodRecord(ObjectBody Pod, string Node, HashSet<ConfigKey> Uses);
 }

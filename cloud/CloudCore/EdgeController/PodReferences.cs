@@ -4,11 +4,12 @@ using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.EdgeController;
 
-/// <summary>A ConfigMap or Secret by name.</summary>
-/// <param name="Type">The resource type word, <c>configmap</c> or <c>secret</c>.</param>
+/// <summary>A ConfigMap, Secret or RuntimeClass by name.</summary>
+/// <param name="Type">The resource type word, <c>configmap</c>, <c>secret</c> or <c>runtimeclass</c>.</param>
+/// <param name="Namespace">Empty for a RuntimeClass.</param>
 internal readonly record struct ConfigKey(string Type, string Namespace, string Name);
 
-/// <summary>Which ConfigMaps and Secrets a pod uses: env, envFrom, volumes (also projected and those of volume drivers) and imagePullSecrets.</summary>
+/// <summary>Which ConfigMaps and Secrets a pod uses (env, envFrom, volumes, also projected and those of volume drivers, and imagePullSecrets), and its RuntimeClass.</summary>
 internal static class PodReferences
 {
     public static HashSet<ConfigKey> Of(JsonObject pod)
@@ -60,6 +61,8 @@ internal static class PodReferences
 
         foreach (var secret in pod.Items("spec", "imagePullSecrets"))
             Add(ResourceTypes.Secret, secret.Text("name"));
+        if (pod.Text("spec", "runtimeClassName") is { Length: > 0 } runtimeClass)
+            found.Add(new ConfigKey(ResourceTypes.RuntimeClass, "", runtimeClass));
         return found;
     }
 }

@@ -16,7 +16,8 @@ namespace Edge.Cloud.SyncController;
 /// <param name="pods">Knows the Nodes.</param>
 /// <param name="isCurrent">Whether the member is still its node's; called under the lock.</param>
 /// <param name="logger">Where operators are told.</param>
-internal sealed class NodeClaims(IKubeClient kube, TimeProvider time, Random random, Lock gate, PodPlacement pods, Func<SyncMember, bool> isCurrent, ILogger logger) : IAsyncDisposable
+/// <param name="scheduler">Where the writers run; the thread pool by default.</param>
+internal sealed class NodeClaims(IKubeClient kube, TimeProvider time, Random random, Lock gate, PodPlacement pods, Func<SyncMember, bool> isCurrent, ILogger logger, TaskScheduler? scheduler = null) : IAsyncDisposable
 {
     // A node that finds no room claims at the next change of its Node.
     private const int WaitingMax = 16_384;
@@ -38,7 +39,7 @@ internal sealed class NodeClaims(IKubeClient kube, TimeProvider time, Random ran
     /// <summary>Claims from now on. Under the lock, once.</summary>
     public void Start(CloudCoreIdentity identity)
     {
-        _queue ??= new WorkQueue<SyncMember>(WaitingMax, Writers, ClaimAsync, exception => SyncLog.WorkBroke(logger, exception));
+        _queue ??= new WorkQueue<SyncMember>(WaitingMax, Writers, ClaimAsync, exception => SyncLog.WorkBroke(logger, exception), scheduler);
         _identity = identity;
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub.Sessions;
+using Edge.Common;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
@@ -9,10 +10,35 @@ namespace Edge.Cloud.SyncController;
 /// <content>What a comparison could not decide: the API is asked.</content>
 internal sealed partial class NodeSync
 {
-    // The API knows what our watch may not show yet: ask it before something is taken away or set back.
-    private async Task ResolveAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
+    private static readonly TimeSpan s_backoffMin = TimeSpan.FromSeconds(0.5);
+    private static readonly TimeSpan s_backoffMax = TimeSpan.FromSeconds(30);
+
+    private void LookLater(SyncMember member, List<Doubt> doubts)
+    {
+        if (doubts.Count > 0 && !_doubts.TryAdd((member, doubts)))
+            SyncLog.NotAsked(_logger, member.Session.Node, doubts[0].Has.Key, $"{DoubtsMax} nodes wait for that; it stays until the node connects again");
+    }
+
+    // Asks until the API has answered for each, or the node has another session. While it does not answer, it answers for no other node either.
+    private async Task ResolveAllAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
+    {
+        for (var failures = 1; (doubts = await ResolveAsync(member, doubts, cancellationToken)).Count > 0; failures++)
+        {
+            TimeSpan pause;
+            lock (_gate)
+            {
+                pause = Backoff.FullJitter(failures, s_backoffMin, s_backoffMax, _random);
+            }
+
+            await Task.Delay(pause, _time, cancellationToken);
+        }
+    }
+
+    // The API knows what our watch may not show yet: ask it before something is taken away or set back. Returns what it did not answer for.
+    private async Task<List<Doubt>> ResolveAsync(SyncMember member, List<Doubt> doubts, CancellationToken cancellationToken)
     {
         var node = member.Session.Node;
+        var open = new List<Doubt>();
         foreach (var doubt in doubts)
         {
             JsonObject? live;
@@ -23,17 +49,26 @@ internal sealed partial class NodeSync
             }
             catch (KubeException e)
             {
-                // Taking away what should run is worse than leaving what should not.
-                SyncLog.NotAsked(_logger, node, doubt.Has.Key, e.Message);
+                // Taking away what should run is worse than leaving what should not for a while.
+                // What the API refuses (a role that is missing) it will refuse again, and the readers are few.
+                var isPassing = e.Code is 0 or 429 or >= 500;
+                SyncLog.NotAsked(_logger, node, doubt.Has.Key, $"{e.Message}; it stays until the {(isPassing ? "API answers" : "node connects again")}");
+                if (isPassing)
+                    open.Add(doubt);
                 continue;
             }
 
             lock (_gate)
             {
                 if (Current(member.Session) != member)
-                    return;
+                    return [];
                 Resolve(member, doubt, live);
             }
+        }
+
+        lock (_gate)
+        {
+            return Current(member.Session) == member ? open : [];
         }
     }
 

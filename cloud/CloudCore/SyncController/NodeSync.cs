@@ -29,6 +29,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly EventRecorder _events;
     private readonly ILogger _logger;
+    private readonly Random _random; // locked by _gate
     private readonly Lock _gate = new();
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
@@ -46,15 +47,17 @@ internal sealed partial class NodeSync : IAsyncDisposable
     /// <param name="events">Where users are told.</param>
     /// <param name="metrics">Counters of the sync records.</param>
     /// <param name="logger">Where operators are told.</param>
-    public NodeSync(IKubeClient kube, TimeProvider time, Random random, EventRecorder events, HubMetrics metrics, ILogger logger)
+    /// <param name="scheduler">Where what waits for the API runs; the thread pool by default. A simulation runs it in its own time.</param>
+    public NodeSync(IKubeClient kube, TimeProvider time, Random random, EventRecorder events, HubMetrics metrics, ILogger logger, TaskScheduler? scheduler = null)
     {
         _kube = kube;
         _time = time;
         _events = events;
         _logger = logger;
-        _records = new SyncRecords(kube, time, new Random(random.Next()), metrics, logger);
-        _claims = new NodeClaims(kube, time, random, _gate, _pods, member => Current(member.Session) == member, logger);
-        _doubts = new WorkQueue<(SyncMember Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAsync(item.Member, item.Doubts, token), Defect);
+        _random = random;
+        _records = new SyncRecords(kube, time, new Random(random.Next()), metrics, logger, scheduler);
+        _claims = new NodeClaims(kube, time, random, _gate, _pods, member => Current(member.Session) == member, logger, scheduler);
+        _doubts = new WorkQueue<(SyncMember Member, List<Doubt> Doubts)>(DoubtsMax, DoubtReaders, (item, token) => ResolveAllAsync(item.Member, item.Doubts, token), Defect, scheduler);
     }
 
     /// <summary>Told when what is wrong with a device of a connected node changes. It must not block or call back.</summary>
@@ -129,6 +132,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _pods.ConfigChanged(ResourceTypes.ConfigMap, change, outputs);
             else if (kind == ResourceKind.Secret)
                 _pods.ConfigChanged(ResourceTypes.Secret, change, outputs);
+            else if (kind == ResourceKind.RuntimeClass)
+                _pods.ConfigChanged(ResourceTypes.RuntimeClass, change, outputs);
             else if (kind == ResourceKind.DeviceModel)
                 _devices.ModelChanged(change, outputs);
             else if (kind == ResourceKind.Device)
@@ -287,7 +292,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
 
         HubLog.Inventory(_logger, session.Node, part.Items.Count, difference.Send.Count, difference.Remove.Count + difference.Doubts.Count);
-        await ResolveAsync(member, difference.Doubts, cancellationToken);
+        LookLater(member, await ResolveAsync(member, difference.Doubts, cancellationToken));
         await ResolveMissingAsync(member, missing, cancellationToken);
     }
 
@@ -312,8 +317,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
             var difference = Inventory.Compare(new InventoryPart(1, [0], items), All(member), _ => true, trustsVersions: true);
             SyncLog.StockOpened(_logger, session.Node, items.Count, difference.Send.Count, difference.Remove.Count, difference.Doubts.Count);
             Send(member, difference);
-            if (difference.Doubts.Count > 0 && !_doubts.TryAdd((member, difference.Doubts)))
-                SyncLog.NotAsked(_logger, session.Node, difference.Doubts[0].Has.Key, $"{DoubtsMax} nodes wait for that");
+            LookLater(member, difference.Doubts);
         }
     }
 
@@ -412,6 +416,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private List<DownObject> All(SyncMember member)
     {
         List<DownObject> all = [.. _pods.All(member.Session.Node), .. _devices.All(member.Session.Node)];
+        if (!member.Session.IsEdgeWire)
+            all.RemoveAll(obj => IsUnknownToStock(obj.Resource));
         if (member.WantsServices)
             all.AddRange([.. _services.All(), .. _globalServices.All()]);
         return all;
@@ -451,6 +457,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private void Deliver(SyncMember member, DownObject obj)
     {
         var node = member.Session.Node;
+        if (!member.Session.IsEdgeWire && IsUnknownToStock(obj.Resource))
+            return;
         if (obj.IsRepair)
         {
             SyncLog.Repaired(_logger, node, obj.Resource);
@@ -515,6 +523,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
             member.Session.End(SessionEndReason.NodeDeleted);
         SyncLog.NodeDeleted(_logger, node, records);
     }
+
+    // The wire of stock KubeEdge has no such type.
+    private static bool IsUnknownToStock(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.RuntimeClass;
 
     private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
 

@@ -26,7 +26,7 @@ internal static partial class SyncLog
     [LoggerMessage(1306, LogLevel.Warning, "the address of this cloudcore could not be written to node {Node}: {Error}; trying again in {Seconds} s")]
     public static partial void NotClaimed(ILogger logger, string node, string error, double seconds);
 
-    [LoggerMessage(1307, LogLevel.Warning, "whether node {Node} should still have {Resource} could not be asked: {Error}; it stays until the node connects again")]
+    [LoggerMessage(1307, LogLevel.Warning, "whether node {Node} should still have {Resource} could not be asked: {Error}")]
     public static partial void NotAsked(ILogger logger, string node, string resource, string error);
 
     [LoggerMessage(1308, LogLevel.Error, "a task of the sync controller met a defect")]

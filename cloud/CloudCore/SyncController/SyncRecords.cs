@@ -43,14 +43,15 @@ internal sealed class SyncRecords : IAsyncDisposable
     /// <param name="random">Jitter of the backoff; this object's own.</param>
     /// <param name="metrics">Where writes and drops are counted.</param>
     /// <param name="logger">Where failures go.</param>
-    public SyncRecords(IKubeClient kube, TimeProvider time, Random random, HubMetrics metrics, ILogger logger)
+    /// <param name="scheduler">Where it runs; the thread pool by default.</param>
+    public SyncRecords(IKubeClient kube, TimeProvider time, Random random, HubMetrics metrics, ILogger logger, TaskScheduler? scheduler = null)
     {
         _kube = kube;
         _time = time;
         _random = random;
         _metrics = metrics;
         _logger = logger;
-        _loop = Task.Run(() => RunAsync(_stop.Token));
+        _loop = WorkQueue<bool>.Start(() => RunAsync(_stop.Token), scheduler);
     }
 
     /// <summary>Records that wait to be written.</summary>

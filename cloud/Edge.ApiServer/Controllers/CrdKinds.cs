@@ -13,7 +13,7 @@ internal static class CrdKinds
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Lease, ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
-        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass, ResourceKind.RuntimeClass,
         ResourceKind.Role, ResourceKind.ClusterRole, ResourceKind.RoleBinding, ResourceKind.ClusterRoleBinding, ResourceKind.CertificateSigningRequest,
         ResourceKind.ResourceQuota, ResourceKind.LimitRange,
     ];

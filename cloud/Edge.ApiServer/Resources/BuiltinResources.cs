@@ -31,6 +31,7 @@ internal static class BuiltinResources
     public static readonly ServedResource DisruptionBudgets = new(ResourceKind.PodDisruptionBudget, "poddisruptionbudget") { ShortNames = ["pdb"], HasStatus = true, HasGeneration = true };
 
     public static readonly ServedResource PriorityClasses = new(ResourceKind.PriorityClass, "priorityclass") { ShortNames = ["pc"] };
+    public static readonly ServedResource RuntimeClasses = new(ResourceKind.RuntimeClass, "runtimeclass");
     public static readonly ServedResource Roles = new(ResourceKind.Role, "role");
     public static readonly ServedResource ClusterRoles = new(ResourceKind.ClusterRole, "clusterrole");
     public static readonly ServedResource RoleBindings = new(ResourceKind.RoleBinding, "rolebinding");
@@ -75,6 +76,7 @@ internal static class BuiltinResources
         new(ResourceKind.CronJob, "cronjob") { ShortNames = ["cj"], Categories = ["all"], HasStatus = true, HasGeneration = true },
         DisruptionBudgets,
         PriorityClasses,
+        RuntimeClasses,
         Roles,
         ClusterRoles,
         RoleBindings,

@@ -44,6 +44,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             if (!options.IsApply)
                 next.Child("metadata").Remove("managedFields");
             PriorityAdmission.OnCreate(resource, next, store);
+            RuntimeClassAdmission.OnCreate(resource, next, store);
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)

@@ -43,6 +43,7 @@ internal static class BuiltinTables
         ["PriorityClass"] = (
             [s_name, Text("Value"), Text("Global-Default"), s_age, Text("PreemptionPolicy")],
             (obj, now) => [obj.Name(), obj.Number(0, "value"), obj.Flag(false, "globalDefault"), Age(obj, now), obj.Text("preemptionPolicy")]),
+        ["RuntimeClass"] = ([s_name, Text("Handler"), s_age], (obj, now) => [obj.Name(), obj.Text("handler"), Age(obj, now)]),
         ["PodDisruptionBudget"] = (WorkloadTables.BudgetColumns, WorkloadTables.Budget),
         ["Role"] = (AccessTables.CreatedColumns, AccessTables.Created),
         ["ClusterRole"] = (AccessTables.CreatedColumns, AccessTables.Created),
@@ -55,7 +56,7 @@ internal static class BuiltinTables
 
     /// <summary>Null for kinds that are not built in.</summary>
     public static (TableColumn[] Columns, Func<JsonObject, DateTimeOffset, JsonNode?[]> Cells)? Of(ResourceKind kind)
-        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" or "scheduling.k8s.io" or "rbac.authorization.k8s.io" or "certificates.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
+        => kind.Group is "" or "coordination.k8s.io" or "apiextensions.k8s.io" or "storage.k8s.io" or "discovery.k8s.io" or "apps" or "batch" or "policy" or "scheduling.k8s.io" or "node.k8s.io" or "rbac.authorization.k8s.io" or "certificates.k8s.io" && s_tables.TryGetValue(kind.Kind, out var table) ? table : null;
 
     private static JsonNode?[] Pod(JsonObject pod, DateTimeOffset now)
     {

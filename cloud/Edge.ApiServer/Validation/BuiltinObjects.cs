@@ -147,6 +147,9 @@ internal static class BuiltinObjects
             case "PriorityClass":
                 PriorityRules.Check(obj, old, errors);
                 break;
+            case "RuntimeClass":
+                RuntimeClassRules.Check(obj, old, errors);
+                break;
             case "PodDisruptionBudget":
                 JobRules.CheckBudget(obj, errors);
                 break;

@@ -52,6 +52,13 @@ internal static partial class FieldTable
         PriorityClass metadata:ObjectMeta value!:i globalDefault:b description:s preemptionPolicy:s
         """;
 
+    /// <summary>node.k8s.io/v1</summary>
+    private const string NodeTypes = """
+        RuntimeClass metadata:ObjectMeta handler!:s overhead:Overhead scheduling:Scheduling
+        Overhead podFixed:{}q
+        Scheduling nodeSelector:{}s tolerations:[]Toleration
+        """;
+
     /// <summary>storage.k8s.io/v1</summary>
     private const string StorageTypes = """
         StorageClass metadata:ObjectMeta provisioner!:s parameters:{}s reclaimPolicy:s mountOptions:[]s

@@ -58,6 +58,7 @@ internal static partial class FieldTable
         ("io.k8s.api.batch.v1", BatchTypes),
         ("io.k8s.api.policy.v1", PolicyTypes),
         ("io.k8s.api.scheduling.v1", SchedulingTypes),
+        ("io.k8s.api.node.v1", NodeTypes),
         ("io.k8s.api.rbac.v1", RbacTypes),
         ("io.k8s.api.certificates.v1", CertificateTypes),
         ("io.k8s.api.core.v1", LimitTypes),
@@ -71,7 +72,7 @@ internal static partial class FieldTable
         ResourceKind.Endpoints, ResourceKind.EndpointSlice, ResourceKind.Event, ResourceKind.ServiceAccount, ResourceKind.Lease, ResourceKind.CustomResourceDefinition,
         ResourceKind.PersistentVolume, ResourceKind.PersistentVolumeClaim, ResourceKind.StorageClass,
         ResourceKind.Deployment, ResourceKind.ReplicaSet, ResourceKind.DaemonSet, ResourceKind.StatefulSet, ResourceKind.ControllerRevision,
-        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass,
+        ResourceKind.Job, ResourceKind.CronJob, ResourceKind.PodDisruptionBudget, ResourceKind.PriorityClass, ResourceKind.RuntimeClass,
         ResourceKind.Role, ResourceKind.ClusterRole, ResourceKind.RoleBinding, ResourceKind.ClusterRoleBinding, ResourceKind.CertificateSigningRequest,
         ResourceKind.ResourceQuota, ResourceKind.LimitRange,
     }.ToDictionary(kind => kind, kind => s_types[kind.Kind]);

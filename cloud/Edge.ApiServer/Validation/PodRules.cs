@@ -48,7 +48,7 @@ internal static class PodRules
         Name(spec, "serviceAccountName", "spec", Names.DnsSubdomain, errors);
         Name(spec, "hostname", "spec", Names.DnsLabel, errors);
         Name(spec, "subdomain", "spec", Names.DnsLabel, errors);
-        CheckTolerations(spec, errors);
+        CheckTolerations(spec, "spec", errors);
         PlacementRules.Check(spec, errors);
         EphemeralRules.Check(spec, errors);
         CheckHostPorts(spec, errors);
@@ -299,12 +299,17 @@ internal static class PodRules
             errors.Add(Errors.Invalid($"{at}.successThreshold", probe["successThreshold"], "must be 1"));
     }
 
-    private static void CheckTolerations(JsonObject spec, List<FieldError> errors)
+    /// <param name="at">Where the tolerations are, for messages.</param>
+    internal static void CheckTolerations(JsonObject spec, string at, List<FieldError> errors)
     {
         var i = 0;
         foreach (var toleration in spec.Items("tolerations"))
         {
-            var at = $"spec.tolerations[{i++}]";
+            Check(toleration, $"{at}.tolerations[{i++}]", errors);
+        }
+
+        static void Check(JsonObject toleration, string at, List<FieldError> errors)
+        {
             var (key, op) = (toleration.Text("key"), toleration.Text("operator"));
             if (key.Length > 0 && Names.Qualified(key) is { } fault)
                 errors.Add(Errors.Invalid($"{at}.key", key, fault));

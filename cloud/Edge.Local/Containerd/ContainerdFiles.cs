@@ -20,8 +20,10 @@ internal static class ContainerdFiles
 
     public static string Cni(string directory) => Path.Combine(directory, "cni");
 
-    public static void Write(string directory, PodNetwork network)
+    /// <param name="handlers">Names under which runc serves, besides its own: for RuntimeClasses.</param>
+    public static void Write(string directory, PodNetwork network, IReadOnlyList<string> handlers)
     {
+        var further = string.Concat(handlers.Select(handler => $"    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.\"{handler}\"]\n      runtime_type = \"io.containerd.runc.v2\"\n"));
         // hostPort needs iptables; without it the plugin would fail pods that ask for none.
         var portMap = File.Exists(Path.Combine(PluginDirectory, "portmap")) && ((string[])["/usr/sbin/iptables", "/sbin/iptables"]).Any(File.Exists)
             ? """, { "type": "portmap", "capabilities": { "portMappings": true } }"""
@@ -55,6 +57,7 @@ internal static class ContainerdFiles
                   runtime_type = "io.containerd.runc.v2"
                   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
                     SystemdCgroup = false
+            {further}
               [plugins."io.containerd.grpc.v1.cri".cni]
                 bin_dir = "{PluginDirectory}"
                 conf_dir = "{conf}"

@@ -39,8 +39,9 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     /// <summary>Starts containerd and waits until it answers. What an earlier, killed instance left in the directory is removed first.</summary>
     /// <param name="directory">Its home; made when missing.</param>
     /// <param name="name">Shows in the log only.</param>
+    /// <param name="handlers">Names under which runc serves besides its own, for RuntimeClasses; none by default.</param>
     /// <exception cref="ContainerdException">Not installed, not root, or no answer within 30 s; with the last lines of its log.</exception>
-    public static async Task<ContainerdInstance> StartAsync(string directory, string name, ILogger logger, CancellationToken cancellationToken)
+    public static async Task<ContainerdInstance> StartAsync(string directory, string name, ILogger logger, CancellationToken cancellationToken, params IReadOnlyList<string> handlers)
     {
         directory = Path.GetFullPath(directory);
         if (!Environment.IsPrivilegedProcess)
@@ -49,7 +50,7 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         await CleanUpAsync(directory);
         Directory.CreateDirectory(directory);
         var network = PodNetwork.Claim(directory);
-        ContainerdFiles.Write(directory, network);
+        ContainerdFiles.Write(directory, network, handlers);
 
         var instance = new ContainerdInstance(directory, network, Launch(program, directory));
         try

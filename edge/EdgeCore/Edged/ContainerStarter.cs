@@ -7,6 +7,7 @@ using Edge.Core.Edged.Volumes;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
+using Edge.Protocol.Messages;
 
 namespace Edge.Core.Edged;
 
@@ -39,8 +40,10 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         }
 
         PodSandboxConfig config;
+        string handler;
         try
         {
+            handler = RuntimeHandler(pod);
             config = SandboxConfig(pod, attempt);
         }
         catch (PodConfigException e)
@@ -54,14 +57,12 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         await context.Creates.WaitAsync(cancellationToken);
         try
         {
-            await context.Cri.RunPodSandboxAsync(config, pod.Json.Text("spec", "runtimeClassName"), Stopping);
+            await context.Cri.RunPodSandboxAsync(config, handler, Stopping);
             return null;
         }
         catch (GrpcException e)
         {
             var message = $"Failed to create pod sandbox: rpc error: code = {e.Code} desc = {e.Detail}";
-            if (pod.Json.Text("spec", "runtimeClassName") is { Length: > 0 } handler)
-                message += $" (RuntimeClass objects are not sent to this node: the runtimeClassName {handler} is taken as the name of the runtime's handler)";
             await report(true, "FailedCreatePodSandBox", message, "", cancellationToken);
             return new StartFailure("ContainerCreating", message);
         }
@@ -69,6 +70,16 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
         {
             context.Creates.Release();
         }
+    }
+
+    // From what is stored here, so that it goes on without the cloud; a class that comes later wakes the pod.
+    private string RuntimeHandler(PodDescription pod)
+    {
+        if (pod.RuntimeClass.Length == 0)
+            return "";
+        if (context.Meta.Get(ResourceTypes.RuntimeClass, ResourcePath.ClusterScope, pod.RuntimeClass) is not { } stored)
+            throw new PodConfigException($"runtimeclass.node.k8s.io \"{pod.RuntimeClass}\" not found");
+        return JsonNode.Parse(stored.Json.Span)!.AsObject().Text("handler");
     }
 
     /// <summary>Makes or refreshes the pod's volumes; ConfigMaps and Secrets that are not stored here are asked of the cloud.</summary>

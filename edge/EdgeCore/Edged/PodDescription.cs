@@ -86,6 +86,9 @@ internal sealed record PodDescription
         return true;
     }
 
+    /// <summary>Name of the RuntimeClass; empty for the runtime's own default.</summary>
+    public string RuntimeClass => Json.Text("spec", "runtimeClassName");
+
     /// <summary>Names of the ConfigMaps (first) and Secrets that the pod's environment and volumes read.</summary>
     public IEnumerable<(string Type, string Name)> References()
     {

@@ -63,7 +63,7 @@ public sealed class PodManager : IPodModule, IDisposable
             var state = _state.RunAsync(stop.Token);
             running.Add(state);
             _lastStatus = PodRows.Statuses.Load(_context.Meta);
-            var changes = _context.Meta.Subscribe("pod", "configmap", "secret");
+            var changes = _context.Meta.Subscribe("pod", "configmap", "secret", ResourceTypes.RuntimeClass);
             await StaticPodsAsync(stop.Token); // before the rest: what runs of them is nobody's leftover
             await ForgetStrangersAsync(stop.Token);
             running.Add(_keeper.RunAsync(stop.Token));
@@ -218,7 +218,7 @@ public sealed class PodManager : IPodModule, IDisposable
             foreach (var entry in _pods.Values)
             {
                 var pod = entry.Worker.Pod;
-                if (pod.Namespace == obj.Namespace && pod.References().Contains((obj.Type, obj.Name)))
+                if (obj.Type == ResourceTypes.RuntimeClass ? pod.RuntimeClass == obj.Name : pod.Namespace == obj.Namespace && pod.References().Contains((obj.Type, obj.Name)))
                     entry.Worker.ReferencesChanged();
             }
 

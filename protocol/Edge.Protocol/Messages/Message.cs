@@ -163,6 +163,8 @@ public static class ResourceTypes
 
     /// <summary>Edge's own, up: how long the way from a node to a GlobalService's endpoints takes (<see cref="RoundTrips"/>).</summary>
     public const string RoundTrips = "roundtrips";
+    /// <summary>Edge's own, down: a RuntimeClass (node.k8s.io) that a pod of the node names.</summary>
+    public const string RuntimeClass = "runtimeclass";
     public const string Device = "device";
     public const string DeviceModel = "devicemodel";
     public const string DeviceMapper = "devicemapper";

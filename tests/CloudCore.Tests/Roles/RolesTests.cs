@@ -20,7 +20,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
     {
         ["create pods"] = "mirror pods of static pods", ["patch events"] = "a repeated event", ["update events"] = "an edge's update of one",
         ["list customresourcedefinitions"] = "an EdgeApplication with a custom kind",
-        ["get pods"] = "a doubt of a comparison", ["get devices"] = "a doubt", ["get devicemodels"] = "a doubt", ["get services"] = "a doubt", ["get endpointslices"] = "a doubt",
+        ["get pods"] = "a doubt of a comparison", ["get devices"] = "a doubt", ["get devicemodels"] = "a doubt", ["get services"] = "a doubt", ["get endpointslices"] = "a doubt", ["get runtimeclasses"] = "a doubt",
         ["get globalservices"] = "a doubt, or a status", ["get zones"] = "a status", ["get locationmaps"] = "a status", ["get rules"] = "a status",
         ["patch zones/status"] = "a Zone", ["patch globalservices/status"] = "a GlobalService", ["patch locationmaps/status"] = "a LocationMap", ["patch rules"] = "the status of a Rule",
         ["get objectsyncs"] = "records of a stock edge that others wrote too", ["get clusterobjectsyncs"] = "as objectsyncs", ["patch objectsyncs"] = "a change of a record",

@@ -195,6 +195,50 @@ public sealed class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Api_that_answers_later_takes_away_what_is_gone()
+    {
+        var kube = new FailingKube();
+        await using var events = new EventRecorder(kube, _time, _metrics, NullLogger.Instance);
+        await using var sync = NewSync(kube, events, _metrics);
+        var session = new TestSession("n1", store: new() { ["default/pod/web"] = new TestSession.Row("uid", 5, 1) });
+        await session.ConnectAsync(sync);
+        Assert.Empty(session.Told);
+        kube.Answers = true;
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        while (session.Told.Count == 0)
+        {
+            Assert.False(limit.IsCancellationRequested, "the pod is still there");
+            _time.Advance(TimeSpan.FromSeconds(30));
+            await Task.Yield();
+        }
+
+        Assert.Equal("delete default/pod/web 6", session.Told[0]);
+    }
+
+    [Fact]
+    public async Task A_runtime_class_goes_where_a_pod_names_it_and_not_to_stock_edges()
+    {
+        var edge = new TestSession("n1");
+        var other = new TestSession("n2");
+        await edge.ConnectAsync(_sync);
+        await other.ConnectAsync(_sync);
+        await AddAsync(ResourceKind.RuntimeClass, JsonNode.Parse("""{"metadata":{"name":"kata"},"handler":"kata-qemu"}""")!.AsObject());
+        Assert.Empty(edge.Told);
+        await AddAsync(ResourceKind.Pod, JsonNode.Parse("""{"metadata":{"name":"web"},"spec":{"nodeName":"n1","runtimeClassName":"kata"}}""")!.AsObject());
+        Assert.Equal(["update null/runtimeclass/kata 101", "insert default/pod/web 102"], edge.Told);
+        Assert.Empty(other.Told);
+        // It has both, and is told neither again.
+        Assert.True(await new TestSession("n1", store: edge.Store).ConnectAsync(_sync));
+        await DeletedAsync(ResourceKind.Pod, "web");
+        await AddAsync(ResourceKind.Pod, JsonNode.Parse("""{"metadata":{"name":"stock"},"spec":{"nodeName":"n3","runtimeClassName":"kata"}}""")!.AsObject());
+        var stock = new TestSession("n3", isEdgeWire: false);
+        Assert.True(_sync.TryRegister(stock, 10));
+        _sync.OpenStock(stock);
+        Assert.DoesNotContain(stock.Told, told => told.Contains("runtimeclass", StringComparison.Ordinal));
+        Assert.Contains(stock.Told, told => told.Contains("default/pod/stock", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Late_digest_takes_away_what_everything_left_behind()
     {
         await PodAsync("web");
@@ -518,7 +562,10 @@ public sealed class NodeSyncTests : IAsyncLifetime
     /// <summary>An API that does not answer.</summary>
     private sealed class FailingKube : Kube
     {
-        protected override Task<T> CallAsync<T>(Func<Task<T>> call) => Task.FromException<T>(new KubeException(0, "Unreachable", "cannot be reached"));
+        /// <summary>From now on it answers, and has nothing.</summary>
+        public bool Answers { get; set; }
+
+        protected override Task<T> CallAsync<T>(Func<Task<T>> call) => Answers ? Task.FromResult<T>(default!) : Task.FromException<T>(new KubeException(0, "Unreachable", "cannot be reached"));
     }
 
     /// <summary>An API that tells when a call begins and ends, and lets others run in between.</summary>

@@ -120,6 +120,45 @@ public sealed class ControllersTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_runtime_class_gives_its_pods_their_overhead_and_their_place()
+    {
+        Task<JsonObject> PodAsync(string name, string spec)
+            => CreateAsync(ResourceKind.Pod, "default", $$$$$$"""{"metadata":{"name":"{{{{{{name}}}}}}"},"spec":{{{{{{{spec}}}}}},"containers":[{"name":"c","image":"i"}]}}""");
+        async Task<string> RefusedAsync(Func<Task> act) => (await Assert.ThrowsAsync<KubeException>(act)).Message;
+        var kata = await CreateAsync(ResourceKind.RuntimeClass, null, """
+            {"metadata":{"name":"kata"},"handler":"kata-qemu","overhead":{"podFixed":{"cpu":"250m","memory":"120Mi"}},
+             "scheduling":{"nodeSelector":{"virtual":"yes"},"tolerations":[{"key":"virtual","operator":"Exists"},{"key":"other","operator":"Equal","value":"a","effect":"NoExecute","tolerationSeconds":5}]}}
+            """);
+        Assert.Equal("node.k8s.io/v1", kata.ApiVersion());
+        await CreateAsync(ResourceKind.RuntimeClass, null, """{"metadata":{"name":"plain"},"handler":"runc"}""");
+
+        var pod = await PodAsync("one", """
+            "runtimeClassName":"kata","nodeSelector":{"disk":"ssd"},"tolerations":[{"key":"virtual","operator":"Equal","value":"x","effect":"NoSchedule"},{"key":"mine","operator":"Exists"}]
+            """);
+        Assert.Equal("""{"cpu":"250m","memory":"120Mi"}""", pod.At("spec", "overhead")!.ToJsonString());
+        Assert.Equal("""{"disk":"ssd","virtual":"yes"}""", pod.At("spec", "nodeSelector")!.ToJsonString());
+        Assert.Equal(
+            ["mine", "virtual", "other"],
+            pod.Items("spec", "tolerations").Select(toleration => toleration.Text("key")).Where(key => !key.StartsWith("node.", StringComparison.Ordinal)));
+        Assert.Null((await PodAsync("two", "\"runtimeClassName\":\"plain\"")).At("spec", "overhead"));
+        Assert.Equal("250m", (await PodAsync("same", "\"runtimeClassName\":\"kata\",\"overhead\":{\"cpu\":\"0.25\",\"memory\":\"120Mi\"}")).Text("spec", "overhead", "cpu"));
+
+        Assert.Equal("pods \"p\" is forbidden: pod rejected: RuntimeClass \"nope\" not found", await RefusedAsync(() => PodAsync("p", "\"runtimeClassName\":\"nope\"")));
+        Assert.Equal(
+            "pods \"p\" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+            await RefusedAsync(() => PodAsync("p", "\"runtimeClassName\":\"kata\",\"overhead\":{\"cpu\":\"1\"}")));
+        Assert.Equal(
+            "pods \"p\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
+            await RefusedAsync(() => PodAsync("p", "\"overhead\":{\"cpu\":\"1\"}")));
+        Assert.Equal(
+            "pods \"p\" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[virtual] = yes; pod.spec.nodeSelector[virtual] = no",
+            await RefusedAsync(() => PodAsync("p", "\"runtimeClassName\":\"kata\",\"nodeSelector\":{\"virtual\":\"no\"}")));
+        Assert.Contains("handler: Invalid value: \"other\": field is immutable", await RefusedAsync(() => _client.PatchAsync(ResourceKind.RuntimeClass, null, "kata", PatchKind.Merge, """{"handler":"other"}"""u8.ToArray(), null, s_none)), StringComparison.Ordinal);
+        Assert.Contains("handler", await RefusedAsync(() => CreateAsync(ResourceKind.RuntimeClass, null, """{"metadata":{"name":"bad"},"handler":"Not a label"}""")), StringComparison.Ordinal);
+        Assert.Contains("handler: Invalid value: \"\"", await RefusedAsync(() => CreateAsync(ResourceKind.RuntimeClass, null, """{"metadata":{"name":"none"}}""")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_namespace_gets_its_account_and_the_ca_and_goes_with_all_that_is_in_it()
     {
         await CreateAsync(ResourceKind.Namespace, null, """{"metadata":{"name":"x"}}""");

@@ -16,6 +16,9 @@ public sealed class ContainerdFixture : IAsyncLifetime
 {
     public const string Busybox = "docker.io/edge/busybox:1.0";
 
+    /// <summary>A second name of its only runtime.</summary>
+    public const string OtherHandler = "runc-again";
+
     private ContainerdInstance? _containerd;
 
     public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("edged").FullName;
@@ -45,7 +48,7 @@ public sealed class ContainerdFixture : IAsyncLifetime
             Missing = "busybox-static is not installed";
         if (Missing.Length > 0)
             return;
-        _containerd = await ContainerdInstance.StartAsync(Path.Combine(Directory, "c"), "test", NullLogger.Instance, CancellationToken.None);
+        _containerd = await ContainerdInstance.StartAsync(Path.Combine(Directory, "c"), "test", NullLogger.Instance, CancellationToken.None, OtherHandler);
         await ImportAsync(Local.Images.Busybox.PauseImage(ContainerdInstance.SandboxImage));
         await ImportAsync(OciImage.Create(Busybox).AddBusybox(Local.Images.Busybox.Find(), Local.Images.Busybox.Applets()));
     }

@@ -88,10 +88,37 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
         var refused = await edged.StatusAsync(sysctl, "refused", status => status.Text("phase") == "Failed");
         Assert.Equal("SysctlForbidden", refused.Text("reason"));
         Assert.Contains("forbidden sysctl: \"kernel.msgmax\" not allowlisted", refused.Text("message"), StringComparison.Ordinal);
-        await edged.EventAsync("FailedCreatePodSandBox", "runtimeClassName gvisor is taken as the name of the runtime's handler");
+        await edged.EventAsync("FailedCreatePodSandBox", "Failed to create pod sandbox: runtimeclass.node.k8s.io \"gvisor\" not found");
         using var client = containerd.Client();
         await GoneAsync(edged, client, pods);
     }
+
+    [SkippableFact]
+    public async Task A_runtime_class_names_the_handler_also_when_it_comes_after_the_pod()
+    {
+        await using var edged = containerd.Run("spec-class");
+        using var client = containerd.Client();
+        var early = Spec("early", """{"runtimeClassName":"again","terminationGracePeriodSeconds":1,"containers":[{"name":"main",SLEEP}]}""");
+        var plain = Spec("plain", """{"terminationGracePeriodSeconds":1,"containers":[{"name":"main",SLEEP}]}""");
+        var unknown = Spec("unknown", """{"runtimeClassName":"kata","terminationGracePeriodSeconds":1,"containers":[{"name":"main",SLEEP}]}""");
+        foreach (var pod in (JsonObject[])[early, plain, unknown])
+            edged.Meta.Put("pod", pod);
+        await edged.EventAsync("FailedCreatePodSandBox", "runtimeclass.node.k8s.io \"again\" not found");
+        edged.Meta.Put("runtimeclass", Class("again", ContainerdFixture.OtherHandler));
+        // One that the runtime has not got fails in its words.
+        edged.Meta.Put("runtimeclass", Class("kata", "kata-qemu"));
+        await edged.StatusAsync(early, "running", IsReady);
+        await edged.StatusAsync(plain, "running", IsReady);
+        await edged.EventAsync("FailedCreatePodSandBox", "no runtime for \"kata-qemu\" is configured");
+
+        var sandboxes = await client.ListPodSandboxAsync(null, default);
+        Assert.Equal(ContainerdFixture.OtherHandler, sandboxes.Single(one => one.Metadata.Uid == early.Uid()).RuntimeHandler);
+        Assert.Equal("", sandboxes.Single(one => one.Metadata.Uid == plain.Uid()).RuntimeHandler);
+        await GoneAsync(edged, client, early, plain, unknown);
+    }
+
+    private static JsonObject Class(string name, string handler)
+        => new() { ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "null", ["uid"] = "uid-" + name, ["resourceVersion"] = "1" }, ["handler"] = handler };
 
     [SkippableFact]
     public async Task A_pod_is_called_as_it_asks_and_resolves_as_it_asks()

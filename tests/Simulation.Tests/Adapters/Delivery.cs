@@ -16,6 +16,7 @@ internal sealed class Delivery
     private readonly Dictionary<string, string> _latest = []; // uid -> message id
     private readonly HashSet<string> _refused = [];
     private readonly Dictionary<string, Wire> _messages = [];
+    private readonly Dictionary<string, DownObject> _objects = [];
     private long _lastMessage;
 
     public Delivery(FaultProfile profile, PlantedBug bug, Func<string> newId)
@@ -35,6 +36,9 @@ internal sealed class Delivery
     public bool IsWithinBounds => _inWindow.Count <= _limits.Window && _core.ObjectDepth <= _limits.ObjectsMax;
 
     public string Figures => $"{_inWindow.Count} objects in a window of {_limits.Window}, {_core.ObjectDepth} of at most {_limits.ObjectsMax} waiting";
+
+    /// <summary>What was sent in this message; null when none was.</summary>
+    public DownObject? Sent(string messageId) => _objects.GetValueOrDefault(messageId);
 
     public void Open() => Step(new SessionInput.Open());
 
@@ -102,6 +106,7 @@ internal sealed class Delivery
             if (_latest.TryGetValue(send.Object.Uid, out var before))
                 _inWindow.Remove(before);
             _latest[send.Object.Uid] = send.MessageId;
+            _objects[send.MessageId] = send.Object;
             _sent[send.MessageId] = (send.Object.Uid, false);
             if (send.Attempt == 1)
                 _inWindow.Add(send.MessageId);

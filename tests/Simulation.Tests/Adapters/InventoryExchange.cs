@@ -1,26 +1,41 @@
-using Edge.Cloud.CloudHub.Sessions;
-using Edge.Cloud.SyncController;
+using Edge.Core.MetaManager;
+using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
 
 namespace Edge.Simulation.Tests.Adapters;
 
-/// <summary>The only place that knows how the cloud learns what an edge has: the edge tells its inventory, as one bucket of <see cref="InventoryPart"/>. The digest that comes before it on the
-/// wire only saves bytes: an equal one stands for an inventory in which every fingerprint is the same.</summary>
+/// <summary>The only place that knows what an edge tells of what it has: the digest, and the buckets that the cloud asks for, as the bytes that travel.</summary>
 internal static class InventoryExchange
 {
-    /// <summary>What the edge tells.</summary>
-    public static List<InventoryItem> Tell(ObjectStore store)
+    /// <summary>How many buckets the digest of this store has.</summary>
+    public static int BucketsOf(ObjectStore store) => InventoryDigest.BucketsFor(store.Count);
+
+    public static ReadOnlyMemory<byte> Digest(ObjectStore store, PlantedBug bug)
     {
-        var items = new List<InventoryItem>(store.Count);
+        var digest = new InventoryDigest(BucketsOf(store));
         foreach (var row in store.Rows)
-            items.Add(new InventoryItem(row.Object.Key, row.Object.Uid, row.Object.ResourceVersion, row.State.Body.Fingerprint));
-        return items;
+        {
+            if (IsTold(row, bug))
+                digest.Add(row.Object.Key, row.Object.Uid, row.Object.Fingerprint);
+        }
+
+        return InventoryMessages.WriteDigest(store.Count, digest);
     }
 
-    /// <summary>What the cloud makes of it.</summary>
-    public static InventoryDifference Compare(List<InventoryItem> told, List<DownObject> wanted)
-        => Inventory.Compare(new InventoryPart(1, [0], told), wanted, _ => false);
+    /// <summary>The edge's next message after the answer to its digest; null when the cloud asks for nothing.</summary>
+    /// <param name="of">How many buckets the digest had.</param>
+    public static ReadOnlyMemory<byte>? Part(ObjectStore store, int of, ReadOnlyMemory<byte> answer, PlantedBug bug)
+    {
+        var buckets = InventoryMessages.ReadAsk(answer, of, out var error) ?? throw new InvalidOperationException(error);
+        if (buckets.Count == 0)
+            return null;
+        var part = new InventoryPart(of, buckets, []);
+        return InventoryMessages.WritePart(part with { Items = [.. store.Rows.Where(row => IsTold(row, bug)).Select(row => ItemOf(row.Object)).Where(item => part.Covers(item.Key))] });
+    }
 
-    /// <summary>The delete of what the edge has.</summary>
-    public static DownObject Gone(Doubt doubt, bool isFinal) => Inventory.GoneOf(doubt.Has, doubt.Path.Type, isFinal);
+    public static bool IsSecret(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Secret;
+
+    private static bool IsTold(StoredRow row, PlantedBug bug) => bug != PlantedBug.InventorySkipsSecrets || !IsSecret(row.Object.Key);
+
+    private static InventoryItem ItemOf(MetaObject held) => new(held.Key, held.Uid, held.ResourceVersion, held.Fingerprint);
 }

@@ -47,15 +47,17 @@ internal sealed class ObjectStore(PlantedBug bug)
 
         var incoming = ToObject(state);
         if (bug != PlantedBug.StaleVersionOverwrites && !state.IsRepair && !MetaRules.Replaces(held?.Object, incoming))
-            return MetaDecision.Ignored;
+            return MetaRules.IsDoubtful(held!.Object, incoming) ? MetaDecision.Doubtful : MetaDecision.Ignored;
         if (bug != PlantedBug.TombstoneIgnored && !state.IsRepair && _tombstones.TryGetValue(incoming.Uid, out var deleted) && MetaRules.IsHeldBack(incoming, deleted))
-            return MetaDecision.Ignored;
+            return MetaRules.OfHeldBack(incoming);
         if (held is not null && held.Object.Uid != incoming.Uid)
         {
             Bury(held.Object.Uid, 0);
             _leftAt[held.Object.Uid] = Sequence;
         }
 
+        if (state.IsRepair)
+            _tombstones.Remove(incoming.Uid);
         _rows[state.Resource] = new StoredRow(incoming, state, Sequence);
         return MetaDecision.Stored;
     }
@@ -66,6 +68,6 @@ internal sealed class ObjectStore(PlantedBug bug)
     private static MetaObject ToObject(DownObject state)
     {
         var path = ResourcePath.TryParse(state.Resource, out var parsed) ? parsed : throw new InvalidOperationException($"'{state.Resource}' is no resource path");
-        return new MetaObject(state.Resource, path.Type, path.Namespace, path.Name, state.Uid, state.Version, default);
+        return new MetaObject(state.Resource, path.Type, path.Namespace, path.Name, state.Uid, state.Version, default) { Fingerprint = state.Body.Fingerprint };
     }
 }

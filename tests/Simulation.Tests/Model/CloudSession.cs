@@ -1,5 +1,7 @@
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.Dashboard;
+using Edge.Cloud.SyncController;
 using Edge.Core.EdgeHub;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -8,7 +10,7 @@ using Edge.Simulation.Tests.Adapters;
 namespace Edge.Simulation.Tests.Model;
 
 /// <summary>The cloud's end of one connection: delivery down, and the lanes that serve what the edge sends.</summary>
-internal sealed class CloudSession(World world, CloudProcess cloud, Link link, EdgeMachine edge) : Life, ILinkEnd
+internal sealed class CloudSession(World world, CloudProcess cloud, Link link, EdgeMachine edge) : Life, ILinkEnd, ISyncSession
 {
     public const int LaneMax = 64;
     private const int Lanes = 4;
@@ -28,6 +30,16 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
 
     public override Life Process => cloud;
 
+    public CloudProcess Cloud => cloud;
+
+    public string Node => edge.Name;
+
+    public bool IsEdgeWire => true;
+
+    public (int Objects, int Messages) Depth => (_delivery.ObjectDepth, 0);
+
+    public int InFlight => throw new NotSupportedException("only an operator asks");
+
     public Link Link => link;
 
     public EdgeMachine Edge => edge;
@@ -43,7 +55,36 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
         Ping();
     }
 
+    public IReadOnlyList<QueuedObject> Queued(int max) => throw new NotSupportedException("only an operator asks");
+
+    // A list of devices; the twin's simulation knows about those.
+    public void Send(Message message, bool isUrgent = false)
+    {
+    }
+
     public void Deliver(DownObject obj)
+    {
+        if (IsOver || IsLostBy(world.Bug, obj))
+            return;
+        if (world.Bug == PlantedBug.SecretToNeighbours && InventoryExchange.IsSecret(obj.Resource))
+        {
+            foreach (var other in cloud.Sessions)
+                other.Take(obj);
+            return;
+        }
+
+        Take(obj);
+    }
+
+    // What the planted bugs of the cloud's rooms lose on the way to the session.
+    private bool IsLostBy(PlantedBug bug, DownObject obj) => bug switch
+    {
+        PlantedBug.SurplusIsKept => obj is { IsDelete: true, IsFinal: false } && cloud.Sync.IsComparing,
+        PlantedBug.SecretOutlivesPods => obj is { IsDelete: true, IsFinal: false } && !cloud.Sync.IsComparing && InventoryExchange.IsSecret(obj.Resource),
+        _ => false,
+    };
+
+    private void Take(DownObject obj)
     {
         world.Note("to deliver", -1, $"{edge.Name} {obj.Operation} {obj.Resource} {obj.Uid}", obj.Version);
         if (!_delivery.Deliver(obj))
@@ -70,11 +111,13 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
         switch (message)
         {
             case Wire.Ack ack:
+                if (ack.IsRefusal && _delivery.Sent(ack.ParentId) is { } refused)
+                    cloud.Sync.Refused(this, refused);
                 if (_delivery.Answered(ack.ParentId, ack.IsRefusal) is { } stored)
                     world.Check.StoredByCloud(edge, stored, _sentAt.GetValueOrDefault(ack.ParentId));
                 Wake();
                 return true;
-            case Wire.Uplink or Wire.Query or Wire.Inventory:
+            case Wire.Uplink or Wire.Query or Wire.Digest or Wire.Part:
                 var lane = LaneOf(message);
                 if (_lanes[lane].Count >= LaneMax)
                     return false;
@@ -89,6 +132,8 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
     }
 
     public void LinkLost() => End("link lost");
+
+    public void End(SessionEndReason reason) => End(reason.ToString());
 
     public void End(string why)
     {
@@ -146,7 +191,7 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
         }
 
         if (!_isOpen && world.NowMs - _bornMs >= InventoryWaitMs)
-            cloud.OpenWithEverything(this);
+            cloud.Sync.OpenWithEverything(this);
         var outputs = _delivery.Tick(cloud.Clock.NowMs, SendBatch);
         foreach (var output in outputs)
         {
@@ -197,9 +242,13 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
         _isServing[lane] = true;
         switch (message)
         {
-            case Wire.Inventory inventory:
-                cloud.OpenWithInventory(this, inventory.Items);
+            case Wire.Digest digest:
+                _delivery.Send(new Wire.DigestAnswer(digest.Id, cloud.Sync.AnswerDigest(this, digest.Content)), isUrgent: true);
+                Wake();
                 Served(lane);
+                break;
+            case Wire.Part part:
+                cloud.Sync.ApplyPart(this, part.Content, () => Served(lane));
                 break;
             case Wire.Query query:
                 AnswerQuery(query, lane);
@@ -219,7 +268,7 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
 
     private void AnswerQuery(Wire.Query query, int lane)
     {
-        var isUsed = cloud.Uses(edge.Name, query.Type, query.Name);
+        var isUsed = cloud.Sync.Uses(edge.Name, query.Type, query.Name);
         world.Between(1, world.Profile.ApiMsMax, cloud, () =>
         {
             DownObject? found = null;
@@ -230,7 +279,7 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
             world.Between(1, world.Profile.ApiMsMax, cloud, () =>
             {
                 // Between the look at the API and now the node may have lost its last user of it, and with that its delete may be on the way.
-                if (!cloud.Uses(edge.Name, query.Type, query.Name))
+                if (!cloud.Sync.Uses(edge.Name, query.Type, query.Name))
                     found = null;
                 _delivery.Send(new Wire.QueryAnswer(world.NewId("a"), query.Id, found), isUrgent: false);
                 Wake();
@@ -266,7 +315,7 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
                 if (entry.Key.StartsWith("podstatus/", StringComparison.Ordinal) && !world.Cluster.ReportPod(entry.Key["podstatus/".Length..], entry.Value))
                     outcome = UplinkOutcome.Rejected;
                 world.Note(outcome == UplinkOutcome.Accepted ? "uplink applied" : "uplink rejected", -1, $"{edge.Name} {entry.Key}", entry.Version);
-                world.Check.Applied(edge, cloud, entry, outcome, isCertain: !fails);
+                world.Check.Applied(edge, cloud, this, entry, outcome, isCertain: !fails);
             }
 
             if (fails)

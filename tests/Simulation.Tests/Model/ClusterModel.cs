@@ -27,6 +27,7 @@ internal sealed class ClusterModel
     private readonly List<ObjectChange>[] _logs = [.. Enumerable.Range(0, KindCount).Select(_ => new List<ObjectChange>())];
     private readonly HashSet<string> _gone = [];
     private readonly HashSet<string> _endedModels = [];
+    private readonly HashSet<(string Node, string Secret)> _secretsUsed = [];
 
     public ClusterModel(World world) => _world = world;
 
@@ -46,8 +47,11 @@ internal sealed class ClusterModel
     /// <summary>One change of the kind a user makes.</summary>
     public void Change()
     {
-        switch (_world.Random.Next(20))
+        switch (_world.Random.Next(22))
         {
+            case >= 20:
+                ChangeMounts();
+                break;
             case < 5:
                 CreatePod($"pod{_world.Random.Next(12)}");
                 break;
@@ -72,6 +76,46 @@ internal sealed class ClusterModel
         }
     }
 
+    /// <summary>True when a pod of the node uses or has used the Secret of this name.</summary>
+    public bool EverUsed(string node, string secret) => _secretsUsed.Contains((node, secret));
+
+    /// <summary>The paths of what a node is to have, devices and their models left out: from the objects themselves, without any core.</summary>
+    public HashSet<string> Wanted(string node)
+    {
+        var wanted = new HashSet<string>();
+        foreach (var pod in List(Watched.Pod))
+        {
+            if (pod.Text("spec", "nodeName") != node)
+                continue;
+            wanted.Add($"{Namespace}/pod/{pod.Name()}");
+            foreach (var from in pod.Items("spec", "containers").SelectMany(container => container.Items("envFrom")))
+            {
+                if (from.Text("configMapRef", "name") is { Length: > 0 } config && Find(Watched.ConfigMap, config) is not null)
+                    wanted.Add($"{Namespace}/configmap/{config}");
+                if (from.Text("secretRef", "name") is { Length: > 0 } secret && Find(Watched.Secret, secret) is not null)
+                    wanted.Add($"{Namespace}/secret/{secret}");
+            }
+        }
+
+        return wanted;
+    }
+
+    /// <summary>Merges annotations into a Node; onto the version that <paramref name="change"/> names.</summary>
+    /// <exception cref="KubeException">The Node is of another version by now.</exception>
+    public JsonObject AnnotateNode(string name, JsonObject change)
+    {
+        var node = Find(Watched.Node, name) ?? throw new KubeException(404, "NotFound", $"nodes \"{name}\" not found");
+        if (change.ResourceVersion() != node.ResourceVersion())
+            throw new KubeException(409, "Conflict", "the object has been modified");
+        var next = Next(node);
+        var annotations = next["metadata"]!["annotations"]?.AsObject() ?? [];
+        foreach (var (key, value) in change["metadata"]!["annotations"]!.AsObject())
+            annotations[key] = value!.DeepClone();
+        next["metadata"]!["annotations"] = annotations;
+        Put(Watched.Node, name, next, ChangeType.Updated, node);
+        return next.DeepClone().AsObject();
+    }
+
     /// <summary>Writes a pod's status as an edge reported it. False when the pod is not there any more.</summary>
     public bool ReportPod(string name, long value)
     {
@@ -93,6 +137,27 @@ internal sealed class ClusterModel
             Delete(Watched.Pod, name);
         }
 
+        var node = EdgeName();
+        Create(Watched.Pod, name, new JsonObject
+        {
+            ["nodeName"] = node,
+            ["containers"] = new JsonArray(new JsonObject { ["name"] = "c", ["envFrom"] = Sources(node) }),
+        });
+    }
+
+    // Another set of ConfigMaps and Secrets for a pod that runs.
+    private void ChangeMounts()
+    {
+        if (Any(Watched.Pod) is not { } pod)
+            return;
+        var next = Next(pod);
+        next["spec"]!["containers"]![0]!["envFrom"] = Sources(pod.Text("spec", "nodeName"));
+        next["spec"]!["generation"] = pod.Number(0, "spec", "generation") + 1;
+        Put(Watched.Pod, pod.Name(), next, ChangeType.Updated, pod);
+    }
+
+    private JsonArray Sources(string node)
+    {
         var sources = new JsonArray();
         for (var left = _world.Random.Next(3); left > 0; left--)
         {
@@ -101,11 +166,13 @@ internal sealed class ClusterModel
                 : new JsonObject { ["configMapRef"] = new JsonObject { ["name"] = ConfigName() } });
         }
 
-        Create(Watched.Pod, name, new JsonObject
+        foreach (var source in sources)
         {
-            ["nodeName"] = EdgeName(),
-            ["containers"] = new JsonArray(new JsonObject { ["name"] = "c", ["envFrom"] = sources }),
-        });
+            if (source!.AsObject().Text("secretRef", "name") is { Length: > 0 } secret)
+                _secretsUsed.Add((node, secret));
+        }
+
+        return sources;
     }
 
     private void DeletePod()
@@ -237,7 +304,7 @@ internal sealed class ClusterModel
         _gone.Add(last.Uid());
         _logs[(int)kind].Add(new ObjectChange(ChangeType.Deleted, Next(last), last));
         _world.Note("API deleted", -1, $"{kind} {name} {last.Uid()}", Version);
-        _world.Cloud?.WatchWakes(kind);
+        WakeWatches(kind);
     }
 
     private void Put(Watched kind, string name, JsonObject obj, ChangeType type, JsonObject? before)
@@ -245,7 +312,13 @@ internal sealed class ClusterModel
         _objects[(int)kind][name] = obj;
         _logs[(int)kind].Add(new ObjectChange(type, obj, before));
         _world.Note(type == ChangeType.Added ? "API added" : "API updated", -1, $"{kind} {name} {obj.Uid()}", Version);
-        _world.Cloud?.WatchWakes(kind);
+        WakeWatches(kind);
+    }
+
+    private void WakeWatches(Watched kind)
+    {
+        foreach (var cloud in _world.Clouds)
+            cloud?.WatchWakes(kind);
     }
 
     private JsonObject Next(JsonObject obj)

@@ -1,4 +1,5 @@
 using Edge.Core.EdgeHub;
+using Edge.Protocol.Messages;
 using Edge.Simulation.Tests.Adapters;
 
 namespace Edge.Simulation.Tests.Model;
@@ -19,6 +20,9 @@ internal sealed class EdgeMachine(World world, int index)
     public int Index { get; } = index;
 
     public string Name { get; } = $"edge{index}";
+
+    /// <summary>The path of its own Node.</summary>
+    public string NodeKey => $"{ResourcePath.ClusterScope}/{ResourceTypes.Node}/{Name}";
 
     public ObjectStore Objects { get; } = new(world.Bug);
 

@@ -33,6 +33,9 @@ internal sealed class EdgeProcess : SimProcess
 
     public Uplink Uplink { get; }
 
+    /// <summary>Objects that came and made this process doubt that the two sides agree.</summary>
+    public long Doubts { get; set; }
+
     public EdgeSession? Session { get; private set; }
 
     /// <summary>Whether this row is done with but stays on disk until the next start, as UplinkQueue leaves it: the disk did not take its delete, or the bounds pushed
@@ -171,7 +174,7 @@ internal sealed class EdgeProcess : SimProcess
         var step = Math.Min(10_000, 500 << Math.Min(_failures++, 8));
         World.Between(50, Math.Max(51, step), this, () =>
         {
-            if (World.Cloud is not { IsReady: true } cloud || _machine.IsHeld(toCloud: true) || _machine.IsHeld(toCloud: false))
+            if (World.Clouds[World.Random.Next(World.Clouds.Length)] is not { IsReady: true } cloud || _machine.IsHeld(toCloud: true) || _machine.IsHeld(toCloud: false))
             {
                 Reconnect();
                 return;

@@ -1,5 +1,7 @@
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Core.EdgeHub;
+using Edge.Core.MetaManager;
+using Edge.Simulation.Tests.Adapters;
 
 namespace Edge.Simulation.Tests.Model;
 
@@ -12,6 +14,8 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
 
     private readonly Queue<Work> _work = new();
     private readonly Dictionary<string, long> _pending = [];
+    private (string Id, int Buckets) _digest = ("", 1);
+    private long _doubts;
     private long _heardAtMs;
     private bool _isWorking;
     private bool _hasEnded;
@@ -27,7 +31,7 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
         _heardAtMs = world.NowMs;
         if (!process.Effect())
             return;
-        link.Send(toCloud: true, new Wire.Inventory(Adapters.InventoryExchange.Tell(machine.Objects)));
+        SendDigest();
         process.Uplink.LinkUp(clock.NowMs);
         process.PumpUplink();
         Beat();
@@ -51,6 +55,10 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
         {
             case Wire.Object obj:
                 TakeObject(new Work { AnswerTo = obj.Id, State = obj.State, Sequence = machine.Objects.Sequence });
+                break;
+            case Wire.DigestAnswer answer when answer.ParentId == _digest.Id:
+                if (InventoryExchange.Part(machine.Objects, _digest.Buckets, answer.Content, world.Bug) is { } part)
+                    _work.Enqueue(new Work { Part = new Wire.Part(part), IsDone = true });
                 break;
             case Wire.UplinkAnswer answer:
                 _work.Enqueue(new Work { AnswerTo = answer.Id, UplinkAnswer = answer });
@@ -93,6 +101,8 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
             var decision = machine.Objects.Apply(state);
             world.Note(decision.ToString(), machine.Index, $"{state.Operation} {state.Resource} {state.Uid}", state.Version);
             world.Check.Committed(machine, state, decision);
+            if (decision == MetaDecision.Doubtful)
+                process.Doubts++;
             return true;
         },
         done);
@@ -132,6 +142,8 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
     {
         _work.Dequeue();
         _isWorking = false;
+        if (work.Part is { } part && !IsDead && process.Effect())
+            link.Send(toCloud: true, part);
         if (work.AnswerTo is { } id && !IsDead)
             Send(new Wire.Ack(id, work.IsRefusal), work);
         PumpWork();
@@ -156,9 +168,22 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
         }
 
         if (process.Effect())
+        {
             link.Send(toCloud: true, new Wire.Ping());
+            if (process.Doubts != _doubts)
+                SendDigest();
+        }
+
         Beat();
     });
+
+    // With the greeting, and again when a pod came back that was deleted here, or a version went back.
+    private void SendDigest()
+    {
+        _doubts = process.Doubts;
+        _digest = (world.NewId("i"), InventoryExchange.BucketsOf(machine.Objects));
+        link.Send(toCloud: true, new Wire.Digest(_digest.Id, InventoryExchange.Digest(machine.Objects, world.Bug)));
+    }
 
     private void End()
     {
@@ -182,6 +207,9 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
 
         /// <summary>Of the store, when the message came.</summary>
         public long Sequence { get; init; }
+
+        /// <summary>To be told to the cloud.</summary>
+        public Wire.Part? Part { get; init; }
 
         public Wire.UplinkAnswer? UplinkAnswer { get; init; }
 

@@ -1,6 +1,5 @@
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Core.EdgeHub;
-using Edge.Protocol.Sync;
 
 namespace Edge.Simulation.Tests.Model;
 
@@ -11,7 +10,11 @@ internal abstract record Wire
 
     public sealed record Ping : Wire;
 
-    public sealed record Inventory(List<InventoryItem> Items) : Wire;
+    public sealed record Digest(string Id, ReadOnlyMemory<byte> Content) : Wire;
+
+    public sealed record DigestAnswer(string ParentId, ReadOnlyMemory<byte> Content) : Wire;
+
+    public sealed record Part(ReadOnlyMemory<byte> Content) : Wire;
 
     public sealed record Object(string Id, DownObject State) : Wire
     {
@@ -59,6 +62,7 @@ internal sealed class Link(World world, EdgeMachine edge) : Life
     private readonly Queue<Wire>[] _queues = [new(), new(), new(), new()];
     private readonly long[] _lastMs = new long[4];
     private readonly Dictionary<string, (string Uid, long Version)> _named = [];
+    private readonly HashSet<string> _gone = [];
 
     public ILinkEnd? EdgeEnd { get; set; }
 
@@ -129,9 +133,14 @@ internal sealed class Link(World world, EdgeMachine edge) : Life
         var end = toCloud ? CloudEnd : EdgeEnd;
         // No state of an object comes once another one of its name is there (a delete may). A link in order keeps to that by itself; without it, no store could tell which of two uids is
         // the newer one.
+        if (world.Profile.IsWild && message is Wire.Object { State: { IsDelete: true, IsFinal: true } gone })
+            _gone.Add(gone.Uid);
         if (world.Profile.IsWild && message is Wire.Object { State: { IsDelete: false } state })
         {
-            if (_named.TryGetValue(state.Resource, out var named) && named.Uid != state.Uid && named.Version > state.Version)
+            if (state.IsRepair && _gone.Contains(state.Uid))
+                return true;
+            // Nor does an older state that must be taken: it was in its place once.
+            if (_named.TryGetValue(state.Resource, out var named) && named.Version > state.Version && (named.Uid != state.Uid || state.IsRepair))
                 return true;
             _named[state.Resource] = (state.Uid, state.Version);
         }

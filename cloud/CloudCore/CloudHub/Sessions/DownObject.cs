@@ -75,6 +75,7 @@ internal static class ManagedTypes
         ResourceTypes.Service => ResourceKind.Service,
         ResourceTypes.EndpointSlice => ResourceKind.EndpointSlice,
         ResourceTypes.GlobalService => GslbKinds.GlobalService,
+        ResourceTypes.RuntimeClass => ResourceKind.RuntimeClass,
         _ => null,
     };
 
@@ -90,6 +91,7 @@ internal static class ManagedTypes
         "Service" => ResourceTypes.Service,
         "EndpointSlice" => ResourceTypes.EndpointSlice,
         "GlobalService" => ResourceTypes.GlobalService,
+        "RuntimeClass" => ResourceTypes.RuntimeClass,
         _ => null,
     };
 

@@ -30,7 +30,7 @@ internal static class DefaultRoles
             "create | authentication.k8s.io | tokenreviews", "create | authorization.k8s.io | localsubjectaccessreviews subjectaccessreviews", $"{Read} | - | services", "create get list watch | - | nodes",
             "patch update | - | nodes nodes/status", "create patch update | - | events", $"{Read} | - | pods", "delete | - | pods", "patch update | - | pods/status",
             "create get list watch | certificates.k8s.io | certificatesigningrequests", "create delete get patch update | coordination.k8s.io | leases", "get | - | persistentvolumeclaims persistentvolumes",
-            $"{Read} | - | configmaps secrets", "create | - | serviceaccounts/token", "get | - | serviceaccounts",
+            $"{Read} | - | configmaps secrets", "create | - | serviceaccounts/token", "get | - | serviceaccounts", $"{Read} | node.k8s.io | runtimeclasses",
         ]),
         ("system:aggregate-to-admin", "admin", ["create | authorization.k8s.io | localsubjectaccessreviews", $"{Write} {Read} | {RbacIndex.Group} | rolebindings roles"]),
         ("system:aggregate-to-edit", "edit",
