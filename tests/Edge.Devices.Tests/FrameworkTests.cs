@@ -121,7 +121,8 @@ public sealed class FrameworkTests
         }
     }
 
-    private static string Root()
+    /// <summary>The source tree.</summary>
+    internal static string Root()
     {
         var directory = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))
