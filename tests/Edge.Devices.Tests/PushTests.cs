@@ -130,6 +130,7 @@ public sealed class PushTests
     [InlineData("""{"http":{"hostName":"ftp://x","port":80}}""", "must make an address like")]
     [InlineData("""{"otel":{"endpointURL":"x"}}""", "must be a URL like")]
     [InlineData("""{"dbMethod":{"redis":{"redisClientConfig":{"addr":"redis://x:1/"}}}}""", "redisClientConfig.addr is 'redis://x:1/', must be HOST:PORT")]
+    [InlineData("""{"dbMethod":{"other":{}}}""", "names no database that is served")]
     [InlineData("""{"dbMethod":{"TDEngine":{"TDEngineClientConfig":{"addr":"x:6041"}}}}""", "dbName is missing")]
     [InlineData("""{"dbMethod":{"mysql":{"mysqlClientConfig":{"addr":"x","database":"plant"}}}}""", "userName is missing")]
     [InlineData("""{"dbMethod":{"influxdb2":{"influxdb2ClientConfig":{"url":"http://x"}}}}""", "bucket is missing")]

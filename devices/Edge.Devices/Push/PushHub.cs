@@ -39,6 +39,8 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, PushC
             queues.Add(Share($"otlp {otel}", () => new OtlpTarget(OtlpUri(otel.EndpointURL), s_timeout)));
         if (method.Mqtt is { } one)
             queues.Add(Share($"mqtt {one}", () => Mqtt(one)));
+        if (method.DbMethod is { Influxdb2: null, Redis: null, Tdengine: null, Mysql: null })
+            throw new DeviceConfigException("pushMethod.dbMethod: it names no database that is served; there are influxdb2, redis, TDEngine and mysql");
         if (method.DbMethod?.Influxdb2 is { } influx)
             queues.Add(Share($"influx {influx}", () => Influx(influx)));
         if (method.DbMethod?.Redis is { } redis)
