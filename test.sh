@@ -9,6 +9,7 @@ case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "$0"; exit 0 ;; esac
 filter=${1:-}
 
 packages=(containerd runc containernetworking-plugins busybox-static curl iproute2 libmodbus5 mbpoll mosquitto mosquitto-clients
+  golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler redis-server mariadb-server
   chromium fonts-dejavu-core python3-kubernetes bind9-dnsutils mmdb-bin gdnsd knot knot-dnsutils pdns-server pdns-backend-bind)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 install_packages "${packages[@]}"

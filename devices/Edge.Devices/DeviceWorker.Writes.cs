@@ -78,6 +78,7 @@ internal sealed partial class DeviceWorker
 
         if (refusal is not null)
         {
+            Figures.WriteRefused();
             if (refusal != property.WriteError)
                 DeviceLog.PropertyRefused(_log, _id, property.Info.Name, refusal);
             property.WriteError = refusal;

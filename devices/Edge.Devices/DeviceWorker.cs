@@ -271,6 +271,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
 
     private void Lost(DeviceUnreachableException e)
     {
+        Figures.Lost();
         _connected = false;
         _offlineReason = e.Message;
         _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
@@ -294,7 +295,9 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             return;
         if (_readings.Length < _due.Count)
             _readings = new PropertyReading[_due.Count];
+        var began = _time.GetTimestamp();
         await connection.ReadAsync(_dueAccesses, _readings, cancellationToken);
+        var took = _time.GetElapsedTime(began);
         now = NowMs();
         var values = 0;
         for (var i = 0; i < _due.Count; i++)
@@ -320,7 +323,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             property.NextCollectMs = property.NextCollectMs <= now && property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
         }
 
-        Figures.Collected(values, _due.Count - values);
+        Figures.Collected(values, _due.Count - values, took);
     }
 
     private async Task ReportAsync(CancellationToken cancellationToken)
@@ -363,6 +366,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
 
     private bool Taken(bool taken)
     {
+        Figures.Reported(taken);
         _reportFailures = taken ? 0 : _reportFailures + 1;
         _nextReportMs = taken ? 0 : NowMs() + Delay(ConnectDelayMsFirst, ReportDelayMsMax, _reportFailures - 1);
         return taken;

@@ -34,7 +34,7 @@ public static class MapperHost
                 edgecore_sock: /etc/kubeedge/dmi.sock    # EdgeCore's DMI socket
                 http_port: 7777                          # the local API and /metrics on 127.0.0.1; left out, there is none
 
-            Environment: TOKEN, InfluxDB's, for properties with pushMethod.dbMethod.influxdb2.
+            Environment, for properties with pushMethod.dbMethod: TOKEN (InfluxDB), PASSWORD (Redis, MySQL), USERNAME and PASSWORD (TDengine).
             """)
         {
             config,
@@ -56,9 +56,7 @@ public static class MapperHost
             {
                 var options = MapperOptions.Load(parse.GetValue(config)!, parse.GetValue(set) ?? [], protocol);
 
-                // The token comes as KubeEdge's mappers have it: in the environment, not in a manifest.
-                await using var push = new PushHub(
-                    TimeProvider.System, new Random(), loggers.CreateLogger<PushHub>(), Environment.GetEnvironmentVariable("TOKEN") ?? "");
+                await using var push = new PushHub(TimeProvider.System, new Random(), loggers.CreateLogger<PushHub>(), PushCredentials.OfEnvironment());
                 using var mapper = new MapperService(options, driver(loggers), TimeProvider.System, new Random(), loggers, push);
                 await mapper.RunAsync(cancellationToken);
                 return 0;

@@ -27,6 +27,29 @@ public sealed class FrameworkTests
     }
 
     [Fact]
+    public void The_metrics_page_lists_what_a_mapper_serves_and_nothing_else()
+    {
+        var served = MapperMetrics.Text(new Dictionary<string, DeviceWorker>(), [], ModbusConnectionTests.Driver());
+        var names = served.Split('\n').Where(line => line.StartsWith("# TYPE ", StringComparison.Ordinal)).Select(line => line.Split(' ')[2]).Order(StringComparer.Ordinal);
+        var page = File.ReadAllText(Path.Combine(Root(), "docs/metrics.md"));
+        var listed = page[page.IndexOf("## mappers", StringComparison.Ordinal)..].Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).Select(line => line.Split('`')[1]);
+        Assert.Equal(names, listed.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_time_is_counted_in_the_first_bucket_that_holds_it_and_in_all_above()
+    {
+        var counts = new LatencyCounts();
+        foreach (var milliseconds in (int[])[1, 2, 5000, 9000])
+            counts.Add(TimeSpan.FromMilliseconds(milliseconds));
+        Assert.Equal([1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 4], counts.Cumulative());
+        var text = new MetricsText();
+        text.Histogram("x_seconds", counts, ("device", "a\"b"));
+        Assert.StartsWith("x_seconds_bucket{device=\"a\\\"b\",le=\"0.001\"} 1\nx_seconds_bucket{device=\"a\\\"b\",le=\"0.005\"} 2\n", text.ToString(), StringComparison.Ordinal);
+        Assert.EndsWith("le=\"+Inf\"} 4\nx_seconds_sum{device=\"a\\\"b\"} 14.003\nx_seconds_count{device=\"a\\\"b\"} 4\n", text.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_protocol_of_one_class_reads_writes_and_says_what_is_wrong()
     {
         using var directory = new TempDirectory();
@@ -98,10 +121,15 @@ public sealed class FrameworkTests
         Assert.Contains("mapper_devices{state=\"online\"} 1\n", metrics, StringComparison.Ordinal);
         Assert.Matches("mapper_values_total\\{device=\"default/thermostat-1\"\\} [1-9]", metrics);
         Assert.Contains("mapper_writes_total{device=\"default/thermostat-1\"} 4\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("mapper_losses_total{device=\"default/thermostat-1\"} 0\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("mapper_write_errors_total{device=\"default/thermostat-1\"} 0\n", metrics, StringComparison.Ordinal);
+        Assert.Matches("mapper_reports_total\\{device=\"default/thermostat-1\"\\} [1-9]", metrics);
+        Assert.Matches("mapper_poll_seconds_bucket\\{device=\"default/thermostat-1\",le=\"\\+Inf\"\\} [1-9]", metrics);
         Assert.Equal("ok\n", await client.GetStringAsync("/healthz"));
 
         simulator.Faults.Set(1, ModbusFault.Silence);
         await reports.StateAsync("thermostat-1", "offline");
+        Assert.Matches("mapper_losses_total\\{device=\"default/thermostat-1\"\\} [1-9]", await client.GetStringAsync("/metrics"));
         Assert.Contains("did not answer", await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject { ["value"] = "21" }, 503), StringComparison.Ordinal);
 
         async Task<JsonNode> GetAsync(string path, int status)
@@ -121,7 +149,8 @@ public sealed class FrameworkTests
         }
     }
 
-    private static string Root()
+    /// <summary>The source tree.</summary>
+    internal static string Root()
     {
         var directory = new DirectoryInfo(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(directory!.FullName, "Edge.sln")))

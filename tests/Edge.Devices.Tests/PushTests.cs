@@ -58,7 +58,7 @@ public sealed class PushTests
     {
         await using var sink = await Sink.StartAsync();
         await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
-        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance, "secret-token");
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance, new PushCredentials("secret-token"));
         var device = DeviceHouse.Device(simulator.EndPoint.Port, "20");
         device["spec"]!["properties"]![1]!["pushMethod"] = JsonNode.Parse($$"""
             {"http":{"hostName":"http://127.0.0.1","port":{{sink.Port}},"requestPath":"/samples?from=edge","timeout":5000},
@@ -129,7 +129,10 @@ public sealed class PushTests
     [InlineData("""{"mqtt":{"address":"tcp://127.0.0.1:1883","topic":"x","qos":3}}""", "must be 0, 1 or 2")]
     [InlineData("""{"http":{"hostName":"ftp://x","port":80}}""", "must make an address like")]
     [InlineData("""{"otel":{"endpointURL":"x"}}""", "must be a URL like")]
-    [InlineData("""{"dbMethod":{"redis":{"redisClientConfig":{"addr":"x"}}}}""", "only influxdb2 is served")]
+    [InlineData("""{"dbMethod":{"redis":{"redisClientConfig":{"addr":"redis://x:1/"}}}}""", "redisClientConfig.addr is 'redis://x:1/', must be HOST:PORT")]
+    [InlineData("""{"dbMethod":{"other":{}}}""", "names no database that is served")]
+    [InlineData("""{"dbMethod":{"TDEngine":{"TDEngineClientConfig":{"addr":"x:6041"}}}}""", "dbName is missing")]
+    [InlineData("""{"dbMethod":{"mysql":{"mysqlClientConfig":{"addr":"x","database":"plant"}}}}""", "userName is missing")]
     [InlineData("""{"dbMethod":{"influxdb2":{"influxdb2ClientConfig":{"url":"http://x"}}}}""", "bucket is missing")]
     public async Task A_push_method_that_cannot_be_used_is_told_at_the_property_whose_value_goes_up_all_the_same(string method, string reason)
     {

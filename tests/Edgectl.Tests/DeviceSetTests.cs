@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Ctl.Devices;
@@ -18,12 +19,21 @@ public sealed class DeviceSetTests(ApiFixture api) : IClassFixture<ApiFixture>
     {
         var device = await api.DeviceAsync();
         var before = await device.GetAsync();
+        var began = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
         var result = await api.EdgectlAsync("device", "set", device.Id, "setpoint=23.5", "fan=true");
+        var ended = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
         Assert.Equal((0, "", $"{device.Id} setpoint: 21.5 → 23.5 celsius\n{device.Id} fan: false → true\n"), (result.ExitCode, result.Error, result.Output));
         var after = await device.GetAsync();
         Assert.Equal(("23.5", "true"), (await device.DesiredAsync("setpoint"), await device.DesiredAsync("fan")));
-        before["spec"]!["properties"]![1]!["desired"]!["value"] = "23.5";
-        before["spec"]!["properties"]![5]!["desired"]!["value"] = "true";
+        foreach (var (index, value) in ((int, string)[])[(1, "23.5"), (5, "true")])
+        {
+            var timestamp = after["spec"]!["properties"]![index].Text("desired", "metadata", "timestamp");
+            Assert.InRange(long.Parse(timestamp, CultureInfo.InvariantCulture), began, ended);
+            var desired = before["spec"]!["properties"]![index]!["desired"]!.AsObject();
+            desired["value"] = value;
+            (desired["metadata"] as JsonObject ?? (JsonObject)(desired["metadata"] = new JsonObject())!)["timestamp"] = timestamp;
+        }
+
         Assert.True(JsonNode.DeepEquals(before["spec"], after["spec"]), after["spec"]!.ToJsonString());
     }
 

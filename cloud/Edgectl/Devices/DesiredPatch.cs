@@ -10,8 +10,10 @@ namespace Edge.Ctl.Devices;
 internal static class DesiredPatch
 {
     /// <summary>Null when the Device has all the values already.</summary>
-    public static JsonArray? Build(JsonObject device, IEnumerable<Wanted> wanted)
+    /// <param name="setAt">When the values were desired: <c>desired.metadata.timestamp</c> in milliseconds since 1970, by which an edge tells the later of two values.</param>
+    public static JsonArray? Build(JsonObject device, IEnumerable<Wanted> wanted, DateTimeOffset setAt)
     {
+        var timestamp = setAt.ToUnixTimeMilliseconds().ToString(CultureInfo.InvariantCulture);
         var properties = device.At("spec", "properties") as JsonArray;
         var tests = new JsonArray(Operation("test", "/metadata/uid", device.Uid()));
         var changes = new List<JsonObject>();
@@ -22,7 +24,7 @@ internal static class DesiredPatch
             if (index < 0)
             {
                 grows = true;
-                changes.Add(Operation("add", "/spec/properties/-", new JsonObject { ["name"] = one.Property, ["desired"] = new JsonObject { ["value"] = one.Value } }));
+                changes.Add(Operation("add", "/spec/properties/-", new JsonObject { ["name"] = one.Property, ["desired"] = Desired(one.Value) }));
                 continue;
             }
 
@@ -30,16 +32,17 @@ internal static class DesiredPatch
             var path = string.Create(CultureInfo.InvariantCulture, $"/spec/properties/{index}");
             if (property.Text("desired", "value") == one.Value)
                 continue;
-            if (property.At("desired") is JsonObject)
+            if (property.At("desired", "metadata") is JsonObject)
             {
                 tests.Add((JsonNode)Operation("test", path + "/name", one.Property));
                 changes.Add(Operation("add", path + "/desired/value", one.Value));
+                changes.Add(Operation("add", path + "/desired/metadata/timestamp", timestamp));
             }
             else
             {
-                // Whether there is no "desired" yet cannot be tested; that the whole property is as it was can.
+                // Whether there is no "desired" yet, or no metadata in it, cannot be tested; that the whole property is as it was can.
                 tests.Add((JsonNode)Operation("test", path, property.DeepClone()));
-                changes.Add(Operation("add", path + "/desired", new JsonObject { ["value"] = one.Value }));
+                changes.Add(Operation("add", path + "/desired", Desired(one.Value)));
             }
         }
 
@@ -56,6 +59,8 @@ internal static class DesiredPatch
         foreach (var change in changes)
             tests.Add((JsonNode)change);
         return tests;
+
+        JsonObject Desired(string value) => new() { ["value"] = value, ["metadata"] = new JsonObject { ["timestamp"] = timestamp } };
     }
 
     private static int IndexOf(JsonArray? properties, string name)

@@ -31,7 +31,7 @@ internal sealed class DeviceSet(IKubeClient kube, DeviceName name, IReadOnlyList
             return Fail(problems);
         var status = await kube.TryGetAsync(ResourceKind.DeviceStatus, name.Namespace, name.Name, cancellationToken);
         var (began, beganAt) = (time.GetTimestamp(), time.GetUtcNow());
-        var before = await PatchAsync(device, cancellationToken);
+        var before = await PatchAsync(device, beganAt, cancellationToken);
         foreach (var one in wanted)
         {
             var old = Desired(before, one.Property);
@@ -45,11 +45,11 @@ internal sealed class DeviceSet(IKubeClient kube, DeviceName name, IReadOnlyList
     }
 
     // Reads again and tries again when somebody else was faster. Answers the Device as it was just before the values went in.
-    private async Task<JsonObject> PatchAsync(JsonObject device, CancellationToken cancellationToken)
+    private async Task<JsonObject> PatchAsync(JsonObject device, DateTimeOffset setAt, CancellationToken cancellationToken)
     {
         for (var tries = 1; ; tries++)
         {
-            if (DesiredPatch.Build(device, wanted) is not { } patch)
+            if (DesiredPatch.Build(device, wanted, setAt) is not { } patch)
                 return device;
             try
             {

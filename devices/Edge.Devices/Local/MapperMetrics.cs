@@ -16,6 +16,13 @@ internal static class MapperMetrics
         PerDevice("mapper_values_total", "Values read.", worker => worker.Figures.Values);
         PerDevice("mapper_read_errors_total", "Reads of a property that the device refused.", worker => worker.Figures.Errors);
         PerDevice("mapper_writes_total", "Values written.", worker => worker.Figures.Writes);
+        PerDevice("mapper_write_errors_total", "Desired values that the device or the model refused.", worker => worker.Figures.WriteErrors);
+        PerDevice("mapper_losses_total", "Times that the device was not reached, or was lost.", worker => worker.Figures.Losses);
+        PerDevice("mapper_reports_total", "Reports that EdgeCore took.", worker => worker.Figures.Reports);
+        PerDevice("mapper_report_failures_total", "Reports that EdgeCore did not take.", worker => worker.Figures.ReportFailures);
+        text.Family("mapper_poll_seconds", "histogram", "Polls of a device, each for all that is due at one time.");
+        foreach (var (id, worker) in workers)
+            text.Histogram("mapper_poll_seconds", worker.Figures.Polls, ("device", id));
         PerQueue("mapper_push_waiting", "gauge", "Samples that wait for a target.", queue => queue.Waiting);
         PerQueue("mapper_push_sent_total", "counter", "Samples that a target took.", queue => queue.Sent);
         PerQueue("mapper_push_dropped_total", "counter", "Samples that were lost: no room, or refused for good.", queue => queue.Dropped);

@@ -9,7 +9,7 @@ public sealed class MetricsText
     private readonly StringBuilder _text = new();
 
     /// <summary>Begins a family; its values follow.</summary>
-    /// <param name="type">gauge or counter.</param>
+    /// <param name="type">gauge, counter or histogram.</param>
     public MetricsText Family(string name, string type, string help)
     {
         _text.Append(CultureInfo.InvariantCulture, $"# HELP {name} {help}\n# TYPE {name} {type}\n");
@@ -26,6 +26,20 @@ public sealed class MetricsText
             _text.Append('}');
         _text.Append(' ').Append(value.ToString("R", CultureInfo.InvariantCulture)).Append('\n');
         return this;
+    }
+
+    /// <summary>A histogram's buckets, sum and count.</summary>
+    internal void Histogram(string name, LatencyCounts counts, (string Name, string Value) label)
+    {
+        var cumulative = counts.Cumulative();
+        for (var i = 0; i < cumulative.Count; i++)
+        {
+            var bound = i < LatencyCounts.Bounds.Count ? LatencyCounts.Bounds[i].ToString("R", CultureInfo.InvariantCulture) : "+Inf";
+            Value($"{name}_bucket", cumulative[i], label, ("le", bound));
+        }
+
+        Value($"{name}_sum", counts.Sum, label);
+        Value($"{name}_count", cumulative[^1], label);
     }
 
     public override string ToString() => _text.ToString();

@@ -13,31 +13,7 @@ public abstract class HttpTarget(string name, Uri uri, TimeSpan timeout) : IPush
 
     public string Name => name;
 
-    public async Task PushAsync(IReadOnlyList<Sample> batch, CancellationToken cancellationToken)
-    {
-        var body = Write(batch);
-        if (body.Length == 0)
-            return;
-        try
-        {
-            using var request = new HttpRequestMessage(HttpMethod.Post, uri) { Content = new ByteArrayContent(body) };
-            request.Content.Headers.ContentType = ContentType;
-            Authorize(request.Headers);
-            using var answer = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-            if (answer.IsSuccessStatusCode)
-                return;
-            var status = (int)answer.StatusCode;
-            throw new PushException($"it answered {status} {answer.ReasonPhrase}", isFinal: status is >= 400 and < 500 and not (408 or 429));
-        }
-        catch (HttpRequestException e)
-        {
-            throw new PushException(e.Message, isFinal: false, e);
-        }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new PushException($"no answer within {timeout.TotalMilliseconds:0} ms", isFinal: false, e);
-        }
-    }
+    public Task PushAsync(IReadOnlyList<Sample> batch, CancellationToken cancellationToken) => PushBodiesAsync(batch, body => PostAsync(body, cancellationToken));
 
     public ValueTask DisposeAsync()
     {
@@ -49,10 +25,48 @@ public abstract class HttpTarget(string name, Uri uri, TimeSpan timeout) : IPush
     /// <summary>The body; empty when none of the samples can be sent this way.</summary>
     protected internal abstract byte[] Write(IReadOnlyList<Sample> batch);
 
+    /// <summary>Posts what the batch takes, one request after the other; mostly it is one.</summary>
+    protected virtual async Task PushBodiesAsync(IReadOnlyList<Sample> batch, Func<byte[], Task> post)
+    {
+        if (Write(batch) is { Length: > 0 } body)
+            await post(body);
+    }
+
+    /// <summary>Looks at what came with a 2xx.</summary>
+    /// <exception cref="PushException">It says that the batch was not taken.</exception>
+    protected virtual Task CheckAsync(HttpContent answer, CancellationToken cancellationToken) => Task.CompletedTask;
+
     protected abstract MediaTypeHeaderValue ContentType { get; }
 
     protected virtual void Authorize(HttpRequestHeaders headers)
     {
+    }
+
+    private async Task PostAsync(byte[] body, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, uri) { Content = new ByteArrayContent(body) };
+            request.Content.Headers.ContentType = ContentType;
+            Authorize(request.Headers);
+            using var answer = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            if (answer.IsSuccessStatusCode)
+            {
+                await CheckAsync(answer.Content, cancellationToken);
+                return;
+            }
+
+            var status = (int)answer.StatusCode;
+            throw new PushException($"it answered {status} {answer.ReasonPhrase}", isFinal: status is >= 400 and < 500 and not (408 or 429));
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException)
+        {
+            throw new PushException(e.Message, isFinal: false, e);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new PushException($"no answer within {timeout.TotalMilliseconds:0} ms", isFinal: false, e);
+        }
     }
 }
 

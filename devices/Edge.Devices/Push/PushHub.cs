@@ -6,12 +6,13 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Devices.Push;
 
 /// <summary>The queues of a mapper; properties with the same target share one. Safe for many threads.</summary>
-public sealed class PushHub(TimeProvider time, Random random, ILogger log, string influxToken = "") : IAsyncDisposable
+public sealed class PushHub(TimeProvider time, Random random, ILogger log, PushCredentials? credentials = null) : IAsyncDisposable
 {
     /// <summary>Targets of one mapper; the properties of a further one are not pushed.</summary>
     public const int TargetsMax = 256;
 
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
+    private readonly PushCredentials _credentials = credentials ?? new PushCredentials();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, PushQueue> _queues = new(StringComparer.Ordinal);
 
@@ -38,14 +39,16 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, strin
             queues.Add(Share($"otlp {otel}", () => new OtlpTarget(OtlpUri(otel.EndpointURL), s_timeout)));
         if (method.Mqtt is { } one)
             queues.Add(Share($"mqtt {one}", () => Mqtt(one)));
-
-        if (method.DbMethod is { } db)
-        {
-            if (db.Influxdb2 is null)
-                throw new DeviceConfigException("pushMethod.dbMethod: of the databases only influxdb2 is served; push to the others over http or mqtt");
-            queues.Add(Share($"influx {db.Influxdb2}", () => Influx(db.Influxdb2)));
-        }
-
+        if (method.DbMethod is { Influxdb2: null, Redis: null, Tdengine: null, Mysql: null })
+            throw new DeviceConfigException("pushMethod.dbMethod: it names no database that is served; there are influxdb2, redis, TDEngine and mysql");
+        if (method.DbMethod?.Influxdb2 is { } influx)
+            queues.Add(Share($"influx {influx}", () => Influx(influx)));
+        if (method.DbMethod?.Redis is { } redis)
+            queues.Add(Share($"redis {redis}", () => Redis(redis.RedisClientConfig ?? new RedisClientConfig())));
+        if (method.DbMethod?.Tdengine is { } tdengine)
+            queues.Add(Share($"tdengine {tdengine}", () => Tdengine(tdengine.TdEngineClientConfig ?? new TDEngineClientConfig())));
+        if (method.DbMethod?.Mysql is { } mysql)
+            queues.Add(Share($"mysql {mysql}", () => MySql(mysql.MysqlClientConfig ?? new MySQLClientConfig())));
         return queues;
     }
 
@@ -108,6 +111,37 @@ public sealed class PushHub(TimeProvider time, Random random, ILogger log, strin
             Path = $"{uri.AbsolutePath.TrimEnd('/')}/api/v2/write",
             Query = $"org={Uri.EscapeDataString(client.Org)}&bucket={Uri.EscapeDataString(client.Bucket)}&precision=ms",
         };
-        return new InfluxTarget(write.Uri, client.Bucket, data.Measurement, data.FieldKey, new Dictionary<string, string>(data.Tag, StringComparer.Ordinal), influxToken, s_timeout);
+        return new InfluxTarget(write.Uri, client.Bucket, data.Measurement, data.FieldKey, new Dictionary<string, string>(data.Tag, StringComparer.Ordinal), _credentials.InfluxToken, s_timeout);
     }
+
+    private RedisTarget Redis(RedisClientConfig redis)
+    {
+        var (host, port) = HostAndPort(redis.Addr, 6379, "redis.redisClientConfig.addr");
+        if (redis.Db < 0)
+            throw new DeviceConfigException($"pushMethod.dbMethod.redis.redisClientConfig.db is {redis.Db}, must be the number of a database, e.g. 0");
+        return new RedisTarget(host, port, redis.Db, _credentials.Password, s_timeout, time);
+    }
+
+    private TdengineTarget Tdengine(TDEngineClientConfig tdengine)
+    {
+        var (host, port) = HostAndPort(tdengine.Addr, 6041, "TDEngine.TDEngineClientConfig.addr");
+        if (tdengine.Dbname.Length == 0)
+            throw new DeviceConfigException("pushMethod.dbMethod.TDEngine.TDEngineClientConfig.dbName is missing");
+        return new TdengineTarget(new UriBuilder("http", host, port, $"/rest/sql/{Uri.EscapeDataString(tdengine.Dbname)}").Uri, _credentials, s_timeout);
+    }
+
+    private MySqlTarget MySql(MySQLClientConfig mysql)
+    {
+        var (host, port) = HostAndPort(mysql.Addr, 3306, "mysql.mysqlClientConfig.addr");
+        if (mysql.Database.Length == 0)
+            throw new DeviceConfigException("pushMethod.dbMethod.mysql.mysqlClientConfig.database is missing");
+        if (mysql.UserName.Length == 0)
+            throw new DeviceConfigException("pushMethod.dbMethod.mysql.mysqlClientConfig.userName is missing");
+        return new MySqlTarget(host, port, mysql.Database, mysql.UserName, _credentials.Password, s_timeout, time);
+    }
+
+    private static (string Host, int Port) HostAndPort(string address, int usual, string key)
+        => Uri.TryCreate($"tcp://{address}", UriKind.Absolute, out var uri) && uri.IdnHost.Length > 0 && uri.PathAndQuery is "" or "/" && uri.UserInfo.Length == 0
+            ? (uri.IdnHost, uri.Port > 0 ? uri.Port : usual)
+            : throw new DeviceConfigException($"pushMethod.dbMethod.{key} is '{address}', must be HOST:PORT, e.g. 10.0.0.9:{usual}");
 }

@@ -238,11 +238,15 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         return first != readable || await readable;
     }
 
-    // Stores first, all in one commit; then sends, then tells the mappers and the applications, then answers.
+    // Stores and queues for the cloud in one commit; then tells the mappers and the applications, then answers. The writer of the database takes its jobs in order, so no
+    // entry of the queue is on the disk before the rows that it tells of.
     private async Task PerformAsync(List<(Job Job, TwinOutput? Answer)> answers, CancellationToken cancellationToken)
     {
-        var failure = await StoreAsync(cancellationToken);
-        failure = await SendAsync(cancellationToken) ?? failure;
+        var entries = Entries(); // made before, so that nothing lies between the two but the calls themselves
+        var storing = StoreAsync(cancellationToken);
+        var sending = PostAsync(entries, cancellationToken);
+        await Task.WhenAll(storing, sending);
+        var failure = await sending ?? await storing;
         foreach (var output in _outputs)
         {
             switch (output)
@@ -311,7 +315,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     }
 
     // Within a batch the newest twin and state of a device stand for the older ones; every sample goes.
-    private async Task<string?> SendAsync(CancellationToken cancellationToken)
+    private List<UplinkEntry> Entries()
     {
         var newest = new Dictionary<string, TwinOutput>(StringComparer.Ordinal);
         Dictionary<(string Namespace, string Name, string Uid), List<TwinOutput.SendSample>>? samples = null;
@@ -330,30 +334,42 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             }
         }
 
-        if (newest.Count == 0 && samples is null)
-            return null;
+        var entries = new List<UplinkEntry>(newest.Count + (samples?.Count ?? 0));
         var now = NowMs();
-        var posts = new List<Task>(newest.Count + (samples?.Count ?? 0));
         foreach (var (key, output) in newest)
         {
             if (output is TwinOutput.SendTwin twin)
-                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{twin.Namespace}/{twin.Name}/twin/edge_updated", TwinPayload.Twin(NewId(), now, twin), cancellationToken, _traces.TakeReport(twin.Namespace, twin.Name)));
+            {
+                entries.Add(Entry(key, UplinkRule.Newest, $"device/{twin.Namespace}/{twin.Name}/twin/edge_updated", TwinPayload.Twin(NewId(), now, twin)) with
+                {
+                    Trace = _traces.TakeReport(twin.Namespace, twin.Name),
+                });
+            }
             else if (output is TwinOutput.SendState state)
             {
                 TwinLog.State(_log, $"{state.Namespace}/{state.Name}", state.State);
-                posts.Add(PostAsync(key, UplinkRule.Newest, $"device/{state.Namespace}/{state.Name}/state/update", TwinPayload.State(NewId(), now, state), cancellationToken));
+                entries.Add(Entry(key, UplinkRule.Newest, $"device/{state.Namespace}/{state.Name}/state/update", TwinPayload.State(NewId(), now, state)));
             }
         }
 
         foreach (var ((space, name, uid), list) in samples ?? [])
         {
             var id = NewId();
-            posts.Add(PostAsync($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, list), cancellationToken));
+            entries.Add(Entry($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, list)));
         }
 
+        return entries;
+    }
+
+    private static UplinkEntry Entry(string key, UplinkRule rule, string resource, ReadOnlyMemory<byte> content)
+        => new(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, resource, content);
+
+    // Why something could not be queued, or null.
+    private async Task<string?> PostAsync(List<UplinkEntry> entries, CancellationToken cancellationToken)
+    {
         try
         {
-            await Task.WhenAll(posts);
+            await Task.WhenAll(entries.Select(entry => _uplink.PostAsync(entry, cancellationToken).AsTask()));
             return null;
         }
         catch (Exception e) when (e is StoreException)
@@ -362,9 +378,6 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             return $"the report cannot be queued on this node: {e.Message}";
         }
     }
-
-    private Task PostAsync(string key, UplinkRule rule, string resource, ReadOnlyMemory<byte> content, CancellationToken cancellationToken, string? trace = null)
-        => _uplink.PostAsync(new UplinkEntry(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, resource, content) { Trace = trace }, cancellationToken).AsTask();
 
     private async Task LinkAsync(MapperInfo mapper, IReadOnlyList<MapperCall> delivered)
     {

@@ -350,7 +350,7 @@ public sealed class MetaServiceTests : IAsyncDisposable
     private Task<Message?> RepairAsync(string uid, long version)
         => _meta.HandleAsync(FakeCloud.Down(Operations.Update, "default/pod/web", Pod(uid, version), $"{version}") with { Destination = InventoryMessages.RepairDestination });
 
-    private sealed class OfflineHub : IHubLink
+    internal sealed class OfflineHub : IHubLink
     {
         public event Action<UplinkRejection>? EntryRejected
         {

@@ -120,9 +120,14 @@ internal sealed class TwinNode
                     _disk.Rows.Remove(gone);
             }
 
+            // Mostly one commit; a full one leaves the end for the next.
+            var isOneCommit = _world.Random.Next(4) > 0;
+            if (isOneCommit)
+                Post(outputs);
             After(_world.Random.Next(1, 15), () =>
             {
-                Post(outputs);
+                if (!isOneCommit)
+                    Post(outputs);
                 foreach (var call in outputs.OfType<TwinOutput.Deliver>())
                     _site.Told(this, call.Call);
                 if (_world.Bug != TwinBug.AnswersBeforeCommit)
