@@ -88,8 +88,16 @@ internal sealed class TunnelSession : IDisposable
     /// <summary>Ends the tunnel. First reason wins.</summary>
     public void Close(string reason)
     {
-        if (Interlocked.CompareExchange(ref _ended, reason, null) is null)
+        if (Interlocked.CompareExchange(ref _ended, reason, null) is not null)
+            return;
+        try
+        {
             _stop.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It ended by itself in this moment.
+        }
     }
 
     /// <summary>Sends a message in its turn; waits while the edge does not read.</summary>
