@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudStream;
+using Edge.Cloud.CloudStream.Tunnel;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Dashboard;
 using Edge.Cloud.DeviceController;
@@ -88,7 +89,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>The port of the kubelet's endpoint (modules.cloudStream); 0 when that is off.</summary>
     public int StreamPort => Kubelet?.Port ?? 0;
 
+    /// <summary>The port of stock edges' tunnels (modules.cloudStream.tunnelPort); 0 when that is off.</summary>
+    public int TunnelPort => Tunnels?.Port ?? 0;
+
     private KubeletServer? Kubelet { get; init; }
+
+    private TunnelServer? Tunnels { get; init; }
 
     private NodeStreams Streams { get; init; } = null!;
 
@@ -184,6 +190,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
         RestEntry? entry = null;
         KubeletServer? kubelet = null;
+        TunnelServer? tunnels = null;
         var endpointReports = new EndpointReports(options.Gslb.IsEnabled);
         var requests = new EdgeRequests(
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
@@ -253,6 +260,13 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 requests.StatusReported = status => NodeEndpoint.Redirect(status, options.CloudStream, port);
             }
 
+            if (options.CloudStream.Tunnel.IsEnabled)
+            {
+                tunnels = await TunnelServer.StartAsync(options.CloudStream.Tunnel, certificates, time, loggers, cancellationToken);
+                streams.TunnelOf = tunnels.Of;
+                metrics.Tunnels = () => (tunnels.Count, tunnels.Stalls);
+            }
+
             sync.Identify(new CloudCoreIdentity(address, options.InstanceId.Length > 0 ? options.InstanceId : $"{address}:{listener?.Port ?? 0}")
             {
                 Stream = kubelet is null ? "" : new IPEndPoint(PeerAddress(options, address), kubelet.Port).ToString(),
@@ -269,7 +283,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 tasks is null ? Task.CompletedTask : lease.RunWhileLeaderAsync("keep node tasks", tasks.LeadAsync));
             return new CloudCoreHost(time, certificates, lease, running, informers, events, statuses, sync, hub, listener, quic, server, metrics)
             {
-                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Tasks = tasks, OwnSessionChanged = ownSessionChanged, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet, Dashboard = dashboard,
+                QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Tasks = tasks, OwnSessionChanged = ownSessionChanged, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet,
+                Tunnels = tunnels, Dashboard = dashboard,
                 State = state, Readiness = readiness, Meters = meters,
             };
         }
@@ -277,6 +292,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         {
             if (kubelet is not null)
                 await kubelet.DisposeAsync();
+            if (tunnels is not null)
+                await tunnels.DisposeAsync();
             meters.Dispose();
             readiness.Dispose();
             if (dashboard is not null)
@@ -330,6 +347,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
         if (Kubelet is not null)
             await Kubelet.DisposeAsync();
+        if (Tunnels is not null)
+            await Tunnels.DisposeAsync();
         if (Entry is not null)
             await Entry.DisposeAsync();
         if (Router is not null)

@@ -88,7 +88,7 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             _localApi = new LocalApiModule(_services, () => MetricsServer.Text(_hub, _database.QueueDepth));
         if (options.MetaManager.MetaServer.Enable)
         {
-            _metaServer = new MetaServerModule(_services, _meta, _hub, () => _localApi?.At?.Token);
+            _metaServer = new MetaServerModule(_services, _meta, _hub, () => _localApi?.At?.Token) { LocalApi = () => _localApi?.At };
             _hub.ApplicationAnswered = _metaServer.Receive;
         }
 

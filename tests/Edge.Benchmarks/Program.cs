@@ -7,7 +7,9 @@ using Edge.Benchmarks.Hub;
 using Edge.Benchmarks.Modbus;
 using Edge.Benchmarks.Mqtt;
 using Edge.Benchmarks.Pods;
+using Edge.Benchmarks.Scale;
 using Edge.Benchmarks.Store;
+using Edge.Benchmarks.Streams;
 using Edge.Benchmarks.Twin;
 
 var nodes = new Argument<int>("nodes") { Description = "How many nodes; the same is measured at a tenth of it.", DefaultValueFactory = _ => 10_000 };
@@ -81,5 +83,16 @@ var apiWatchers = new Option<int>("--watchers") { Description = "How many watche
 var api = new Command("api", "The embedded Kubernetes API beside etcd.") { cloudcore, apiSeconds, apiWatchers };
 api.SetAction((parse, cancellationToken) => ApiBench.RunAsync(Path.GetFullPath(parse.GetValue(cloudcore)!), parse.GetValue(apiSeconds), parse.GetValue(apiWatchers), cancellationToken));
 
-var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, api, store, pods, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsHealth, dnsFuzz };
+var streamMegabytes = new Option<int>("--megabytes") { Description = "How much is copied.", DefaultValueFactory = _ => 100 };
+var streamReaders = new Option<int>("--readers") { Description = "How many kubectl logs -f at once; at most 62, two less than edgecore serves at once.", DefaultValueFactory = _ => 50 };
+var stream = new Command("stream", "kubectl cp, exec and logs -f to a pod at the edge, beside the runtime's own streaming server.") { streamMegabytes, streamReaders };
+stream.SetAction((parse, cancellationToken) => StreamBench.RunAsync(parse.GetValue(streamMegabytes), parse.GetValue(streamReaders), cancellationToken));
+
+var scaleNodes = new Argument<int>("nodes") { Description = "How many nodes.", DefaultValueFactory = _ => 1000 };
+var scaleIdle = new Option<int>("--idle-seconds") { Description = "How long idle traffic is watched.", DefaultValueFactory = _ => 30 };
+var scale = new Command("scale", "The model of docs/scale.md beside a fleet.") { scaleNodes, cloudcore, fleet, scaleIdle };
+scale.SetAction((parse, cancellationToken) => ScaleBench.RunAsync(
+    new HubBenchOptions(parse.GetValue(scaleNodes), Path.GetFullPath(parse.GetValue(cloudcore)!), Path.GetFullPath(parse.GetValue(fleet)!), parse.GetValue(scaleIdle)), cancellationToken));
+
+var root = new RootCommand("Benchmarks of Edge; ./bench.sh runs them.") { hub, api, store, pods, stream, scale, modbus, mqtt, twin, fuzz, slaves, mqttBroker, dns, dnsServer, dnsHealth, dnsFuzz };
 return await root.Parse(args).InvokeAsync();

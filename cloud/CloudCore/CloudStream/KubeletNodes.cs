@@ -25,7 +25,7 @@ internal sealed class KubeletNodes(NodeStreams streams, NodeSync sync, HubCertif
     /// <exception cref="IOException">The node cannot be reached; the message says why and is meant for who asked.</exception>
     public async ValueTask<Stream> OpenAsync(string node, bool isForwarded, CancellationToken cancellationToken)
     {
-        if (sync.SessionOf(node) is not null || isForwarded)
+        if (sync.SessionOf(node) is not null || streams.TunnelOf(node) is not null || isForwarded)
             return await streams.OpenAsync(node, cancellationToken);
         var at = sync.Node(node)?.Annotation(CloudCoreIdentity.StreamAnnotation);
         if (at is null || at == sync.Identity?.Stream || !IPEndPoint.TryParse(at, out var peer))

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -9,6 +8,7 @@ using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.SyncController;
+using Edge.Common.Streaming;
 using Edge.Kubernetes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -30,14 +30,10 @@ internal sealed class KubeletServer : IAsyncDisposable
     public const string ForwardedHeader = "Edge-Forwarded-By";
 
     private const int ConnectionsMax = 1024;
-    private const int BlockSize = 32 * 1024;
 
     // An exec carries its command in the query.
     private const int RequestLineMax = 64 * 1024;
 
-    // Once one side is done the other may still have something to say.
-    private static readonly TimeSpan s_linger = TimeSpan.FromSeconds(5);
-    private static readonly string[] s_passed = ["Upgrade", "X-Stream-Protocol-Version", "Sec-WebSocket-"];
     private static readonly HttpRequestOptionsKey<(string Node, bool IsForwarded)> s_node = new("node");
 
     private readonly KubeletAccess _access;
@@ -52,17 +48,10 @@ internal sealed class KubeletServer : IAsyncDisposable
     private KubeletServer(KubeletAccess access, KubeletNodes nodes, NodeSync sync, IKubeClient kube, TimeProvider time, ILogger logger)
     {
         (_access, _nodes, _sync, _kube, _time, _logger) = (access, nodes, sync, kube, time, logger);
-        _client = new HttpMessageInvoker(new SocketsHttpHandler
+        _client = NodeRelay.Client((context, cancellationToken) =>
         {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            PooledConnectionLifetime = TimeSpan.Zero, // a stream is opened for one request
-            ConnectCallback = (context, cancellationToken) =>
-            {
-                context.InitialRequestMessage.Options.TryGetValue(s_node, out var to);
-                return _nodes.OpenAsync(to.Node, to.IsForwarded, cancellationToken);
-            },
+            context.InitialRequestMessage.Options.TryGetValue(s_node, out var to);
+            return _nodes.OpenAsync(to.Node, to.IsForwarded, cancellationToken);
         });
     }
 
@@ -272,81 +261,30 @@ internal sealed class KubeletServer : IAsyncDisposable
 
     private async Task PassAsync(HttpContext context, KubeletRequest asked, string node, bool isForwarded)
     {
-        var upgrade = context.Features.Get<IHttpUpgradeFeature>();
-        if (asked.IsStream && (upgrade is not { IsUpgradableRequest: true } || context.Request.Headers.Upgrade.Count == 0))
-            throw new KubeletRefusal(400, "this path wants an upgraded connection: SPDY/3.1 or a WebSocket");
         // The node takes the summary with its query alone.
         var query = context.Request.QueryString.Value is { Length: > 0 } given ? given : asked.Verb == "stats" ? "?" : "";
-        using var request = new HttpRequestMessage(new HttpMethod(context.Request.Method), new Uri($"http://{node}{asked.Target}{query}"));
-        request.Version = HttpVersion.Version11;
+        using var request = NodeRelay.Request(context.Request.Method, node, asked.Target + query);
         request.Options.Set(s_node, (node, isForwarded));
         if (!isForwarded)
             request.Headers.TryAddWithoutValidation(ForwardedHeader, _sync.Identity?.Id ?? "cloudcore");
+        IHttpUpgradeFeature? upgrade = null;
         if (asked.IsStream)
         {
-            request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
-            foreach (var (name, values) in context.Request.Headers.Where(header => IsPassed(header.Key)))
-                request.Headers.TryAddWithoutValidation(name, (IEnumerable<string?>)values);
+            upgrade = NodeRelay.AskUpgrade(context, request) ?? throw new KubeletRefusal(400, "this path wants an upgraded connection: SPDY/3.1 or a WebSocket");
             CloudStreamLog.Stream(_logger, asked.Verb, $"{asked.Namespace}/{asked.Pod}", node, context.Connection.ClientCertificate!.Subject);
         }
 
         using var answer = await _client.SendAsync(request, context.RequestAborted);
         context.Response.StatusCode = (int)answer.StatusCode;
-        if (answer.StatusCode != HttpStatusCode.SwitchingProtocols)
+        if (answer.StatusCode == HttpStatusCode.SwitchingProtocols)
         {
-            context.Response.ContentType = answer.Content.Headers.ContentType?.ToString();
-            context.Response.ContentLength = answer.Content.Headers.ContentLength;
-            context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-            await context.Response.StartAsync(context.RequestAborted);
-            await using var body = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
-            await CopyAsync(body, context.Response.Body, context.RequestAborted);
+            await NodeRelay.JoinAsync(context, upgrade ?? throw new KubeletRefusal(502, $"node \"{node}\" changed the protocol unasked"), answer, _time);
             return;
         }
 
-        if (!asked.IsStream)
-            throw new KubeletRefusal(502, $"node \"{node}\" changed the protocol unasked");
-        foreach (var (name, values) in answer.Headers.NonValidated.Where(header => IsPassed(header.Key)))
-            context.Response.Headers[name] = values.ToArray();
-        await using var far = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
-        await using var near = await upgrade!.UpgradeAsync();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        var down = QuietAsync(CopyAsync(near, far, stop.Token));
-        var up = QuietAsync(CopyAsync(far, near, stop.Token));
-        if (await Task.WhenAny(down, up) == down)
-            await Task.WhenAny(up, Task.Delay(s_linger, _time, stop.Token));
-        await stop.CancelAsync();
-        await Task.WhenAll(down, up);
-    }
-
-    private static bool IsPassed(string name) => s_passed.Any(prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
-
-    private static async Task QuietAsync(Task copying)
-    {
-        try
-        {
-            await copying;
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or HttpRequestException or Microsoft.AspNetCore.Connections.ConnectionResetException)
-        {
-            // One side hung up, which ends the stream: there is nobody to tell.
-        }
-    }
-
-    private static async Task CopyAsync(Stream from, Stream to, CancellationToken cancellationToken)
-    {
-        var block = ArrayPool<byte>.Shared.Rent(BlockSize);
-        try
-        {
-            while (await from.ReadAsync(block.AsMemory(0, BlockSize), cancellationToken) is > 0 and var read)
-            {
-                await to.WriteAsync(block.AsMemory(0, read), cancellationToken);
-                await to.FlushAsync(cancellationToken);
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(block);
-        }
+        context.Response.ContentType = answer.Content.Headers.ContentType?.ToString();
+        context.Response.ContentLength = answer.Content.Headers.ContentLength;
+        await NodeRelay.CopyBodyAsync(context, answer);
     }
 
     private sealed class KubeletRefusal(int code, string message) : Exception(message)

@@ -1,13 +1,14 @@
 using System.Collections.Concurrent;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
+using Edge.Cloud.CloudStream.Tunnel;
 using Edge.Cloud.SyncController;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.CloudStream;
 
 /// <summary>Streams of bytes to the local APIs of connected nodes, for kubectl's logs, exec, attach and port-forward. Each is a connection of its own that the node dials when it is asked
-/// to: a node that nobody looks at costs nothing, and one slow reader holds up nobody else.</summary>
+/// to: a node that nobody looks at costs nothing, and one slow reader holds up nobody else. A stock edge is reached over the tunnel that it keeps.</summary>
 internal sealed class NodeStreams(Func<string, ISyncSession?> sessionOf, TimeProvider time)
 {
     /// <summary>Streams at once, waiting and open; further ones are refused.</summary>
@@ -21,17 +22,26 @@ internal sealed class NodeStreams(Func<string, ISyncSession?> sessionOf, TimePro
     private readonly ConcurrentDictionary<string, Waiting> _waiting = new(StringComparer.Ordinal);
     private int _count;
 
+    /// <summary>The tunnel of a stock edge; null while it has none here.</summary>
+    public Func<string, TunnelSession?> TunnelOf { get; set; } = _ => null;
+
     /// <summary>Streams waiting and open.</summary>
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>Opens a stream on which the node's local API speaks HTTP/1.1. The caller disposes it.</summary>
-    /// <exception cref="NodeStreamException">The node is not connected here, is a stock KubeEdge edge, or did not dial in time; or too many streams are open.</exception>
+    /// <exception cref="NodeStreamException">The node is not connected here, is a stock KubeEdge edge without a tunnel, or did not dial in time; or too many streams are open.</exception>
     public async ValueTask<Stream> OpenAsync(string node, CancellationToken cancellationToken)
     {
-        if (sessionOf(node) is not { } session)
-            throw new NodeStreamException($"node \"{node}\" is not connected to this cloudcore");
-        if (!session.IsEdgeWire)
-            throw new NodeStreamException($"node \"{node}\" runs an edgecore that knows no streams; logs and exec need Edge's own edgecore there");
+        var session = sessionOf(node);
+        if (session is not { IsEdgeWire: true })
+        {
+            if (TunnelOf(node) is { } tunnel)
+                return tunnel.Open();
+            throw new NodeStreamException(session is null
+                ? $"node \"{node}\" is not connected to this cloudcore"
+                : $"node \"{node}\" runs a stock KubeEdge edgecore that has no tunnel to this cloudcore: logs and exec need modules.edgeStream on there (edgeStream.server: this cloudcore's address and tunnelPort), and modules.cloudStream.tunnel here");
+        }
+
         if (Interlocked.Increment(ref _count) > Max)
         {
             Interlocked.Decrement(ref _count);

@@ -8,6 +8,9 @@ public sealed record CloudStreamOptions
     /// <summary>Where API servers call.</summary>
     public ListenOn Listen { get; init; } = new(false, "0.0.0.0", 10003, "modules.cloudStream.streamPort");
 
+    /// <summary>Where stock KubeEdge edges dial their tunnel; also alone, without the endpoint for API servers. The hub's CA and certificate serve it, whatever the tlsTunnel keys say.</summary>
+    public ListenOn Tunnel { get; init; } = new(false, "0.0.0.0", 10004, "modules.cloudStream.tunnelPort");
+
     /// <summary>tlsStreamCAFile: PEM of the CAs that sign the API server's client certificate. Empty: the cluster's own, as it tells them in the ConfigMap
     /// kube-system/extension-apiserver-authentication.</summary>
     public string ClientCaFile { get; init; } = "";
@@ -30,13 +33,18 @@ public sealed record CloudStreamOptions
     internal static CloudStreamOptions Read(ConfigSection section)
     {
         var absent = new CloudStreamOptions();
-        // KubeEdge's tunnel for stock edges is not served.
-        section.Ignore("tunnelPort", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
+        // Edges have their certificates of the hub's CA.
+        section.Ignore("tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
+        var isEnabled = section.Bool("enable", false);
         var options = absent with
         {
             Listen = absent.Listen with
             {
-                IsEnabled = section.Bool("enable", false), Address = section.Text("address", absent.Listen.Address), Port = section.Int("streamPort", absent.Listen.Port, min: 0, max: 65535),
+                IsEnabled = isEnabled, Address = section.Text("address", absent.Listen.Address), Port = section.Int("streamPort", absent.Listen.Port, min: 0, max: 65535),
+            },
+            Tunnel = absent.Tunnel with
+            {
+                IsEnabled = section.Bool("tunnel", isEnabled), Address = section.Text("address", absent.Tunnel.Address), Port = section.Int("tunnelPort", absent.Tunnel.Port, min: 0, max: 65535),
             },
             ClientCaFile = section.Text("tlsStreamCAFile", ""),
             CertificateFile = section.Text("tlsStreamCertFile", ""),

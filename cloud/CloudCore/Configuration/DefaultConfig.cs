@@ -78,6 +78,8 @@ public static class DefaultConfig
             enable: false
             address: 0.0.0.0
             streamPort: 10003
+            tunnel: false                 # the tunnel that stock KubeEdge edges dial for logs and exec; default: as enable says
+            tunnelPort: 10004
             tlsStreamCAFile: ""           # PEM: the CA of the API server's client certificate; empty: as the cluster tells it
             tlsStreamCertFile: ""         # PEM; empty: the hub's certificate
             tlsStreamPrivateKeyFile: ""

@@ -32,6 +32,9 @@ public sealed class HubMetrics
     /// <summary>Reads how many streams to nodes are waiting or open.</summary>
     public Func<int> NodeStreams { get; set; } = () => 0;
 
+    /// <summary>Tunnels of stock edges, and how many of their streams were ended for standing still.</summary>
+    public Func<(int Tunnels, long Stalls)> Tunnels { get; set; } = () => (0, 0);
+
     /// <summary>The router's figures, in the same form.</summary>
     internal Func<string> Router { get; set; } = () => "";
 
@@ -125,6 +128,9 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_in_flight", "gauge", "Objects sent to edges and not answered.", InFlight());
         Write(text, "edge_dashboard_listeners", "gauge", "Pages of the dashboard that listen, at most 64.", DashboardListeners());
         Write(text, "edge_cloudstream_streams", "gauge", "Streams to nodes (logs, exec, attach, port-forward) waiting or open.", NodeStreams());
+        var (tunnels, stalls) = Tunnels();
+        Write(text, "edge_cloudstream_tunnels", "gauge", "Tunnels that stock edges dialed.", tunnels);
+        Write(text, "edge_cloudstream_tunnel_stalls_total", "counter", "Streams ended because their reader held up the others in a stock edge's tunnel.", stalls);
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"upstream\"}", null, null, Interlocked.Read(ref _upstreamDrops));

@@ -1,9 +1,9 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Resources;
+using Edge.Common.Streaming;
 using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace Edge.ApiServer.Rest;
 
@@ -11,18 +11,14 @@ namespace Edge.ApiServer.Rest;
 /// through as bytes, so which versions of the channel protocol there are is the node's runtime's matter.</summary>
 internal sealed class NodeProxy : IDisposable
 {
-    private const int BlockSize = 32 * 1024;
     private const int ReasonMax = 4096;
 
     // Some 300 bytes a container, and a node has a few hundred of them.
     private const int JsonMax = 1 << 20;
 
-    // Once one side is done the other may still have something to say.
-    private static readonly TimeSpan s_linger = TimeSpan.FromSeconds(5);
     private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
     private static readonly string[] s_execQuery = ["command", "stdin", "stdout", "stderr", "tty"];
     private static readonly string[] s_portQuery = ["ports", "port"];
-    private static readonly string[] s_passed = ["Upgrade", "X-Stream-Protocol-Version", "Sec-WebSocket-"];
 
     private readonly ObjectApi _api;
     private readonly TimeProvider _time;
@@ -31,16 +27,8 @@ internal sealed class NodeProxy : IDisposable
     public NodeProxy(ObjectApi api, Func<string, CancellationToken, ValueTask<Stream>>? dial, TimeProvider time)
     {
         (_api, _time) = (api, time);
-        if (dial is null)
-            return;
-        _client = new HttpMessageInvoker(new SocketsHttpHandler
-        {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            PooledConnectionLifetime = TimeSpan.Zero, // a stream is dialed for one request
-            ConnectCallback = (context, cancellationToken) => dial(context.DnsEndPoint.Host, cancellationToken),
-        });
+        if (dial is not null)
+            _client = NodeRelay.Client((context, cancellationToken) => dial(context.DnsEndPoint.Host, cancellationToken));
     }
 
     /// <summary>Whether this server reaches nodes.</summary>
@@ -52,8 +40,7 @@ internal sealed class NodeProxy : IDisposable
     /// <exception cref="ApiException">The node is away, refuses, or answers something else.</exception>
     public async Task<JsonObject> GetJsonAsync(string node, string target, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"http://{node}{target}"));
-        request.Version = System.Net.HttpVersion.Version11;
+        using var request = NodeRelay.Request("GET", node, target);
         using var answer = await SendAsync(request, node, cancellationToken);
         await RefuseAsync(answer, 200, cancellationToken);
         try
@@ -92,8 +79,7 @@ internal sealed class NodeProxy : IDisposable
             "portforward" => ($"/portForward/{path.Namespace}/{path.Name}", s_portQuery),
             var verb => ($"/{verb}/{path.Namespace}/{path.Name}/{container}", s_execQuery),
         };
-        using var request = new HttpRequestMessage(new HttpMethod(method), new Uri($"http://{node}{target}{QueryOf(context.Request.Query, query)}"));
-        request.Version = System.Net.HttpVersion.Version11;
+        using var request = NodeRelay.Request(method, node, target + QueryOf(context.Request.Query, query));
         if (isLog)
             await LogAsync(context, request, node);
         else
@@ -128,12 +114,9 @@ internal sealed class NodeProxy : IDisposable
         await RefuseAsync(answer, 200, context.RequestAborted);
         context.Response.StatusCode = 200;
         context.Response.ContentType = "text/plain";
-        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        await context.Response.StartAsync(context.RequestAborted);
-        await using var log = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
         try
         {
-            await CopyAsync(log, context.Response.Body, context.RequestAborted);
+            await NodeRelay.CopyBodyAsync(context, answer);
         }
         catch (Exception e) when (e is IOException or HttpRequestException)
         {
@@ -144,27 +127,12 @@ internal sealed class NodeProxy : IDisposable
 
     private async Task StreamAsync(HttpContext context, HttpRequestMessage request, string node)
     {
-        if (context.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true } upgrade || context.Request.Headers.Upgrade.Count == 0)
-            throw ApiException.BadRequest("Upgrade request required: exec, attach and portforward need a connection that is upgraded to SPDY/3.1 or to a WebSocket");
-        request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
-        foreach (var (name, values) in context.Request.Headers.Where(header => IsPassed(header.Key)))
-            request.Headers.TryAddWithoutValidation(name, (IEnumerable<string?>)values);
+        var upgrade = NodeRelay.AskUpgrade(context, request)
+            ?? throw ApiException.BadRequest("Upgrade request required: exec, attach and portforward need a connection that is upgraded to SPDY/3.1 or to a WebSocket");
         using var answer = await SendAsync(request, node, context.RequestAborted);
         await RefuseAsync(answer, StatusCodes.Status101SwitchingProtocols, context.RequestAborted);
-        foreach (var (name, values) in answer.Headers.NonValidated.Where(header => IsPassed(header.Key)))
-            context.Response.Headers[name] = values.ToArray();
-        await using var far = await answer.Content.ReadAsStreamAsync(context.RequestAborted);
-        await using var near = await upgrade.UpgradeAsync();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        var down = QuietAsync(CopyAsync(near, far, stop.Token));
-        var up = QuietAsync(CopyAsync(far, near, stop.Token));
-        if (await Task.WhenAny(down, up) == down)
-            await Task.WhenAny(up, Task.Delay(s_linger, _time, stop.Token));
-        await stop.CancelAsync();
-        await Task.WhenAll(down, up);
+        await NodeRelay.JoinAsync(context, upgrade, answer, _time);
     }
-
-    private static bool IsPassed(string name) => s_passed.Any(prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
 
     private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, string node, CancellationToken cancellationToken)
     {
@@ -200,34 +168,5 @@ internal sealed class NodeProxy : IDisposable
 
         var reason = code switch { 400 => "BadRequest", 403 => "Forbidden", 404 => "NotFound", 429 => "TooManyRequests", _ => "InternalError" };
         throw new ApiException(code is >= 400 and < 600 ? code : 502, reason, text.Length > 0 ? text : $"the node answered {code}");
-    }
-
-    private static async Task QuietAsync(Task copying)
-    {
-        try
-        {
-            await copying;
-        }
-        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException or HttpRequestException or Microsoft.AspNetCore.Connections.ConnectionResetException)
-        {
-            // One side hung up, which ends the stream: there is nobody to tell.
-        }
-    }
-
-    private static async Task CopyAsync(Stream from, Stream to, CancellationToken cancellationToken)
-    {
-        var block = System.Buffers.ArrayPool<byte>.Shared.Rent(BlockSize);
-        try
-        {
-            while (await from.ReadAsync(block.AsMemory(0, BlockSize), cancellationToken) is > 0 and var read)
-            {
-                await to.WriteAsync(block.AsMemory(0, read), cancellationToken);
-                await to.FlushAsync(cancellationToken);
-            }
-        }
-        finally
-        {
-            System.Buffers.ArrayPool<byte>.Shared.Return(block);
-        }
     }
 }

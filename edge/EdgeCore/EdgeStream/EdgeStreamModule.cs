@@ -1,6 +1,4 @@
 using System.Buffers;
-using System.Net;
-using System.Net.Security;
 using System.Net.Sockets;
 using System.Net.WebSockets;
 using System.Threading.Channels;
@@ -10,10 +8,6 @@ using Edge.Transport;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.EdgeStream;
-
-/// <summary>The local API as a stream reaches it.</summary>
-/// <param name="Port">0 while it is not served.</param>
-internal sealed record LocalApiAt(IPAddress Address, int Port, string Token, byte[]? Certificate);
 
 /// <summary>Streams that CloudCore asks for: dials the hub once more for each, and joins it with the node's local API. So kubectl's logs, exec, attach and port-forward reach pods behind
 /// NAT, and a node that nobody looks at has no connection more.</summary>
@@ -110,13 +104,11 @@ internal sealed class EdgeStreamModule : IEdgeModule
 
             if (_api() is not { Port: > 0 } api)
             {
-                await cloud.WriteAsync(RequestHead.Answer(503, "the node's local API is not served (modules.edged.tailoredKubeletConfig.enableServer, or pods are off)"), cancellationToken);
+                await cloud.WriteAsync(RequestHead.Answer(503, LocalApiAt.NotServed), cancellationToken);
                 return;
             }
 
-            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            await socket.ConnectAsync(api.Address, api.Port, cancellationToken);
-            await using var local = await SecureAsync(new NetworkStream(socket), api, cancellationToken);
+            await using var local = await api.ConnectAsync(cancellationToken);
             await local.WriteAsync(RequestHead.WithToken(buffer.AsSpan(0, length), api.Token), cancellationToken);
             await local.WriteAsync(buffer.AsMemory(length, held - length), cancellationToken);
             await CopyBothAsync(cloud, local, cancellationToken);
@@ -141,30 +133,6 @@ internal sealed class EdgeStreamModule : IEdgeModule
         }
 
         return (held, 0, "");
-    }
-
-    // With TLS the local API must show the very certificate that it is configured with: this process knows it.
-    private static async Task<Stream> SecureAsync(NetworkStream plain, LocalApiAt api, CancellationToken cancellationToken)
-    {
-        if (api.Certificate is not { } expected)
-            return plain;
-        var tls = new SslStream(plain, leaveInnerStreamOpen: false);
-        try
-        {
-            await tls.AuthenticateAsClientAsync(
-                new SslClientAuthenticationOptions
-                {
-                    TargetHost = api.Address.ToString(),
-                    RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null && shown.GetRawCertData().AsSpan().SequenceEqual(expected),
-                },
-                cancellationToken);
-            return tls;
-        }
-        catch
-        {
-            await tls.DisposeAsync();
-            throw;
-        }
     }
 
     // The local API's end ends the stream once everything it said has gone up; the cloud's end ends it at once.

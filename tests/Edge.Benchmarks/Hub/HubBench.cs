@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
@@ -271,11 +269,11 @@ internal static class HubBench
         return Math.Max(0, arrived - began);
     }
 
-    private static async Task<long> StoredAsync(FleetProcess fleet, string type, CancellationToken cancellationToken)
+    internal static async Task<long> StoredAsync(FleetProcess fleet, string type, CancellationToken cancellationToken)
         => (long)(await fleet.DoAsync("stored", new() { ["type"] = type }, cancellationToken))["count"]!;
 
-    // Until CloudCore has nothing left to do of the connecting: three seconds in a row below a tenth of a core, or 30 s.
-    private static async Task SettleAsync(CloudProcess cloud, CancellationToken cancellationToken)
+    /// <summary>Until CloudCore has nothing left to do of the connecting: three seconds in a row below a tenth of a core, or 30 s.</summary>
+    internal static async Task SettleAsync(CloudProcess cloud, CancellationToken cancellationToken)
     {
         var quiet = 0;
         for (var second = 0; second < 30 && quiet < 3; second++)
@@ -286,17 +284,17 @@ internal static class HubBench
         }
     }
 
-    private static Task EachAsync(int count, Func<int, Task> one, CancellationToken cancellationToken)
+    internal static Task EachAsync(int count, Func<int, Task> one, CancellationToken cancellationToken)
         => Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Writers, CancellationToken = cancellationToken }, async (i, _) => await one(i));
 
-    private static Task ChangePodAsync(KubeClient kube, int node, string value, CancellationToken cancellationToken)
+    internal static Task ChangePodAsync(KubeClient kube, int node, string value, CancellationToken cancellationToken)
         => kube.PatchAsync(
             ResourceKind.Pod, "default", $"pod-{node}", PatchKind.Merge,
             Bytes(new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["bench"] = value } } }), null, cancellationToken);
 
     private static byte[] Bytes(JsonObject value) => Encoding.UTF8.GetBytes(value.ToJsonString());
 
-    private static JsonObject PodOf(int node) => new()
+    internal static JsonObject PodOf(int node) => new()
     {
         ["metadata"] = new JsonObject { ["name"] = $"pod-{node}", ["namespace"] = "default" },
         ["spec"] = new JsonObject
@@ -341,70 +339,4 @@ internal static class HubBench
             ["properties"] = Properties(desired),
         },
     };
-
-    /// <summary>The API's process, the CloudCore measured, the fleet, and a client of the API.</summary>
-    private sealed class House : IAsyncDisposable
-    {
-        private readonly string _directory = Directory.CreateTempSubdirectory("edge-bench-hub-").FullName;
-        private CloudProcess? _api;
-        private CloudProcess? _cloud;
-        private FleetProcess? _fleet;
-        private KubeClient? _kube;
-
-        public CloudProcess Cloud => _cloud!;
-
-        public FleetProcess Fleet => _fleet!;
-
-        public KubeClient Kube => _kube!;
-
-        public static async Task<House> StartAsync(HubBenchOptions options, int nodes, CancellationToken cancellationToken)
-        {
-            var house = new House();
-            try
-            {
-                await house.StartPartsAsync(options, nodes, cancellationToken);
-                return house;
-            }
-            catch
-            {
-                await house.DisposeAsync();
-                throw;
-            }
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            if (_fleet is not null)
-                await _fleet.DisposeAsync();
-            _kube?.Dispose();
-            if (_cloud is not null)
-                await _cloud.DisposeAsync();
-            if (_api is not null)
-                await _api.DisposeAsync();
-            Directory.Delete(_directory, recursive: true);
-        }
-
-        private async Task StartPartsAsync(HubBenchOptions options, int nodes, CancellationToken cancellationToken)
-        {
-            string[] settings =
-            [
-                "modules.apiServer.port=0", "modules.cloudHub.websocket.address=127.0.0.1", "modules.cloudHub.websocket.port=0", "modules.cloudHub.https.address=127.0.0.1",
-                "modules.cloudHub.https.port=0", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", "modules.cloudHub.advertiseAddress=[\"127.0.0.1\"]",
-            ];
-            _api = await CloudProcess.StartAsync(options.CloudCore, Path.Combine(_directory, "api"), settings, cancellationToken);
-            _cloud = await CloudProcess.StartAsync(
-                options.CloudCore, Path.Combine(_directory, "cloud"),
-                [.. settings[1..], $"kubeAPIConfig.kubeConfig={_api.Kubeconfig}", $"modules.cloudHub.nodeLimit={(nodes * 2) + 10}"], cancellationToken);
-            _kube = new KubeClient(Kubeconfig.Load(_api.Kubeconfig), TimeProvider.System, new Random(1));
-            var secret = await _kube.GetAsync(ResourceKind.Secret, "kubeedge", "casecret", cancellationToken);
-            var fleet = Path.Combine(_directory, "fleet");
-            Directory.CreateDirectory(fleet);
-            using var ca = X509CertificateLoader.LoadCertificate(Convert.FromBase64String(secret.Text("data", "cadata")));
-            using var key = ECDsa.Create();
-            key.ImportECPrivateKey(Convert.FromBase64String(secret.Text("data", "cakeydata")), out _);
-            await File.WriteAllTextAsync(Path.Combine(fleet, "ca.crt"), ca.ExportCertificatePem(), cancellationToken);
-            await File.WriteAllTextAsync(Path.Combine(fleet, "ca.key"), key.ExportECPrivateKeyPem(), cancellationToken);
-            _fleet = FleetProcess.Start(options.Fleet, nodes, _cloud, fleet);
-        }
-    }
 }

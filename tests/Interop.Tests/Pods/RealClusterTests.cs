@@ -46,7 +46,7 @@ public sealed class RealClusterTests
             Pods = true,
             CloudCoreSettings =
             [
-                $"kubeAPIConfig.kubeConfig={api.KubeconfigPath}", "modules.cloudStream.enable=true", "modules.cloudStream.streamPort=0", $"modules.cloudStream.tlsStreamCAFile={directory.File("ca.pem")}",
+                $"kubeAPIConfig.kubeConfig={api.KubeconfigPath}", "modules.cloudStream.enable=true", "modules.cloudStream.streamPort=0", "modules.cloudStream.tunnelPort=0", $"modules.cloudStream.tlsStreamCAFile={directory.File("ca.pem")}",
             ],
         });
         Assert.Equal(api.KubeconfigPath, edge.Local.Kubeconfig);

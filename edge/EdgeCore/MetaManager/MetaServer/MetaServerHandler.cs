@@ -7,7 +7,7 @@ namespace Edge.Core.MetaManager.MetaServer;
 
 /// <summary>What a handler works with.</summary>
 internal sealed record MetaServerParts(
-    Authentication Authentication, AccessReviews Reviews, HeldObjects Held, IReadOnlyList<HeldKind> Kinds, HeldReads HeldReads, CloudReads CloudReads, Writes Writes, CloudGate Gate, MetaServerMetrics Metrics);
+    Authentication Authentication, AccessReviews Reviews, HeldObjects Held, IReadOnlyList<HeldKind> Kinds, HeldReads HeldReads, CloudReads CloudReads, Writes Writes, CloudGate Gate, MetaServerMetrics Metrics, PodStreams Streams);
 
 /// <summary>Answers MetaServer's requests: who asks, whether he may, and from where the answer comes. Any number at once.</summary>
 /// <param name="asksAccess">False lets every good token read what the node holds.</param>
@@ -16,7 +16,6 @@ internal sealed record MetaServerParts(
 internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, Task filled, ILogger log, CancellationToken stopping)
 {
     private const int BodyMax = 3 * 1024 * 1024;
-    private static readonly string[] s_streams = ["exec", "attach", "portforward", "proxy"];
 
     public async Task HandleAsync(HttpContext context)
     {
@@ -86,8 +85,15 @@ internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, 
             return;
         }
 
-        if (s_streams.Contains(request.Subresource, StringComparer.Ordinal) || (request.Subresource == "log" && KubeResponse.Flag(context.Request, "follow")))
-            throw new MetaServerException(501, "NotImplemented", $"{request.Subresource} of pods on this node is the local API's: use 'edgectl {(request.Subresource == "log" ? "logs -f" : request.Subresource)}' on the node, or kubectl at the cloud");
+        if (PodStreams.Serves(request) && await TryStreamAsync(context, request, caller))
+            return;
+        if (request.Subresource is "exec" or "attach" or "portforward" or "proxy" || (request.Subresource == "log" && KubeResponse.Flag(context.Request, "follow")))
+        {
+            throw PodStreams.Serves(request)
+                ? new MetaServerException(404, "NotFound", $"pods \"{request.Name}\" is not on this node; for other nodes' pods use kubectl at the cloud")
+                : new MetaServerException(501, "NotImplemented", $"{request.Subresource} is not served here: use kubectl at the cloud");
+        }
+
         if (!request.IsRead)
         {
             await WriteAsync(context, request, caller);
@@ -98,6 +104,18 @@ internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, 
         if (kind is not null && request.Subresource.Length == 0 && await TryHeldAsync(context, request, kind, caller))
             return;
         await CloudAsync(context, request, caller);
+    }
+
+    // False for a pod that the node does not hold.
+    private async Task<bool> TryStreamAsync(HttpContext context, KubeRequest request, Caller caller)
+    {
+        if (parts.Held.Get("pod", request.Namespace, request.Name) is not { } pod)
+            return false;
+        // Without authorization every good token reads; to run something in a container is more than that.
+        if (caller.Account is { } account && (asksAccess || request.Subresource != "log"))
+            await parts.Reviews.RequireAsync(account, PodStreams.Right(request), context.RequestAborted);
+        await parts.Streams.AnswerAsync(context, request, pod.Json, stopping);
+        return true;
     }
 
     // False for a single object that the node does not hold.

@@ -7,6 +7,7 @@ using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeDns;
 using Edge.Core.EdgeHub;
+using Edge.Core.EdgeStream;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -47,6 +48,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
     private readonly IReadOnlyList<HeldKind> _kinds;
     private readonly LinkAddress _addresses;
     private readonly MetaServerMetrics _metrics = new();
+    private readonly PodStreams _streams;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _filled = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -69,6 +71,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
         _authentication = new Authentication(_options, meta, () => _adminToken(), () => hub.IsConnected, services.Time) { Keys = Keys() };
         _kinds = HeldKinds.All(services.Options.EdgeDns.Enable);
         _addresses = new LinkAddress(services.Time, _log);
+        _streams = new PodStreams(() => LocalApi(), services.Time);
         hub.LinkChanged += LinkChanged;
     }
 
@@ -82,6 +85,9 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
 
     /// <summary>The file with the CA of its certificate.</summary>
     public string AuthorityFile => Path.Combine(Directory, "ca.crt");
+
+    /// <summary>Where the node's local API is, for logs and exec of its pods; null while it is not served.</summary>
+    public Func<LocalApiAt?> LocalApi { get; init; } = () => null;
 
     /// <summary>Called when it answers at last, after <see cref="TryStartAsync"/> had failed.</summary>
     public Action? Listening { get; set; }
@@ -104,7 +110,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
             _held ??= new HeldObjects(_kinds.Select(kind => kind.Type), await HeldFeed.FirstVersionAsync(_meta, _services.Time, cancellationToken));
             var parts = new MetaServerParts(
                 _authentication, _reviews, _held, _kinds, new HeldReads(_held, _services.Options.NodeName, () => _hub.IsConnected, _services.Time, new Random(_services.Random.Next())),
-                new CloudReads(_gate, _cache, _hub, _services.Options.NodeName, _services.Time, new Random(_services.Random.Next())), new Writes(_gate, _held, _kinds), _gate, _metrics);
+                new CloudReads(_gate, _cache, _hub, _services.Options.NodeName, _services.Time, new Random(_services.Random.Next())), new Writes(_gate, _held, _kinds), _gate, _metrics, _streams);
             var handler = new MetaServerHandler(parts, _options.AsksAccess, _filled.Task, _log, _stopping.Token);
             var addresses = new List<IPAddress> { _options.Server.Address };
             if (_options.DummyServer is { } dummy)
@@ -169,6 +175,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
         await StopAsync();
         _hub.LinkChanged -= LinkChanged;
         _stopping.Dispose();
+        _streams.Dispose();
     }
 
     private string Domain => _services.Options.EdgeDns.Enable ? _services.Options.EdgeDns.ClusterDomain : "cluster.local";

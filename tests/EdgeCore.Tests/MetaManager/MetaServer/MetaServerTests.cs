@@ -23,6 +23,7 @@ public sealed class MetaServerTests : IAsyncDisposable
     private volatile bool _isAllowed = true;
     private readonly string _deployments = """{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"50"},"items":[{"metadata":{"name":"one","namespace":"default","resourceVersion":"40"}}]}""";
     private RunningEdge? _edge;
+    private string[] _settings = [];
 
     public async ValueTask DisposeAsync()
     {
@@ -158,8 +159,63 @@ public sealed class MetaServerTests : IAsyncDisposable
         Assert.Equal(409, (await SendAsync(http, HttpMethod.Put, "/api/v1/namespaces/default/configmaps/settings", body)).Number(0, "code"));
     }
 
-    private async Task StartAsync()
+    [Fact]
+    public async Task Logs_of_this_nodes_pods_are_followed_while_the_cloud_is_away_by_who_may()
     {
+        await StartAsync(
+            "modules.edged.enable=true", $"modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint=unix://{_directory.File("no.sock")}",
+            "modules.edged.tailoredKubeletConfig.port=0", $"modules.edged.tailoredKubeletConfig.podLogsDir={_directory.File("podlogs")}");
+        await DownAsync("insert", "default/pod/web", Pod("web"), 20);
+        var logs = _directory.File("podlogs/default_web_u-web/main");
+        Directory.CreateDirectory(logs);
+        await File.WriteAllTextAsync(Path.Combine(logs, "0.log"), "2026-01-02T03:04:05Z stdout F one\n2026-01-02T03:04:06Z stdout F two\n");
+        using var http = Client();
+        await UntilAsync(http, "/api/v1/namespaces/default/pods/web", body => body.Name() == "web");
+        Assert.Equal("two\n", await http.GetStringAsync("/api/v1/namespaces/default/pods/web/log?tailLines=1"));
+        Assert.Contains(_asked, one => one.Key.Contains("subjectaccessreviews", StringComparison.Ordinal) && Encoding.UTF8.GetString(one.RequestBody.Span).Contains("\"subresource\":\"log\"", StringComparison.Ordinal));
+
+        // What cannot be is said in the API's own words; an exec that asks for no upgrade gets no further than here.
+        Assert.Contains("container side is not valid for pod web", (await GetAsync(http, "/api/v1/namespaces/default/pods/web/log?container=side")).Text("message"), StringComparison.Ordinal);
+        Assert.Contains("Upgrade request required", (await SendAsync(http, HttpMethod.Post, "/api/v1/namespaces/default/pods/web/exec?command=ls&stdout=1")).Text("message"), StringComparison.Ordinal);
+        Assert.Contains(_asked, one => Encoding.UTF8.GetString(one.RequestBody.Span) is var body && body.Contains("\"subresource\":\"exec\"", StringComparison.Ordinal) && body.Contains("\"verb\":\"create\"", StringComparison.Ordinal));
+        Assert.Equal("BadRequest", (await GetAsync(http, "/api/v1/namespaces/default/pods/web/log?tailLines=x")).Text("reason"));
+        var other = await GetAsync(http, "/api/v1/namespaces/default/pods/elsewhere/log?follow=true");
+        Assert.Equal((404, true), (other.Number(0, "code"), other.Text("message").Contains("is not on this node", StringComparison.Ordinal)));
+
+        await _cloud.StopAsync();
+        await OfflineAsync();
+        using var following = await OpenAsync(http, "/api/v1/namespaces/default/pods/web/log?follow=true");
+        Assert.Equal("one", await following.ReadLineAsync().WaitAsync(s_patience));
+        Assert.Equal("two", await following.ReadLineAsync().WaitAsync(s_patience));
+        await File.AppendAllTextAsync(Path.Combine(logs, "0.log"), "2026-01-02T03:04:07Z stdout F three\n");
+        Assert.Equal("three", await following.ReadLineAsync().WaitAsync(s_patience));
+
+        // The local API's refusal of an upgraded request is the caller's: the runtime is not there.
+        using var socket = new System.Net.WebSockets.ClientWebSocket();
+        socket.Options.AddSubProtocol("v4.channel.k8s.io");
+        socket.Options.CollectHttpResponseDetails = true;
+        socket.Options.SetRequestHeader("Authorization", $"Bearer {(await File.ReadAllTextAsync(_directory.File("localapi.token"))).Trim()}");
+        socket.Options.RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null;
+        await Assert.ThrowsAsync<System.Net.WebSockets.WebSocketException>(() => socket.ConnectAsync(new Uri($"wss://127.0.0.1:{Port}/api/v1/namespaces/default/pods/web/exec?command=ls&stdout=1"), CancellationToken.None));
+        Assert.NotEqual(HttpStatusCode.SwitchingProtocols, socket.HttpStatusCode);
+        Assert.NotEqual(HttpStatusCode.NotImplemented, socket.HttpStatusCode);
+    }
+
+    [Fact]
+    public async Task Without_a_local_API_there_are_no_logs_and_who_may_not_read_them_is_told()
+    {
+        await StartAsync();
+        await DownAsync("insert", "default/pod/web", Pod("web"), 20);
+        using var http = Client();
+        await UntilAsync(http, "/api/v1/namespaces/default/pods/web", body => body.Name() == "web");
+        Assert.Contains("local API is not served", (await GetAsync(http, "/api/v1/namespaces/default/pods/web/log?follow=true")).Text("message"), StringComparison.Ordinal);
+        _isAllowed = false;
+        Assert.Contains("cannot create resource \"pods/attach\"", (await SendAsync(http, HttpMethod.Post, "/api/v1/namespaces/default/pods/web/attach?stdout=1")).Text("message"), StringComparison.Ordinal);
+    }
+
+    private async Task StartAsync(params string[] settings)
+    {
+        _settings = settings;
         _cloud.Answer = Answer;
         await _cloud.StartAsync();
         await RestartAsync();
@@ -171,7 +227,7 @@ public sealed class MetaServerTests : IAsyncDisposable
         if (_edge is not null)
             await _edge.DisposeAsync();
         File.Delete(_directory.File("edgecore.ports.json"));
-        _edge = new RunningEdge(RunningEdge.Options(_cloud, _directory, "modules.metaManager.metaServer.enable=true", "modules.metaManager.metaServer.server=127.0.0.1:0"));
+        _edge = new RunningEdge(RunningEdge.Options(_cloud, _directory, ["modules.metaManager.metaServer.enable=true", "modules.metaManager.metaServer.server=127.0.0.1:0", .. _settings]));
         await _edge.Log.WaitForAsync("MetaServer answers on");
         await TestWait.UntilAsync(() => File.Exists(_directory.File("edgecore.ports.json")) && Port > 0, "the port");
     }
@@ -219,6 +275,9 @@ public sealed class MetaServerTests : IAsyncDisposable
 
     private static string Config(string name, long version, string stage)
         => $$$"""{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"{{{name}}}","namespace":"default","uid":"u-{{{name}}}","resourceVersion":"{{{version}}}","labels":{"app":"{{{name}}}"}},"data":{"stage":"{{{stage}}}"}}""";
+
+    private static string Pod(string name)
+        => $$$"""{"kind":"Pod","apiVersion":"v1","metadata":{"name":"{{{name}}}","namespace":"default","uid":"u-{{{name}}}","resourceVersion":"20"},"spec":{"nodeName":"edge-node","containers":[{"name":"main","image":"example.com/web:1"}]}}""";
 
     // Trusts only the CA that the node made.
     private HttpClient Client(string? token = null)
