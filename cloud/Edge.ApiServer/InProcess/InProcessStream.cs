@@ -20,11 +20,14 @@ internal sealed class InProcessStream(PipeReader input, PipeWriter output) : Str
         set => throw new NotSupportedException();
     }
 
+    /// <summary>Ends it for its reader, which then closes it; from the server's side.</summary>
+    public void Abort() => input.CancelPendingRead();
+
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        // An empty read waits for bytes and takes none, as a socket's does.
+        // An empty read waits for bytes and takes none, as a socket's does. A cancelled one is an abort: the end.
         var read = await input.ReadAsync(cancellationToken);
-        var count = (int)Math.Min(buffer.Length, read.Buffer.Length);
+        var count = read.IsCanceled ? 0 : (int)Math.Min(buffer.Length, read.Buffer.Length);
         var taken = read.Buffer.Slice(0, count);
         taken.CopyTo(buffer.Span);
         input.AdvanceTo(taken.End);

@@ -31,16 +31,17 @@ internal sealed class InProcessTransport : IConnectionListenerFactory, IConnecti
     {
         var (up, down) = (new Pipe(s_pipe), new Pipe(s_pipe));
         var id = string.Create(CultureInfo.InvariantCulture, $"in-process-{Interlocked.Increment(ref _connections)}");
+        var client = new InProcessStream(down.Reader, up.Writer);
         try
         {
-            await _arrivals.Writer.WriteAsync(new Connection(id, new Ends(up.Reader, down.Writer), EndPoint), cancellationToken);
+            await _arrivals.Writer.WriteAsync(new Connection(id, new Ends(up.Reader, down.Writer), EndPoint, client), cancellationToken);
         }
         catch (ChannelClosedException e)
         {
             throw new IOException("the embedded API has ended", e);
         }
 
-        return new InProcessStream(down.Reader, up.Writer);
+        return client;
     }
 
     public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
@@ -77,17 +78,19 @@ internal sealed class InProcessTransport : IConnectionListenerFactory, IConnecti
     /// <summary>The server's end; disposing it ends both directions, as closing a socket does.</summary>
     private sealed class Connection : DefaultConnectionContext
     {
-        public Connection(string id, IDuplexPipe ends, EndPoint endpoint)
+        private readonly InProcessStream _client;
+
+        public Connection(string id, IDuplexPipe ends, EndPoint endpoint, InProcessStream client)
             : base(id, ends, ends)
         {
+            _client = client;
             LocalEndPoint = endpoint;
             RemoteEndPoint = endpoint;
         }
 
         public override void Abort(ConnectionAbortedException abortReason)
         {
-            Transport.Input.CancelPendingRead();
-            Transport.Output.CancelPendingFlush();
+            _client.Abort();
             base.Abort(abortReason);
         }
 
