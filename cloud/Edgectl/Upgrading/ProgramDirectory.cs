@@ -13,7 +13,8 @@ internal static partial class ProgramDirectory
     public static string Of(string program)
     {
         var file = new FileInfo(program);
-        var directory = Path.GetDirectoryName((file.ResolveLinkTarget(returnFinalTarget: true) ?? file).FullName)!;
+        // Only a link is followed: where nothing is, there is nothing to ask.
+        var directory = Path.GetDirectoryName((file.LinkTarget is null ? file : file.ResolveLinkTarget(returnFinalTarget: file.Exists) ?? file).FullName)!;
         // What else lies there would go with it.
         return Path.GetFileName(directory) == NodePackage.Program ? directory
             : throw new UpgradeException($"{program} lies in {directory}; an upgrade replaces edgecore's directory as a whole, so it must be its own and be called edgecore, as in the Debian package (/usr/lib/edge/edgecore)");
