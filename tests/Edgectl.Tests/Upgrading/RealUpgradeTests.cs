@@ -35,7 +35,7 @@ public sealed class RealUpgradeTests : IAsyncLifetime
             modules:
               edged: {enable: false, tailoredKubeletConfig: {readOnlyPort: 0}}
               edgeHub:
-                token: ""
+                token: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.eyJhbGciOiJIUzI1NiJ9.e30.AAAA
                 httpServer: https://127.0.0.1:9
                 websocket: {server: "127.0.0.1:9"}
             """);
