@@ -19,6 +19,7 @@ var root = new RootCommand("""
       edgectl debug check                                    on a node: what is wrong, and the fix
       edgectl dns explain shop.example.com --from 192.0.2.7  which endpoint a client gets, and why
       edgectl backup -o edge.tar.gz                          everything of the embedded API in one file, while it runs
+      edgectl upgrade edge --package P.tar.gz --to 0.2.0     on a node: a signed new edgecore; the former one comes back by itself if it fails
       edgectl image import busybox.tar                       an image for pods on this node, without a registry
     """)
 {
@@ -44,6 +45,8 @@ var root = new RootCommand("""
     DnsCommand.Create(),
     BackupCommand.Create(),
     BackupCommand.CreateRestore(),
+    UpgradeCommand.Create(),
+    UpgradeCommand.CreateRollBack(),
 };
 
 // A clean stop takes its time: pods, containerd and the hub end in order. A janitor watches over it, so a stop that hangs leaves nothing either.

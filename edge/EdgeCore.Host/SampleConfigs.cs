@@ -142,6 +142,14 @@ internal static class SampleConfigs
             enable: false
             checkPercentMax: 80                   # of cpu, mem or disk in use, above which a job's check fails
             connectWithin: 120                    # seconds that a changed config has to connect; then the former one comes back
+            upgrade:                              # NodeUpgradeJobs; without source and publicKey this node refuses them
+              source: ""                          # https://… or file:///…; VERSION/edgecore-ARCH.tar.gz is put behind it
+              publicKey: ""                       # file of the ECDSA P-256 public key of who signs packages
+              edgectl: edgectl
+              program: ""                         # edgecore's own, where it is not the program that runs
+              backupDirectory: /var/lib/edge/backups
+              stopWith: ""                        # programs that stop and start edgecore where systemd does not
+              startWith: ""
           edgeDns:
             enable: false
             listen: [169.254.30.10:53, 127.0.0.1:10053]   # the first one is what pods ask

@@ -235,7 +235,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
             using var request = new HttpRequestMessage(method, new Uri(_server + path))
             {
                 Version = HttpVersion.Version20,
-                VersionPolicy = Options.Dial is null ? HttpVersionPolicy.RequestVersionOrLower : HttpVersionPolicy.RequestVersionExact,
+                VersionPolicy = KubeHandler.VersionPolicy(Options),
             };
             request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
             if (await TokenAsync(cancellationToken) is { } token)

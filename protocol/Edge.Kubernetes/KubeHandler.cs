@@ -9,6 +9,10 @@ internal static class KubeHandler
 {
     private static readonly TimeSpan s_ping = TimeSpan.FromSeconds(15);
 
+    /// <summary>HTTP/2 where the server speaks it; without TLS there is nothing to negotiate with, so it must.</summary>
+    public static HttpVersionPolicy VersionPolicy(KubeClientOptions options)
+        => options.Dial is null ? HttpVersionPolicy.RequestVersionOrLower : HttpVersionPolicy.RequestVersionExact;
+
     public static SocketsHttpHandler Create(KubeClientOptions options)
     {
         var handler = new SocketsHttpHandler

@@ -24,7 +24,7 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
     public async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, string target, string accept, string contentType, ReadOnlyMemory<byte> body, string token, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = KubeHandler.VersionPolicy(options) };
         request.Headers.TryAddWithoutValidation("Accept", accept.Length > 0 ? accept : "application/json");
         if (options.TlsServerName is { Length: > 0 } name)
             request.Headers.Host = name;

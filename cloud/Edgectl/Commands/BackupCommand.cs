@@ -20,9 +20,10 @@ internal static class BackupCommand
             Examples:
               edgectl backup
               edgectl backup --data-dir /srv/cloudcore -o /backup/monday.tar.gz
+              edgectl backup edge                               on a node: its edgecore, for 'edgectl rollback edge'
             """)
         {
-            output, directory,
+            output, directory, UpgradeCommand.CreateBackup(),
         };
         command.SetAction(result => Run("backup", () =>
         {

@@ -42,6 +42,9 @@ internal static class ConfigChange
             problems.Add($"the node's name would become '{changed.NodeName}'; a node is renamed by 'edgectl reset' and 'edgectl join'");
         if (changed.MetaManager.DatabasePath != present.MetaManager.DatabasePath)
             problems.Add("database.dataSource cannot be changed from the cloud: the node's objects are in it");
+        // Whoever may change settings may not thereby say whose programs run here.
+        if (changed.TaskManager.Upgrade != present.TaskManager.Upgrade)
+            problems.Add("modules.taskManager.upgrade cannot be changed from the cloud: it says whose programs this node runs");
         if (!changed.TaskManager.Enable)
             problems.Add("modules.taskManager.enable would be false, and nobody could report this job's end");
         return problems.Count > 0 ? throw new ConfigException(problems) : text;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text.Json;
@@ -18,10 +19,11 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.TaskManager;
 
-/// <summary>Does the cloud's jobs for this node, one after the other (kubeedge-wire §5.8): pulls images, changes the config. What it tells goes through the durable queue.</summary>
+/// <summary>Does the cloud's jobs for this node, one after the other (kubeedge-wire §5.8): pulls images, changes the config, has edgecore upgraded. What it tells goes through the durable queue.</summary>
 /// <remarks>
 /// <para>A job's row is on the disk before it begins. One that a stop cut short begins anew at the next start, except a changed config, which is then judged: it has to
-/// connect within <see cref="TaskManagerOptions.ConnectWithinSeconds"/>, else the former one comes back and edgecore starts once more.</para>
+/// connect within <see cref="TaskManagerOptions.ConnectWithinSeconds"/>, else the former one comes back and edgecore starts once more; and an upgrade, which edgectl does while
+/// edgecore is stopped: its outcome is read and told.</para>
 /// <para>A job that came from an Edge CloudCore is known by its uid and done once, however often it comes.</para>
 /// </remarks>
 internal sealed class TaskService : IEdgeModule
@@ -32,6 +34,10 @@ internal sealed class TaskService : IEdgeModule
     private static readonly TimeSpan s_callTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_retryFirst = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan s_retryMost = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_lookEvery = TimeSpan.FromSeconds(1);
+
+    // More than edgectl takes for all of its steps and those back.
+    private static readonly TimeSpan s_upgradeWithin = TimeSpan.FromMinutes(15);
 
     private static readonly Meter s_meter = new("Edge.Core.TaskManager");
     private static readonly Counter<long> s_actions = s_meter.CreateCounter<long>("edge_tasks_actions", description: "Actions of the cloud's jobs that this node has done or failed to do");
@@ -43,6 +49,7 @@ internal sealed class TaskService : IEdgeModule
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly NodeLoad _load;
+    private readonly NodeUpgrader _upgrader;
     private readonly Action _restart;
     private readonly LocalRows _rows = new("tasks");
 
@@ -58,6 +65,7 @@ internal sealed class TaskService : IEdgeModule
         _time = services.Time;
         _log = services.Loggers.CreateLogger("taskmanager");
         _load = new NodeLoad(services.Options.DataDirectory, services.Time);
+        _upgrader = new NodeUpgrader(_options.Upgrade, services.Options.Origin, services.Options.DataDirectory);
         _restart = restart;
     }
 
@@ -142,6 +150,9 @@ internal sealed class TaskService : IEdgeModule
                 case NodeTaskWire.ConfigUpdate:
                     if (await UpdateAsync(key, path, content, cancellationToken))
                         return true;
+                    break;
+                case NodeTaskWire.NodeUpgrade:
+                    await UpgradeAsync(key, path, content, cancellationToken);
                     break;
                 default:
                     await ReportAsync(path, "Check", $"this version of edgecore does no {path.Type}s", "", cancellationToken);
@@ -279,6 +290,79 @@ internal sealed class TaskService : IEdgeModule
         TaskLog.ConfigChanged(_log, ConfigTrial.BackupPath(origin.Path));
         _restart();
         return true;
+    }
+
+    private async Task UpgradeAsync(string key, NodeTaskPath path, JsonObject content, CancellationToken cancellationToken)
+    {
+        var version = content.Text("version");
+        var row = _rows.Get(_services.Meta, key)!;
+        Process? edgectl = null;
+        // A row that says so is of an edgecore before this one: edgectl stopped it, and is at its work or done.
+        if (!row.Flag(false, "upgrading"))
+        {
+            var problem = _upgrader.Problem();
+            if (problem.Length == 0)
+                problem = await CheckAsync(content.Texts("checkItems"), cancellationToken);
+            if (problem.Length == 0)
+                problem = await _upgrader.FetchAsync(version, content.At("imageDigestGatter"), cancellationToken);
+            if (!await ReportAsync(path, "Check", problem, "", cancellationToken))
+                return;
+            if (content.Flag(false, "requireConfirmation"))
+            {
+                await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken);
+                while (!_upgrader.IsConfirmed)
+                    await Task.Delay(s_lookEvery, _time, cancellationToken);
+            }
+
+            row["upgrading"] = true;
+            await _rows.PutAsync(_services.Meta, key, row, cancellationToken);
+            try
+            {
+                edgectl = _upgrader.Begin(version, key);
+            }
+            catch (System.ComponentModel.Win32Exception e)
+            {
+                await ReportAsync(path, "BackUp", $"edgectl cannot be started: {e.Message}", "", cancellationToken);
+                return;
+            }
+        }
+
+        using (edgectl)
+            await TellAsync(path, await EndAsync(key, edgectl, cancellationToken), cancellationToken);
+    }
+
+    private async Task<UpgradeEnd?> EndAsync(string key, Process? edgectl, CancellationToken cancellationToken)
+    {
+        var since = _time.GetTimestamp();
+        while (true)
+        {
+            // In this order: it notes its end before it exits.
+            var isOver = edgectl is { HasExited: true } || _time.GetElapsedTime(since) > s_upgradeWithin;
+            if (_upgrader.End(key) is { } end)
+                return end;
+            if (isOver)
+                return null;
+            await Task.Delay(s_lookEvery, _time, cancellationToken);
+        }
+    }
+
+    private async Task TellAsync(NodeTaskPath path, UpgradeEnd? end, CancellationToken cancellationToken)
+    {
+        switch (end?.End)
+        {
+            case null:
+                await ReportAsync(path, "BackUp", "edgectl did not say how the upgrade ended; see edgecore's log at the node, and 'edgectl rollback edge --list' there", "", cancellationToken);
+                break;
+            case "Refused":
+                await ReportAsync(path, "BackUp", end.Problem, "", cancellationToken);
+                break;
+            default:
+                await ReportAsync(path, "BackUp", "", "", cancellationToken);
+                if (await ReportAsync(path, "Upgrade", end.Problem, $"{end.From},{(end.Problem.Length == 0 ? end.Version : end.From)}", cancellationToken))
+                    break;
+                await ReportAsync(path, "RollBack", end.RollBackProblem, "", cancellationToken);
+                break;
+        }
     }
 
     // The first thing after a start. True when edgecore restarts now.

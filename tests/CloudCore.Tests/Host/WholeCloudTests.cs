@@ -43,9 +43,9 @@ public sealed class WholeCloudTests : IDisposable
         var crds = await cloud.Kube.ListAsync(ResourceKind.CustomResourceDefinition, null, new ListOptions(), CancellationToken.None);
         Assert.Equal(
             [
-                "clusterobjectsyncs.reliablesyncs.kubeedge.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
-                "devicestatuses.devices.kubeedge.io", "edgeapplications.apps.kubeedge.io", "globalservices.gslb.edge.io", "locationmaps.gslb.edge.io", "nodegroups.apps.kubeedge.io",
-                "objectsyncs.reliablesyncs.kubeedge.io", "ruleendpoints.rules.kubeedge.io", "rules.rules.kubeedge.io", "zones.gslb.edge.io",
+                "clusterobjectsyncs.reliablesyncs.kubeedge.io", "configupdatejobs.operations.kubeedge.io", "devicemodels.devices.kubeedge.io", "devices.devices.kubeedge.io",
+                "devicestatuses.devices.kubeedge.io", "edgeapplications.apps.kubeedge.io", "globalservices.gslb.edge.io", "imageprepulljobs.operations.kubeedge.io", "locationmaps.gslb.edge.io",
+                "nodegroups.apps.kubeedge.io", "nodeupgradejobs.operations.kubeedge.io", "objectsyncs.reliablesyncs.kubeedge.io", "ruleendpoints.rules.kubeedge.io", "rules.rules.kubeedge.io", "zones.gslb.edge.io",
             ],
             crds.Items.Select(crd => crd.Name()).Order(StringComparer.Ordinal));
         Assert.All(crds.Items, crd => Assert.Contains(crd.Items("status", "conditions"), one => one.Text("type") == "Established" && one.Text("status") == "True"));

@@ -91,6 +91,7 @@ public sealed class TaskServiceTests : IAsyncDisposable
     [InlineData("modules.edgeHub.hartbeat", "7", "did you mean 'heartbeat'?")]
     [InlineData("modules.edged.hostnameOverride", "other", "the node's name would become 'other'")]
     [InlineData("modules.taskManager.enable", "false", "nobody could report this job's end")]
+    [InlineData("modules.taskManager.upgrade.publicKey", "/tmp/mine.pub", "modules.taskManager.upgrade cannot be changed from the cloud")]
     [InlineData("database.dataSource", "/tmp/x.db", "database.dataSource cannot be changed from the cloud")]
     [InlineData("modules.edgeHub.token.x", "1", "modules.edgeHub.token")]
     [InlineData("commonConfig.monitorServer.enable", "false", "is set on edgecore's command line")]
@@ -130,7 +131,7 @@ public sealed class TaskServiceTests : IAsyncDisposable
         on.TryTake(Message("nodeupgradejob", "1", new JsonObject { ["version"] = "v2" }));
         on.TryTake(Message("imageprepulljob", "2", new JsonObject { ["imagePrePullTemplate"] = new JsonObject { ["images"] = new JsonArray("x") } }));
         await UntilAsync("both fail", () => Reports().Length == 2);
-        Assert.Equal("this version of edgecore does no nodeupgradejobs", Reasons()[0]);
+        Assert.Equal("modules.taskManager.upgrade.source is not set at this node: where packages come from", Reasons()[0]);
         Assert.Equal("modules.edged.enable is false: this node runs no containers", Reasons()[1]);
 
         WriteConfig("false");

@@ -1,0 +1,135 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Edge.Core.Configuration;
+using Edge.Kubernetes;
+
+namespace Edge.Core.TaskManager;
+
+/// <summary>How an upgrade ended, as edgectl noted it.</summary>
+/// <param name="End">Succeeded, Refused, RolledBack or Stuck.</param>
+internal sealed record UpgradeEnd(string End, string From, string Version, string Problem, string RollBackProblem);
+
+/// <summary>Fetches packages of edgecore, and hands them to edgectl, which goes on while edgecore is stopped and tells in its journal what became of it.</summary>
+internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin, string dataDirectory)
+{
+    private const long PackageBytesMax = 2L << 30;
+    private const int SignatureBytesMax = 1024;
+
+    private string Directory => Path.Combine(dataDirectory, "upgrade");
+
+    private string Package => Path.Combine(Directory, "package.tar.gz");
+
+    private string ConfirmFile => Path.Combine(Directory, "confirmed");
+
+    private static string Architecture => RuntimeInformation.OSArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "amd64";
+
+    /// <summary>Why this node can do no upgrades; empty when it can.</summary>
+    public string Problem()
+        => origin is null ? "this edgecore was not started from a config file"
+            : options.Source.Length == 0 ? "modules.taskManager.upgrade.source is not set at this node: where packages come from"
+            : options.PublicKey.Length == 0 ? "modules.taskManager.upgrade.publicKey is not set at this node: who may sign packages"
+            : "";
+
+    /// <summary>Fetches <c>SOURCE/VERSION/edgecore-ARCH.tar.gz</c> and its <c>.sig</c>, and lets edgectl check them.</summary>
+    /// <param name="digests">The job's imageDigestGatter: where it names this machine's architecture, the package must have that SHA-256.</param>
+    /// <returns>Why not; empty when the package may be installed.</returns>
+    public async Task<string> FetchAsync(string version, JsonNode? digests, CancellationToken cancellationToken)
+    {
+        // It becomes part of a path.
+        if (version.Length is 0 or > 64 || !version.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') || version.StartsWith('.'))
+            return $"spec.version is '{version}', must be 1 to 64 letters, digits, '.', '-' and '_'";
+        var uri = $"{options.Source.TrimEnd('/')}/{version}/edgecore-{Architecture}.tar.gz";
+        try
+        {
+            System.IO.Directory.CreateDirectory(Directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            File.Delete(ConfirmFile);
+            await DownloadAsync(uri, Package, PackageBytesMax, cancellationToken);
+            await DownloadAsync(uri + ".sig", Package + ".sig", SignatureBytesMax, cancellationToken);
+            if (digests.Text(Architecture) is { Length: > 0 } wanted)
+            {
+                await using var file = File.OpenRead(Package);
+                var sum = "sha256:" + Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken));
+                if (!string.Equals(sum, wanted, StringComparison.OrdinalIgnoreCase))
+                    return $"{uri} has {sum}, not {wanted} (imageDigestGatter.{Architecture})";
+            }
+
+            using var process = Start([.. Arguments(version), "--verify"], redirect: true);
+            // Both at once: a full pipe would stop it.
+            var (output, error) = (process.StandardOutput.ReadToEndAsync(cancellationToken), process.StandardError.ReadToEndAsync(cancellationToken));
+            await process.WaitForExitAsync(cancellationToken);
+            await output;
+            return process.ExitCode == 0 ? "" : (await error).Trim();
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or Win32Exception or InvalidDataException
+            || e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
+        {
+            return $"{uri}: {e.Message}";
+        }
+    }
+
+    /// <summary>Whether somebody on the node has said yes ('edgectl upgrade confirm').</summary>
+    public bool IsConfirmed => File.Exists(ConfirmFile);
+
+    /// <summary>Starts the upgrade in a process of its own, which outlives this one. Its words go where edgecore's go.</summary>
+    /// <exception cref="Win32Exception">edgectl cannot be started.</exception>
+    public Process Begin(string version, string job) => Start([.. Arguments(version), "--job", job], redirect: false);
+
+    /// <summary>How the upgrade of a job ended; null while it has not.</summary>
+    public UpgradeEnd? End(string job)
+    {
+        try
+        {
+            var path = Path.Combine(options.BackupDirectory, "upgrade.json");
+            return File.Exists(path) && JsonNode.Parse(File.ReadAllText(path)) is JsonObject json && json.Text("job") == job && json.Text("step") is ("Succeeded" or "Refused" or "RolledBack" or "Stuck") and var step
+                ? new UpgradeEnd(step, json.Text("from"), json.Text("version"), json.Text("problem"), json.Text("rollBackProblem")) : null;
+        }
+        catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private List<string> Arguments(string version)
+    {
+        List<string> arguments =
+        [
+            "upgrade", "edge", "--package", Package, "--to", version, "--public-key", options.PublicKey, "--config", origin!.Path, "--data-dir", dataDirectory, "--program", Environment.ProcessPath!,
+            "--backup-dir", options.BackupDirectory,
+        ];
+        if (options.Program is { Length: > 0 } program)
+            arguments[arguments.IndexOf("--program") + 1] = program;
+        if (options.StopWith.Length > 0)
+            arguments.AddRange(["--stop-with", options.StopWith]);
+        if (options.StartWith.Length > 0)
+            arguments.AddRange(["--start-with", options.StartWith]);
+        return arguments;
+    }
+
+    private Process Start(IReadOnlyList<string> arguments, bool redirect)
+    {
+        var start = new ProcessStartInfo(options.Edgectl) { UseShellExecute = false, RedirectStandardOutput = redirect, RedirectStandardError = redirect };
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        return Process.Start(start)!;
+    }
+
+    private static async Task DownloadAsync(string uri, string path, long bytesMax, CancellationToken cancellationToken)
+    {
+        var from = new Uri(uri);
+        // No overall deadline of its own: a package over a thin link takes its time, and the cloud's timeoutSeconds counts.
+        using var http = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
+        await using var source = from.IsFile ? File.OpenRead(from.LocalPath) : await http.GetStreamAsync(from, cancellationToken);
+        await using var to = new FileStream(path, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite, Options = FileOptions.Asynchronous });
+        var buffer = new byte[81_920];
+        for (long all = 0; await source.ReadAsync(buffer, cancellationToken) is > 0 and var read;)
+        {
+            if ((all += read) > bytesMax)
+                throw new InvalidDataException($"it has more than {bytesMax} bytes");
+            await to.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+        }
+    }
+}
