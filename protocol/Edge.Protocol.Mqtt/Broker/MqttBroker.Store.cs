@@ -17,26 +17,33 @@ public sealed partial class MqttBroker
     private long _committed;
     private bool _storeStops;
 
+    /// <summary>Whether the store was told to take what is left and end.</summary>
+    internal bool IsStoreStopping => Volatile.Read(ref _storeStops);
+
     private async Task StoreAsync(IMqttStore store)
     {
         while (true)
         {
             await _storeSignal.Reader.ReadAsync();
-            List<MqttStoreChange> changes;
-            long upTo;
-            lock (_gate)
+            // Until nothing is left: one signal may stand for changes and for the stop that came with them.
+            while (true)
             {
-                changes = _core.TakeChanges();
-                upTo = _core.ChangeCount;
-                if (changes.Count == 0 && _storeStops)
-                    return;
-            }
+                List<MqttStoreChange> changes;
+                long upTo;
+                lock (_gate)
+                {
+                    changes = _core.TakeChanges();
+                    upTo = _core.ChangeCount;
+                    if (changes.Count == 0 && _storeStops)
+                        return;
+                }
 
-            if (changes.Count == 0)
-                continue;
-            if (!await WriteAsync(store, changes))
-                return;
-            Commit(upTo);
+                if (changes.Count == 0)
+                    break;
+                if (!await WriteAsync(store, changes))
+                    return;
+                Commit(upTo);
+            }
         }
     }
 

@@ -288,6 +288,49 @@ public sealed class MqttBrokerTests
     }
 
     [Fact]
+    public async Task A_broker_that_is_stopped_while_its_store_is_busy_stores_what_waits_and_stops()
+    {
+        var store = new HeldStore();
+        var broker = MqttHouse.Start(store: store);
+        var first = broker.PublishAsync(Kept("first")).AsTask();
+        await store.Began.WaitAsync(MqttHouse.Patience);
+        // Two things to do come while the store is busy, and one signal stands for both: a change, and the stop.
+        var second = broker.PublishAsync(Kept("second")).AsTask();
+        var stop = broker.DisposeAsync().AsTask();
+        await MqttHouse.WaitAsync(() => broker.IsStoreStopping, "the stop to reach the store");
+        store.Release();
+        await stop.WaitAsync(MqttHouse.Patience);
+        await Task.WhenAll(first, second);
+        Assert.Equal(["first", "second"], store.Retained);
+
+        static MqttMessage Kept(string topic) => new(topic, "kept"u8.ToArray(), MqttQos.AtLeastOnce, Retain: true);
+    }
+
+    /// <summary>A store whose writes wait for a word.</summary>
+    private sealed class HeldStore : IMqttStore
+    {
+        private readonly TaskCompletionSource _began = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Began => _began.Task;
+
+        public List<string> Retained { get; } = [];
+
+        public void Release() => _released.TrySetResult();
+
+        public IReadOnlyList<MqttStoreChange> Load() => [];
+
+        public async ValueTask WriteAsync(IReadOnlyList<MqttStoreChange> changes)
+        {
+            _began.TrySetResult();
+            await _released.Task;
+            Retained.AddRange(changes.OfType<RetainedPut>().Select(put => put.Message.Topic));
+        }
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+
+    [Fact]
     public async Task A_client_goes_on_when_the_broker_is_back_and_loses_nothing_it_was_given()
     {
         using var directory = new TempDirectory();
