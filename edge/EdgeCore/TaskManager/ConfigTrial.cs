@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Storage;
 using Edge.Kubernetes;
 
 namespace Edge.Core.TaskManager;
@@ -51,14 +52,22 @@ public sealed record ConfigTrial(string Job, string Resource, int Starts, string
 
     /// <summary>To be called by the process before it reads its config: counts the start, and takes a change back with which edgecore has started too often.</summary>
     /// <returns>Why the former config is back; null when nothing was taken back now.</returns>
+    /// <exception cref="StoreException">The start cannot be counted: the directory is read-only or full.</exception>
     public static string? Start(string config)
     {
         if (Load(config) is not { Failure: null } trial)
             return null;
-        if (trial.Starts >= StartsMax)
-            return TakeBack(config, $"edgecore started {trial.Starts} times with it and never connected");
-        (trial with { Starts = trial.Starts + 1 }).Save(config);
-        return null;
+        try
+        {
+            if (trial.Starts >= StartsMax)
+                return TakeBack(config, $"edgecore started {trial.Starts} times with it and never connected");
+            (trial with { Starts = trial.Starts + 1 }).Save(config);
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreException($"a changed config is on trial, and {RecordPath(config)} cannot be written: {e.Message}; make room or the directory writable, or remove that file to keep the change", e);
+        }
     }
 
     /// <summary>Puts the former config back where a change is on trial.</summary>

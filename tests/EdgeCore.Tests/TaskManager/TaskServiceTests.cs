@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Core.TaskManager;
@@ -138,6 +139,17 @@ public sealed class TaskServiceTests : IAsyncDisposable
         Start().TryTake(Update("3", "modules.edgeHub.heartbeat", "7"));
         await UntilAsync("the third fails", () => Reports().Length == 3);
         Assert.Contains("modules.taskManager.enable is false", Reasons()[2], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_start_with_a_changed_config_that_cannot_be_counted_says_which_file_and_what_to_do()
+    {
+        WriteConfig();
+        ConfigTrial.BackUp(ConfigPath);
+        ConfigTrial.Begin(ConfigPath, "kind: EdgeCore", "job", "resource");
+        Directory.CreateDirectory(ConfigPath + ".trial.tmp"); // in the way of every write of the record, also for root
+        var refused = Assert.Throws<StoreException>(() => ConfigTrial.Start(ConfigPath));
+        Assert.Contains(ConfigPath + ".trial cannot be written", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
