@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Security;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
@@ -10,14 +9,9 @@ using Edge.Cloud.Configuration;
 using Edge.Cloud.SyncController;
 using Edge.Common.Streaming;
 using Edge.Kubernetes;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.CloudStream;
@@ -43,7 +37,7 @@ internal sealed class KubeletServer : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly HttpMessageInvoker _client;
-    private WebApplication? _app;
+    private WebEntry? _entry;
 
     private KubeletServer(KubeletAccess access, KubeletNodes nodes, NodeSync sync, IKubeClient kube, TimeProvider time, ILogger logger)
     {
@@ -55,7 +49,7 @@ internal sealed class KubeletServer : IAsyncDisposable
         });
     }
 
-    public int Port { get; private set; }
+    public int Port => _entry?.Port ?? 0;
 
     /// <exception cref="CloudCoreException">The port is in use, or a certificate cannot be used or found; the message names the key.</exception>
     /// <exception cref="KubeException">The cluster does not tell its client CA.</exception>
@@ -83,12 +77,8 @@ internal sealed class KubeletServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (_app is not null)
-        {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1), _time);
-            await _app.StopAsync(limit.Token);
-            await _app.DisposeAsync();
-        }
+        if (_entry is not null)
+            await _entry.DisposeAsync();
 
         _client.Dispose();
         _nodes.Dispose();
@@ -117,44 +107,27 @@ internal sealed class KubeletServer : IAsyncDisposable
 
     private async Task ListenAsync(CloudStreamOptions options, HubCertificates certificates, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        ListenProbe.Check(options.Listen);
         var own = OwnCertificate(options);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(loggers);
-        builder.Services.AddSingleton<IHostLifetime, QuietLifetime>();
-        ListenOptions? at = null;
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = ConnectionsMax;
-            kestrel.Limits.MaxConcurrentUpgradedConnections = ConnectionsMax;
-            kestrel.Limits.MaxRequestLineSize = RequestLineMax;
-            kestrel.Limits.MaxRequestBufferSize = RequestLineMax * 2;
-            // Who follows a log may pause as long as he likes.
-            kestrel.Limits.MinResponseDataRate = null;
-            kestrel.Listen(IPAddress.Parse(options.Listen.Address), options.Listen.Port, listen =>
+        _entry = await WebEntry.StartAsync(
+            options.Listen,
+            limits =>
             {
-                at = listen;
-                listen.Protocols = HttpProtocols.Http1;
-                listen.UseHttps(new TlsHandshakeCallbackOptions
-                {
-                    // A peer knows the hub's CA alone; it asks under a name of its own.
-                    OnConnection = context => ValueTask.FromResult(own is null || context.ClientHelloInfo.ServerName == KubeletAccess.PeerName ? certificates.TlsOptions() : With(own)),
-                });
-            });
-        });
-        _app = builder.Build();
-        _app.Run(ServeAsync);
-        try
-        {
-            await _app.StartAsync(cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or SocketException or InvalidOperationException)
-        {
-            throw new CloudCoreException($"modules.cloudStream cannot listen on {options.Listen.Address} port {options.Listen.Port} (streamPort): {e.Message}", e);
-        }
-
-        Port = at?.IPEndPoint?.Port ?? 0;
+                limits.MaxConcurrentConnections = ConnectionsMax;
+                limits.MaxConcurrentUpgradedConnections = ConnectionsMax;
+                limits.MaxRequestLineSize = RequestLineMax;
+                limits.MaxRequestBufferSize = RequestLineMax * 2;
+                // Who follows a log may pause as long as he likes.
+                limits.MinResponseDataRate = null;
+            },
+            new TlsHandshakeCallbackOptions
+            {
+                // A peer knows the hub's CA alone; it asks under a name of its own.
+                OnConnection = context => ValueTask.FromResult(own is null || context.ClientHelloInfo.ServerName == KubeletAccess.PeerName ? certificates.TlsOptions() : With(own)),
+            },
+            ServeAsync,
+            _time,
+            loggers,
+            cancellationToken);
     }
 
     private static SslStreamCertificateContext? OwnCertificate(CloudStreamOptions options)

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -7,13 +5,8 @@ using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
 using Edge.Kubernetes;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Router;
@@ -29,12 +22,14 @@ internal sealed class RestEntry : IAsyncDisposable
     // Requests at once; their bodies are in memory.
     private const int RequestsMax = 64;
 
+    private const int ConnectionsMax = 1024;
+
     private readonly RouterService _router;
     private readonly RouterOptions _options;
     private readonly HubCertificates _certificates;
     private readonly SemaphoreSlim _turns = new(RequestsMax);
     private volatile byte[] _token = [];
-    private WebApplication? _app;
+    private WebEntry? _entry;
 
     private RestEntry(RouterService router, RouterOptions options, HubCertificates certificates)
     {
@@ -43,7 +38,7 @@ internal sealed class RestEntry : IAsyncDisposable
         _certificates = certificates;
     }
 
-    public int Port { get; private set; }
+    public int Port => _entry?.Port ?? 0;
 
     /// <exception cref="CloudCoreException">The port is in use, or the address is not this machine's.</exception>
     public static async Task<RestEntry> StartAsync(
@@ -52,7 +47,18 @@ internal sealed class RestEntry : IAsyncDisposable
         var entry = new RestEntry(router, options, certificates);
         if (!options.IsInsecure)
             entry.SecretChanged(await TokenAsync(kube, cancellationToken));
-        await entry.ListenAsync(loggers, cancellationToken);
+        entry._entry = await WebEntry.StartAsync(
+            options.Listen,
+            limits =>
+            {
+                limits.MaxRequestBodySize = BodyMax;
+                limits.MaxConcurrentConnections = ConnectionsMax;
+            },
+            options.IsInsecure ? null : new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(certificates.TlsOptions()) },
+            entry.ServeAsync,
+            TimeProvider.System,
+            loggers,
+            cancellationToken);
         var logger = loggers.CreateLogger("Edge.Cloud.Router");
         RouterLog.Serving(logger, entry.Port, options.IsInsecure ? "HTTP" : "HTTPS");
         if (options.IsInsecure)
@@ -71,12 +77,8 @@ internal sealed class RestEntry : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (_app is not null)
-        {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
-            await _app.StopAsync(limit.Token);
-            await _app.DisposeAsync();
-        }
+        if (_entry is not null)
+            await _entry.DisposeAsync();
 
         _turns.Dispose();
     }
@@ -104,40 +106,6 @@ internal sealed class RestEntry : IAsyncDisposable
                 // Another cloudcore made it at the same moment.
             }
         }
-    }
-
-    private async Task ListenAsync(ILoggerFactory loggers, CancellationToken cancellationToken)
-    {
-        ListenProbe.Check(_options.Listen);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(loggers);
-        builder.Services.AddSingleton<IHostLifetime, QuietLifetime>();
-        ListenOptions? at = null;
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = BodyMax;
-            kestrel.Limits.MaxConcurrentConnections = 1024;
-            kestrel.Listen(IPAddress.Parse(_options.Listen.Address), _options.Listen.Port, listen =>
-            {
-                at = listen;
-                listen.Protocols = HttpProtocols.Http1;
-                if (!_options.IsInsecure)
-                    listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(_certificates.TlsOptions()) });
-            });
-        });
-        _app = builder.Build();
-        _app.Run(ServeAsync);
-        try
-        {
-            await _app.StartAsync(cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or SocketException or InvalidOperationException)
-        {
-            throw new CloudCoreException($"modules.router cannot listen on {_options.Listen.Address} port {_options.Listen.Port}: {e.Message}", e);
-        }
-
-        Port = at?.IPEndPoint?.Port ?? 0;
     }
 
     private async Task ServeAsync(HttpContext context)

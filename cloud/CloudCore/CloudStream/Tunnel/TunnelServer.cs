@@ -1,19 +1,12 @@
 using System.Collections.Concurrent;
-using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.CloudStream.Tunnel;
@@ -39,12 +32,12 @@ internal sealed class TunnelServer : IAsyncDisposable
     private readonly HubCertificates _certificates;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
-    private WebApplication? _app;
+    private WebEntry? _entry;
     private long _stalls;
 
     private TunnelServer(HubCertificates certificates, TimeProvider time, ILogger logger) => (_certificates, _time, _logger) = (certificates, time, logger);
 
-    public int Port { get; private set; }
+    public int Port => _entry?.Port ?? 0;
 
     /// <summary>Tunnels now.</summary>
     public int Count => _sessions.Count;
@@ -76,49 +69,26 @@ internal sealed class TunnelServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        if (_app is not null)
-        {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1), _time);
-            await _app.StopAsync(limit.Token);
-            await _app.DisposeAsync();
-        }
+        if (_entry is not null)
+            await _entry.DisposeAsync();
 
         _stop.Dispose();
     }
 
     private async Task ListenAsync(ListenOn on, ILoggerFactory loggers, CancellationToken cancellationToken)
-    {
-        ListenProbe.Check(on);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(loggers);
-        builder.Services.AddSingleton<IHostLifetime, QuietLifetime>();
-        ListenOptions? at = null;
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = TunnelsMax;
-            kestrel.Limits.MaxConcurrentUpgradedConnections = TunnelsMax;
-            kestrel.Limits.MaxRequestBodySize = 0;
-            kestrel.Listen(IPAddress.Parse(on.Address), on.Port, listen =>
+        => _entry = await WebEntry.StartAsync(
+            on,
+            limits =>
             {
-                at = listen;
-                listen.Protocols = HttpProtocols.Http1;
-                listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(_certificates.TlsOptions()) });
-            });
-        });
-        _app = builder.Build();
-        _app.Run(ServeAsync);
-        try
-        {
-            await _app.StartAsync(cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or SocketException or InvalidOperationException)
-        {
-            throw new CloudCoreException($"modules.cloudStream cannot listen on {on.Address} port {on.Port} (tunnelPort): {e.Message}", e);
-        }
-
-        Port = at?.IPEndPoint?.Port ?? 0;
-    }
+                limits.MaxConcurrentConnections = TunnelsMax;
+                limits.MaxConcurrentUpgradedConnections = TunnelsMax;
+                limits.MaxRequestBodySize = 0;
+            },
+            new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(_certificates.TlsOptions()) },
+            ServeAsync,
+            _time,
+            loggers,
+            cancellationToken);
 
     private async Task ServeAsync(HttpContext context)
     {

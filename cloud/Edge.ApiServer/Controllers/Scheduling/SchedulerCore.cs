@@ -7,7 +7,7 @@ namespace Edge.ApiServer.Controllers.Scheduling;
 internal sealed record Placement(string? Node, string Message);
 
 /// <summary>A placement with what preemption needs to know where there is none.</summary>
-/// <param name="Node">Where the pod goes; null for nowhere.</param>
+/// <param name="Node">Where the pod goes; null when no node takes it.</param>
 /// <param name="Message">Why nowhere.</param>
 /// <param name="Filters">The pod's rules; null when no node was looked at.</param>
 /// <param name="Candidates">The nodes on which the pod might run if others left.</param>
