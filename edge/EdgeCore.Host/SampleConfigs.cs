@@ -145,11 +145,13 @@ internal static class SampleConfigs
             upgrade:                              # NodeUpgradeJobs; without source and publicKey this node refuses them
               source: ""                          # https://… or file:///…; VERSION/edgecore-ARCH.tar.gz is put behind it
               publicKey: ""                       # file of the ECDSA P-256 public key of who signs packages
+              caFile: ""                          # CA certificates (PEM) trusted for an https source; empty: the system's
               edgectl: edgectl
               program: ""                         # edgecore's own, where it is not the program that runs
               backupDirectory: /var/lib/edge/backups
               stopWith: ""                        # programs that stop and start edgecore where systemd does not
               startWith: ""
+              readyWithin: 120                    # seconds that the new edgecore has to be ready and connected; then the former one comes back
           edgeDns:
             enable: false
             listen: [169.254.30.10:53, 127.0.0.1:10053]   # the first one is what pods ask

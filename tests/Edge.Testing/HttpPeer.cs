@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -29,11 +30,16 @@ public sealed class HttpPeer : IAsyncDisposable
     /// <summary>Status and body of the answer.</summary>
     public Func<PeerRequest, (int Status, string Body)> Answer { get; set; } = _ => (200, "");
 
-    public static async Task<HttpPeer> StartAsync()
+    /// <param name="certificate">Served with TLS and this certificate; null for plain HTTP.</param>
+    public static async Task<HttpPeer> StartAsync(X509Certificate2? certificate = null)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0));
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
+        {
+            if (certificate is not null)
+                listen.UseHttps(certificate);
+        }));
         var app = builder.Build();
         var peer = new HttpPeer(app);
         app.Run(peer.ServeAsync);

@@ -125,7 +125,7 @@ internal static class JobCore
             ["action"] = report.Action, ["status"] = report.Succeeded ? "True" : "False",
             ["time"] = DateTimeOffset.TryParse(report.FinishTime, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var finished) ? KubeObject.Time(finished) : KubeObject.Time(now),
         };
-        if (!report.Succeeded)
+        if (!report.Succeeded || report.Reason.Length > 0)
             action["reason"] = report.Reason;
         // What comes again replaces what came before: a report is sent until it is answered, and a node that restarted does its task anew.
         var flow = task.Items("actionFlow").Where(one => one.Text("action") != report.Action).Select(one => one.DeepClone().AsObject()).Append(action)

@@ -37,6 +37,9 @@ public sealed record UpgradeOptions
     /// <summary>File of the ECDSA P-256 public key (PEM) of who signs packages. It must not be writable for whoever may not change this node.</summary>
     public string PublicKey { get; init; } = "";
 
+    /// <summary>File with the CA certificates (PEM) that alone are trusted for an https <see cref="Source"/>; empty for the system's.</summary>
+    public string CaFile { get; init; } = "";
+
     /// <summary>edgectl, by path or on PATH.</summary>
     public string Edgectl { get; init; } = "edgectl";
 
@@ -51,6 +54,9 @@ public sealed record UpgradeOptions
 
     public string StartWith { get; init; } = "";
 
+    /// <summary>Seconds that an upgraded edgecore may take until it is ready, and connected where it was before; then the former one comes back. Too small: a slow node undoes good upgrades.</summary>
+    public int ReadyWithinSeconds { get; init; } = 120;
+
     internal static UpgradeOptions Read(ConfigSection section)
     {
         var absent = new UpgradeOptions();
@@ -58,11 +64,13 @@ public sealed record UpgradeOptions
         {
             Source = section.Text("source", absent.Source),
             PublicKey = section.Text("publicKey", absent.PublicKey),
+            CaFile = section.Text("caFile", absent.CaFile),
             Edgectl = section.Text("edgectl", absent.Edgectl),
             Program = section.Text("program", absent.Program),
             BackupDirectory = section.Text("backupDirectory", absent.BackupDirectory),
             StopWith = section.Text("stopWith", absent.StopWith),
             StartWith = section.Text("startWith", absent.StartWith),
+            ReadyWithinSeconds = section.Int("readyWithin", absent.ReadyWithinSeconds, 1, 300),
         };
         if (options.Source.Length > 0 && !(Uri.TryCreate(options.Source, UriKind.Absolute, out var uri) && (uri.Scheme == Uri.UriSchemeHttps || uri.IsFile)))
             section.Problem("source", $"is '{options.Source}', must begin with https:// or file:///");

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
 using Edge.Core.Edged;
@@ -10,7 +11,11 @@ namespace Edge.Core.NodeStatus;
 internal static class NodeObject
 {
     /// <summary>Stock edges say <c>v1.x-kubeedge-v1.y</c>: the Kubernetes whose behaviour is followed, then the edge's own version.</summary>
-    public const string KubeletVersion = "v1.32.10-edge-v0.1.0";
+    public static readonly string KubeletVersion = "v1.32.10-edge-v" + OwnVersion();
+
+    // What stands behind a plus sign tells of the build.
+    private static string OwnVersion()
+        => typeof(NodeObject).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0.0.0";
 
     /// <summary>The labels this node gives itself.</summary>
     public static JsonObject Labels(string name, EdgedOptions options, NodeFacts facts)

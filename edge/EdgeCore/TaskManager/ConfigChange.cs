@@ -6,12 +6,12 @@ namespace Edge.Core.TaskManager;
 /// <summary>A ConfigUpdateJob's updateFields laid into this node's config file.</summary>
 internal static class ConfigChange
 {
-    /// <summary>The changed text, read as edgecore would read it at its next start.</summary>
+    /// <summary>The changed text, read as edgecore would read it at its next start; and what is to be said of it, empty where all comments of the file are still there.</summary>
     /// <param name="origin">Where the present config came from.</param>
     /// <param name="present">The options that are in force.</param>
     /// <param name="fields">Key paths of edgecore.yaml and their values.</param>
     /// <exception cref="ConfigException">The change is not possible; it names every wrong key and value.</exception>
-    public static string Make(ConfigOrigin origin, EdgeCoreOptions present, IEnumerable<KeyValuePair<string, string>> fields)
+    public static (string Text, string Note) Make(ConfigOrigin origin, EdgeCoreOptions present, IEnumerable<KeyValuePair<string, string>> fields)
     {
         var sets = fields.OrderBy(field => field.Key, StringComparer.Ordinal).ToList();
         var problems = new List<string>();
@@ -35,7 +35,9 @@ internal static class ConfigChange
             throw new ConfigException([$"{origin.Path} cannot be read: {e.Message}"]);
         }
 
-        var text = SetKeys.Apply(former, sets.Select(field => $"{field.Key}={field.Value}"));
+        var lines = sets.Select(field => $"{field.Key}={field.Value}").ToList();
+        var edited = YamlEdit.TryApply(former, lines);
+        var text = edited ?? SetKeys.Apply(former, lines);
         var changed = EdgeCoreConfig.Parse(Path.GetFileName(origin.Path), text, origin.Overrides, origin.DataDirectory, origin.HostName);
         // Another name has no certificate, and another store knows nothing of this job.
         if (changed.NodeName != present.NodeName)
@@ -47,6 +49,9 @@ internal static class ConfigChange
             problems.Add("modules.taskManager.upgrade cannot be changed from the cloud: it says whose programs this node runs");
         if (!changed.TaskManager.Enable)
             problems.Add("modules.taskManager.enable would be false, and nobody could report this job's end");
-        return problems.Count > 0 ? throw new ConfigException(problems) : text;
+        if (problems.Count > 0)
+            throw new ConfigException(problems);
+        return (text, edited is null && former.Contains('#', StringComparison.Ordinal)
+            ? $"{origin.Path} is written anew and loses its comments, since a value to change spans lines in it; {ConfigTrial.BackupPath(origin.Path)} has them" : "");
     }
 }

@@ -1,7 +1,10 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Security.Authentication;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
@@ -18,6 +21,7 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
 {
     private const long PackageBytesMax = 2L << 30;
     private const int SignatureBytesMax = 1024;
+    private const int VersionLengthMax = 64;
 
     private string Directory => Path.Combine(dataDirectory, "upgrade");
 
@@ -34,14 +38,18 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
             : options.PublicKey.Length == 0 ? "modules.taskManager.upgrade.publicKey is not set at this node: who may sign packages"
             : "";
 
+    /// <summary>Why a text is no version; null where it is one. It becomes part of a path and an argument of edgectl: it has neither a slash, nor a dot or dash in front.</summary>
+    public static string? VersionProblem(string version)
+        => version.Length is > 0 and <= VersionLengthMax && char.IsAsciiLetterOrDigit(version[0]) && version.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '+') ? null
+            : $"spec.version is '{(version.Length > VersionLengthMax ? version[..VersionLengthMax] + "…" : version)}', must be 1 to {VersionLengthMax} letters, digits, '.', '-', '_' and '+', the first a letter or digit";
+
     /// <summary>Fetches <c>SOURCE/VERSION/edgecore-ARCH.tar.gz</c> and its <c>.sig</c>, and lets edgectl check them.</summary>
     /// <param name="digests">The job's imageDigestGatter: where it names this machine's architecture, the package must have that SHA-256.</param>
     /// <returns>Why not; empty when the package may be installed.</returns>
     public async Task<string> FetchAsync(string version, JsonNode? digests, CancellationToken cancellationToken)
     {
-        // It becomes part of a path.
-        if (version.Length is 0 or > 64 || !version.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') || version.StartsWith('.'))
-            return $"spec.version is '{version}', must be 1 to 64 letters, digits, '.', '-' and '_'";
+        if (VersionProblem(version) is { } problem)
+            return problem;
         var uri = $"{options.Source.TrimEnd('/')}/{version}/edgecore-{Architecture}.tar.gz";
         try
         {
@@ -68,6 +76,10 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
             || e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
         {
             return $"{uri}: {e.Message}";
+        }
+        catch (CryptographicException e)
+        {
+            return $"modules.taskManager.upgrade.caFile {options.CaFile} has no CA certificates in PEM that could be trusted: {e.Message}";
         }
     }
 
@@ -98,7 +110,7 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
         List<string> arguments =
         [
             "upgrade", "edge", "--package", Package, "--to", version, "--public-key", options.PublicKey, "--config", origin!.Path, "--data-dir", dataDirectory, "--program", Environment.ProcessPath!,
-            "--backup-dir", options.BackupDirectory,
+            "--backup-dir", options.BackupDirectory, "--ready-within", options.ReadyWithinSeconds.ToString(CultureInfo.InvariantCulture),
         ];
         if (options.Program is { Length: > 0 } program)
             arguments[arguments.IndexOf("--program") + 1] = program;
@@ -117,12 +129,11 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
         return Process.Start(start)!;
     }
 
-    private static async Task DownloadAsync(string uri, string path, long bytesMax, CancellationToken cancellationToken)
+    private async Task DownloadAsync(string uri, string path, long bytesMax, CancellationToken cancellationToken)
     {
         var from = new Uri(uri);
-        // No overall deadline of its own: a package over a thin link takes its time, and the cloud's timeoutSeconds counts.
-        using var http = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
-        await using var source = from.IsFile ? File.OpenRead(from.LocalPath) : await http.GetStreamAsync(from, cancellationToken);
+        using var http = from.IsFile ? null : Client();
+        await using var source = http is null ? File.OpenRead(from.LocalPath) : await OpenAsync(http, from, cancellationToken);
         await using var to = new FileStream(path, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite, Options = FileOptions.Asynchronous });
         var buffer = new byte[81_920];
         for (long all = 0; await source.ReadAsync(buffer, cancellationToken) is > 0 and var read;)
@@ -130,6 +141,35 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
             if ((all += read) > bytesMax)
                 throw new InvalidDataException($"it has more than {bytesMax} bytes");
             await to.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+        }
+    }
+
+    // No overall deadline of its own: a package over a thin link takes its time, and the cloud's timeoutSeconds counts.
+    private HttpClient Client()
+    {
+        var handler = new SocketsHttpHandler();
+        if (options.CaFile.Length > 0)
+        {
+            var chain = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+            chain.CustomTrustStore.ImportFromPemFile(options.CaFile);
+            if (chain.CustomTrustStore.Count == 0)
+                throw new CryptographicException("there is none in it");
+            handler.SslOptions.CertificateChainPolicy = chain;
+        }
+
+        return new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
+    }
+
+    private async Task<Stream> OpenAsync(HttpClient http, Uri from, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await http.GetStreamAsync(from, cancellationToken);
+        }
+        catch (HttpRequestException e) when (e.InnerException is AuthenticationException inner)
+        {
+            var trusted = options.CaFile.Length > 0 ? $"the CAs of {options.CaFile} (modules.taskManager.upgrade.caFile)" : "the system's CAs; name others with modules.taskManager.upgrade.caFile";
+            throw new IOException($"its server's certificate is not accepted: {inner.Message.TrimEnd('.')}; trusted are {trusted}");
         }
     }
 }

@@ -24,6 +24,7 @@ namespace Edge.Core.TaskManager;
 /// <para>A job's row is on the disk before it begins. One that a stop cut short begins anew at the next start, except a changed config, which is then judged: it has to
 /// connect within <see cref="TaskManagerOptions.ConnectWithinSeconds"/>, else the former one comes back and edgecore starts once more; and an upgrade, which edgectl does while
 /// edgecore is stopped: its outcome is read and told.</para>
+/// <para>An upgrade that waits for its confirmation at the node holds up no other job; a further upgrade takes its place.</para>
 /// <para>A job that came from an Edge CloudCore is known by its uid and done once, however often it comes.</para>
 /// </remarks>
 internal sealed class TaskService : IEdgeModule
@@ -52,6 +53,9 @@ internal sealed class TaskService : IEdgeModule
     private readonly NodeUpgrader _upgrader;
     private readonly Action _restart;
     private readonly LocalRows _rows = new("tasks");
+
+    // The upgrade that waits for its confirmation; the reader's loop alone uses it.
+    private (string Key, NodeTaskPath Path, JsonObject Content)? _held;
 
     // Wait, with TryWrite: the cloud sends what is refused here again with the next session.
     private readonly Channel<Message> _waiting = Channel.CreateBounded<Message>(new BoundedChannelOptions(WaitingMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
@@ -91,8 +95,28 @@ internal sealed class TaskService : IEdgeModule
                     restarts = await DoAsync(key, path, content, cancellationToken);
             }
 
+            Task<bool>? comes = null;
             while (!restarts)
-                restarts = await TakeAsync(await _waiting.Reader.ReadAsync(cancellationToken), cancellationToken);
+            {
+                if (_held is { } held && _upgrader.IsConfirmed)
+                    restarts = await DoAsync(held.Key, held.Path, held.Content, cancellationToken);
+                else if (_waiting.Reader.TryRead(out var message))
+                    restarts = await TakeAsync(message, cancellationToken);
+                else
+                {
+                    comes ??= _waiting.Reader.WaitToReadAsync(cancellationToken).AsTask();
+                    if (_held is not null)
+                        await Task.WhenAny(comes, Task.Delay(s_lookEvery, _time, cancellationToken));
+                    if (_held is null || comes.IsCompleted)
+                    {
+                        await comes;
+                        comes = null;
+                    }
+
+                    cancellationToken.ThrowIfCancellationRequested();
+                }
+            }
+
             await Task.Delay(Timeout.InfiniteTimeSpan, _time, cancellationToken); // the restart ends this
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -152,7 +176,8 @@ internal sealed class TaskService : IEdgeModule
                         return true;
                     break;
                 case NodeTaskWire.NodeUpgrade:
-                    await UpgradeAsync(key, path, content, cancellationToken);
+                    if (await UpgradeAsync(key, path, content, cancellationToken))
+                        return false; // it waits, and is not done
                     break;
                 default:
                     await ReportAsync(path, "Check", $"this version of edgecore does no {path.Type}s", "", cancellationToken);
@@ -246,22 +271,21 @@ internal sealed class TaskService : IEdgeModule
     // True when edgecore restarts now.
     private async Task<bool> UpdateAsync(string key, NodeTaskPath path, JsonObject content, CancellationToken cancellationToken)
     {
-        var problem = "";
-        var text = "";
+        var (problem, text, note) = ("", "", "");
         var origin = _services.Options.Origin;
         try
         {
             if (origin is null)
                 problem = "this edgecore was not started from a config file";
             else
-                text = ConfigChange.Make(origin, _services.Options, content.Map("updateFields"));
+                (text, note) = ConfigChange.Make(origin, _services.Options, content.Map("updateFields"));
         }
         catch (ConfigException e)
         {
             problem = string.Join("; ", e.Problems);
         }
 
-        if (!await ReportAsync(path, "Check", problem, "", cancellationToken))
+        if (!await ReportAsync(path, "Check", problem, "", cancellationToken, note))
             return false;
         try
         {
@@ -292,7 +316,8 @@ internal sealed class TaskService : IEdgeModule
         return true;
     }
 
-    private async Task UpgradeAsync(string key, NodeTaskPath path, JsonObject content, CancellationToken cancellationToken)
+    // True when it waits for somebody at the node to confirm it.
+    private async Task<bool> UpgradeAsync(string key, NodeTaskPath path, JsonObject content, CancellationToken cancellationToken)
     {
         var version = content.Text("version");
         var row = _rows.Get(_services.Meta, key)!;
@@ -300,20 +325,32 @@ internal sealed class TaskService : IEdgeModule
         // A row that says so is of an edgecore before this one: edgectl stopped it, and is at its work or done.
         if (!row.Flag(false, "upgrading"))
         {
-            var problem = _upgrader.Problem();
-            if (problem.Length == 0)
-                problem = await CheckAsync(content.Texts("checkItems"), cancellationToken);
-            if (problem.Length == 0)
-                problem = await _upgrader.FetchAsync(version, content.At("imageDigestGatter"), cancellationToken);
-            if (!await ReportAsync(path, "Check", problem, "", cancellationToken))
-                return;
-            if (content.Flag(false, "requireConfirmation"))
+            if (!row.Flag(false, "confirming"))
             {
-                await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken);
-                while (!_upgrader.IsConfirmed)
-                    await Task.Delay(s_lookEvery, _time, cancellationToken);
+                await ReplaceHeldAsync(path, cancellationToken);
+                var problem = _upgrader.Problem();
+                if (problem.Length == 0)
+                    problem = await CheckAsync(content.Texts("checkItems"), cancellationToken);
+                if (problem.Length == 0)
+                    problem = await _upgrader.FetchAsync(version, content.At("imageDigestGatter"), cancellationToken);
+                if (!await ReportAsync(path, "Check", problem, "", cancellationToken))
+                    return false;
             }
 
+            if (content.Flag(false, "requireConfirmation") && !_upgrader.IsConfirmed)
+            {
+                if (!row.Flag(false, "confirming")) // else told before edgecore started anew
+                {
+                    row["confirming"] = true;
+                    await _rows.PutAsync(_services.Meta, key, row, cancellationToken);
+                    await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken);
+                }
+
+                _held = (key, path, content);
+                return true;
+            }
+
+            _held = null;
             row["upgrading"] = true;
             await _rows.PutAsync(_services.Meta, key, row, cancellationToken);
             try
@@ -323,12 +360,23 @@ internal sealed class TaskService : IEdgeModule
             catch (System.ComponentModel.Win32Exception e)
             {
                 await ReportAsync(path, "BackUp", $"edgectl cannot be started: {e.Message}", "", cancellationToken);
-                return;
+                return false;
             }
         }
 
         using (edgectl)
             await TellAsync(path, await EndAsync(key, edgectl, cancellationToken), cancellationToken);
+        return false;
+    }
+
+    // There is one package and one confirmation at a node: who asks last is meant, as with a stock edge.
+    private async Task ReplaceHeldAsync(NodeTaskPath by, CancellationToken cancellationToken)
+    {
+        if (_held is not { } held)
+            return;
+        _held = null;
+        await ReportAsync(held.Path, "BackUp", $"NodeUpgradeJob '{by.Job}' came before it was confirmed and takes its place", "", cancellationToken);
+        await DoneAsync(held.Key, cancellationToken);
     }
 
     private async Task<UpgradeEnd?> EndAsync(string key, Process? edgectl, CancellationToken cancellationToken)
@@ -442,15 +490,15 @@ internal sealed class TaskService : IEdgeModule
         return "";
     }
 
-    // One key an action: what is told again after a crash replaces what waits. True when the action succeeded.
-    private async Task<bool> ReportAsync(NodeTaskPath path, string action, string problem, string extend, CancellationToken cancellationToken)
+    // A note tells more of what succeeded. One key an action: what is told again after a crash replaces what waits. True when the action succeeded.
+    private async Task<bool> ReportAsync(NodeTaskPath path, string action, string problem, string extend, CancellationToken cancellationToken, string note = "")
     {
         if (problem.Length == 0)
             TaskLog.Done(_log, path.ToString(), action);
         else
             TaskLog.Failed(_log, path.ToString(), action, problem);
         s_actions.Add(1, new KeyValuePair<string, object?>("result", problem.Length == 0 ? "ok" : "failed"));
-        var report = new NodeTaskReport(action, problem.Length == 0, KubeObject.Time(_time.GetUtcNow()), problem, extend);
+        var report = new NodeTaskReport(action, problem.Length == 0, KubeObject.Time(_time.GetUtcNow()), problem.Length == 0 ? note : problem, extend);
         await _uplink.PostAsync(
             new UplinkEntry($"{path}/{action}", UplinkPriority.NodeStatus, UplinkRule.Newest, Sources.WebSocket, NodeTaskWire.HubGroup, NodeTaskWire.Report, path.ToString(), report.Write()), cancellationToken);
         return problem.Length == 0;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
@@ -41,7 +42,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         Assert.Equal(2, told.Length);
         Assert.Equal(
             $"upgrade edge --package {_directory.Path}/upgrade/package.tar.gz --to 0.2.0 --public-key {_directory.Path}/edge.pub --config {ConfigPath} --data-dir {_directory.Path} "
-            + $"--program /opt/edgecore/edgecore --backup-dir {_directory.Path}/backups --stop-with /bin/true --start-with /bin/true --job 1", told[1]);
+            + $"--program /opt/edgecore/edgecore --backup-dir {_directory.Path}/backups --ready-within 120 --stop-with /bin/true --start-with /bin/true --job 1", told[1]);
         Assert.Equal("package", await File.ReadAllTextAsync(_directory.File("upgrade/package.tar.gz")));
     }
 
@@ -87,6 +88,44 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task An_upgrade_that_waits_for_confirmation_holds_up_no_other_job_and_a_further_upgrade_takes_its_place()
+    {
+        Prepare(verify: "exit 0", upgrade: Journal("Succeeded", "").Replace("\"1\"", "\"3\"", StringComparison.Ordinal));
+        var tasks = Start();
+        tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "1"));
+        tasks.TryTake(Update("2"));
+        await UntilAsync("the other job is told", () => Reports().Length == 3);
+        Assert.Equal(["Check True ", "WaitingConfirmation True "], Reports()[..2]);
+        Assert.StartsWith("Check False updateFields 'modules..x': must be a key path", Reports()[2], StringComparison.Ordinal);
+
+        tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "3"));
+        await UntilAsync("the second upgrade waits", () => Reports().Length == 6);
+        Assert.Equal(["BackUp False NodeUpgradeJob 'job-3' came before it was confirmed and takes its place", "Check True ", "WaitingConfirmation True "], Reports()[3..]);
+        File.WriteAllText(_directory.File("upgrade/confirmed"), "");
+        await UntilAsync("the upgrade is told", () => Reports().Length == 8);
+        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
+        Assert.Single(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 3", StringComparison.Ordinal));
+        Assert.DoesNotContain(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 1", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_confirmation_that_comes_while_edgecore_is_stopped_counts_and_nothing_is_fetched_or_told_twice()
+    {
+        Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
+        Start().TryTake(Job("0.2.0", ("requireConfirmation", true)));
+        await UntilAsync("it waits", () => Reports().Length == 2);
+        await StopAsync();
+        Directory.Delete(_directory.File("source"), recursive: true);
+        Start().TryTake(Update("2"));
+        await UntilAsync("the other job is told", () => Reports().Length == 3);
+        await StopAsync();
+        File.WriteAllText(_directory.File("upgrade/confirmed"), "");
+        Start();
+        await UntilAsync("the upgrade is told", () => Reports().Length == 5);
+        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[3..]);
+    }
+
+    [Fact]
     public async Task What_edgectl_refuses_or_the_job_does_not_mean_fails_the_check_and_starts_nothing()
     {
         Prepare(verify: "echo 'edgectl upgrade edge: somebody else signed it' >&2; exit 1", upgrade: "exit 0");
@@ -102,6 +141,80 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         Assert.Contains("/0.3.0/edgecore-", Reports()[2], StringComparison.Ordinal);
         Assert.Contains($"not sha256:{sum} (imageDigestGatter.", Reports()[3], StringComparison.Ordinal);
         Assert.Single(File.ReadAllLines(_directory.File("told")));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("-0.2.0")]
+    [InlineData("--help")]
+    [InlineData(".hidden")]
+    [InlineData("0.2.0/../../etc")]
+    [InlineData("@arguments")]
+    [InlineData("0.2.0 --verify")]
+    [InlineData("0.2.0\n")]
+    public async Task What_is_no_version_is_refused_before_anything_is_fetched_or_started(string version)
+    {
+        Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
+        Start().TryTake(Job(version));
+        await UntilAsync("it is refused", () => Reports().Length == 1);
+        Assert.StartsWith($"Check False spec.version is '{version}', must be 1 to 64 letters", Reports()[0], StringComparison.Ordinal);
+        Assert.False(File.Exists(_directory.File("told")));
+        Assert.False(Directory.Exists(_directory.File("upgrade")));
+    }
+
+    [Theory]
+    [InlineData("0.2.0")]
+    [InlineData("v1.0.0-rc.1+build_7")]
+    public void Versions_as_they_are_written_are_taken(string version) => Assert.Null(NodeUpgrader.VersionProblem(version));
+
+    [Fact]
+    public void A_version_that_is_too_long_is_refused_and_not_repeated_whole()
+        => Assert.True(NodeUpgrader.VersionProblem(new string('1', 10_000)) is { Length: < 300 });
+
+    [Fact]
+    public async Task Packages_come_over_https_from_a_server_of_the_given_authority()
+    {
+        using var authority = new Authority("packages");
+        using var certificate = authority.Issue();
+        await using var server = await HttpPeer.StartAsync(certificate);
+        server.Answer = request => request.Path.Contains("/0.2.0/edgecore-", StringComparison.Ordinal) ? (200, request.Path.EndsWith(".sig", StringComparison.Ordinal) ? "a signature" : "from afar") : (404, "");
+        PrepareHttps(server, authority.Pem);
+        var tasks = Start();
+        tasks.TryTake(Job("0.2.0"));
+        await UntilAsync("the upgrade is told", () => Reports().Length == 3);
+        Assert.Equal(["Check True ", "BackUp True ", "Upgrade True "], Reports());
+        Assert.Equal(("from afar", "a signature"), (File.ReadAllText(_directory.File("upgrade/package.tar.gz")), File.ReadAllText(_directory.File("upgrade/package.tar.gz.sig"))));
+        tasks.TryTake(Job("0.9.0", uid: "2"));
+        await UntilAsync("what is not there is told", () => Reports().Length == 4);
+        Assert.Contains("/packages/0.9.0/edgecore-", Reports()[3], StringComparison.Ordinal);
+        Assert.Contains("404", Reports()[3], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_server_of_another_authority_gets_no_request_and_the_reason_names_the_key()
+    {
+        using var authority = new Authority("packages");
+        using var other = new Authority("packages");
+        using var certificate = authority.Issue();
+        await using var server = await HttpPeer.StartAsync(certificate);
+        PrepareHttps(server, other.Pem);
+        await RefusedAsync("1", "its server's certificate is not accepted", "modules.taskManager.upgrade.caFile");
+        // Without a file the system's authorities count, and a file without any is named.
+        PrepareHttps(server, null);
+        await RefusedAsync("2", "its server's certificate is not accepted", "the system's CAs");
+        PrepareHttps(server, "no certificate");
+        await RefusedAsync("3", "has no CA certificates in PEM", _directory.File("ca.pem"));
+        Assert.Empty(server.Requests);
+
+        async Task RefusedAsync(string uid, params string[] words)
+        {
+            var before = Reports().Length;
+            Start().TryTake(Job("0.2.0", uid: uid));
+            await UntilAsync("it is refused", () => Reports().Length > before);
+            Assert.StartsWith("Check False ", Reports()[^1], StringComparison.Ordinal);
+            Assert.All(words, word => Assert.Contains(word, Reports()[^1], StringComparison.Ordinal));
+            await StopAsync();
+        }
     }
 
     [Fact]
@@ -157,6 +270,15 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
             """);
     }
 
+    private void PrepareHttps(HttpPeer server, string? authorities)
+    {
+        Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
+        if (authorities is not null)
+            File.WriteAllText(_directory.File("ca.pem"), authorities);
+        File.WriteAllText(ConfigPath, File.ReadAllText(ConfigPath).Replace(
+            $"source: file://{_directory.Path}/source/", $"source: https://127.0.0.1:{server.Port}/packages" + (authorities is null ? "" : $"\n      caFile: {_directory.File("ca.pem")}"), StringComparison.Ordinal));
+    }
+
     private TaskService Start()
     {
         var tasks = new TaskService(new EdgeServices(Options(), _meta, _uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance), () => throw new InvalidOperationException("no upgrade restarts edgecore by itself"));
@@ -188,6 +310,11 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
             TimeProvider.System, NodeTaskWire.TaskManager, NodeTaskWire.TaskManager, "Check", new NodeTaskPath(NodeTaskWire.NodeUpgrade, "job-" + uid, "edge-1").ToString(), Encoding.UTF8.GetBytes(spec.ToJsonString()));
     }
 
+    // One that fails at once.
+    private static Message Update(string uid) => Message.Create(
+        TimeProvider.System, NodeTaskWire.TaskManager, NodeTaskWire.TaskManager, "Check", new NodeTaskPath(NodeTaskWire.ConfigUpdate, "job-" + uid, "edge-1").ToString(),
+        Encoding.UTF8.GetBytes(new JsonObject { ["updateFields"] = new JsonObject { ["modules..x"] = "1" }, [NodeTaskWire.JobUid] = uid }.ToJsonString()));
+
     private string[] Reports() => [.. _uplink.Entries.Select(Read).Select(one => $"{one.Action} {one.Succeeded} {one.Reason}")];
 
     private string Extend(int index) => _uplink.Entries.Select(Read).ElementAt(index).Extend;
@@ -201,6 +328,40 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         {
             Assert.True(TimeProvider.System.GetElapsedTime(since) < s_patience, $"not within {s_patience}: {what}");
             await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
+        }
+    }
+
+    /// <summary>A CA, and a certificate of it for 127.0.0.1.</summary>
+    private sealed class Authority : IDisposable
+    {
+        private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        private readonly X509Certificate2 _certificate;
+
+        public Authority(string name)
+        {
+            var request = new CertificateRequest("CN=" + name, _key, HashAlgorithmName.SHA256);
+            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+            request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+            _certificate = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
+        }
+
+        public string Pem => _certificate.ExportCertificatePem();
+
+        public X509Certificate2 Issue()
+        {
+            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            var request = new CertificateRequest("CN=127.0.0.1", key, HashAlgorithmName.SHA256);
+            var names = new SubjectAlternativeNameBuilder();
+            names.AddIpAddress(System.Net.IPAddress.Loopback);
+            request.CertificateExtensions.Add(names.Build());
+            using var made = request.Create(_certificate, TimeProvider.System.GetUtcNow().AddHours(-1), TimeProvider.System.GetUtcNow().AddHours(1), [1, 2, 3]);
+            return made.CopyWithPrivateKey(key);
+        }
+
+        public void Dispose()
+        {
+            _certificate.Dispose();
+            _key.Dispose();
         }
     }
 }

@@ -110,6 +110,35 @@ public sealed class TaskServiceTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Comments_of_the_config_stay_where_the_change_can_be_put_in_its_place()
+    {
+        WriteConfig();
+        await File.WriteAllTextAsync(ConfigPath, "# of this node\n" + (await File.ReadAllTextAsync(ConfigPath)).Replace("heartbeat: 15", "heartbeat: 15   # seconds", StringComparison.Ordinal));
+        var before = await File.ReadAllTextAsync(ConfigPath);
+        var restarted = new TaskCompletionSource();
+        Start(restarted).TryTake(Update("1", "modules.edgeHub.heartbeat", "7"));
+        await restarted.Task.WaitAsync(s_patience);
+        Assert.Equal(before.Replace("15", "7", StringComparison.Ordinal), await File.ReadAllTextAsync(ConfigPath));
+        Assert.Equal("", Reasons()[0]);
+    }
+
+    [Fact]
+    public async Task A_change_that_takes_a_rewriting_says_that_comments_are_lost_and_where_they_are()
+    {
+        WriteConfig();
+        await File.WriteAllTextAsync(ConfigPath, "# of this node\n" + (await File.ReadAllTextAsync(ConfigPath)).Replace("edged: {enable: false}", "edged:\n    enable: false\n    nodeLabels:\n      a: b", StringComparison.Ordinal));
+        var restarted = new TaskCompletionSource();
+        Start(restarted).TryTake(Update("1", "modules.edged.nodeLabels", "{c: d}"));
+        if (await Task.WhenAny(restarted.Task, Task.Delay(s_patience)) != restarted.Task)
+            Assert.Fail(string.Join("; ", Reasons()));
+        Assert.Equal(["Check True", "BackUp True"], Reports());
+        Assert.Contains("loses its comments", Reasons()[0], StringComparison.Ordinal);
+        Assert.Contains(ConfigTrial.BackupPath(ConfigPath), Reasons()[0], StringComparison.Ordinal);
+        Assert.Contains("# of this node", await File.ReadAllTextAsync(ConfigTrial.BackupPath(ConfigPath)), StringComparison.Ordinal);
+        Assert.Equal(["c"], Options().Edged.NodeLabels.Select(label => label.Key));
+    }
+
+    [Fact]
     public async Task Job_that_comes_again_is_done_once_and_another_is_another()
     {
         WriteConfig();

@@ -1,4 +1,7 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using Edge.Interop.Tests.Pods;
 using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Local.Processes;
@@ -116,8 +119,63 @@ public sealed class MetaServerTests
         Assert.Contains("forbidden", (await MetaAsync(edge, token, "get", "secrets")).Error, StringComparison.Ordinal);
     }
 
-    private static Task<TestEdge> StartAsync(string setting) => TestEdge.StartAsync(new TestEdgeOptions
+    [SkippableFact]
+    public async Task Logs_exec_and_port_forward_reach_a_pod_of_the_node_with_and_without_the_cloud()
     {
+        Requires.Containerd();
+        Requires.Kubectl();
+        await using var edge = await StartAsync("modules.metaManager.metaServer.authorization.mode=AlwaysAllow", pods: true);
+        await edge.KubectlAsync("create serviceaccount reader");
+        await edge.ApplyAsync(PodSteps.Manifest("serve", $$"""
+            {"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","echo begun; trap 'exit 0' TERM; while true; do echo answer | nc -l -p 8080; done"]}
+            """));
+        await edge.ReadyAsync("serve");
+        var (token, _) = await TokenAsync(edge);
+        await edge.WaitForAsync("the node tells that its pod runs", async () => (await MetaAsync(edge, token, "get", "pod", "serve", "-o", "jsonpath={.status.phase}")).Output == "Running", s_long);
+        await StreamsAsync();
+        await edge.Local.KillCloudCoreAsync();
+        await edge.WaitForAsync("the node knows that the cloud is away", async () => (await MetaAsync(edge, token, "get", "pods")).Error.Contains("the cloud is not connected", StringComparison.Ordinal), s_long);
+        await StreamsAsync();
+
+        async Task StreamsAsync()
+        {
+            Assert.Equal("begun\n", (await MetaAsync(edge, token, "logs", "serve")).Output);
+            var ran = await MetaAsync(edge, token, "exec", "serve", "--", "sh", "-c", "echo out; echo wrong >&2; exit 7");
+            Assert.Equal((7, "out\n"), (ran.ExitCode, ran.Output));
+            Assert.Contains("wrong", ran.Error, StringComparison.Ordinal);
+            var stranger = await MetaAsync(edge, "nonsense", "exec", "serve", "--", "true");
+            Assert.NotEqual(0, stranger.ExitCode);
+            Assert.Contains("Unauthorized", stranger.Error, StringComparison.OrdinalIgnoreCase);
+
+            using var directory = new TempDirectory();
+            using var forward = ChildProcess.Start("kubectl-port", directory.Path, Kubectl.Executable!, [.. MetaArguments(edge, token), "port-forward", "pod/serve", ":8080"], TimeProvider.System);
+            try
+            {
+                var port = 0;
+                await edge.WaitForAsync("kubectl listens", async () =>
+                {
+                    const string begin = "Forwarding from 127.0.0.1:";
+                    var line = File.Exists(forward.LogPath) ? (await File.ReadAllLinesAsync(forward.LogPath)).FirstOrDefault(one => one.StartsWith(begin, StringComparison.Ordinal)) : null;
+                    return line is not null && int.TryParse(line[begin.Length..].Split(' ')[0], out port);
+                });
+                await edge.WaitForAsync("the pod answers through the forwarded port", async () =>
+                {
+                    using var client = new TcpClient();
+                    await client.ConnectAsync(IPAddress.Loopback, port);
+                    using var reader = new StreamReader(client.GetStream());
+                    return await reader.ReadLineAsync() == "answer";
+                });
+            }
+            finally
+            {
+                await forward.KillAsync();
+            }
+        }
+    }
+
+    private static Task<TestEdge> StartAsync(string setting, bool pods = false) => TestEdge.StartAsync(new TestEdgeOptions
+    {
+        Pods = pods,
         CloudCoreSettings = ["modules.dynamicController.enable=true"],
         EdgeCoreSettings = ["modules.metaManager.metaServer.enable=true", "modules.metaManager.metaServer.server=127.0.0.1:0", setting],
     });
@@ -138,10 +196,13 @@ public sealed class MetaServerTests
 
     private static string Authority(TestEdge edge) => Directory.GetFiles(edge.Local.Nodes[0].DataDirectory, "ca.crt", SearchOption.AllDirectories).Single(path => path.Contains("metaserver", StringComparison.Ordinal));
 
+    private static string[] MetaArguments(TestEdge edge, string token)
+        => ["--kubeconfig=/dev/null", $"--server=https://127.0.0.1:{Port(edge)}", $"--certificate-authority={Authority(edge)}", $"--token={token}", $"--cache-dir={Path.Combine(edge.Local.Directory, "kubectl-cache")}"];
+
     private static Task<ToolResult> MetaAsync(TestEdge edge, string token, params string[] arguments)
         => Tool.TryRunAsync(
             "kubectl",
-            [$"--server=https://127.0.0.1:{Port(edge)}", $"--certificate-authority={Authority(edge)}", $"--token={token}", $"--cache-dir={Path.Combine(edge.Local.Directory, "kubectl-cache")}", .. arguments],
+            [.. MetaArguments(edge, token), .. arguments],
             new ToolOptions(TimeProvider.System) { Deadline = s_long, Environment = new Dictionary<string, string> { ["KUBECONFIG"] = "/dev/null" } }, CancellationToken.None);
 
     private static async Task<string> PythonAsync(TestEdge edge, string tokenFile)
