@@ -26,6 +26,9 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     /// <summary>The port of the kubelet's endpoint; 0 when modules.cloudStream is off.</summary>
     public int StreamPort { get; private set; }
 
+    /// <summary>Where stock edges dial their tunnel; 0 while not served.</summary>
+    public int TunnelPort { get; private set; }
+
     /// <summary>The port of requests for edges; 0 when modules.router is off.</summary>
     public int RouterPort { get; private set; }
 
@@ -121,6 +124,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         Ports = (apiPort, core?.WebSocketPort ?? 0, core?.HttpsPort ?? 0, core?.MonitorPort ?? 0, kubeconfig, core?.QuicPort ?? 0);
         RouterPort = core?.RouterPort ?? 0;
         StreamPort = core?.StreamPort ?? 0;
+        TunnelPort = core?.TunnelPort ?? 0;
         if (!options.Gslb.IsEnabled)
             return;
         // Of several that serve, one writes what is found: they would write over each other.

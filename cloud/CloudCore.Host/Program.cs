@@ -106,7 +106,7 @@ static async Task<int> RunAsync(string? config, string[] set, string dataDirecto
         await using var process = await CloudCoreProcess.StartAsync(options, Path.GetFullPath(dataDirectory), TimeProvider.System, new Random(), loggers, stop.Token);
         using var file = new PortsFile(Path.Combine(dataDirectory, "cloudcore.ports.json"));
         var ports = process.Ports;
-        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic, process.DnsPort, process.RouterPort, process.StreamPort);
+        file.Write(ports.Api, ports.WebSocket, ports.Https, ports.Metrics, ports.Kubeconfig, ports.Quic, process.DnsPort, process.RouterPort, process.StreamPort, process.TunnelPort);
         Console.Out.WriteLine(
             $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}{(process.DnsPort > 0 ? $", dns {process.DnsPort}" : "")}{(process.RouterPort > 0 ? $", router {process.RouterPort}" : "")}{(process.StreamPort > 0 ? $", stream {process.StreamPort}" : "")}");
         await Console.Out.FlushAsync();

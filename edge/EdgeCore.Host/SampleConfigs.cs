@@ -123,6 +123,12 @@ internal static class SampleConfigs
             enable: true
             dmiSockPath: /etc/kubeedge/dmi.sock
             reportWindowMs: 1000
+          edgeStream:                             # kubectl's logs, exec, attach and port-forward for pods of this node
+            enable: true
+            server: ""                            # HOST:10004 of a stock KubeEdge cloudcore, whose tunnel is then kept; Edge's own needs none
+            handshakeTimeout: 30                  # seconds
+            readDeadline: 15                      # seconds without a word of the cloud, after which the tunnel is dialed anew
+            writeDeadline: 15                     # seconds that the cloud may take to read a message
           eventBus:
             enable: false
             mqttMode: 2

@@ -94,6 +94,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
 
         if (options.EdgeHub.Enable && options.EdgeStream.Enable)
             _modules.Add(new EdgeStreamModule(_services, _hub, () => _localApi?.At));
+        if (options.EdgeHub.Enable && options.EdgeStream is { Enable: true, Server.Length: > 0 })
+            _modules.Add(new TunnelModule(_services, _hub, () => _localApi?.At));
     }
 
     /// <summary>Raised once, when the first connection to CloudCore stands; the texts are the node's name and the server.</summary>

@@ -37,10 +37,14 @@ internal sealed class KubeletServer : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly HttpMessageInvoker _client;
+
+    // With its dot in front; empty for none.
+    private readonly string _domain;
     private WebEntry? _entry;
 
-    private KubeletServer(KubeletAccess access, KubeletNodes nodes, NodeSync sync, IKubeClient kube, TimeProvider time, ILogger logger)
+    private KubeletServer(KubeletAccess access, KubeletNodes nodes, NodeSync sync, IKubeClient kube, string domain, TimeProvider time, ILogger logger)
     {
+        _domain = domain.Length > 0 ? "." + domain : "";
         (_access, _nodes, _sync, _kube, _time, _logger) = (access, nodes, sync, kube, time, logger);
         _client = NodeRelay.Client((context, cancellationToken) =>
         {
@@ -60,7 +64,7 @@ internal sealed class KubeletServer : IAsyncDisposable
         var logger = loggers.CreateLogger("Edge.Cloud.CloudStream");
         var (pem, origin) = await AuthoritiesAsync(options, kube, cancellationToken);
         var access = new KubeletAccess(pem, origin, [.. options.ClientNames], certificates, time);
-        var server = new KubeletServer(access, new KubeletNodes(streams, sync, certificates, time), sync, kube, time, logger);
+        var server = new KubeletServer(access, new KubeletNodes(streams, sync, certificates, time), sync, kube, options.NodeDomain, time, logger);
         try
         {
             await server.ListenAsync(options, certificates, loggers, cancellationToken);
@@ -213,7 +217,10 @@ internal sealed class KubeletServer : IAsyncDisposable
         {
             if (_sync.Node(host) is not null)
                 return host;
-            return _sync.NodeAt(host) ?? throw new KubeletRefusal(404, $"no edge node has the name or address '{host}', which this request is for; where all nodes carry one address, only requests about pods can be led on");
+            // Host names come in any case; nodes have none but lower.
+            if (_domain.Length > 0 && host.ToLowerInvariant() is var name && name.EndsWith(_domain, StringComparison.Ordinal) && _sync.Node(name[..^_domain.Length]) is not null)
+                return name[..^_domain.Length];
+            return _sync.NodeAt(host) ?? throw new KubeletRefusal(404, $"no edge node has the name or address '{host}', which this request is for; where all nodes carry one address, only requests about pods can be led on, and these by names of modules.cloudStream.nodeDomain");
         }
 
         var pod = _sync.Pod(request.Namespace, request.Pod) ?? await _kube.TryGetAsync(ResourceKind.Pod, request.Namespace, request.Pod, cancellationToken);

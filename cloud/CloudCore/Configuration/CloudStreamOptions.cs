@@ -27,6 +27,10 @@ public sealed record CloudStreamOptions
     /// addresses: then something must lead the API server's connections to them here.</summary>
     public string NodeAddress { get; init; } = "";
 
+    /// <summary>A DNS domain of which each edge node has a name, NODE.DOMAIN, that leads API servers to this endpoint: it becomes the Hostname in the node's status, and tells which node a
+    /// request without a pod is for. Empty for none. The names are for you to make, e.g. with one wildcard record.</summary>
+    public string NodeDomain { get; init; } = "";
+
     /// <summary>The IP at which other cloudcores reach this one's endpoint. Empty: modules.cloudHub.instanceId where it is an IP, else the first advertised address.</summary>
     public string PeerAddress { get; init; } = "";
 
@@ -51,6 +55,7 @@ public sealed record CloudStreamOptions
             KeyFile = section.Text("tlsStreamPrivateKeyFile", ""),
             ClientNames = section.Texts("clientNames", absent.ClientNames),
             NodeAddress = section.Text("nodeAddress", ""),
+            NodeDomain = section.Text("nodeDomain", "").ToLowerInvariant(),
             PeerAddress = section.Text("peerAddress", ""),
         };
         foreach (var (key, value) in new[] { ("address", options.Listen.Address), ("nodeAddress", options.NodeAddress), ("peerAddress", options.PeerAddress) })
@@ -59,6 +64,8 @@ public sealed record CloudStreamOptions
                 section.Problem(key, $"'{value}' is not an IP address");
         }
 
+        if (options.NodeDomain.Length > 0 && (options.NodeDomain.Length > 200 || Uri.CheckHostName(options.NodeDomain) != UriHostNameType.Dns || options.NodeDomain.EndsWith('.')))
+            section.Problem("nodeDomain", $"'{options.NodeDomain}' is not a DNS domain, e.g. edge.example.com");
         if ((options.CertificateFile.Length == 0) != (options.KeyFile.Length == 0))
             section.Problem("tlsStreamCertFile", "and tlsStreamPrivateKeyFile are given together or not at all");
         return options;

@@ -85,6 +85,7 @@ public static class DefaultConfig
             tlsStreamPrivateKeyFile: ""
             clientNames: [kube-apiserver-kubelet-client]   # who may call, beside the group system:masters
             nodeAddress: ""               # IP at which API servers reach this; goes into the status of edge nodes
+            nodeDomain: ""                # DNS domain in which NODE.DOMAIN leads API servers here; the Hostname of edge nodes
             peerAddress: ""               # IP at which other cloudcores reach this one; empty: instanceId, else the first advertised address
           router:                         # messages between HTTP services in the cloud and applications at edges, by Rules
             enable: false

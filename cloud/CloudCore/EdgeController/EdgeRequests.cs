@@ -64,7 +64,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     public NodeTaskService? Tasks { get; set; }
 
     /// <summary>May change what nodes report of themselves before it is stored; must be quick.</summary>
-    public Action<JsonObject>? StatusReported { get; set; }
+    public Action<string, JsonObject>? StatusReported { get; set; }
 
     /// <summary>The answer "OK".</summary>
     public Message Ok(Message request) => _answers.Ok(request);
@@ -135,7 +135,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             throw Refusals.Forbidden($"the certificate names node '{node}', the Node to register is '{content.Name()}'");
         Claim(Typed(content, ResourceKind.Node).Child("metadata").Child("annotations"));
         if (content["status"] is JsonObject status)
-            StatusReported?.Invoke(status);
+            StatusReported?.Invoke(node, status);
         content["metadata"]!.AsObject().Remove("resourceVersion");
         try
         {
@@ -168,7 +168,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         var patch = Checked(MessageCodec.Unwrap(request.Content));
         if (StatusReported is { } change && JsonBytes.TryObject(patch, out _) is { } parsed && parsed["status"] is JsonObject status)
         {
-            change(status);
+            change(node, status);
             patch = JsonBytes.Of(parsed);
         }
 

@@ -46,8 +46,8 @@ public static partial class EdgeCoreConfig
             notes.Add("modules.dbTest is accepted and has no effect in this version");
         modules.Ignore("dbTest");
         var stream = modules.Section("edgeStream");
-        // Streams go over the hub's own port, with the hub's certificates.
-        stream.Ignore("server", "handshakeTimeout", "readDeadline", "writeDeadline", "tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
+        // Streams go with the hub's certificates, the tunnel as well.
+        stream.Ignore("tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile");
         var edgedSection = modules.Section("edged");
         var kubelet = edgedSection.Section("tailoredKubeletConfig");
         var edged = ReadEdged(edgedSection, kubelet, paths, notes);
@@ -70,7 +70,7 @@ public static partial class EdgeCoreConfig
             EdgeHub = ReadHub(modules.Section("edgeHub"), paths, notes),
             MetaManager = ReadMeta(modules.Section("metaManager")) with { DatabasePath = databasePath },
             Edged = edged,
-            EdgeStream = new EdgeStreamOptions { Enable = stream.Bool("enable", true) },
+            EdgeStream = ReadStream(stream),
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
             DeviceTwin = ReadTwin(modules.Section("deviceTwin"), paths),
             EventBus = modules.Has("eventBus") ? EventBusOptions.Read(modules.Section("eventBus")) : new EventBusOptions(),
@@ -87,6 +87,22 @@ public static partial class EdgeCoreConfig
     }
 
     // Of this machine; none where there is no such file.
+    private static EdgeStreamOptions ReadStream(ConfigSection section)
+    {
+        var absent = new EdgeStreamOptions();
+        var options = new EdgeStreamOptions
+        {
+            Enable = section.Bool("enable", absent.Enable),
+            Server = section.Text("server", absent.Server),
+            HandshakeTimeoutSeconds = section.Int("handshakeTimeout", absent.HandshakeTimeoutSeconds, 1, 600),
+            ReadDeadlineSeconds = section.Int("readDeadline", absent.ReadDeadlineSeconds, 6, 600),
+            WriteDeadlineSeconds = section.Int("writeDeadline", absent.WriteDeadlineSeconds, 1, 600),
+        };
+        if (options.Server.Length > 0 && !(Uri.TryCreate("wss://" + options.Server, UriKind.Absolute, out var uri) && uri is { AbsolutePath: "/", Query: "", UserInfo: "", Port: > 0 } && options.Server.EndsWith($":{uri.Port}", StringComparison.Ordinal)))
+            section.Problem("server", $"is '{options.Server}', must be HOST:PORT, e.g. 192.0.2.1:10004");
+        return options;
+    }
+
     private static string[] ResolvConf()
     {
         try

@@ -237,6 +237,18 @@ public sealed record EdgeStreamOptions
 {
     /// <summary>False keeps kubectl's logs, exec, attach and port-forward away from this node. KubeEdge's default config has false; without the section it is true.</summary>
     public bool Enable { get; init; } = true;
+
+    /// <summary>HOST:PORT of a stock KubeEdge cloudcore's tunnel (10004); empty for none. An Edge CloudCore takes none: its streams go over the hub's own port.</summary>
+    public string Server { get; init; } = "";
+
+    /// <summary>Seconds that the tunnel may take to be opened.</summary>
+    public int HandshakeTimeoutSeconds { get; init; } = 30;
+
+    /// <summary>Seconds without a word of the cloud, answers to pings (each 5 s) included, after which the tunnel is dialed anew.</summary>
+    public int ReadDeadlineSeconds { get; init; } = 15;
+
+    /// <summary>Seconds that the cloud may take a message's bytes in; then the tunnel is dialed anew.</summary>
+    public int WriteDeadlineSeconds { get; init; } = 15;
 }
 
 /// <summary>Section <c>modules.deviceTwin</c>.</summary>

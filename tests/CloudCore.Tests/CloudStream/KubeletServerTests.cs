@@ -107,18 +107,64 @@ public sealed class KubeletServerTests : IDisposable
     }
 
     [Fact]
+    public async Task Requests_about_nodes_behind_one_address_are_told_apart_by_the_name_that_was_dialed()
+    {
+        var kube = new FakeKube();
+        await using var cloud = await StartAsync(kube, new CloudStreamOptions { NodeAddress = "192.0.2.9", NodeDomain = "edge.example" });
+        using var apiServer = _cluster.Client("CN=kube-apiserver-kubelet-client");
+        foreach (var node in (string[])["edge-1", "edge-2"])
+        {
+            using var certificate = await cloud.EnrolAsync(node);
+            await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, node, certificate, isEdgeWire: true);
+            await edge.AskAsync("insert", $"null/node/{node}", Support.Cloud.NodeOf(node));
+            await cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("of-" + node, node));
+            using var http = FakeEdge.Http(apiServer);
+            using (var pods = await AskAsync(http, cloud, "/pods", $"{node}.Edge.Example:10003"))
+            {
+                var text = await pods.Content.ReadAsStringAsync();
+                Assert.True(pods.IsSuccessStatusCode, text);
+                Assert.Contains($"\"of-{node}\"", text, StringComparison.Ordinal);
+            }
+
+            var answer = AskAsync(http, cloud, "/stats/summary", $"{node}.edge.example:10003");
+            var head = await ServeStreamAsync(edge, cloud.Host.WebSocketPort, certificate, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+            Assert.StartsWith("GET /stats/summary? HTTP/1.1\r\n", head, StringComparison.Ordinal);
+            Assert.Equal("{}", await (await answer).Content.ReadAsStringAsync());
+            foreach (var host in (string[])["192.0.2.9:10003", "edge-3.edge.example:10003", "edge.example:10003", $"{node}.other.example:10003"])
+            {
+                using var unknown = await AskAsync(http, cloud, "/stats/summary", host);
+                Assert.Equal(HttpStatusCode.NotFound, unknown.StatusCode);
+                Assert.Contains("nodeDomain", await unknown.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            }
+        }
+    }
+
+    private static async Task<HttpResponseMessage> AskAsync(HttpClient http, Support.Cloud cloud, string path, string host)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"https://127.0.0.1:{cloud.Host.StreamPort}{path}");
+        request.Headers.Host = host;
+        return await http.SendAsync(request);
+    }
+
+    [Fact]
     public void A_nodes_status_leads_api_servers_to_the_endpoint()
     {
         var status = System.Text.Json.Nodes.JsonNode.Parse(
             """{"addresses":[{"type":"InternalIP","address":"10.0.0.7"},{"type":"Hostname","address":"edge-1"}],"daemonEndpoints":{"kubeletEndpoint":{"Port":10350}}}""")!.AsObject();
-        NodeEndpoint.Redirect(status, new CloudStreamOptions(), 10003);
+        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions(), 10003);
         Assert.Equal(10003, status.Number(0, "daemonEndpoints", "kubeletEndpoint", "Port"));
         Assert.Equal(["10.0.0.7", "edge-1"], status.Items("addresses").Select(one => one.Text("address")));
-        NodeEndpoint.Redirect(status, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
+        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
         Assert.Equal(["InternalIP 192.0.2.9", "Hostname 192.0.2.9", "ExternalIP 10.0.0.7"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
+        // With a domain each has a name of its own, whatever it calls itself; its address stays where none is given in its place.
+        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeAddress = "192.0.2.9", NodeDomain = "edge.example" }, 10003);
+        Assert.Equal(["InternalIP 192.0.2.9", "Hostname edge-1.edge.example"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
+        status["addresses"] = System.Text.Json.Nodes.JsonNode.Parse("""[{"type":"InternalIP","address":"10.0.0.7"},{"type":"Hostname","address":"edge-2.edge.example"}]""");
+        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeDomain = "edge.example" }, 10003);
+        Assert.Equal(["InternalIP 10.0.0.7", "Hostname edge-1.edge.example"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
         // A patch that says nothing of it stays one.
         var patch = new System.Text.Json.Nodes.JsonObject { ["conditions"] = new System.Text.Json.Nodes.JsonArray() };
-        NodeEndpoint.Redirect(patch, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
+        NodeEndpoint.Redirect("edge-1", patch, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
         Assert.Single(patch);
     }
 
@@ -155,13 +201,13 @@ public sealed class KubeletServerTests : IDisposable
         return (int)(await http.GetAsync($"https://127.0.0.1:{cloud.Host.StreamPort}{path}")).StatusCode;
     }
 
-    private Task<Support.Cloud> StartAsync(FakeKube? kube)
+    private Task<Support.Cloud> StartAsync(FakeKube? kube, CloudStreamOptions? stream = null)
     {
         var ca = _files.File("client-ca.pem");
         File.WriteAllText(ca, _cluster.Pem);
         return Support.Cloud.StartAsync(kube, options => options with
         {
-            CloudStream = new CloudStreamOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.cloudStream.streamPort"), ClientCaFile = ca },
+            CloudStream = (stream ?? new CloudStreamOptions()) with { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.cloudStream.streamPort"), ClientCaFile = ca },
         });
     }
 

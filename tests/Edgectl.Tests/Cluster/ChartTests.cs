@@ -86,6 +86,22 @@ public sealed class ChartTests
     }
 
     [Fact]
+    public void The_tunnel_of_stock_edges_is_in_the_Service_once_it_is_on_and_alone()
+    {
+        var objects = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", ["config.modules.cloudStream.tunnel=true", "config.modules.cloudStream.tunnelPort=20004"]));
+        var config = ConfigFile.Parse("cloudcore.yaml", objects.Single(one => one.Kind() == "ConfigMap").Text("data", "cloudcore.yaml"), []);
+        var options = CloudCoreOptions.Read(config);
+        config.ThrowIfInvalid();
+        Assert.Equal((false, true, 20004), (options.CloudStream.Listen.IsEnabled, options.CloudStream.Tunnel.IsEnabled, options.CloudStream.Tunnel.Port));
+        var port = objects.Single(one => one.Kind() == "Service" && one.Name() == "cloudcore").Items("spec", "ports").Single(one => one.Text("name") == "tunnel");
+        Assert.Equal((10004, "tunnel", 30004), (port.Number(0, "port"), port.Text("targetPort"), port.Number(0, "nodePort")));
+        var container = objects.Single(one => one.Kind() == "Deployment").At("spec", "template").Items("spec", "containers").Single();
+        Assert.Equal(20004, container.Items("ports").Single(one => one.Text("name") == "tunnel").Number(0, "containerPort"));
+        Assert.DoesNotContain(
+            Chart.Render(InitCommand.Values(["192.0.2.1"], [], "kubectl", [])).Single(one => one.Kind() == "Service" && one.Name() == "cloudcore").Items("spec", "ports"), one => one.Text("name") == "tunnel");
+    }
+
+    [Fact]
     public void Narrowed_secrets_leave_no_right_to_all_of_them()
     {
         var objects = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", ["rbac.secretNamespaces=[shop]"]));

@@ -125,7 +125,12 @@ public sealed class MetaServerTests
         Requires.Containerd();
         Requires.Kubectl();
         await using var edge = await StartAsync("modules.metaManager.metaServer.authorization.mode=AlwaysAllow", pods: true);
-        await edge.KubectlAsync("create serviceaccount reader");
+        foreach (var account in (string[])["reader", "stranger"])
+            await edge.KubectlAsync($"create serviceaccount {account}");
+        // To run something in a container takes the right to, whatever else the node asks for.
+        await edge.KubectlAsync("create role runner --verb=create --resource=pods/exec,pods/portforward");
+        await edge.KubectlAsync("create rolebinding runner --role=runner --serviceaccount=default:reader");
+        var stranger = (await edge.KubectlAsync("create token stranger --duration=1h")).Trim();
         await edge.ApplyAsync(PodSteps.Manifest("serve", $$"""
             {"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","echo begun; trap 'exit 0' TERM; while true; do echo answer | nc -l -p 8080; done"]}
             """));
@@ -141,11 +146,15 @@ public sealed class MetaServerTests
         {
             Assert.Equal("begun\n", (await MetaAsync(edge, token, "logs", "serve")).Output);
             var ran = await MetaAsync(edge, token, "exec", "serve", "--", "sh", "-c", "echo out; echo wrong >&2; exit 7");
-            Assert.Equal((7, "out\n"), (ran.ExitCode, ran.Output));
+            Assert.True(ran is { ExitCode: 7, Output: "out\n" }, ran.Error);
             Assert.Contains("wrong", ran.Error, StringComparison.Ordinal);
-            var stranger = await MetaAsync(edge, "nonsense", "exec", "serve", "--", "true");
-            Assert.NotEqual(0, stranger.ExitCode);
-            Assert.Contains("Unauthorized", stranger.Error, StringComparison.OrdinalIgnoreCase);
+            foreach (var (credential, reason) in ((string, string)[])[("nonsense", "Unauthorized"), (stranger, "forbidden")])
+            {
+                var refused = await MetaAsync(edge, credential, "exec", "serve", "--", "true");
+                Assert.NotEqual(0, refused.ExitCode);
+                Assert.Contains(reason, refused.Error, StringComparison.OrdinalIgnoreCase);
+            }
+
 
             using var directory = new TempDirectory();
             using var forward = ChildProcess.Start("kubectl-port", directory.Path, Kubectl.Executable!, [.. MetaArguments(edge, token), "port-forward", "pod/serve", ":8080"], TimeProvider.System);

@@ -152,7 +152,7 @@ public sealed class NodeUpgradeTests
             {
                 var copy = Path.Combine(to, Path.GetFileName(file));
                 var bytes = File.ReadAllBytes(file);
-                if (Path.GetFileName(file).StartsWith("edgecore.", StringComparison.OrdinalIgnoreCase) && Path.GetExtension(file) == ".dll")
+                if (Path.GetFileName(file) is "edgecore.dll" or "Edge.Core.dll")
                     Rename(bytes, own, version);
                 File.WriteAllBytes(copy, bytes);
                 File.SetUnixFileMode(copy, File.GetUnixFileMode(file));
