@@ -341,9 +341,10 @@ internal sealed class TaskService : IEdgeModule
             {
                 if (!row.Flag(false, "confirming")) // else told before edgecore started anew
                 {
+                    // In this order: a crash between them tells it twice, not never.
+                    await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken);
                     row["confirming"] = true;
                     await _rows.PutAsync(_services.Meta, key, row, cancellationToken);
-                    await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken);
                 }
 
                 _held = (key, path, content);

@@ -102,6 +102,18 @@ public sealed class JobCoreTests
     }
 
     [Fact]
+    public void What_a_node_says_of_an_action_that_succeeded_stands_in_the_status_and_fails_nothing()
+    {
+        var job = Pull("""{"nodeNames": ["a"], "images": ["x"]}""");
+        JobCore.Advance(TaskKind.ImagePrePull, job, Nodes("a"), s_start);
+        Assert.Null(JobCore.Report(TaskKind.ImagePrePull, job, "a", new NodeTaskReport("Check", true, "", "comments are lost", ""), s_start));
+        Assert.Equal(("True", "comments are lost"), (Task(job, "a").Items("actionFlow").Single().Text("status"), Task(job, "a").Items("actionFlow").Single().Text("reason")));
+        Report(job, "a", "Pull");
+        Assert.Equal("a Successful", Phases(job));
+        Assert.Null(Task(job, "a")["reason"]);
+    }
+
+    [Fact]
     public void Selector_takes_the_nodes_with_its_labels()
     {
         var job = Pull("""{"images": ["x"], "labelSelector": {"matchLabels": {"town": "one"}}, "concurrency": 9}""");

@@ -113,7 +113,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
         Start().TryTake(Job("0.2.0", ("requireConfirmation", true)));
-        await UntilAsync("it waits", () => Reports().Length == 2);
+        await UntilAsync("it waits, and notes it", () => Reports().Length == 2 && Encoding.UTF8.GetString(_meta.ListLocal("tasks")["1"].Span).Contains("confirming", StringComparison.Ordinal));
         await StopAsync();
         Directory.Delete(_directory.File("source"), recursive: true);
         Start().TryTake(Update("2"));

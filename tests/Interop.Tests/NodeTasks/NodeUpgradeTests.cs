@@ -49,7 +49,7 @@ public sealed class NodeUpgradeTests
             await edge.KubectlAsync("apply -f -", Job("astray", "9.8.2", confirm: false));
             Assert.True(await EndAsync(edge, "nodeupgradejob/astray") == "Failure", await StatusAsync(edge, "nodeupgradejob/astray") + files.Log());
             Assert.Equal("Check=True BackUp=True Upgrade=False RollBack=True ", await ActionsAsync(edge, "nodeupgradejob/astray"));
-            Assert.Matches("^Upgrade failed: edgecore was not ready within 15 s: .*; the node was rolled back$", await FieldAsync(edge, "nodeupgradejob/astray", "{.status.nodeStatus[0].reason}"));
+            Assert.Matches("^Upgrade failed: edgecore was not ready within 20 s: .*; the node was rolled back$", await FieldAsync(edge, "nodeupgradejob/astray", "{.status.nodeStatus[0].reason}"));
             Assert.Equal("9.8.1", await files.ProgramVersionAsync());
             await edge.WaitForAsync("the node is ready with the version before", async () => await VersionTextAsync(edge) == "v1.32.10-edge-v9.8.1" && await edge.Local.IsNodeReadyAsync("edge-1", default), s_long);
 
@@ -92,7 +92,7 @@ public sealed class NodeUpgradeTests
     /// <summary>What of the node lies on disk: edgecore in a directory of its own, its config, packages, and the scripts that stop and start it.</summary>
     private sealed class Files(LocalEdge edge, LocalNode node)
     {
-        private const string ReadyWithin = "15";
+        private const string ReadyWithin = "20";
 
         private string Root => Path.Combine(edge.Directory, "service");
 
