@@ -8,7 +8,9 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Edge.ApiServer.InProcess;
 
 /// <summary>One request from within the process and its answer, as the features that a request handler sees.</summary>
+#pragma warning disable CA1001 // Its source of cancellation has no timer and no wait handle, and its reader may outlive its handler; the watch is the answer's, which its receiver disposes.
 internal sealed class InProcessExchange
+#pragma warning restore CA1001
     : IHttpRequestFeature, IHttpRequestBodyDetectionFeature, IRequestBodyPipeFeature, IHttpResponseFeature, IHttpResponseBodyFeature, IHttpRequestLifetimeFeature, IObjectWatchFeature
 {
     // Continues where it is set: handler and caller share a thread, which is what makes this cheap.

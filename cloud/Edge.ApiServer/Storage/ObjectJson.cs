@@ -16,10 +16,10 @@ internal readonly struct ObjectJson
     private const int BufferBytesMax = 64 * 1024;
 
     [ThreadStatic]
-    private static ArrayBufferWriter<byte>? t_buffer;
+    private static ArrayBufferWriter<byte>? s_buffer;
 
     [ThreadStatic]
-    private static Utf8JsonWriter? t_writer;
+    private static Utf8JsonWriter? s_writer;
 
     private readonly byte[] _json;
     private readonly int _gap;
@@ -33,8 +33,8 @@ internal readonly struct ObjectJson
     public static ObjectJson Serialize(JsonObject obj)
     {
         // Both are used between here and the end of this call only, which waits for nothing.
-        var buffer = t_buffer ??= new ArrayBufferWriter<byte>(4096);
-        var writer = t_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
+        var buffer = s_buffer ??= new ArrayBufferWriter<byte>(4096);
+        var writer = s_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
         var gap = 0;
         try
         {
@@ -64,8 +64,8 @@ internal readonly struct ObjectJson
         {
             if (buffer.Capacity > BufferBytesMax)
             {
-                t_buffer = null;
-                t_writer = null;
+                s_buffer = null;
+                s_writer = null;
             }
             else
             {
