@@ -24,6 +24,7 @@ internal sealed class InProcessExchange
     private Stream? _answerStream;
     private InProcessWatch? _watch;
     private volatile bool _isWritten;
+    private volatile bool _isComplete;
 
     /// <param name="request">What is asked; its content has been read into <paramref name="body"/>.</param>
     /// <param name="body">The body.</param>
@@ -147,14 +148,15 @@ internal sealed class InProcessExchange
     public async Task ServeAsync(IAsyncEnumerable<WatchEvent> events)
     {
         _watch = new InProcessWatch(events);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(_ending, _aborted.Token);
         _started.TrySetResult();
         try
         {
-            await _watch.Ended.WaitAsync(_ending);
+            await _watch.Ended.WaitAsync(end.Token);
         }
         catch (OperationCanceledException)
         {
-            // The API ends; who reads sees the store's watcher close.
+            // The API ends, and who reads sees the store's watcher close; or the caller has gone before the answer, and nobody will read.
         }
     }
 
@@ -163,14 +165,15 @@ internal sealed class InProcessExchange
     public void Complete(Exception? fault)
     {
         _answer.Writer.Complete(fault ?? (_aborted.IsCancellationRequested ? new IOException("the request was aborted") : null));
+        _isComplete = true;
         _started.TrySetResult();
     }
 
     /// <summary>The answer, once it has <see cref="Started"/>; a stream where the handler still runs.</summary>
-    public async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request, Task handled)
+    public async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request)
     {
         HttpContent content = _watch is not null ? _watch
-            : handled.IsCompleted ? new ByteArrayContent(await WholeAsync())
+            : _isComplete ? new ByteArrayContent(await WholeAsync())
             : new AnswerContent(_answer.Reader.AsStream(), _aborted);
         var response = new HttpResponseMessage((HttpStatusCode)StatusCode) { RequestMessage = request, Version = HttpVersion.Version20, Content = content };
         foreach (var (name, values) in Answered)

@@ -49,7 +49,7 @@ internal sealed class InProcessHandler(RequestDelegate serve) : HttpMessageHandl
         }
 
         var exchange = new InProcessExchange(request, body, new Pipe(s_pipe), request.Options.TryGetValue(ObjectWatch.Asked, out var isAsked) && isAsked, _ending.Token);
-        var handled = ServeAsync(exchange);
+        _ = ServeAsync(exchange); // never throws; EndAsync waits for it
         try
         {
             // Cancelled by its caller before it is answered: as with a connection, the request is told, and its end not waited for.
@@ -61,7 +61,7 @@ internal sealed class InProcessHandler(RequestDelegate serve) : HttpMessageHandl
             throw;
         }
 
-        return await exchange.AnswerAsync(request, handled);
+        return await exchange.AnswerAsync(request);
     }
 
     protected override void Dispose(bool disposing)
