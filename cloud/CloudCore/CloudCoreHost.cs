@@ -402,7 +402,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
         void Watch(ResourceKind kind, ListOptions options, string? ns = null)
         {
-            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = WithoutManagedFields, Cached = Informer.Identity };
+            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = KubeObject.WithoutManagedFields, Cached = Informer.Identity };
             informers.Add(informer);
             informer.Start((change, _) =>
             {
@@ -451,13 +451,6 @@ public sealed class CloudCoreHost : IAsyncDisposable
     }
 
     // Bookkeeping of the API server, often larger than the object; nothing at the edge reads it.
-    private static System.Text.Json.Nodes.JsonObject WithoutManagedFields(System.Text.Json.Nodes.JsonObject obj)
-    {
-        if (obj["metadata"] is System.Text.Json.Nodes.JsonObject metadata)
-            metadata.Remove("managedFields");
-        return obj;
-    }
-
     private static async Task MonitorAsync(HttpContext context, HubMetrics metrics, Readiness readiness, DashboardServer? dashboard)
     {
         switch (context.Request.Path.Value)

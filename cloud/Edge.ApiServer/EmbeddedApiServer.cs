@@ -18,7 +18,6 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -33,6 +32,7 @@ public sealed class ApiServerException(string message, Exception? inner = null) 
 public sealed class EmbeddedApiServer : IAsyncDisposable
 {
     private static readonly string[] s_namespaces = ["default", "kube-system", "kube-public", "kube-node-lease", "kubeedge"];
+    private static readonly TimeSpan s_endWithin = TimeSpan.FromSeconds(30); // as Kestrel's own
     private readonly WebApplication _app;
     private readonly ServerPki _pki;
     private readonly ObjectStore _store;
@@ -41,11 +41,14 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     private readonly QuotaLedger _quotas;
     private readonly AuditLog? _audit;
     private readonly DirectoryLock _lock;
+    private readonly InProcessHandler _inside;
+    private readonly TimeProvider _time;
     private int _disposed;
 
-    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, QuotaLedger quotas, AuditLog? audit, DirectoryLock directoryLock, KubeClientOptions inside, int port, string kubeconfigPath)
+    private EmbeddedApiServer(WebApplication app, ServerPki pki, ObjectStore store, CancellationTokenSource stopping, Task cleaning, QuotaLedger quotas, AuditLog? audit, DirectoryLock directoryLock, KubeClientOptions inside, InProcessHandler handler, TimeProvider time, int port, string kubeconfigPath)
     {
         (_quotas, _audit, _lock) = (quotas, audit, directoryLock);
+        (_inside, _time) = (handler, time);
         Inside = inside;
         _app = app;
         _pki = pki;
@@ -120,8 +123,8 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var rest = new RestHandler(
                 authenticator, authorizer, new Reviews(authorizer, authenticator, time), registry, api, new DiscoveryHandler(registry, [.. metrics.Resources, .. Reviews.Resources], tokens.KeySet), new ListHandler(store, time),
                 new WatchHandler(store, time, random), new Subresources(api, tokens, time), nodes, metrics, time, loggers.CreateLogger<RestHandler>()) { Audit = audit };
-            var inside = new InProcessTransport();
-            app = Build(options, pki, inside, loggers);
+            var inside = new InProcessHandler(rest.HandleAsync);
+            app = Build(options, pki, loggers);
             app.Run(rest.HandleAsync);
             await app.StartAsync(ct);
             var address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
@@ -129,7 +132,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             AdminKubeconfig.Write(kubeconfig, address, pki.Authority, pki.Admin);
             var stopping = new CancellationTokenSource();
             return new EmbeddedApiServer(app, pki, store, stopping, Task.WhenAll(cleaner.RunAsync(stopping.Token), aggregator.RunAsync(stopping.Token), signer.RunAsync(stopping.Token), quotas.RunAsync(stopping.Token)), quotas, audit, directoryLock,
-                new KubeClientOptions { Server = new Uri("http://in-process"), Token = adminToken, Dial = inside.ConnectAsync }, address.Port, kubeconfig);
+                new KubeClientOptions { Server = new Uri("http://in-process"), Token = adminToken, Handler = inside }, inside, time, address.Port, kubeconfig);
         }
         catch (Exception e)
         {
@@ -169,12 +172,14 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
         await _stopping.CancelAsync();
         await _cleaning;
         _store.Close();
+        await _inside.EndAsync(s_endWithin, _time);
         await _app.StopAsync();
         await _app.DisposeAsync();
         await _store.DisposeAsync();
         if (_audit is not null)
             await _audit.DisposeAsync();
         _quotas.Dispose();
+        _inside.Dispose();
         _stopping.Dispose();
         _pki.Dispose();
         _lock.Dispose();
@@ -198,7 +203,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
         await DefaultRoles.EnsureAsync(api, ct);
     }
 
-    private static WebApplication Build(ApiServerOptions options, ServerPki pki, InProcessTransport inside, ILoggerFactory loggers)
+    private static WebApplication Build(ApiServerOptions options, ServerPki pki, ILoggerFactory loggers)
     {
         if (!IPAddress.TryParse(options.BindAddress, out var address))
             throw new ApiServerException($"modules.apiServer.bindAddress: \"{options.BindAddress}\" is not an IP address");
@@ -220,9 +225,7 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
                 https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
                 https.AllowAnyClientCertificate(); // judged at the request, which then gets a 401 that kubectl can print
             }));
-            kestrel.Listen(inside.EndPoint, listen => listen.Protocols = HttpProtocols.Http2);
         });
-        builder.Services.AddSingleton<IConnectionListenerFactory>(inside); // after Kestrel's own, which is not added beside another
         return builder.Build();
     }
 

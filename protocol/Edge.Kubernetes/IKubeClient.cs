@@ -16,7 +16,7 @@ public interface IKubeClient
     Task<KubeList> ListAsync(ResourceKind kind, string? @namespace, ListOptions options, CancellationToken cancellationToken);
 
     /// <summary>Events after <paramref name="resourceVersion"/> until the server ends the watch; BOOKMARK events carry only a version.
-    /// A version too old throws <see cref="KubeException"/> with code 410.</summary>
+    /// A version too old throws <see cref="KubeException"/> with code 410. The objects may be shared with other watches: never change one, <c>DeepClone()</c> first.</summary>
     IAsyncEnumerable<WatchEvent> WatchAsync(ResourceKind kind, string? @namespace, string resourceVersion, ListOptions options, CancellationToken cancellationToken);
 
     Task<JsonObject> CreateAsync(ResourceKind kind, string? @namespace, JsonObject obj, CancellationToken cancellationToken);
@@ -74,6 +74,13 @@ public sealed class KubeException : Exception
         Code = code;
         Reason = reason;
         Status = status;
+    }
+
+    /// <summary>The failure that a watch's ERROR event tells.</summary>
+    public static KubeException Of(JsonObject status)
+    {
+        var code = (int)status.Number(500, "code");
+        return new KubeException(code, status.Text("reason") is { Length: > 0 } reason ? reason : KubeJson.Reason(code), status.Text("message"), status);
     }
 
     /// <summary>The HTTP status code; 0 when there was no answer.</summary>

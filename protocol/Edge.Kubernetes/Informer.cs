@@ -49,7 +49,7 @@ public sealed partial class Informer : IAsyncDisposable
         _logger = logger;
     }
 
-    /// <summary>What to keep of each object, to save memory; applied before caching and delivery. Metadata's name, namespace, uid and
+    /// <summary>What to keep of each object, to save memory; applied before caching and delivery. It must not change what it is given, which others may hold too: it answers that itself or a copy. Metadata's name, namespace, uid and
     /// resourceVersion must survive. Null keeps all.</summary>
     public Func<JsonObject, JsonObject>? Transform { get; init; }
 

@@ -41,7 +41,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         _time = time;
         _random = random ?? new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
         _server = options.Server.AbsoluteUri.TrimEnd('/');
-        _http = new HttpClient(KubeHandler.Create(options)) { Timeout = Timeout.InfiniteTimeSpan };
+        _http = new HttpClient(options.Handler ?? KubeHandler.Create(options), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
     }
 
     public KubeClientOptions Options { get; }
@@ -127,8 +127,16 @@ public sealed class KubeClient : IKubeClient, IDisposable
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(seconds) + s_watchReadGrace, _time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         var what = $"watch {kind.Plural}";
-        using var response = await GuardAsync(token => SendAsync(HttpMethod.Get, path, null, null, token), what, cancellationToken, linked.Token);
+        using var response = await GuardAsync(token => SendAsync(HttpMethod.Get, path, null, null, token, isWatch: true), what, cancellationToken, linked.Token);
         options.WatchOpened?.Invoke();
+        if (response.Content is ObjectWatch objects)
+        {
+            await using var events = objects.ReadAsync(linked.Token).GetAsyncEnumerator(CancellationToken.None);
+            while (await GuardAsync(_ => events.MoveNextAsync().AsTask(), what, cancellationToken, linked.Token))
+                yield return events.Current;
+            yield break;
+        }
+
         await using var body = await response.Content.ReadAsStreamAsync(cancellationToken);
         var reader = PipeReader.Create(body, new StreamPipeReaderOptions(bufferSize: 16 * 1024, leaveOpen: true));
         try
@@ -228,14 +236,14 @@ public sealed class KubeClient : IKubeClient, IDisposable
 
     // Sends until the server takes it; the answer is a success whose body is still to be read.
     private async Task<HttpResponseMessage> SendAsync(
-        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken)
+        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken, bool isWatch = false)
     {
         for (var tries = 1; ; tries++)
         {
             using var request = new HttpRequestMessage(method, new Uri(_server + path))
             {
                 Version = HttpVersion.Version20,
-                VersionPolicy = KubeHandler.VersionPolicy(Options),
+                VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
             };
             request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
             if (await TokenAsync(cancellationToken) is { } token)
@@ -244,6 +252,8 @@ public sealed class KubeClient : IKubeClient, IDisposable
             // SocketsHttpHandler takes the name for SNI and for the certificate's check from the Host header.
             if (Options.TlsServerName is { Length: > 0 } name)
                 request.Headers.Host = name;
+            if (isWatch)
+                request.Options.Set(ObjectWatch.Asked, true);
             if (body is { } bytes)
             {
                 request.Content = new ReadOnlyMemoryContent(bytes);

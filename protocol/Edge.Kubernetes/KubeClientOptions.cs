@@ -26,9 +26,8 @@ public sealed record KubeClientOptions
     /// <summary>A file with a bearer token that is read again each minute, as projected service account tokens change; wins over <see cref="Token"/>.</summary>
     public string? TokenFile { get; init; }
 
-    /// <summary>Opens a connection by other means than TCP, for a server in the same process; null dials <see cref="Server"/>. Spoken on it is HTTP/2
-    /// without TLS, so the server is an <c>http</c> address.</summary>
-    public Func<CancellationToken, ValueTask<Stream>>? Dial { get; init; }
+    /// <summary>Takes the requests instead of a connection, for a server in the same process; null dials <see cref="Server"/>. Shared by the clients of these options, so none disposes it.</summary>
+    public HttpMessageHandler? Handler { get; init; }
 
     /// <summary>The context's namespace, <c>default</c> where the file names none.</summary>
     public string DefaultNamespace { get; init; } = "default";

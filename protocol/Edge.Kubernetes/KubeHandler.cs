@@ -9,10 +9,6 @@ internal static class KubeHandler
 {
     private static readonly TimeSpan s_ping = TimeSpan.FromSeconds(15);
 
-    /// <summary>HTTP/2 where the server speaks it; without TLS there is nothing to negotiate with, so it must.</summary>
-    public static HttpVersionPolicy VersionPolicy(KubeClientOptions options)
-        => options.Dial is null ? HttpVersionPolicy.RequestVersionOrLower : HttpVersionPolicy.RequestVersionExact;
-
     public static SocketsHttpHandler Create(KubeClientOptions options)
     {
         var handler = new SocketsHttpHandler
@@ -28,9 +24,6 @@ internal static class KubeHandler
             SslOptions = Tls(options),
             ConnectCallback = async (context, token) =>
             {
-                if (options.Dial is { } dial)
-                    return await dial(token);
-
                 // HTTP/1.1 has no pings; TCP's own probes notice a peer that is gone.
                 var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 try

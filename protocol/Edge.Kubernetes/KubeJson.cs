@@ -120,10 +120,7 @@ internal static class WatchLines
             throw new KubeException(0, "BadAnswer", $"watch {kind.Plural}: an event has no object");
         var type = node.Text("type");
         if (type == "ERROR")
-        {
-            var code = (int)obj.Number(500, "code");
-            throw new KubeException(code, obj.Text("reason") is { Length: > 0 } reason ? reason : KubeJson.Reason(code), obj.Text("message"), obj);
-        }
+            throw KubeException.Of(obj);
 
         // Off the event, so that it can be put elsewhere.
         node!.AsObject().Remove("object");

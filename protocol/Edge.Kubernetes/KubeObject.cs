@@ -93,6 +93,16 @@ public static class KubeObject
             ? map.Where(pair => pair.Value is JsonValue).Select(pair => KeyValuePair.Create(pair.Key, pair.Value!.GetValueKind() == System.Text.Json.JsonValueKind.String ? pair.Value.GetValue<string>() : pair.Value.ToJsonString()))
             : [];
 
+    /// <summary>The object without <c>metadata.managedFields</c>: itself where it has none, else a copy.</summary>
+    public static JsonObject WithoutManagedFields(JsonObject obj)
+    {
+        if (obj.At("metadata", "managedFields") is null)
+            return obj;
+        var copy = obj.DeepClone().AsObject();
+        copy.Child("metadata").Remove("managedFields");
+        return copy;
+    }
+
     /// <summary>The object under <paramref name="key"/>, made when absent or not an object.</summary>
     public static JsonObject Child(this JsonObject obj, string key)
     {

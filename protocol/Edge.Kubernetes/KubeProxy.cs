@@ -7,8 +7,8 @@ namespace Edge.Kubernetes;
 /// <remarks>Safe for concurrent calls. With somebody's token no client certificate is shown: a certificate would win over the token.</remarks>
 public sealed class KubeProxy(KubeClientOptions options) : IDisposable
 {
-    private readonly HttpClient _own = new(KubeHandler.Create(options)) { Timeout = Timeout.InfiniteTimeSpan };
-    private readonly HttpClient _others = new(KubeHandler.Create(options with { ClientCertificate = null })) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly HttpClient _own = new(options.Handler ?? KubeHandler.Create(options), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly HttpClient _others = new(options.Handler ?? KubeHandler.Create(options with { ClientCertificate = null }), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
     private readonly string _server = options.Server.AbsoluteUri.TrimEnd('/');
 
     public void Dispose()
@@ -24,7 +24,7 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
     public async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, string target, string accept, string contentType, ReadOnlyMemory<byte> body, string token, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = KubeHandler.VersionPolicy(options) };
+        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
         request.Headers.TryAddWithoutValidation("Accept", accept.Length > 0 ? accept : "application/json");
         if (options.TlsServerName is { Length: > 0 } name)
             request.Headers.Host = name;

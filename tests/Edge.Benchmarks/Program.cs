@@ -80,8 +80,9 @@ dnsFuzz.SetAction(parse => DnsFuzzBench.Run(parse.GetValue(dnsPackets), parse.Ge
 
 var apiSeconds = new Option<double>("--seconds") { Description = "How long each run takes.", DefaultValueFactory = _ => 5 };
 var apiWatchers = new Option<int>("--watchers") { Description = "How many watchers.", DefaultValueFactory = _ => 1000 };
-var api = new Command("api", "The embedded Kubernetes API beside etcd.") { cloudcore, apiSeconds, apiWatchers };
-api.SetAction((parse, cancellationToken) => ApiBench.RunAsync(Path.GetFullPath(parse.GetValue(cloudcore)!), parse.GetValue(apiSeconds), parse.GetValue(apiWatchers), cancellationToken));
+var apiCreates = new Option<bool>("--creates-only") { Description = "Only the durable creates beside etcd." };
+var api = new Command("api", "The embedded Kubernetes API beside etcd.") { cloudcore, apiSeconds, apiWatchers, apiCreates };
+api.SetAction((parse, cancellationToken) => ApiBench.RunAsync(Path.GetFullPath(parse.GetValue(cloudcore)!), parse.GetValue(apiSeconds), parse.GetValue(apiWatchers), parse.GetValue(apiCreates), cancellationToken));
 
 var streamMegabytes = new Option<int>("--megabytes") { Description = "How much is copied.", DefaultValueFactory = _ => 100 };
 var streamReaders = new Option<int>("--readers") { Description = "How many kubectl logs -f at once; at most 62, two less than edgecore serves at once.", DefaultValueFactory = _ => 50 };

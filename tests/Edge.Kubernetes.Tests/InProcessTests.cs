@@ -41,6 +41,125 @@ public sealed class InProcessTests(ApiFixture api)
     }
 
     [Fact]
+    public async Task All_watches_inside_get_the_same_object_of_a_change()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        using var other = new KubeClient(api.Inside, TimeProvider.System);
+        var space = await ApiFixture.NamespaceAsync(client);
+        var version = (await client.ListAsync(ResourceKind.Secret, space, new ListOptions(), s_none)).ResourceVersion;
+        using var deadline = new CancellationTokenSource(Wait.Net);
+        await using var one = client.WatchAsync(ResourceKind.Secret, space, version, new ListOptions(), deadline.Token).GetAsyncEnumerator(deadline.Token);
+        await using var two = other.WatchAsync(ResourceKind.Secret, null, version, new ListOptions(), deadline.Token).GetAsyncEnumerator(deadline.Token);
+        var (first, second) = (one.MoveNextAsync(), two.MoveNextAsync());
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("shared", "a"), s_none);
+        Assert.True(await first);
+        Assert.True(await second);
+        Assert.Equal((WatchEventType.Added, "shared", "Secret"), (one.Current.Type, one.Current.Object.Name(), one.Current.Object.Kind()));
+        Assert.Same(one.Current.Object, two.Current.Object);
+    }
+
+    [Fact]
+    public async Task A_watch_inside_sees_an_object_enter_and_leave_its_selection()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        var space = await ApiFixture.NamespaceAsync(client);
+        var version = (await client.ListAsync(ResourceKind.Secret, space, new ListOptions(), s_none)).ResourceVersion;
+        using var deadline = new CancellationTokenSource(Wait.Net);
+        await using var watch = client.WatchAsync(ResourceKind.Secret, space, version, new ListOptions("app=b"), deadline.Token).GetAsyncEnumerator(deadline.Token);
+        var next = watch.MoveNextAsync();
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("moving", "a"), s_none);
+        foreach (var app in (string[])["b", "b", "c"])
+        {
+            var patch = new JsonObject { ["metadata"] = new JsonObject { ["labels"] = new JsonObject { ["app"] = app }, ["annotations"] = new JsonObject { ["n"] = Guid.NewGuid().ToString() } } };
+            await client.PatchAsync(ResourceKind.Secret, space, "moving", PatchKind.Merge, System.Text.Encoding.UTF8.GetBytes(patch.ToJsonString()), null, s_none);
+        }
+
+        var seen = new List<(WatchEventType, string?)>();
+        for (; seen.Count < 3; next = watch.MoveNextAsync())
+        {
+            Assert.True(await next);
+            seen.Add((watch.Current.Type, watch.Current.Object.Label("app")));
+            if (seen.Count == 3)
+                break;
+        }
+
+        Assert.Equal([(WatchEventType.Added, "b"), (WatchEventType.Modified, "b"), (WatchEventType.Deleted, "b")], seen);
+    }
+
+    [Fact]
+    public async Task A_version_too_old_to_watch_from_is_the_same_failure_as_from_outside()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        var space = await ApiFixture.NamespaceAsync(client);
+        var first = await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("first", "v"), s_none);
+        for (var i = 0; i < ApiFixture.History + 5; i++)
+            await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap($"m{i}", "v"), s_none);
+        await using var watch = client.WatchAsync(ResourceKind.ConfigMap, space, first.ResourceVersion(), new ListOptions(), s_none).GetAsyncEnumerator(s_none);
+        var failed = await Assert.ThrowsAsync<KubeException>(async () => await watch.MoveNextAsync());
+        Assert.Equal((410, "Expired"), (failed.Code, failed.Reason));
+    }
+
+    [Fact]
+    public async Task A_slash_in_a_name_stays_inside_the_name()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        using var outside = api.Client();
+        var space = await ApiFixture.NamespaceAsync(client);
+        await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("here", "v"), s_none);
+        var name = $"x/../../../namespaces/{space}/configmaps/here";
+        var (inside, without) = (await Assert.ThrowsAsync<KubeException>(() => client.GetAsync(ResourceKind.ConfigMap, "default", name, s_none)),
+            await Assert.ThrowsAsync<KubeException>(() => outside.GetAsync(ResourceKind.ConfigMap, "default", name, s_none)));
+        Assert.Equal(404, inside.Code);
+        Assert.Equal(without.Message, inside.Message);
+    }
+
+    [Fact]
+    public async Task A_cancelled_watch_and_a_cancelled_request_leave_the_API_serving()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        var space = await ApiFixture.NamespaceAsync(client);
+        var version = (await client.ListAsync(ResourceKind.Secret, space, new ListOptions(), s_none)).ResourceVersion;
+        using (var stop = new CancellationTokenSource())
+        {
+            await using var watch = client.WatchAsync(ResourceKind.Secret, space, version, new ListOptions(), stop.Token).GetAsyncEnumerator(stop.Token);
+            var next = watch.MoveNextAsync().AsTask();
+            await stop.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => next.WaitAsync(Wait.Net));
+        }
+
+        using (var stopped = new CancellationTokenSource())
+        {
+            await stopped.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.CreateAsync(ResourceKind.Secret, space, Secret("never", "a"), stopped.Token));
+        }
+
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("after", "a"), s_none);
+        Assert.Equal("after", (await client.GetAsync(ResourceKind.Secret, space, "after", s_none)).Name());
+    }
+
+    [Fact]
+    public async Task A_proxy_inside_gets_a_watch_as_lines()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        using var proxy = new KubeProxy(api.Inside);
+        var space = await ApiFixture.NamespaceAsync(client);
+        var version = (await client.ListAsync(ResourceKind.Secret, space, new ListOptions(), s_none)).ResourceVersion;
+        using var deadline = new CancellationTokenSource(Wait.Net);
+        using var answer = await proxy.SendAsync(HttpMethod.Get, $"/api/v1/namespaces/{space}/secrets?watch=true&resourceVersion={version}", "", "", default, "", deadline.Token);
+        Assert.Equal(System.Net.HttpStatusCode.OK, answer.StatusCode);
+        using var lines = new StreamReader(await answer.Content.ReadAsStreamAsync(deadline.Token));
+        var line = lines.ReadLineAsync(deadline.Token);
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("line", "a"), s_none);
+        var read = JsonNode.Parse((await line)!)!;
+        Assert.Equal(("ADDED", "line"), (read.Text("type"), read.Text("object", "metadata", "name")));
+    }
+
+    private static JsonObject Secret(string name, string app) => new()
+    {
+        ["apiVersion"] = "v1", ["kind"] = "Secret", ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["app"] = app } },
+    };
+
+    [Fact]
     public async Task Once_the_API_has_ended_its_watches_end_and_requests_fail_with_the_reason()
     {
         var directory = Directory.CreateTempSubdirectory("edge-inside-");

@@ -16,6 +16,13 @@ internal static class MergePatch
         return result;
     }
 
+    /// <summary>As <see cref="Apply"/>, on the target itself, which must be the caller's own; the patch is not changed or shared.</summary>
+    public static JsonObject ApplyTo(JsonObject target, JsonObject patch)
+    {
+        Merge(target, patch);
+        return target;
+    }
+
     private static void Merge(JsonObject target, JsonObject patch)
     {
         foreach (var (key, value) in patch)

@@ -27,6 +27,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     public StoredObject Get(ServedResource resource, string @namespace, string name)
         => store.Get(resource.Id, @namespace, name) ?? throw ApiException.NotFound(resource, name);
 
+    /// <summary>Creates the object; <paramref name="obj"/> may be changed and is not to be used afterwards.</summary>
     public async Task<StoredObject> CreateAsync(ServedResource resource, string @namespace, JsonObject obj, WriteOptions options, CancellationToken cancellationToken)
     {
         CheckEnvelope(resource, obj);
@@ -40,7 +41,8 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
         {
             if (generate.Length > 0)
                 obj.Child("metadata")["name"] = NewName(generate);
-            var next = obj.DeepClone().AsObject();
+            // Without a name to try again with there is one attempt, and the tree is the caller's no longer.
+            var next = generate.Length > 0 ? obj.DeepClone().AsObject() : obj;
             if (!options.IsApply)
                 next.Child("metadata").Remove("managedFields");
             PriorityAdmission.OnCreate(resource, next, store);
@@ -66,11 +68,13 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             var stored = isCounted ? await StoreCountedAsync(next, () => CreateStoredAsync(resource, next, cancellationToken), cancellationToken) : await CreateStoredAsync(resource, next, cancellationToken);
             if (stored is not null)
                 return stored;
+            if (generate.Length == 0 || attempt >= AttemptsMax)
+                throw ApiException.AlreadyExists(resource, name);
         }
     }
 
     private ValueTask<StoredObject?> CreateStoredAsync(ServedResource resource, JsonObject next, CancellationToken cancellationToken)
-        => resource.Kind == ResourceKind.Service ? new(CreateServiceAsync(resource, next, cancellationToken)) : store.CreateAsync(resource.Id, next, cancellationToken);
+        => resource.Kind == ResourceKind.Service ? new(CreateServiceAsync(resource, next, cancellationToken)) : store.CreateAsync(resource.Id, next, cancellationToken, resource.Custom?.Schema);
 
     /// <summary>A write that a quota counts: the reservation goes with a failed one, and the status of the quotas shows a good one before it is answered.</summary>
     private async Task<StoredObject?> StoreCountedAsync(JsonObject obj, Func<ValueTask<StoredObject?>> write, CancellationToken cancellationToken)
@@ -168,7 +172,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             resource, @namespace, name, subresource,
             current =>
             {
-                var tree = JsonNode.Parse(current.JsonAs(resource.Kind.ApiVersion))!.AsObject();
+                var tree = resource.Custom is null ? current.Parse() : current.ParseAs(resource.Kind.ApiVersion);
                 var wanted = change(tree);
                 if (wanted.ResourceVersion() is { Length: > 0 } version && version != Text(current.Version))
                     throw ApiException.Modified(resource, name);
@@ -259,13 +263,21 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 var old = current.Parse();
                 var wanted = change(current);
                 var managed = ManagedFields.Of(wanted)?.DeepClone();
-                var next = ObjectStrategy.PrepareUpdate(resource, wanted, old, subresource, options);
+                var isStatusAlone = ObjectStrategy.IsStatusAlone(resource, current, subresource);
+                var next = isStatusAlone ? ObjectStrategy.PrepareStatus(resource, wanted, current, options) : ObjectStrategy.PrepareUpdate(resource, wanted, old, subresource, options);
                 if (!options.IsApply)
                     managed = ManagedFields.AfterUpdate(resource, old, next, subresource, options.FieldManager, time.GetUtcNow());
                 if (managed is JsonArray { Count: > 0 })
                     next.Child("metadata")["managedFields"] = managed;
                 else
                     next.Child("metadata").Remove("managedFields");
+                if (isStatusAlone)
+                {
+                    if (resource.Custom!.Schema.ValidateStatus(next, old) is { Count: > 0 } errors)
+                        throw ApiException.Invalid(resource, name, errors);
+                    return (old, next);
+                }
+
                 if (resource.Kind == ResourceKind.Service)
                     ServiceAddresses.OnUpdate(next, old);
                 Check(resource, next, old, subresource);
@@ -276,10 +288,11 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 StorageAdmission.OnUpdate(resource, next, old, subresource, store);
                 return (old, next);
             },
-            isJudged: subresource.Length == 0, options.DryRun, cancellationToken);
+            isJudged: subresource.Length == 0, options.DryRun, cancellationToken, resource.Custom?.Schema);
 
     private async Task<StoredObject> RetryAsync(
-        ServedResource resource, string @namespace, string name, Func<StoredObject, (JsonObject Old, JsonObject Next)> change, bool isJudged, bool dryRun, CancellationToken cancellationToken)
+        ServedResource resource, string @namespace, string name, Func<StoredObject, (JsonObject Old, JsonObject Next)> change, bool isJudged, bool dryRun, CancellationToken cancellationToken,
+        object? judgedBy = null)
     {
         for (var attempt = 0; attempt < AttemptsMax; attempt++)
         {
@@ -292,9 +305,9 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             var isCounted = !isGoing && isJudged && Admission?.Quotas.Reserve(resource, next, old, dryRun) == true;
             if (dryRun)
                 return Preview(resource, next, current.Version);
-            var stored = isCounted ? await StoreCountedAsync(next, () => store.ReplaceAsync(current, next, cancellationToken), cancellationToken)
+            var stored = isCounted ? await StoreCountedAsync(next, () => store.ReplaceAsync(current, next, cancellationToken, judgedBy), cancellationToken)
                 : isGoing ? await store.DeleteAsync(current, next, cancellationToken)
-                : await store.ReplaceAsync(current, next, cancellationToken);
+                : await store.ReplaceAsync(current, next, cancellationToken, judgedBy);
             if (stored is not null)
                 return stored;
         }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Crd;
 using Edge.ApiServer.Rest;
+using Edge.ApiServer.Storage;
 using Edge.ApiServer.Validation;
 using Edge.Kubernetes;
 
@@ -41,6 +42,23 @@ internal static class ObjectStrategy
         Shape(resource, obj, options);
         if (resource.Kind == ResourceKind.CustomResourceDefinition)
             Finalizers(metadata).Add((JsonNode)CrdStatus.Finalizer);
+    }
+
+    /// <summary>True for a write of the status of a state whose rest has been shaped and judged by the very schema that would do it now: only the status needs to be looked at.</summary>
+    public static bool IsStatusAlone(ServedResource resource, StoredObject current, string subresource)
+        => subresource == "status" && resource.Custom is { } custom && custom.Schema.IsStatusApart && ReferenceEquals(current.JudgedBy, custom.Schema);
+
+    /// <summary>As <see cref="PrepareUpdate"/> where <see cref="IsStatusAlone"/>: the old state with the wanted status.</summary>
+    /// <param name="wanted">Its status is taken out of it.</param>
+    public static JsonObject PrepareStatus(ServedResource resource, JsonObject wanted, StoredObject current, WriteOptions options)
+    {
+        var next = current.Parse();
+        Move(wanted, next, "status");
+        var schema = resource.Custom!.Schema;
+        var unknown = schema.PruneStatus(next);
+        schema.DefaultStatus(next);
+        Warn(resource, unknown, options);
+        return next;
     }
 
     /// <summary>Makes the wanted state into the next state of <paramref name="old"/>: what the (sub)resource may not change is taken from there.</summary>
@@ -155,6 +173,11 @@ internal static class ObjectStrategy
                 EncodeStringData(obj);
         }
 
+        Warn(resource, unknown, options);
+    }
+
+    private static void Warn(ServedResource resource, List<string> unknown, WriteOptions options)
+    {
         if (unknown.Count == 0 || options.FieldValidation == FieldValidation.Ignore)
             return;
         var texts = unknown.Select(field => $"unknown field \"{field}\"").ToList();
@@ -189,6 +212,18 @@ internal static class ObjectStrategy
             return !JsonNode.DeepEquals(next["spec"], old["spec"]);
         var ignored = resource.HasStatus ? (string[])["metadata", "apiVersion", "status"] : ["metadata", "apiVersion"];
         return next.Select(p => p.Key).Union(old.Select(p => p.Key)).Except(ignored).Any(key => !JsonNode.DeepEquals(next[key], old[key]));
+    }
+
+    private static void Move(JsonObject from, JsonObject to, string field)
+    {
+        if (!from.TryGetPropertyValue(field, out var value))
+        {
+            to.Remove(field);
+            return;
+        }
+
+        from.Remove(field); // a node has one parent
+        to[field] = value;
     }
 
     private static void Copy(JsonObject from, JsonObject to, string field)

@@ -13,7 +13,7 @@ internal static class Negotiation
 {
     public static ObjectShape Choose(string accept)
     {
-        if (accept.Length == 0)
+        if (accept is "" or "application/json" or "*/*")
             return ObjectShape.Full;
         foreach (var range in accept.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
         {

@@ -55,7 +55,13 @@ internal static class RequestBody
         return node as JsonObject ?? throw ApiException.BadRequest("the object provided is unrecognized: the body must be an object");
     }
 
-    public static string MediaType(HttpRequest request) => (request.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
+    public static string MediaType(HttpRequest request) => request.ContentType switch
+    {
+        null => "",
+        "application/json" => "application/json",
+        "application/merge-patch+json" => "application/merge-patch+json",
+        var other => other.Split(';')[0].Trim().ToLowerInvariant(),
+    };
 
     public static JsonNode? ParseJson(byte[] bytes)
     {

@@ -1,7 +1,9 @@
 using System.Buffers;
 using System.Globalization;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.InProcess;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Storage;
 using Edge.Kubernetes;
@@ -26,6 +28,12 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         if (!long.TryParse(versionText.Length == 0 ? "0" : versionText, NumberStyles.None, CultureInfo.InvariantCulture, out var version))
             throw ApiException.BadRequest($"resourceVersion: Invalid value: \"{versionText}\": must be a whole number");
         var timeout = Timeout(request);
+
+        if (shape == ObjectShape.Full && context.Features.Get<IObjectWatchFeature>() is { } objects)
+        {
+            await ServeAsync(objects, context, resource, filter, new Begin(version, sendInitial, bookmarks, timeout));
+            return;
+        }
 
         context.Response.StatusCode = 200;
         context.Response.ContentType = "application/json";
@@ -82,6 +90,76 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         }
     }
 
+    /// <summary>For who watches from within the process: the objects, which all of them share, in place of lines.</summary>
+    private async Task ServeAsync(IObjectWatchFeature objects, HttpContext context, ServedResource resource, ObjectFilter filter, Begin begin)
+    {
+        IReadOnlyList<StoredObject> initial = [];
+        ObjectWatcher? watcher;
+        if (begin.Version == 0 || begin.SendInitial)
+        {
+            watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items);
+            initial = items;
+        }
+        else
+        {
+            watcher = store.Watch(resource.Id, filter.Namespace, filter.Name, begin.Version);
+        }
+
+        using (watcher)
+        using (var deadline = new CancellationTokenSource(begin.Timeout, time))
+        using (var ended = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted))
+            await objects.ServeAsync(EventsAsync(watcher, initial, resource, filter, begin, ended.Token));
+    }
+
+    private async IAsyncEnumerable<WatchEvent> EventsAsync(
+        ObjectWatcher? watcher, IReadOnlyList<StoredObject> initial, ServedResource resource, ObjectFilter filter, Begin begin, CancellationToken ended, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        if (watcher is null)
+            throw KubeException.Of(ApiException.Expired($"too old resource version: {begin.Version} ({store.Version})").ToStatus());
+        foreach (var item in initial.Where(filter.Matches))
+            yield return new WatchEvent(WatchEventType.Added, Tree(resource, item, null));
+        if (begin.SendInitial)
+            yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, watcher.Start, initialEventsEnd: true, ObjectShape.Full));
+        foreach (var change in watcher.Replay)
+        {
+            if (Seen(filter, change) is var (type, obj))
+                yield return new WatchEvent(type, Tree(resource, obj, null));
+        }
+
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(ended, cancellationToken);
+        await using var timer = begin.Bookmarks ? time.CreateTimer(_ => watcher.RequestProgress(), null, s_bookmarkPeriod, s_bookmarkPeriod) : null;
+        while (await MayReadAsync(watcher, end.Token, cancellationToken))
+        {
+            while (watcher.Queue.TryRead(out var item))
+            {
+                if (item.Change is not { } change)
+                    yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, item.Version, initialEventsEnd: false, ObjectShape.Full));
+                else if (Seen(filter, change) is var (type, obj))
+                    yield return new WatchEvent(type, Tree(resource, obj, obj == change.Object ? item.Tree : null));
+            }
+        }
+    }
+
+    /// <summary>False when the watch is at its end: closed by the store, or its time has passed.</summary>
+    private static async ValueTask<bool> MayReadAsync(ObjectWatcher watcher, CancellationToken end, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await watcher.Queue.WaitToReadAsync(end);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+
+    private static JsonObject Tree(ServedResource resource, StoredObject obj, SharedTree? shared)
+    {
+        if (resource.Custom is not null && obj.Field("apiVersion") != resource.Kind.ApiVersion)
+            return obj.ParseAs(resource.Kind.ApiVersion);
+        return shared?.Read() ?? obj.Parse();
+    }
+
     private async Task FollowAsync(ObjectWatcher watcher, WatchOutput output, bool bookmarks, CancellationToken cancellationToken)
     {
         await using var timer = bookmarks ? time.CreateTimer(_ => watcher.RequestProgress(), null, s_bookmarkPeriod, s_bookmarkPeriod) : null;
@@ -105,6 +183,36 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         }
     }
 
+    /// <summary>With selectors, a change that brings the object into the selection is an addition, one that takes it out a deletion. Null is not seen at all.</summary>
+    private static (WatchEventType Type, StoredObject Object)? Seen(ObjectFilter filter, StoredEvent change)
+    {
+        if (!filter.HasSelectors)
+            return (change.Type, change.Object);
+        var before = change.Previous is { } previous ? filter.Matches(previous) : change.PreviousUnknown;
+        var now = change.Type != WatchEventType.Deleted && filter.Matches(change.Object);
+        if (now)
+            return (before ? WatchEventType.Modified : WatchEventType.Added, change.Object);
+        if (!before)
+            return null;
+        return (WatchEventType.Deleted, change.Type == WatchEventType.Deleted ? change.Object : AsOf(change.Previous ?? change.Object, change.Version));
+    }
+
+    private static StoredObject AsOf(StoredObject obj, long version)
+        => new(obj.Resource, obj.Namespace, obj.Name, obj.Uid, version, ObjectJson.Serialize(obj.Parse()).At(version));
+
+    private static JsonObject BookmarkObject(ServedResource resource, long version, bool initialEventsEnd, ObjectShape shape)
+    {
+        var metadata = new JsonObject { ["resourceVersion"] = version.ToString(CultureInfo.InvariantCulture), ["creationTimestamp"] = null };
+        if (initialEventsEnd)
+            metadata["annotations"] = new JsonObject { ["k8s.io/initial-events-end"] = "true" };
+        return shape switch
+        {
+            ObjectShape.Table => new JsonObject { ["kind"] = "Table", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata, ["columnDefinitions"] = new JsonArray(), ["rows"] = new JsonArray() },
+            ObjectShape.Metadata => new JsonObject { ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata },
+            _ => new JsonObject { ["kind"] = resource.Kind.Kind, ["apiVersion"] = resource.Kind.ApiVersion, ["metadata"] = metadata },
+        };
+    }
+
     private TimeSpan Timeout(HttpRequest request)
     {
         var text = request.Query["timeoutSeconds"].ToString();
@@ -118,6 +226,9 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
 
     private static bool Flag(HttpRequest request, string name) => request.Query[name].ToString() is "true" or "1" or "True";
 
+    /// <summary>How a watch begins and goes on.</summary>
+    private sealed record Begin(long Version, bool SendInitial, bool Bookmarks, TimeSpan Timeout);
+
     /// <summary>Writes events; for whole objects the bytes of the store are copied, nothing is serialised.</summary>
     private sealed class WatchOutput(PipeWriter writer, ServedResource resource, ObjectFilter filter, ObjectShape shape, string includeObject, TimeProvider time)
     {
@@ -129,23 +240,10 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
 
         public async ValueTask FlushAsync(CancellationToken cancellationToken) => await writer.FlushAsync(cancellationToken);
 
-        /// <summary>With selectors, a change that brings the object into the selection is an addition, one that takes it out a deletion.</summary>
         public void Change(StoredEvent change)
         {
-            if (!filter.HasSelectors)
-            {
-                Object(change.Type, change.Object);
-                return;
-            }
-
-            var before = change.Previous is { } previous ? filter.Matches(previous) : change.PreviousUnknown;
-            var now = change.Type != WatchEventType.Deleted && filter.Matches(change.Object);
-            if (now)
-                Object(before ? WatchEventType.Modified : WatchEventType.Added, change.Object);
-            else if (before && change.Type == WatchEventType.Deleted)
-                Object(WatchEventType.Deleted, change.Object);
-            else if (before)
-                Object(WatchEventType.Deleted, AsOf(change.Previous ?? change.Object, change.Version));
+            if (Seen(filter, change) is var (type, obj))
+                Object(type, obj);
         }
 
         public void Object(WatchEventType type, StoredObject obj)
@@ -161,19 +259,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             writer.Write("}\n"u8);
         }
 
-        public void Bookmark(long version, bool initialEventsEnd)
-        {
-            var metadata = new JsonObject { ["resourceVersion"] = version.ToString(CultureInfo.InvariantCulture), ["creationTimestamp"] = null };
-            if (initialEventsEnd)
-                metadata["annotations"] = new JsonObject { ["k8s.io/initial-events-end"] = "true" };
-            var obj = shape switch
-            {
-                ObjectShape.Table => new JsonObject { ["kind"] = "Table", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata, ["columnDefinitions"] = new JsonArray(), ["rows"] = new JsonArray() },
-                ObjectShape.Metadata => new JsonObject { ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata },
-                _ => new JsonObject { ["kind"] = resource.Kind.Kind, ["apiVersion"] = resource.Kind.ApiVersion, ["metadata"] = metadata },
-            };
-            Line("BOOKMARK", obj);
-        }
+        public void Bookmark(long version, bool initialEventsEnd) => Line("BOOKMARK", BookmarkObject(resource, version, initialEventsEnd, shape));
 
         public void Error(JsonObject status) => Line("ERROR", status);
 
@@ -182,8 +268,5 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             writer.Write(ObjectJson.Bytes(new JsonObject { ["type"] = type, ["object"] = obj }));
             writer.Write("\n"u8);
         }
-
-        private static StoredObject AsOf(StoredObject obj, long version)
-            => new(obj.Resource, obj.Namespace, obj.Name, obj.Uid, version, ObjectJson.Serialize(obj.Parse()).At(version));
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 
@@ -9,6 +10,8 @@ internal sealed record SchemaRule(string Text, CelProgram Program, string Messag
 /// <summary>One level of a compiled schema. Immutable once parsed.</summary>
 internal sealed class SchemaNode
 {
+    private StrongBox<bool>? _hasDefaults;
+
     /// <summary>object, array, string, integer, number, boolean; empty where any type is allowed.</summary>
     public string Type { get; set; } = "";
 
@@ -35,6 +38,9 @@ internal sealed class SchemaNode
     public SchemaNode? Items { get; set; }
 
     public JsonNode? Default { get; set; }
+
+    /// <summary>This level or one below it has a default. Asked for once the schema is parsed.</summary>
+    public bool HasDefaults => (_hasDefaults ??= new StrongBox<bool>(FindDefaults())).Value;
 
     public IReadOnlyList<string> Required { get; set; } = [];
 
@@ -77,6 +83,8 @@ internal sealed class SchemaNode
     public SchemaNode? Not { get; set; }
 
     public IReadOnlyList<SchemaRule> Rules { get; set; } = [];
+
+    private bool FindDefaults() => Default is not null || Items is { HasDefaults: true } || Additional is { HasDefaults: true } || Properties.Values.Any(child => child.HasDefaults);
 
     /// <summary>The schema of a member, by name.</summary>
     public SchemaNode? Member(string key) => Properties.GetValueOrDefault(key) ?? Additional;

@@ -14,6 +14,9 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
     /// <summary>More faults than this are not collected: a hostile object could otherwise have an answer larger than itself.</summary>
     private const int ErrorsMax = 200;
 
+    /// <summary>False where only the number of faults is asked for: paths are not made then.</summary>
+    public bool HasPaths { get; init; } = true;
+
     private readonly CelScope _budget = root ?? new CelScope(null, "", null);
 
     public void Check(SchemaNode schema, JsonNode? value, JsonNode? old, string at, bool runRules)
@@ -81,8 +84,12 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
 
     private void CheckObject(SchemaNode schema, JsonObject obj, JsonObject? old, string at, bool runRules)
     {
-        foreach (var key in schema.Required.Where(key => !obj.ContainsKey(key)))
-            errors.Add(Errors.Required(Join(at, key)));
+        foreach (var key in schema.Required)
+        {
+            if (!obj.ContainsKey(key))
+                errors.Add(Errors.Required(Join(at, key)));
+        }
+
         if (obj.Count < schema.MinProperties)
             errors.Add(Errors.Invalid(at, obj, $"{at} in body should have at least {schema.MinProperties} properties"));
         if (obj.Count > schema.MaxProperties)
@@ -91,7 +98,7 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
         {
             if (schema.Member(key) is not { } inner)
                 continue;
-            var childAt = schema.Properties.ContainsKey(key) ? Join(at, key) : $"{at}.{key}";
+            var childAt = !HasPaths ? "" : schema.Properties.ContainsKey(key) ? Join(at, key) : $"{at}.{key}";
             Check(inner, child, old?[key], childAt, runRules);
         }
     }
@@ -107,23 +114,24 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
         }
 
         var identities = schema.ListType == "map" || schema.ListType == "set" || schema.UniqueItems ? new HashSet<string>() : null;
-        var previous = new Dictionary<string, JsonNode?>();
+        Dictionary<string, JsonNode?>? previous = null;
         if (schema.ListType == "map" && old is not null)
         {
+            previous = [];
             foreach (var item in old)
                 previous.TryAdd(MapIdentity(schema, item), item);
         }
 
         for (var i = 0; i < array.Count; i++)
         {
-            var itemAt = $"{at}[{i}]";
+            var itemAt = HasPaths ? $"{at}[{i}]" : "";
             JsonNode? before = null;
             if (identities is not null)
             {
                 var identity = schema.ListType == "map" ? MapIdentity(schema, array[i]) : Canonical(array[i]);
                 if (!identities.Add(identity))
                     errors.Add(new FieldError("FieldValueDuplicate", itemAt, $"Duplicate value: {identity}"));
-                before = previous.GetValueOrDefault(identity);
+                before = previous?.GetValueOrDefault(identity);
             }
 
             if (schema.Items is not null)
@@ -196,7 +204,7 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
     private bool Passes(SchemaNode schema, JsonNode value)
     {
         var faults = new List<FieldError>();
-        new SchemaValidator(faults, _budget).Check(schema, value, null, "", runRules: false);
+        new SchemaValidator(faults, _budget) { HasPaths = false }.Check(schema, value, null, "", runRules: false);
         return faults.Count == 0;
     }
 

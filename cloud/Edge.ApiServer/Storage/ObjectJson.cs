@@ -12,6 +12,15 @@ internal readonly struct ObjectJson
 {
     private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
     private static readonly JsonSerializerOptions s_nodeOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    // What a thread keeps for its next object; a large one's is let go.
+    private const int BufferBytesMax = 64 * 1024;
+
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? s_buffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? s_writer;
+
     private readonly byte[] _json;
     private readonly int _gap;
 
@@ -23,9 +32,11 @@ internal readonly struct ObjectJson
 
     public static ObjectJson Serialize(JsonObject obj)
     {
-        var buffer = new ArrayBufferWriter<byte>(1024);
+        // Both are used between here and the end of this call only, which waits for nothing.
+        var buffer = s_buffer ??= new ArrayBufferWriter<byte>(4096);
+        var writer = s_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
         var gap = 0;
-        using (var writer = new Utf8JsonWriter(buffer, s_writerOptions))
+        try
         {
             writer.WriteStartObject();
             foreach (var (key, value) in obj)
@@ -46,9 +57,22 @@ internal readonly struct ObjectJson
             }
 
             writer.WriteEndObject();
+            writer.Flush();
+            return gap > 0 ? new ObjectJson(buffer.WrittenSpan.ToArray(), gap) : throw new ArgumentException("the object has no metadata", nameof(obj));
         }
-
-        return gap > 0 ? new ObjectJson(buffer.WrittenSpan.ToArray(), gap) : throw new ArgumentException("the object has no metadata", nameof(obj));
+        finally
+        {
+            if (buffer.Capacity > BufferBytesMax)
+            {
+                s_buffer = null;
+                s_writer = null;
+            }
+            else
+            {
+                buffer.ResetWrittenCount();
+                writer.Reset(buffer);
+            }
+        }
     }
 
     /// <summary>The JSON with the version filled in.</summary>

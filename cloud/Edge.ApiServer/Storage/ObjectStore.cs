@@ -73,16 +73,18 @@ internal sealed class ObjectStore : IAsyncDisposable
     }
 
     /// <summary>Stores a new object; null when the name is taken.</summary>
-    public async ValueTask<StoredObject?> CreateAsync(ResourceId resource, JsonObject obj, CancellationToken cancellationToken)
-        => await WriteAsync(WatchEventType.Added, resource, obj, null, cancellationToken);
+    /// <param name="judgedBy">See <see cref="StoredObject.JudgedBy"/>.</param>
+    public ValueTask<StoredObject?> CreateAsync(ResourceId resource, JsonObject obj, CancellationToken cancellationToken, object? judgedBy = null)
+        => WriteAsync(WatchEventType.Added, resource, obj, null, judgedBy, cancellationToken);
 
     /// <summary>Replaces exactly that state of the object; null when it is no longer the newest.</summary>
-    public async ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, JsonObject obj, CancellationToken cancellationToken)
-        => await WriteAsync(WatchEventType.Modified, expected.Resource, obj, expected, cancellationToken);
+    /// <param name="judgedBy">See <see cref="StoredObject.JudgedBy"/>.</param>
+    public ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, JsonObject obj, CancellationToken cancellationToken, object? judgedBy = null)
+        => WriteAsync(WatchEventType.Modified, expected.Resource, obj, expected, judgedBy, cancellationToken);
 
     /// <summary>Removes exactly that state; <paramref name="last"/> is what watchers get. Null when it is no longer the newest.</summary>
-    public async ValueTask<StoredObject?> DeleteAsync(StoredObject expected, JsonObject last, CancellationToken cancellationToken)
-        => await WriteAsync(WatchEventType.Deleted, expected.Resource, last, expected, cancellationToken);
+    public ValueTask<StoredObject?> DeleteAsync(StoredObject expected, JsonObject last, CancellationToken cancellationToken)
+        => WriteAsync(WatchEventType.Deleted, expected.Resource, last, expected, null, cancellationToken);
 
     /// <summary>Watches from after a version; null when the changes since then are no longer kept, or the version is not reached yet.</summary>
     public ObjectWatcher? Watch(ResourceId resource, string @namespace, string? name, long after)
@@ -175,7 +177,7 @@ internal sealed class ObjectStore : IAsyncDisposable
         return table;
     }
 
-    private async ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, CancellationToken cancellationToken)
+    private async ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken)
     {
         var (ns, name, uid) = (obj.Namespace(), obj.Name(), obj.Uid());
         var json = ObjectJson.Serialize(obj);
@@ -189,7 +191,7 @@ internal sealed class ObjectStore : IAsyncDisposable
                 if (_writer.Version(resource, ns, name) != expected?.Version)
                     return null;
                 var version = newest + 1;
-                var stored = new StoredObject(resource, ns, name, uid, version, json.At(version));
+                var stored = new StoredObject(resource, ns, name, uid, version, json.At(version)) { JudgedBy = judgedBy };
                 _writer.Write(type, stored);
                 var floor = Floor(table);
                 if (floor >= table.TrimmedTo + TrimStep)
@@ -246,7 +248,9 @@ internal sealed class ObjectStore : IAsyncDisposable
                 table.History.Add(change);
                 _version = change.Version;
                 Applied?.Invoke(change);
-                var item = new WatchItem(change, change.Version);
+                if (table.Watchers.Count == 0)
+                    continue;
+                var item = new WatchItem(change, change.Version, new SharedTree(change.Object));
                 for (var i = table.Watchers.Count - 1; i >= 0; i--)
                     if (table.Watchers[i].Wants(change.Object) && !table.Watchers[i].TryPost(item))
                         table.Watchers.RemoveAt(i);

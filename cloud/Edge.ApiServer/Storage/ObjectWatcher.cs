@@ -1,9 +1,23 @@
+using System.Text.Json.Nodes;
 using System.Threading.Channels;
 
 namespace Edge.ApiServer.Storage;
 
 /// <summary>What a watcher reads: a change, or (with <see cref="Change"/> null) the word that every change up to a version has been handed over.</summary>
-internal readonly record struct WatchItem(StoredEvent? Change, long Version);
+/// <param name="Tree">The change's object, the same for all watchers.</param>
+internal readonly record struct WatchItem(StoredEvent? Change, long Version, SharedTree? Tree = null);
+
+/// <summary>An object's tree for watchers within the process: parsed when the first of them reads it, dropped when the last one has.</summary>
+internal sealed class SharedTree(StoredObject obj)
+{
+    private JsonObject? _tree;
+
+    /// <summary>Not to be changed.</summary>
+    public JsonObject Read() => Volatile.Read(ref _tree) ?? Parse();
+
+    // Two that parse at once do the work twice, and hold the same.
+    private JsonObject Parse() => Interlocked.CompareExchange(ref _tree, obj.Parse(), null) ?? _tree;
+}
 
 /// <summary>One watcher's bounded queue. A watcher that does not keep up is closed; its client resumes by resourceVersion.</summary>
 internal sealed class ObjectWatcher : IDisposable

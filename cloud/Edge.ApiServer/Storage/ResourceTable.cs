@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Edge.Kubernetes;
 
@@ -12,7 +13,10 @@ internal sealed class ResourceTable(int historyMax)
 
     private static readonly Comparer<StoredObject> s_order = Comparer<StoredObject>.Create((a, b) => string.CompareOrdinal(a.SortKey, b.SortKey));
 
-    public ImmutableList<StoredObject> Items { get; set; } = [];
+    // By name: a step of the list's binary search costs a walk of its tree.
+    private readonly ConcurrentDictionary<(string Namespace, string Name), StoredObject> _byName = new();
+
+    public ImmutableList<StoredObject> Items { get; private set; } = [];
 
     public EventRing History { get; } = new(historyMax, HistoryBytesMax);
 
@@ -21,11 +25,14 @@ internal sealed class ResourceTable(int historyMax)
     /// <summary>Changes in memory that the disk does not keep any more are forgotten there in steps; this is what it has forgotten.</summary>
     public long TrimmedTo { get; set; }
 
-    public StoredObject? Find(string @namespace, string name)
+    public StoredObject? Find(string @namespace, string name) => _byName.GetValueOrDefault((@namespace, name));
+
+    /// <summary>Sets what is there at the start, in list order.</summary>
+    public void Load(IEnumerable<StoredObject> items)
     {
-        var items = Items;
-        var index = IndexOf(items, StoredObject.Key(@namespace, name));
-        return index >= 0 ? items[index] : null;
+        Items = [.. items];
+        foreach (var item in Items)
+            _byName[(item.Namespace, item.Name)] = item;
     }
 
     /// <summary>The index of the key, or the complement of where it would be.</summary>
@@ -49,7 +56,11 @@ internal sealed class ResourceTable(int historyMax)
 
     public void Apply(StoredEvent change)
     {
-        var index = IndexOf(Items, change.Object.SortKey);
+        if (change.Type == WatchEventType.Deleted)
+            _byName.TryRemove((change.Object.Namespace, change.Object.Name), out _);
+        else
+            _byName[(change.Object.Namespace, change.Object.Name)] = change.Object;
+        var index = Items.BinarySearch(change.Object, s_order);
         Items = (change.Type == WatchEventType.Deleted, index >= 0) switch
         {
             (true, true) => Items.RemoveAt(index),

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Edge.Common.Storage;
 using Edge.Kubernetes;
 using Microsoft.Data.Sqlite;
@@ -39,7 +38,7 @@ internal static class StoreLoader
         foreach (var (resource, list) in byResource)
         {
             list.Sort((a, b) => string.CompareOrdinal(a.SortKey, b.SortKey));
-            tables(resource).Items = list.ToImmutableList();
+            tables(resource).Load(list);
         }
     }
 

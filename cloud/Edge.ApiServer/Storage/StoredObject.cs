@@ -1,6 +1,6 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
-using Edge.Kubernetes.Selectors;
 
 namespace Edge.ApiServer.Storage;
 
@@ -13,6 +13,8 @@ internal readonly record struct ResourceId(string Group, string Plural)
 /// <summary>One state of one object: its UTF-8 JSON as it is answered, and what selectors need. Immutable; shared by readers and watchers.</summary>
 internal sealed class StoredObject(ResourceId resource, string @namespace, string name, string uid, long version, byte[] json)
 {
+    // As deep as a request's body may be, and deeper: what was stored must be readable.
+    private static readonly JsonDocumentOptions s_options = new() { MaxDepth = 512 };
     private Dictionary<string, string>? _labels;
     private Dictionary<string, string>? _fields;
     private (string ApiVersion, byte[] Json)? _converted;
@@ -28,18 +30,30 @@ internal sealed class StoredObject(ResourceId resource, string @namespace, strin
 
     public long Version { get; } = version;
 
+    /// <summary>What has pruned, defaulted and judged this state, where that is known: the schema of a custom resource's version. A write to a part of it by the same needs not look at the rest again.</summary>
+    public object? JudgedBy { get; init; }
+
     /// <summary>The JSON with its resourceVersion inside; not to be changed.</summary>
     public byte[] Json { get; } = json;
 
     /// <summary>The order of lists and continue tokens: ordinal by namespace, then name.</summary>
     public string SortKey { get; } = Key(@namespace, name);
 
-    public IReadOnlyDictionary<string, string> Labels => _labels ??= new Dictionary<string, string>(Parse().Map("metadata", "labels"), StringComparer.Ordinal);
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= FieldReader.Map(Json, "metadata.labels");
 
     public static string Key(string @namespace, string name) => @namespace + "/" + name;
 
     /// <summary>A fresh tree that the caller may change.</summary>
-    public JsonObject Parse() => JsonNode.Parse(Json)!.AsObject();
+    public JsonObject Parse() => JsonNode.Parse(Json, documentOptions: s_options)!.AsObject();
+
+    /// <summary>As <see cref="Parse"/>, as the given apiVersion shows it.</summary>
+    public JsonObject ParseAs(string apiVersion)
+    {
+        var tree = Parse();
+        if (tree.ApiVersion() != apiVersion)
+            tree["apiVersion"] = apiVersion;
+        return tree;
+    }
 
     /// <summary>The scalar under a dotted path as text; empty when absent.</summary>
     public string Field(string path)
@@ -51,7 +65,7 @@ internal sealed class StoredObject(ResourceId resource, string @namespace, strin
         var known = _fields;
         if (known is not null && known.TryGetValue(path, out var value))
             return value;
-        value = FieldSelector.Read(Parse(), path);
+        value = FieldReader.Text(Json, path);
         _fields = new Dictionary<string, string>(known ?? [], StringComparer.Ordinal) { [path] = value };
         return value;
     }

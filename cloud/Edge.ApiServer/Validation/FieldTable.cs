@@ -34,7 +34,13 @@ internal enum FieldShape
 
 /// <summary>One field of a built-in type. <paramref name="MergeKey"/> is the key by which a strategic merge patch merges the list,
 /// <c>+</c> for a set of plain values, null for a list that is replaced.</summary>
-internal sealed record Field(string Name, FieldForm Form, FieldShape Shape, string TypeName, string? MergeKey, bool RetainKeys, bool Required);
+internal sealed record Field(string Name, FieldForm Form, FieldShape Shape, string TypeName, string? MergeKey, bool RetainKeys, bool Required)
+{
+    private Field? _element;
+
+    /// <summary>One of what a list or map holds; itself where it is single.</summary>
+    public Field Element => Shape == FieldShape.Single ? this : _element ??= this with { Shape = FieldShape.Single };
+}
 
 /// <summary>A built-in type; <paramref name="Package"/> is its OpenAPI definition's prefix, e.g. <c>io.k8s.api.core.v1</c>.</summary>
 internal sealed record FieldSet(string Name, string Package, IReadOnlyDictionary<string, Field> Fields)
@@ -92,6 +98,8 @@ internal static partial class FieldTable
     public static List<string> Unknown(FieldSet type, JsonObject obj)
     {
         var paths = new List<string>();
+        if (!HasUnknown(type, obj))
+            return paths;
         Walk(type, obj, "", (path, field, _) =>
         {
             if (field is null)
@@ -102,7 +110,11 @@ internal static partial class FieldTable
 
     /// <summary>A fault for every value that the field's type cannot hold; null members count as absent.</summary>
     public static void CheckTypes(FieldSet type, JsonObject obj, string at, List<FieldError> errors)
-        => Walk(type, obj, at, (path, field, node) =>
+    {
+        // Nearly all objects are right, and then nobody asks for paths.
+        if (IsRight(type, obj))
+            return;
+        Walk(type, obj, at, (path, field, node) =>
         {
             if (field is null || node is null)
                 return;
@@ -112,7 +124,7 @@ internal static partial class FieldTable
                 return;
             }
 
-            var single = field with { Shape = FieldShape.Single };
+            var single = field.Element;
             switch (field.Shape)
             {
                 case FieldShape.List:
@@ -129,6 +141,91 @@ internal static partial class FieldTable
                     break;
             }
         });
+    }
+
+    private static bool HasUnknown(FieldSet type, JsonObject obj)
+    {
+        foreach (var (key, value) in obj)
+        {
+            if (type.Fields.GetValueOrDefault(key) is not { } field)
+                return true;
+            if (TypeOf(field) is not { } inner)
+                continue;
+            switch (field.Shape, value)
+            {
+                case (FieldShape.Single, JsonObject single) when HasUnknown(inner, single):
+                    return true;
+                case (FieldShape.List, JsonArray array):
+                    foreach (var item in array)
+                    {
+                        if (item is JsonObject one && HasUnknown(inner, one))
+                            return true;
+                    }
+
+                    break;
+                case (FieldShape.Map, JsonObject map):
+                    foreach (var (_, item) in map)
+                    {
+                        if (item is JsonObject one && HasUnknown(inner, one))
+                            return true;
+                    }
+
+                    break;
+            }
+        }
+
+        return false;
+    }
+
+    private static bool IsRight(FieldSet type, JsonObject obj)
+    {
+        foreach (var (key, value) in obj)
+        {
+            if (value is null || type.Fields.GetValueOrDefault(key) is not { } field)
+                continue;
+            if (Expected(field, value) is not null)
+                return false;
+            var (element, inner) = (field.Element, TypeOf(field));
+            switch (field.Shape)
+            {
+                case FieldShape.List:
+                    foreach (var item in value.AsArray())
+                    {
+                        if (!IsRight(element, inner, item))
+                            return false;
+                    }
+
+                    break;
+                case FieldShape.Map:
+                    foreach (var (_, item) in value.AsObject())
+                    {
+                        if (!IsRight(element, inner, item))
+                            return false;
+                    }
+
+                    break;
+                default:
+                    if (!IsRight(element, inner, value))
+                        return false;
+                    break;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool IsRight(Field element, FieldSet? type, JsonNode? node)
+        => Expected(element, node) is null && (element.Form switch
+        {
+            FieldForm.Quantity => Quantity.TryParse(node, out _),
+            FieldForm.Time => IsTime(node),
+            FieldForm.Bytes => Base64.IsValid(Text(node)),
+            _ => true,
+        }) && (type is null || node is not JsonObject child || IsRight(type, child));
+
+    private static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var found) ? found : null;
+
+    private static bool IsTime(JsonNode? node) => DateTimeOffset.TryParse(Text(node), CultureInfo.InvariantCulture, DateTimeStyles.None, out _);
 
     private static void CheckOne(Field single, string path, JsonNode? node, List<FieldError> errors)
     {
@@ -138,23 +235,28 @@ internal static partial class FieldTable
             return;
         }
 
-        var text = node is JsonValue value && value.TryGetValue<string>(out var found) ? found : null;
         if (single.Form == FieldForm.Quantity && !Quantity.TryParse(node, out _))
             errors.Add(Errors.Invalid(path, node, Quantity.Rule));
-        else if (single.Form == FieldForm.Time && !DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.None, out _))
+        else if (single.Form == FieldForm.Time && !IsTime(node))
             errors.Add(Errors.Invalid(path, node, "must be a time as in RFC 3339, e.g. 2006-01-02T15:04:05Z"));
-        else if (single.Form == FieldForm.Bytes && !Base64.IsValid(text))
+        else if (single.Form == FieldForm.Bytes && !Base64.IsValid(Text(node)))
             errors.Add(Errors.Invalid(path, "***", "must be base64"));
     }
 
     /// <summary>Removes null members of typed objects: to Kubernetes' typed decoding null is the same as absent.</summary>
     public static void DropNulls(FieldSet type, JsonObject obj)
     {
-        foreach (var key in obj.Where(pair => pair.Value is null).Select(pair => pair.Key).ToList())
-            obj.Remove(key);
+        List<string>? nulls = null;
         foreach (var (key, value) in obj)
         {
-            if (!type.Fields.TryGetValue(key, out var field) || TypeOf(field) is not { } inner)
+            if (value is null)
+                (nulls ??= []).Add(key);
+        }
+
+        nulls?.ForEach(key => obj.Remove(key));
+        foreach (var (key, value) in obj)
+        {
+            if (value is not (JsonObject or JsonArray) || !type.Fields.TryGetValue(key, out var field) || TypeOf(field) is not { } inner)
                 continue;
             foreach (var child in Objects(field, value))
                 DropNulls(inner, child.Object);

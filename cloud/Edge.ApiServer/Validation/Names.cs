@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json.Nodes;
 
 namespace Edge.ApiServer.Validation;
@@ -5,6 +6,9 @@ namespace Edge.ApiServer.Validation;
 /// <summary>Kubernetes' grammars of names, keys and values, with its messages. Each returns null when the text is right.</summary>
 internal static class Names
 {
+    private static readonly SearchValues<char> s_labelLetters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-");
+    private static readonly SearchValues<char> s_wordLetters = SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
     public static string? DnsLabel(string text)
         => text.Length > 63 ? TooLong(63) : IsLabel(text) ? null
             : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
@@ -15,7 +19,7 @@ internal static class Names
             : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
     public static string? DnsSubdomain(string text)
-        => text.Length > 253 ? TooLong(253) : text.Split('.').All(IsLabel) ? null
+        => text.Length > 253 ? TooLong(253) : IsSubdomain(text) ? null
             : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
     /// <summary>Names of roles and bindings: whatever may stand in a path.</summary>
@@ -30,14 +34,14 @@ internal static class Names
     /// <summary>Keys of labels, annotations, taints and conditions: an optional DNS prefix and a name.</summary>
     public static string? Qualified(string text)
     {
-        var parts = text.Split('/');
-        if (parts.Length > 2)
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash >= 0 && text.IndexOf('/', slash + 1) >= 0)
             return "a qualified name " + NamePart[10..] + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-        if (parts.Length == 2 && parts[0].Length == 0)
+        if (slash == 0)
             return "prefix part must be non-empty";
-        if (parts.Length == 2 && DnsSubdomain(parts[0]) is { } fault)
+        if (slash > 0 && DnsSubdomain(text[..slash]) is { } fault)
             return $"prefix part {fault}";
-        var name = parts[^1];
+        var name = text.AsSpan(slash + 1);
         return name.Length == 0 ? "name part must be non-empty" : name.Length > 63 ? $"name part {TooLong(63)}" : IsWord(name) ? null : NamePart;
     }
 
@@ -91,9 +95,18 @@ internal static class Names
 
     private static string TooLong(int max) => $"must be no more than {max} characters";
 
-    private static bool IsLabel(string text)
-        => text.Length > 0 && text.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-') && text[0] != '-' && text[^1] != '-';
+    private static bool IsSubdomain(ReadOnlySpan<char> text)
+    {
+        foreach (var part in text.Split('.'))
+        {
+            if (!IsLabel(text[part]))
+                return false;
+        }
 
-    private static bool IsWord(string text)
-        => text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.') && char.IsAsciiLetterOrDigit(text[0]) && char.IsAsciiLetterOrDigit(text[^1]);
+        return true;
+    }
+
+    private static bool IsLabel(ReadOnlySpan<char> text) => text.Length > 0 && !text.ContainsAnyExcept(s_labelLetters) && text[0] != '-' && text[^1] != '-';
+
+    private static bool IsWord(ReadOnlySpan<char> text) => !text.ContainsAnyExcept(s_wordLetters) && char.IsAsciiLetterOrDigit(text[0]) && char.IsAsciiLetterOrDigit(text[^1]);
 }

@@ -88,6 +88,8 @@ internal static class ObjectMeta
 
     private static void CheckFinalizers(JsonObject meta, JsonObject? old, List<FieldError> errors)
     {
+        if (meta["finalizers"] is null)
+            return;
         var finalizers = meta.Texts("finalizers").ToList();
         for (var i = 0; i < finalizers.Count; i++)
         {

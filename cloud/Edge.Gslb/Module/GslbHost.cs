@@ -151,7 +151,7 @@ public sealed class GslbHost : IAsyncDisposable
         _running = loops;
         Informer Watch(ResourceKind kind, string? @namespace, ListOptions selection, Func<ObjectChange, CancellationToken, ValueTask> handle)
         {
-            var informer = new Informer(kube, kind, @namespace, selection, _time, new Random(random.Next()), _logger) { Transform = WithoutManagedFields };
+            var informer = new Informer(kube, kind, @namespace, selection, _time, new Random(random.Next()), _logger) { Transform = KubeObject.WithoutManagedFields };
             _informers.Add(informer);
             informer.Start(handle);
             return informer;
@@ -322,11 +322,4 @@ public sealed class GslbHost : IAsyncDisposable
 
     // The exposition format's own escapes.
     private static string Label(string text) => text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
-
-    private static System.Text.Json.Nodes.JsonObject WithoutManagedFields(System.Text.Json.Nodes.JsonObject obj)
-    {
-        if (obj["metadata"] is System.Text.Json.Nodes.JsonObject metadata)
-            metadata.Remove("managedFields");
-        return obj;
-    }
 }

@@ -40,8 +40,9 @@ internal sealed class PodWatches(IKubeClient kube, Action changed, TimeProvider 
     }
 
     // What the resolver reads: labels, node, host ports, conditions.
-    private static JsonObject Lean(JsonObject pod)
+    private static JsonObject Lean(JsonObject shared)
     {
+        var pod = shared.DeepClone().AsObject();
         if (pod["metadata"] is JsonObject metadata)
         {
             metadata.Remove("managedFields");

@@ -31,6 +31,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
 {
     private const int QueueCapacity = 4096;
     private const int BatchMax = 512;
+    private const int AnswersMax = 8; // that one thread gives: more would keep the last one waiting
     private readonly Channel<Job> _jobs = Channel.CreateBounded<Job>(
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait }); // writers wait: nothing is dropped
     private readonly SqliteConnection _writer;
@@ -233,14 +234,28 @@ public sealed class SqliteDatabase : IAsyncDisposable
                 s_failures.Add(1, Label);
                 foreach (var job in batch)
                     job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
+                Answer(batch);
                 continue;
             }
 
             s_commits.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, Label);
-            foreach (var job in batch)
-                job.Complete();
+            Answer(batch);
             _checkpoints.Committed();
         }
+    }
+
+    /// <summary>Wakes those who wait for the batch, beside the next one. A few go on one after the other on the same thread: to wake a thread for each costs more than what most of
+    /// them then do.</summary>
+    private static void Answer(List<Job> batch)
+    {
+        for (var start = 0; start < batch.Count; start += AnswersMax)
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static jobs =>
+                {
+                    foreach (var job in jobs)
+                        job.Complete();
+                },
+                batch.GetRange(start, Math.Min(AnswersMax, batch.Count - start)), preferLocal: false);
     }
 
     private void TryRollback()
@@ -324,7 +339,8 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
     private sealed class Job<T>(Func<SqliteConnection, T> work) : Job
     {
-        private readonly TaskCompletionSource<T> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        // The waiter goes on where this is set, which is a thread of the pool and nobody's lock.
+        private readonly TaskCompletionSource<T> _done = new();
         private T? _result;
         private Exception? _error;
 
@@ -357,6 +373,6 @@ public sealed class SqliteDatabase : IAsyncDisposable
                 _done.SetException(_error);
         }
 
-        public override void Fail(Exception error) => _done.TrySetException(_error ?? error);
+        public override void Fail(Exception error) => _error ??= error;
     }
 }

@@ -52,6 +52,20 @@ public sealed class GcGraphTests
         Assert.Equal(["drop child: dead"], Plan());
     }
 
+    [Theory]
+    [InlineData("""{"metadata":{"uid":"owner","namespace":"x","resourceVersion":"2","finalizers":[],"ownerReferences":[]},"status":{"n":1}}""", true)]
+    [InlineData("""{"metadata":{"uid":"owner","namespace":"x","finalizers":["a/b"]}}""", false)]
+    [InlineData("""{"metadata":{"uid":"owner","namespace":"x","deletionTimestamp":"2020-01-01T00:00:00Z"}}""", false)]
+    [InlineData("""{"metadata":{"uid":"owner","namespace":"x","ownerReferences":[{"uid":"other"}]}}""", false)]
+    [InlineData("""{"metadata":{"uid":"stranger","namespace":"x"}}""", false)]
+    public void A_change_of_nothing_that_matters_to_it_is_taken_without_a_look(string state, bool isTaken)
+    {
+        Put("owner");
+        Assert.Empty(Plan());
+        Assert.Equal(isTaken, _graph.TryRefresh(new GcObject(ResourceKind.ConfigMap, Json.Object(state))));
+        Assert.Empty(Plan());
+    }
+
     [Fact]
     public void An_owner_in_another_namespace_is_none()
     {

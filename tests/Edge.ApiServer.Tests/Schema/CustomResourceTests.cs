@@ -51,6 +51,29 @@ public sealed class CustomResourceTests
     }
 
     [Theory]
+    [InlineData("""{"spec":{"type":"object"},"status":{"type":"object"}}""", true)]
+    [InlineData("""{"spec":{"type":"object"},"status":{"type":"object","x-kubernetes-validations":[{"rule":"true"}]}}""", true)]
+    [InlineData("""{"spec":{"type":"object","x-kubernetes-validations":[{"rule":"self == oldSelf"}]},"status":{"type":"object"}}""", false)]
+    [InlineData("""{"spec":{"type":"object","properties":{"n":{"type":"integer","x-kubernetes-validations":[{"rule":"self > 0"}]}}},"status":{"type":"object"}}""", false)]
+    public void A_status_stands_apart_where_no_rule_judges_the_rest(string properties, bool isApart) => Assert.Equal(isApart, Schema(properties).IsStatusApart);
+
+    [Fact]
+    public void A_status_alone_is_pruned_defaulted_and_judged_as_with_the_whole()
+    {
+        var schema = Schema("""{"spec":{"type":"object","properties":{"n":{"type":"integer"}}},"status":{"type":"object","properties":{"phase":{"type":"string","default":"New"},"count":{"type":"integer","minimum":1},"list":{"type":"array","items":{"type":"object","properties":{"a":{"type":"string"}}}}}}}""");
+        var whole = Json.Object("""{"metadata":{"name":"x"},"spec":{"n":1},"status":{"count":0,"z":1,"list":[{"b":1}]}}""");
+        var alone = (JsonObject)whole.DeepClone();
+        Assert.Equal(schema.Prune(whole), schema.PruneStatus(alone));
+        schema.Default(whole);
+        schema.DefaultStatus(alone);
+        Assert.Equal("New", (string?)alone["status"]!["phase"]);
+        Assert.Equal(whole.ToJsonString(), alone.ToJsonString());
+        var errors = schema.Validate(whole, null).Select(error => error.ToString()).ToList();
+        Assert.Equal(errors, schema.ValidateStatus(alone, null).Select(error => error.ToString()));
+        Assert.Contains(errors, error => error.StartsWith("status.count", StringComparison.Ordinal));
+    }
+
+    [Theory]
     [InlineData("""{"type":"integer"}""", "\"x\"", "v: Invalid value: \"string\": v in body must be of type integer: \"string\"")]
     [InlineData("""{"type":"integer","minimum":1}""", "0", "v: Invalid value: 0: v in body should be greater than or equal to 1")]
     [InlineData("""{"type":"number","maximum":1,"exclusiveMaximum":true}""", "1", "v: Invalid value: 1: v in body should be less than 1")]

@@ -13,7 +13,7 @@ internal static class ApiBench
     private const int Clients = 8;
     private const int Runs = 3;
 
-    public static async Task<int> RunAsync(string cloudcore, double seconds, int watchers, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(string cloudcore, double seconds, int watchers, bool isCreatesOnly, CancellationToken cancellationToken)
     {
         var directory = Directory.CreateTempSubdirectory("edge-bench-api-").FullName;
         var report = new Report("api");
@@ -29,6 +29,13 @@ internal static class ApiBench
                 cancellationToken);
             var options = Kubeconfig.Load(cloud.Kubeconfig);
             report.Plain("load of the machine before, 1 minute", "", double.Parse(File.ReadAllText("/proc/loadavg").Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture));
+            if (isCreatesOnly)
+            {
+                Creates(cloud, etcd, options, seconds, report);
+                report.Write();
+                return 0;
+            }
+
             await MemoryAsync(cloud, options, report, cancellationToken);
             Creates(cloud, etcd, options, seconds, report);
             Lists(cloud, options, report);

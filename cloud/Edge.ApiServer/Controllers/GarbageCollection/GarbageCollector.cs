@@ -71,13 +71,15 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
         {
             lock (_gate)
             {
+                // Leases and status change all the time, and nothing follows from that.
+                if (change.Type == ChangeType.Updated && change.Object.Kind() != ResourceKind.CustomResourceDefinition.Kind && _graph.TryRefresh(new GcObject(informer.Kind, change.Object)))
+                    return;
                 if (change.Type == ChangeType.Deleted)
                     _graph.Remove(change.Object.Uid());
                 else
                     _graph.Upsert(new GcObject(informer.Kind, change.Object));
             }
 
-            // Leases and status change all the time and own nothing.
             if (Matters(change))
                 _loop.Wake();
         });

@@ -80,6 +80,21 @@ internal sealed class GcGraph
             TouchDependents(obj.Uid);
     }
 
+    /// <summary>Takes a newer state of an object of which the graph knows all that matters to it: same ownerReferences, finalizers and deletion. False, and nothing is done, where any differs.</summary>
+    public bool TryRefresh(GcObject obj)
+    {
+        if (!_objects.TryGetValue(obj.Uid, out var old))
+            return false;
+        foreach (var field in (ReadOnlySpan<string>)["ownerReferences", "finalizers", "deletionTimestamp"])
+        {
+            if (!JsonNode.DeepEquals(old.Object.At("metadata", field), obj.Object.At("metadata", field)))
+                return false;
+        }
+
+        _objects[obj.Uid] = obj;
+        return true;
+    }
+
     /// <summary>An object that is gone.</summary>
     public void Remove(string uid)
     {

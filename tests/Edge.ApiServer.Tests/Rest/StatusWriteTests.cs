@@ -1,0 +1,66 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using Edge.Kubernetes;
+
+namespace Edge.ApiServer.Tests.Rest;
+
+[Trait("Category", "Kubernetes")]
+public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
+{
+    [Fact]
+    public async Task A_status_patch_changes_the_status_and_nothing_else()
+    {
+        var (group, path) = await DefineAsync("3");
+        await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"a","labels":{"x":"1"}},"spec":{"n":2}}""");
+        for (var i = 1; i <= 3; i++)
+        {
+            var patched = await api.PatchAsync(
+                $"{path}/a/status", "merge", $$$"""{"metadata":{"labels":{"x":"2"},"annotations":{"a":"b"}},"spec":{"n":9},"status":{"count":{{{i}}},"unknown":1,"gone":{{{(i == 3 ? "null" : "\"g\"")}}}}}""");
+            Assert.Equal(i, patched.Number(0, "status", "count"));
+            Assert.Equal(i == 3 ? "" : "g", patched.Text("status", "gone"));
+            Assert.Null(patched.At("status", "unknown"));
+            Assert.Equal("new", patched.Text("status", "phase"));
+            Assert.Equal((2, "1", 1), (patched.Number(0, "spec", "n"), patched.Label("x"), patched.Number(0, "metadata", "generation")));
+            Assert.Null(patched.At("metadata", "annotations"));
+            Assert.True(JsonNode.DeepEquals(patched, await api.GetAsync($"{path}/a")));
+        }
+
+        var stale = await api.PatchAsync($"{path}/a/status", "merge", """{"metadata":{"resourceVersion":"1"},"status":{"count":7}}""", HttpStatusCode.Conflict);
+        Assert.Equal("Conflict", stale.Text("reason"));
+        var wrong = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":"many"}}""", HttpStatusCode.UnprocessableEntity);
+        Assert.Contains("status.count", wrong.Text("message"), StringComparison.Ordinal);
+        var before = await api.GetAsync($"{path}/a");
+        var same = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":3}}""");
+        Assert.Equal(before.ResourceVersion(), same.ResourceVersion());
+        var put = (JsonObject)before.DeepClone();
+        put["status"] = new JsonObject { ["count"] = 8 };
+        put["spec"] = new JsonObject { ["n"] = 1 };
+        var replaced = await api.PutAsync($"{path}/a/status", put);
+        Assert.Equal((8, 2), (replaced.Number(0, "status", "count"), replaced.Number(0, "spec", "n")));
+    }
+
+    [Fact]
+    public async Task After_a_change_of_the_schema_a_status_patch_is_judged_with_the_whole_object()
+    {
+        var (group, path) = await DefineAsync("3");
+        await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"a"},"spec":{"n":2}}""");
+        await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":1}}""");
+        var crd = await api.GetAsync($"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.{group}");
+        crd["spec"]!["versions"]![0]!["schema"]!["openAPIV3Schema"]!["properties"]!["spec"]!["properties"]!["n"]!["maximum"] = 1;
+        await api.PutAsync($"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.{group}", crd);
+        var refused = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":2}}""", HttpStatusCode.UnprocessableEntity);
+        Assert.Contains("spec.n", refused.Text("message"), StringComparison.Ordinal);
+    }
+
+    private async Task<(string Group, string Path)> DefineAsync(string maximum)
+    {
+        var group = $"g{Guid.NewGuid():n}.example";
+        await api.PostAsync("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", $$$"""
+            {"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"things.{{{group}}}"},"spec":{"group":"{{{group}}}","scope":"Namespaced",
+             "names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{} },
+             "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"n":{"type":"integer","maximum":{{{maximum}}} } } },
+             "status":{"type":"object","properties":{"count":{"type":"integer"},"gone":{"type":"string"},"phase":{"type":"string","default":"new"} } } } } } }]}}
+            """);
+        return (group, $"/apis/{group}/v1/namespaces/{await api.NamespaceAsync()}/things");
+    }
+}
