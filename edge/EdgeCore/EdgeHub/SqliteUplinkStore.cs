@@ -15,8 +15,8 @@ namespace Edge.Core.EdgeHub;
 /// report that made the row. A newer value that comes before takes the row over, and nothing is to be deleted.</remarks>
 internal sealed class SqliteUplinkStore : IUplinkStore
 {
-    /// <summary>Most rows that wait to be deleted.</summary>
-    public const int RowsMax = 1024;
+    /// <summary>Most rows that wait to be deleted: half of what an Edge cloud remembers of a node, so that it knows all of them when a killed node sends them again.</summary>
+    public const int RowsMax = 512;
 
     /// <summary>How long a row waits at most.</summary>
     public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(1);
