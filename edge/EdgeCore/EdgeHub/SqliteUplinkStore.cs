@@ -26,9 +26,8 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly Lock _gate = new();
-    private readonly ITimer _timer;
     private List<UplinkRow> _done = [];
-    private Task _deleting = Task.CompletedTask;
+    private bool _isWaiting;
     private long _version; // touched only on the database's writer thread, and by ReadSlots before that
 
     public SqliteUplinkStore(SqliteDatabase database, TimeProvider time, ILogger log)
@@ -36,7 +35,6 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         _database = database;
         _time = time;
         _log = log;
-        _timer = time.CreateTimer(_ => OnTimer(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         database.AtClose(DeleteDone);
     }
 
@@ -58,12 +56,15 @@ internal sealed class SqliteUplinkStore : IUplinkStore
             return _database.WriteAsync(connection => Delete(connection, rows));
         lock (_gate)
         {
-            var isFirst = _done.Count == 0;
             _done.AddRange(rows);
             if (_done.Count < RowsMax)
             {
-                if (isFirst)
-                    _timer.Change(WaitMax, Timeout.InfiniteTimeSpan);
+                if (!_isWaiting)
+                {
+                    _isWaiting = true;
+                    _ = DeleteSoonAsync(); // ends by itself once nothing waits, and does not throw; what is left then is done when the database is closed
+                }
+
                 return ValueTask.CompletedTask;
             }
         }
@@ -72,27 +73,30 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         return _database.WriteAsync(DeleteDone);
     }
 
-    // One at a time: while the disk is slower than the timer, the next second's rows wait with those of this one.
-    private void OnTimer()
+    private async Task DeleteSoonAsync()
     {
-        lock (_gate)
+        while (true)
         {
-            if (_deleting.IsCompleted)
-                _deleting = DeleteDoneAsync();
-            else
-                _timer.Change(WaitMax, Timeout.InfiniteTimeSpan);
-        }
-    }
+            await Task.Delay(WaitMax, _time);
+            lock (_gate)
+            {
+                _isWaiting = _done.Count > 0;
+                if (!_isWaiting)
+                    return;
+            }
 
-    private async Task DeleteDoneAsync()
-    {
-        try
-        {
-            await _database.WriteAsync(DeleteDone);
-        }
-        catch (Exception e) when (e is StoreException or ChannelClosedException)
-        {
-            HubLog.DeleteFailed(_log, e.Message); // the rows stay, and are sent once more after a restart
+            try
+            {
+                await _database.WriteAsync(DeleteDone);
+            }
+            catch (ChannelClosedException)
+            {
+                return; // the database is being closed, and does it
+            }
+            catch (StoreException e)
+            {
+                HubLog.DeleteFailed(_log, e.Message); // the rows stay, and are sent once more after a restart
+            }
         }
     }
 
