@@ -72,6 +72,8 @@ internal sealed class UplinkQueue
                 _traces[slot.Id] = entry.Trace;
             if (_up)
                 KeepFresh(slot, entry);
+            foreach (var row in pushedOut)
+                DropFresh(row.Id);
         }
 
         WakeAll();
@@ -187,14 +189,9 @@ internal sealed class UplinkQueue
 
     private void KeepFresh(UplinkSlot slot, UplinkEntry entry)
     {
-        if (_fresh.TryGetValue(slot.Id, out var older))
-        {
-            if (older.Version > slot.Version)
-                return;
-            _fresh.Remove(slot.Id);
-            _freshBytes -= older.Entry.Content.Length;
-        }
-
+        if (_fresh.TryGetValue(slot.Id, out var known) && known.Version > slot.Version)
+            return;
+        DropFresh(slot.Id);
         if (_freshBytes + slot.Size > FreshBytesMax)
             return;
         // A copy: the sender's buffer is his again once it is stored.
@@ -202,12 +199,17 @@ internal sealed class UplinkQueue
         _freshBytes += slot.Size;
     }
 
-    private Message? TakeFresh(UplinkSlot slot)
+    private (long Version, UplinkEntry Entry)? DropFresh(long id)
     {
-        if (!_fresh.Remove(slot.Id, out var kept))
+        if (!_fresh.Remove(id, out var kept))
             return null;
         _freshBytes -= kept.Entry.Content.Length;
-        if (kept.Version != slot.Version)
+        return kept;
+    }
+
+    private Message? TakeFresh(UplinkSlot slot)
+    {
+        if (DropFresh(slot.Id) is not { } kept || kept.Version != slot.Version)
             return null;
         var entry = kept.Entry;
         return new Message
