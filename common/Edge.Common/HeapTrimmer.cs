@@ -4,17 +4,19 @@ namespace Edge.Common;
 /// <param name="quietBytes">As much is allocated between two looks at most while it rests.</param>
 internal sealed class RestCore(long quietBytes)
 {
-    private bool _isBusy = true; // its start
+    // Quiet looks after which memory is given back once more: what comes just after the first, such as methods that are compiled for what a program does each half minute, stays else.
+    private const int Again = 4;
+
+    private int _quiet; // looks since it was busy; it is at its start
     private long _before;
 
     /// <param name="allocated">Bytes allocated since the start of the program.</param>
-    /// <returns>True at the first quiet look after busy ones.</returns>
+    /// <returns>True at the first quiet look after busy ones, and at the fourth.</returns>
     public bool HasComeToRest(long allocated)
     {
-        var wasBusy = _isBusy;
-        _isBusy = allocated - _before > quietBytes;
+        _quiet = allocated - _before > quietBytes ? 0 : Math.Min(_quiet + 1, Again + 1);
         _before = allocated;
-        return wasBusy && !_isBusy;
+        return _quiet is 1 or Again;
     }
 }
 
@@ -24,7 +26,7 @@ public static class HeapTrimmer
 {
     private static readonly TimeSpan s_period = TimeSpan.FromSeconds(10);
 
-    /// <summary>Looks every 10 s, and trims at the first quiet look after busy ones, until cancelled. A collection stops the program for some 10 ms with a small heap, 100 ms with ten
+    /// <summary>Looks every 10 s, and trims at the first quiet look after busy ones and half a minute later, until cancelled. A collection stops the program for some 10 ms with a small heap, 100 ms with ten
     /// thousand nodes' sessions.</summary>
     /// <param name="quietBytes">What a resting program allocates in 10 s at most.</param>
     public static async Task RunAsync(long quietBytes, TimeProvider time, CancellationToken cancellationToken)
@@ -40,10 +42,11 @@ public static class HeapTrimmer
         }
     }
 
-    /// <summary>Collects all garbage, compacts, and gives the free memory of both heaps to the system.</summary>
+    /// <summary>Collects all garbage, compacts, and gives the free memory of both heaps, and the files that are mapped but not needed, to the system.</summary>
     public static void Trim()
     {
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         NativeHeap.Trim();
+        MappedFiles.Release(); // what ran until now is compiled
     }
 }

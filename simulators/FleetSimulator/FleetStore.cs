@@ -221,7 +221,7 @@ internal sealed class FleetStore : IAsyncDisposable
             return messages;
         });
 
-        public async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows)
+        public async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows, bool canWait)
             => deleted(await store._database.WriteAsync(connection => (store._statements ??= new Statements(connection)).Dequeue(rows)));
     }
 }

@@ -32,6 +32,13 @@ public sealed class HeapTrimmerTests
             ((long[])[1_000, 1_100, 1_100, 1_300, 5_000, 5_050, 5_051]).Select(rest.HasComeToRest));
     }
 
+    [Fact]
+    public void A_program_that_stays_at_rest_is_looked_after_once_more_and_then_left_alone()
+    {
+        var rest = new RestCore(quietBytes: 100);
+        Assert.Equal([1, 4], Enumerable.Range(1, 1000).Where(look => rest.HasComeToRest(look * 100)));
+    }
+
     // Old enough that only a whole collection finds it.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static WeakReference Garbage()

@@ -72,6 +72,22 @@ internal sealed class FakeMetaStore : IMetaStore
         return ValueTask.CompletedTask;
     }
 
+    public ValueTask ChangeLocalAsync(string room, IReadOnlyList<KeyValuePair<string, byte[]?>> rows, CancellationToken cancellationToken)
+    {
+        lock (_gate)
+        {
+            foreach (var (key, json) in rows)
+            {
+                if (json is null)
+                    _local.Remove((room, key));
+                else
+                    _local[(room, key)] = json;
+            }
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
     public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
     {
         lock (_gate)

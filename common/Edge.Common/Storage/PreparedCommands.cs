@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Edge.Common.Storage;
 
@@ -23,6 +24,9 @@ public static class PreparedCommands
         commands.Add(sql, command);
         return command;
     }
+
+    /// <summary>The row id that the last INSERT on this connection gave, as <c>last_insert_rowid()</c> without a statement of its own.</summary>
+    public static long LastInsertRowId(this SqliteConnection connection) => raw.sqlite3_last_insert_rowid(connection.Handle!);
 
     /// <summary>Sets the values of all parameters, in order.</summary>
     public static SqliteCommand With(this SqliteCommand command, params ReadOnlySpan<object> values)

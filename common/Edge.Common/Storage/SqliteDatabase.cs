@@ -23,7 +23,7 @@ public sealed class StoreException : Exception
 /// <summary>One SQLite file in WAL mode with <c>synchronous=FULL</c>: one writer task with group commit, pooled readers.</summary>
 /// <remarks>
 /// <para><see cref="WriteAsync{T}"/> completes after the commit that holds the write is on disk. All writes that wait share one
-/// transaction; each runs in its own savepoint, so one that throws is undone alone and the rest commit.</para>
+/// transaction; each runs in its own savepoint, so one that throws is undone alone and the rest commit. One that is alone needs none.</para>
 /// <para>At open the file is checked (<c>PRAGMA quick_check</c>). A corrupt file is moved to <c>FILE.corrupt-TIMESTAMP</c> and, where
 /// the options allow it, replaced by an empty one; else <see cref="StoreException"/> says where the copy is.</para>
 /// </remarks>
@@ -41,9 +41,13 @@ public sealed class SqliteDatabase : IAsyncDisposable
     private readonly WalCheckpoints _checkpoints;
     private readonly RawStatement _begin;
     private readonly RawStatement _commit;
+    private readonly RawStatement _rollback;
     private readonly RawStatement _savepoint;
     private readonly RawStatement _rollbackTo;
     private readonly RawStatement _release;
+    private readonly KeyValuePair<string, object?> _label;
+    private readonly Lock _atCloseGate = new();
+    private readonly List<Action<SqliteConnection>> _atClose = [];
     private bool _disposed;
 
     private SqliteDatabase(string path, SqliteConnection writer, string connectionText, string? corruptBackup)
@@ -52,8 +56,10 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _writer = writer;
         _connectionText = connectionText;
         CorruptBackup = corruptBackup;
+        _label = new("store", System.IO.Path.GetFileNameWithoutExtension(path));
         _begin = new RawStatement(writer, "BEGIN IMMEDIATE");
         _commit = new RawStatement(writer, "COMMIT");
+        _rollback = new RawStatement(writer, "ROLLBACK");
         _savepoint = new RawStatement(writer, "SAVEPOINT job");
         _rollbackTo = new RawStatement(writer, "ROLLBACK TO job");
         _release = new RawStatement(writer, "RELEASE job");
@@ -71,8 +77,6 @@ public sealed class SqliteDatabase : IAsyncDisposable
     private static readonly Histogram<double> s_commits = s_meter.CreateHistogram<double>("edge_store_commit_seconds", "s", "Commits of the store, each for all writes that waited");
 
     private static readonly Counter<long> s_failures = s_meter.CreateCounter<long>("edge_store_commit_failures", description: "Commits that failed");
-
-    private KeyValuePair<string, object?> Label => new("store", System.IO.Path.GetFileNameWithoutExtension(Path));
 
     /// <summary>Where a corrupt file was kept when this open replaced it, else null. The opener logs it.</summary>
     public string? CorruptBackup { get; }
@@ -141,13 +145,19 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
     /// <inheritdoc cref="WriteAsync{T}"/>
     public async ValueTask WriteAsync(Action<SqliteConnection> work, CancellationToken cancellationToken = default)
-        => await WriteAsync(
-            connection =>
-            {
-                work(connection);
-                return true;
-            },
-            cancellationToken);
+    {
+        var job = new PlainJob(work);
+        await _jobs.Writer.WriteAsync(job, cancellationToken);
+        await job.Task;
+    }
+
+    /// <summary>Has <paramref name="work"/> done by <see cref="DisposeAsync"/>, after the last write: for who gathers what need not be on the disk at once. A process that is killed
+    /// does not do it. What it throws is lost.</summary>
+    public void AtClose(Action<SqliteConnection> work)
+    {
+        lock (_atCloseGate)
+            _atClose.Add(work);
+    }
 
     /// <summary>Commits a write that changes nothing: null when it is on disk, else why it is not (the disk is full, read-only, or gone).</summary>
     public async ValueTask<string?> WriteProblemAsync(CancellationToken cancellationToken = default)
@@ -189,7 +199,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
         }
     }
 
-    /// <summary>Finishes the queued writes, then closes the file.</summary>
+    /// <summary>Finishes the queued writes and the works of <see cref="AtClose"/>, then closes the file.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_disposed)
@@ -200,7 +210,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
         await _checkpoints.DisposeAsync();
         while (_readers.TryTake(out var reader))
             await reader.DisposeAsync();
-        foreach (var statement in (RawStatement[])[_begin, _commit, _savepoint, _rollbackTo, _release])
+        foreach (var statement in (RawStatement[])[_begin, _commit, _rollback, _savepoint, _rollbackTo, _release])
             statement.Dispose();
         await _writer.DisposeAsync();
     }
@@ -213,10 +223,25 @@ public sealed class SqliteDatabase : IAsyncDisposable
             batch.Clear();
             while (batch.Count < BatchMax && _jobs.Reader.TryRead(out var job))
                 batch.Add(job);
-            var began = Stopwatch.GetTimestamp();
-            try
+            Commit(batch);
+        }
+
+        lock (_atCloseGate)
+            batch = [.. _atClose.Select(work => new PlainJob(work))];
+        if (batch.Count > 0)
+            Commit(batch);
+    }
+
+    private void Commit(List<Job> batch)
+    {
+        var began = Stopwatch.GetTimestamp();
+        try
+        {
+            _begin.Run();
+            if (batch.Count == 1)
+                RunAlone(batch[0]);
+            else
             {
-                _begin.Run();
                 foreach (var job in batch)
                 {
                     _savepoint.Run();
@@ -227,21 +252,32 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
                 _commit.Run();
             }
-            catch (SqliteException e)
-            {
-                // The batch failed as a whole (disk full, I/O error): undo it, tell every waiter.
-                TryRollback();
-                s_failures.Add(1, Label);
-                foreach (var job in batch)
-                    job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
-                Answer(batch);
-                continue;
-            }
-
-            s_commits.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, Label);
-            Answer(batch);
-            _checkpoints.Committed();
         }
+        catch (SqliteException e)
+        {
+            // The batch failed as a whole (disk full, I/O error): undo it, tell every waiter.
+            TryRollback();
+            s_failures.Add(1, _label);
+            foreach (var job in batch)
+                job.Fail(new StoreException($"writing to {Path} failed: {e.Message}", e));
+            Answer(batch);
+            return;
+        }
+
+        s_commits.Record(Stopwatch.GetElapsedTime(began).TotalSeconds, _label);
+        Answer(batch);
+        _checkpoints.Committed();
+    }
+
+    // The transaction itself undoes it: a savepoint would keep a copy of every page that it changes.
+    private void RunAlone(Job job)
+    {
+        if (job.Run(_writer))
+            _commit.Run();
+        else if (raw.sqlite3_get_autocommit(_writer.Handle!) == 0)
+            _rollback.Run();
+        else
+            s_failures.Add(1, _label); // the disk refused it (full, an I/O error), and SQLite has rolled back by itself
     }
 
     /// <summary>Wakes those who wait for the batch, beside the next one. A few go on one after the other on the same thread: to wake a thread for each costs more than what most of
@@ -330,11 +366,32 @@ public sealed class SqliteDatabase : IAsyncDisposable
 
     private abstract class Job
     {
-        public abstract bool Run(SqliteConnection connection);
+        protected Exception? Error { get; private set; }
+
+        public bool Run(SqliteConnection connection)
+        {
+            try
+            {
+                Work(connection);
+                return true;
+            }
+            catch (SqliteException e)
+            {
+                Error = new StoreException($"writing to {connection.DataSource} failed: {e.Message}", e);
+                return false;
+            }
+            catch (Exception e) when (e is not UnreachableException)
+            {
+                Error = e; // belongs to the waiter, who gets it in Complete
+                return false;
+            }
+        }
 
         public abstract void Complete();
 
-        public abstract void Fail(Exception error);
+        public void Fail(Exception error) => Error ??= error;
+
+        protected abstract void Work(SqliteConnection connection);
     }
 
     private sealed class Job<T>(Func<SqliteConnection, T> work) : Job
@@ -342,37 +399,34 @@ public sealed class SqliteDatabase : IAsyncDisposable
         // The waiter goes on where this is set, which is a thread of the pool and nobody's lock.
         private readonly TaskCompletionSource<T> _done = new();
         private T? _result;
-        private Exception? _error;
 
         public Task<T> Task => _done.Task;
 
-        public override bool Run(SqliteConnection connection)
+        public override void Complete()
         {
-            try
-            {
-                _result = work(connection);
-                return true;
-            }
-            catch (SqliteException e)
-            {
-                _error = new StoreException($"writing to {connection.DataSource} failed: {e.Message}", e);
-                return false;
-            }
-            catch (Exception e) when (e is not UnreachableException)
-            {
-                _error = e; // belongs to the waiter, who gets it in Complete
-                return false;
-            }
+            if (Error is null)
+                _done.SetResult(_result!);
+            else
+                _done.SetException(Error);
         }
+
+        protected override void Work(SqliteConnection connection) => _result = work(connection);
+    }
+
+    private sealed class PlainJob(Action<SqliteConnection> work) : Job
+    {
+        private readonly TaskCompletionSource _done = new();
+
+        public Task Task => _done.Task;
 
         public override void Complete()
         {
-            if (_error is null)
-                _done.SetResult(_result!);
+            if (Error is null)
+                _done.SetResult();
             else
-                _done.SetException(_error);
+                _done.SetException(Error);
         }
 
-        public override void Fail(Exception error) => _error ??= error;
+        protected override void Work(SqliteConnection connection) => work(connection);
     }
 }

@@ -13,7 +13,7 @@ internal sealed partial class TwinCore
     private const string MapperProblem = "mapper";
 
     /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
-    public long? NextTickMs => _due.Count == 0 ? null : _due.Min(device => device.TwinSentMs) + windowMs;
+    public long? NextTickMs => TryFirstDue(out var sentMs) ? sentMs + windowMs : null;
 
     private void OnStatus(ReportDeviceStatusRequest request, long now, List<TwinOutput> outputs)
     {
@@ -112,7 +112,27 @@ internal sealed partial class TwinCore
         if (now - device.TwinSentMs >= windowMs || now < device.TwinSentMs)
             SendTwin(device, now, outputs);
         else
-            _due.Add(device);
+            Wait(device);
+    }
+
+    // For the end of its window.
+    private void Wait(DeviceEntry device)
+    {
+        if (_due.Add(device))
+            _dueOrder.Enqueue(device, device.TwinSentMs);
+    }
+
+    // Of the devices that wait for the end of their window: when the one whose window ends first was sent.
+    private bool TryFirstDue(out long sentMs)
+    {
+        while (_dueOrder.TryPeek(out var device, out sentMs))
+        {
+            if (device.TwinSentMs == sentMs && _due.Contains(device))
+                return true;
+            _dueOrder.Dequeue();
+        }
+
+        return false;
     }
 
     private void SendTwin(DeviceEntry device, long now, List<TwinOutput> outputs)
@@ -125,8 +145,16 @@ internal sealed partial class TwinCore
 
     private void OnTick(long now, List<TwinOutput> outputs)
     {
-        foreach (var device in _due.Where(device => now - device.TwinSentMs >= windowMs || now < device.TwinSentMs).ToList())
-            SendTwin(device, now, outputs);
+        // A clock that was set back has windows that end far in the future: all are looked at.
+        if (now < _tickedMs)
+        {
+            foreach (var device in _due.Where(device => now - device.TwinSentMs >= windowMs || now < device.TwinSentMs).ToList())
+                SendTwin(device, now, outputs);
+        }
+
+        _tickedMs = now;
+        while (TryFirstDue(out var sentMs) && now - sentMs >= windowMs)
+            SendTwin(_dueOrder.Peek(), now, outputs);
     }
 
     private void OnState(ReportDeviceStatesRequest request, long now, List<TwinOutput> outputs)

@@ -28,6 +28,10 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
     private readonly HashSet<string> _deadMappers = new(StringComparer.Ordinal);
     private readonly HashSet<DeviceEntry> _due = [];
 
+    // Those of _due by when they were sent last; entries of devices that were sent or removed meanwhile stay until they come first.
+    private readonly PriorityQueue<DeviceEntry, long> _dueOrder = new();
+    private long _tickedMs = long.MinValue;
+
     /// <summary>Takes the local rows of an earlier run; call once, before the first <see cref="Step"/>. Returns keys of rows that cannot be read.</summary>
     public List<string> Restore(IReadOnlyDictionary<string, ReadOnlyMemory<byte>> rows, List<TwinOutput> outputs)
     {
@@ -120,7 +124,7 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
             if (device.Row.Properties.Values.Any(property => property.Value is not null || property.Error.Length > 0))
             {
                 device.IsTwinDue = true;
-                _due.Add(device);
+                Wait(device);
             }
         }
 

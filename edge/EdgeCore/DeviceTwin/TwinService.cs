@@ -52,6 +52,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private readonly TwinTraces _traces = new();
     private Channel<Job> _inbox = NewInbox();
     private long _dropped;
+    private long _wokenMs; // when the loop's timer comes, ms since the epoch; 0: it is not set
 
     public TwinService(
         string dmiSockPath, string nodeName, IMetaStore meta, IUplink uplink, TimeProvider time, Random random, ILoggerFactory loggers,
@@ -192,8 +193,13 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     private async Task LoopAsync(TwinCore core, CancellationToken cancellationToken)
     {
         var jobs = new List<Job>(BatchMax);
-        while (await WaitAsync(core.NextTickMs, cancellationToken))
+        // The inbox may be full: then there is work to do, and the window is looked at after it.
+        await using var timer = _time.CreateTimer(
+            _ => _inbox.Writer.TryWrite(new Job(new TwinInput.Tick(NowMs()), null)), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _wokenMs = 0;
+        while (await WaitAsync(timer, core, cancellationToken))
         {
+            var isOver = false;
             while (jobs.Count < BatchMax && _inbox.Reader.TryRead(out var job))
                 jobs.Add(job);
             var answers = new List<(Job Job, TwinOutput? Answer)>(jobs.Count);
@@ -201,13 +207,21 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             {
                 foreach (var job in jobs)
                 {
+                    if (job.Input is TwinInput.Tick)
+                    {
+                        isOver = true;
+                        continue;
+                    }
+
                     var from = _outputs.Count;
                     core.Step(job.Input, _outputs);
                     _traces.Follow(job.Input, job.Trace, _outputs, from);
-                    answers.Add((job, _outputs.Skip(from).FirstOrDefault(output => output is TwinOutput.Answer or TwinOutput.Refuse)));
+                    answers.Add((job, AnswerOf(from)));
                 }
 
-                if (core.NextTickMs <= NowMs())
+                if (isOver)
+                    _wokenMs = 0;
+                if (isOver || core.NextTickMs <= NowMs())
                     core.Step(new TwinInput.Tick(NowMs()), _outputs);
                 await PerformAsync(answers, cancellationToken);
             }
@@ -223,19 +237,31 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         }
     }
 
-    // True when there is something to do: an input, or a window that is over.
-    private async Task<bool> WaitAsync(long? tickMs, CancellationToken cancellationToken)
+    private TwinOutput? AnswerOf(int from)
+    {
+        for (var i = from; i < _outputs.Count; i++)
+        {
+            if (_outputs[i] is TwinOutput.Answer or TwinOutput.Refuse)
+                return _outputs[i];
+        }
+
+        return null;
+    }
+
+    // True when there is something to do: an input, or a window that is over, which the timer makes an input too. With a thousand devices some window ends every millisecond; the timer is set
+    // anew only where it would come too late.
+    private ValueTask<bool> WaitAsync(ITimer timer, TwinCore core, CancellationToken cancellationToken)
     {
         if (_inbox.Reader.TryPeek(out _))
-            return true;
-        var readable = _inbox.Reader.WaitToReadAsync(cancellationToken).AsTask();
-        if (tickMs is not { } due)
-            return await readable;
-        var wait = TimeSpan.FromMilliseconds(Math.Clamp(due - NowMs(), 0, TwinCore.RefreshMs));
-        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var first = await Task.WhenAny(readable, Task.Delay(wait, _time, over.Token));
-        await over.CancelAsync();
-        return first != readable || await readable;
+            return new ValueTask<bool>(true);
+        if (core.NextTickMs is { } due && NowMs() is var now && !(_wokenMs > now && _wokenMs <= due))
+        {
+            var waitMs = Math.Clamp(due - now, 0, TwinCore.RefreshMs);
+            _wokenMs = now + waitMs;
+            timer.Change(TimeSpan.FromMilliseconds(waitMs), Timeout.InfiniteTimeSpan);
+        }
+
+        return _inbox.Reader.WaitToReadAsync(cancellationToken);
     }
 
     // Stores and queues for the cloud in one commit; then tells the mappers and the applications, then answers. The writer of the database takes its jobs in order, so no
@@ -302,8 +328,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             return null;
         try
         {
-            await Task.WhenAll(_unstored.Select(row =>
-                row.Value is null ? _meta.DeleteLocalAsync(Room, row.Key, cancellationToken).AsTask() : _meta.PutLocalAsync(Room, row.Key, row.Value, cancellationToken).AsTask()));
+            await _meta.ChangeLocalAsync(Room, [.. _unstored], cancellationToken);
             _unstored.Clear();
             return null;
         }

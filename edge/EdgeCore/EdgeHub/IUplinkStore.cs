@@ -19,6 +19,8 @@ internal interface IUplinkStore
     IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids);
 
     /// <summary>Deletes those of the rows that still have the version given.</summary>
+    /// <param name="canWait">Completes at once, and the rows go a moment later or when the store is closed; a process that is killed meanwhile finds them again. For rows that may be
+    /// sent once more.</param>
     /// <exception cref="StoreException">The write failed; all of them stay.</exception>
-    ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows);
+    ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows, bool canWait);
 }

@@ -1,6 +1,8 @@
 using System.Buffers.Text;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Protocol.Messages;
 using Microsoft.Data.Sqlite;
@@ -9,36 +11,111 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Core.EdgeHub;
 
 /// <summary>The table <c>uplink</c> of a node's own database.</summary>
-internal sealed class SqliteUplinkStore(SqliteDatabase database, TimeProvider time, ILogger log) : IUplinkStore
+/// <remarks>Rows that can wait for their end are deleted together, a second later or when <see cref="RowsMax"/> of them wait: each deletion by itself would be a commit, as dear as the
+/// report that made the row. A newer value that comes before takes the row over, and nothing is to be deleted.</remarks>
+internal sealed class SqliteUplinkStore : IUplinkStore
 {
+    /// <summary>Most rows that wait to be deleted: half of what an Edge cloud remembers of a node, so that it knows all of them when a killed node sends them again.</summary>
+    public const int RowsMax = 512;
+
+    /// <summary>How long a row waits at most.</summary>
+    public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(1);
+
     private const long VersionsPerStart = 1L << 32;
+    private readonly SqliteDatabase _database;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly Lock _gate = new();
+    private List<UplinkRow> _done = [];
+    private bool _isWaiting;
     private long _version; // touched only on the database's writer thread, and by ReadSlots before that
+
+    public SqliteUplinkStore(SqliteDatabase database, TimeProvider time, ILogger log)
+    {
+        _database = database;
+        _time = time;
+        _log = log;
+        database.AtClose(DeleteDone);
+    }
 
     public IReadOnlyList<UplinkSlot> ReadSlots()
     {
-        var slots = database.Read(ReadSlots);
+        var slots = _database.Read(ReadSlots);
         _version = FirstVersion(slots.Count == 0 ? 0 : slots.Max(slot => slot.Version));
         return slots;
     }
 
     public ValueTask<UplinkSlot> StoreAsync(UplinkEntry entry, CancellationToken cancellationToken)
-        => database.WriteAsync(connection => Store(connection, entry), cancellationToken);
+        => _database.WriteAsync(connection => Store(connection, entry), cancellationToken);
 
-    public IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids) => database.Read(connection => Load(connection, ids));
+    public IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids) => _database.Read(connection => Load(connection, ids));
 
-    public ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows) => database.WriteAsync(connection =>
+    public ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows, bool canWait)
     {
-        using var command = connection.CreateCommand();
-        command.CommandText = "DELETE FROM uplink WHERE id = $id AND version = $version";
-        var id = command.Parameters.Add("$id", SqliteType.Integer);
-        var version = command.Parameters.Add("$version", SqliteType.Integer);
-        foreach (var row in rows)
+        if (!canWait)
+            return _database.WriteAsync(connection => Delete(connection, rows));
+        lock (_gate)
         {
-            id.Value = row.Id;
-            version.Value = row.Version;
-            command.ExecuteNonQuery();
+            _done.AddRange(rows);
+            if (_done.Count < RowsMax)
+            {
+                if (!_isWaiting)
+                {
+                    _isWaiting = true;
+                    _ = DeleteSoonAsync(); // ends by itself once nothing waits, and does not throw; what is left then is done when the database is closed
+                }
+
+                return ValueTask.CompletedTask;
+            }
         }
-    });
+
+        // Whoever brings the last of so many waits for the disk, so that they cannot grow beyond.
+        return _database.WriteAsync(DeleteDone);
+    }
+
+    private async Task DeleteSoonAsync()
+    {
+        while (true)
+        {
+            await Task.Delay(WaitMax, _time);
+            lock (_gate)
+            {
+                _isWaiting = _done.Count > 0;
+                if (!_isWaiting)
+                    return;
+            }
+
+            try
+            {
+                await _database.WriteAsync(DeleteDone);
+            }
+            catch (ChannelClosedException)
+            {
+                return; // the database is being closed, and does it
+            }
+            catch (StoreException e)
+            {
+                HubLog.DeleteFailed(_log, e.Message); // the rows stay, and are sent once more after a restart
+            }
+        }
+    }
+
+    private void DeleteDone(SqliteConnection connection)
+    {
+        List<UplinkRow> rows;
+        lock (_gate)
+            (rows, _done) = (_done, []);
+        Delete(connection, rows);
+    }
+
+    private static void Delete(SqliteConnection connection, IReadOnlyList<UplinkRow> rows)
+    {
+        if (rows.Count == 0)
+            return;
+        var command = connection.Prepared("DELETE FROM uplink WHERE id = $id AND version = $version", "$id", "$version");
+        foreach (var row in rows)
+            command.With(row.Id, row.Version).ExecuteNonQuery();
+    }
 
     /// <summary>Whether a stock cloud answers such an entry: not events, user data, the reports of node tasks and the membership question (kubeedge-wire §3.2, §4.3, §6).</summary>
     public static bool IsAnswered(string group, string resource)
@@ -48,59 +125,61 @@ internal sealed class SqliteUplinkStore(SqliteDatabase database, TimeProvider ti
     private UplinkSlot Store(SqliteConnection connection, UplinkEntry entry)
     {
         var version = ++_version;
-        using var command = connection.CreateCommand();
-        command.Parameters.AddWithValue("$key", entry.Key);
-        long? id = null;
-        if (entry.Rule == UplinkRule.Newest)
+        var newest = entry.Rule == UplinkRule.Newest;
+        var content = Bytes(entry.Content);
+        if (newest && connection.Prepared("SELECT id FROM uplink WHERE key = $key AND newest = 1", "$key").With(entry.Key).ExecuteScalar() is long known)
         {
-            command.CommandText = "SELECT id FROM uplink WHERE key = $key AND newest = 1";
-            id = (long?)command.ExecuteScalar();
+            connection.Prepared(
+                "UPDATE uplink SET priority = $priority, version = $version, source = $source, grp = $grp, operation = $operation, resource = $resource, content = $content WHERE id = $id",
+                "$priority", "$version", "$source", "$grp", "$operation", "$resource", "$content", "$id")
+                .With((long)entry.Priority, version, entry.Source, entry.Group, entry.Operation, entry.Resource, content, known).ExecuteNonQuery();
+            return Slot(known);
         }
 
-        command.Parameters.AddWithValue("$newest", entry.Rule == UplinkRule.Newest ? 1 : 0);
-        command.Parameters.AddWithValue("$priority", (int)entry.Priority);
-        command.Parameters.AddWithValue("$version", version);
-        command.Parameters.AddWithValue("$source", entry.Source);
-        command.Parameters.AddWithValue("$grp", entry.Group);
-        command.Parameters.AddWithValue("$operation", entry.Operation);
-        command.Parameters.AddWithValue("$resource", entry.Resource);
-        command.Parameters.AddWithValue("$content", entry.Content.ToArray());
-        if (id is { } known)
-        {
-            command.Parameters.AddWithValue("$id", known);
-            command.CommandText = "UPDATE uplink SET priority = $priority, version = $version, source = $source, grp = $grp, operation = $operation, resource = $resource, content = $content WHERE id = $id";
-            command.ExecuteNonQuery();
-        }
-        else
-        {
-            command.CommandText = "INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) "
-                + "VALUES($key, $newest, $priority, $version, $source, $grp, $operation, $resource, $content); SELECT last_insert_rowid()";
-            id = (long)command.ExecuteScalar()!;
-        }
+        connection.Prepared(
+            "INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) "
+            + "VALUES($key, $newest, $priority, $version, $source, $grp, $operation, $resource, $content)",
+            "$key", "$newest", "$priority", "$version", "$source", "$grp", "$operation", "$resource", "$content")
+            .With(entry.Key, newest ? 1L : 0L, (long)entry.Priority, version, entry.Source, entry.Group, entry.Operation, entry.Resource, content).ExecuteNonQuery();
+        return Slot(connection.LastInsertRowId());
 
-        return new UplinkSlot(id.Value, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
+        UplinkSlot Slot(long id) => new(id, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
     }
+
+    // SQLite's parameters take arrays; most contents are one already.
+    private static byte[] Bytes(ReadOnlyMemory<byte> content)
+        => MemoryMarshal.TryGetArray(content, out var segment) && segment.Offset == 0 && segment.Count == segment.Array!.Length ? segment.Array : content.ToArray();
 
     private static Dictionary<long, Message> Load(SqliteConnection connection, IReadOnlyList<long> ids)
     {
-        using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT id, version, source, grp, operation, resource, content FROM uplink WHERE id IN ({string.Join(',', ids.Select((_, i) => $"$i{i}"))})";
-        for (var i = 0; i < ids.Count; i++)
-            command.Parameters.AddWithValue($"$i{i}", ids[i]);
-        using var row = command.ExecuteReader();
         var messages = new Dictionary<long, Message>(ids.Count);
-        while (row.Read())
+        var command = connection.Prepared("SELECT version, source, grp, operation, resource, content FROM uplink WHERE id = $id", "$id");
+        // Several are read as of one moment, and the file is locked for them once.
+        if (ids.Count > 1)
+            connection.Prepared("BEGIN").ExecuteNonQuery();
+        try
         {
-            messages.Add(row.GetInt64(0), new Message
+            foreach (var id in ids)
             {
-                Id = "",
-                ResourceVersion = row.GetInt64(1).ToString(CultureInfo.InvariantCulture),
-                Source = row.GetString(2),
-                Group = row.GetString(3),
-                Operation = row.GetString(4),
-                Resource = row.GetString(5),
-                Content = row.GetFieldValue<byte[]>(6),
-            });
+                using var row = command.With(id).ExecuteReader();
+                if (!row.Read())
+                    continue;
+                messages.Add(id, new Message
+                {
+                    Id = "",
+                    ResourceVersion = row.GetInt64(0).ToString(CultureInfo.InvariantCulture),
+                    Source = row.GetString(1),
+                    Group = row.GetString(2),
+                    Operation = row.GetString(3),
+                    Resource = row.GetString(4),
+                    Content = row.GetFieldValue<byte[]>(5),
+                });
+            }
+        }
+        finally
+        {
+            if (ids.Count > 1)
+                connection.Prepared("COMMIT").ExecuteNonQuery();
         }
 
         return messages;
@@ -110,17 +189,17 @@ internal sealed class SqliteUplinkStore(SqliteDatabase database, TimeProvider ti
     // Each start of the program has a range of its own, above the last start's and above what the clock says.
     private long FirstVersion(long highest)
     {
-        var last = database.Read(connection =>
+        var last = _database.Read(connection =>
         {
             using var command = connection.CreateCommand();
             command.CommandText = "SELECT json FROM local WHERE room = 'uplink' AND key = 'version'";
             return command.ExecuteScalar() is byte[] text && Utf8Parser.TryParse(text, out long number, out _) ? number : 0;
         });
-        var first = Math.Max(Math.Max(last, highest) + VersionsPerStart, time.GetUtcNow().ToUnixTimeMilliseconds() * 1024);
+        var first = Math.Max(Math.Max(last, highest) + VersionsPerStart, _time.GetUtcNow().ToUnixTimeMilliseconds() * 1024);
         try
         {
             // Once, before the queue serves anybody.
-            database.WriteAsync(connection =>
+            _database.WriteAsync(connection =>
             {
                 using var command = connection.CreateCommand();
                 command.CommandText = "INSERT OR REPLACE INTO local(room, key, json) VALUES('uplink', 'version', $json)";
@@ -130,7 +209,7 @@ internal sealed class SqliteUplinkStore(SqliteDatabase database, TimeProvider ti
         }
         catch (StoreException e)
         {
-            HubLog.VersionNotKept(log, e.Message); // what is here can still be sent, and the clock keeps the versions apart
+            HubLog.VersionNotKept(_log, e.Message); // what is here can still be sent, and the clock keeps the versions apart
         }
 
         return first;

@@ -1,8 +1,8 @@
 namespace Edge.Core.EdgeHub;
 
 /// <summary>What the core knows of a stored entry; the content stays on disk until it is sent.</summary>
-/// <param name="Id">Row id; lower is older. A newer value of a <see cref="UplinkRule.Newest"/> key keeps the row and its place.</param>
-/// <param name="Version">Grows with every write of the row; tells which value an answer is for.</param>
+/// <param name="Id">Row id. A newer value of a <see cref="UplinkRule.Newest"/> key keeps the row, and its place as long as the older one waits.</param>
+/// <param name="Version">Grows with every write of the store; tells which value an answer is for, and which of two entries is older.</param>
 /// <param name="Answered">False for what a stock cloud never answers (events, user data).</param>
 internal sealed record UplinkSlot(long Id, long Version, string Key, UplinkPriority Priority, bool Answered, int Size);
 
@@ -73,8 +73,8 @@ internal sealed class UplinkCore(UplinkLimits limits)
 {
     public const int PriorityCount = 6;
     private readonly Dictionary<long, Entry> _entries = [];
-    private readonly SortedSet<long>[] _all = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<long>())];
-    private readonly SortedSet<long>[] _ready = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<long>())];
+    private readonly SortedSet<Place>[] _all = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<Place>())];
+    private readonly SortedSet<Place>[] _ready = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<Place>())];
     private readonly long[] _bytes = new long[PriorityCount];
     private readonly Dictionary<string, Entry> _inFlight = [];
     private readonly Queue<(Entry Entry, long Version, long Sequence)> _unproven = new();
@@ -136,7 +136,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         {
             entry = new Entry(slot);
             _entries.Add(slot.Id, entry);
-            _all[priority].Add(slot.Id);
+            _all[priority].Add(entry.Place);
             _bytes[priority] += slot.Size;
             MakeReady(entry);
         }
@@ -198,8 +198,8 @@ internal sealed class UplinkCore(UplinkLimits limits)
                 _tokens--;
             }
 
-            var entry = _entries[_ready[priority].Min];
-            _ready[priority].Remove(entry.Slot.Id);
+            var entry = _entries[_ready[priority].Min.Id];
+            _ready[priority].Remove(entry.Place);
             var sameValue = entry.MessageId is not null && entry.SentVersion == entry.Slot.Version;
             if (sameValue)
                 Resent++;
@@ -360,7 +360,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         var pushedOut = new List<UplinkRow>();
         while (_all[priority].Count > limits.EntriesMax || (_bytes[priority] > limits.BytesMax && _all[priority].Count > 1))
         {
-            var oldest = _entries[_all[priority].Min];
+            var oldest = _entries[_all[priority].Min.Id];
             Remove(oldest);
             _dropped[priority]++;
             pushedOut.Add(new UplinkRow(oldest.Slot.Id, oldest.Slot.Version));
@@ -384,15 +384,15 @@ internal sealed class UplinkCore(UplinkLimits limits)
     {
         Set(entry, State.Ready);
         entry.Stamp = 0;
-        _ready[(int)entry.Slot.Priority].Add(entry.Slot.Id);
+        _ready[(int)entry.Slot.Priority].Add(entry.Place);
     }
 
     private void Remove(Entry entry)
     {
         var priority = (int)entry.Slot.Priority;
         _entries.Remove(entry.Slot.Id);
-        _all[priority].Remove(entry.Slot.Id);
-        _ready[priority].Remove(entry.Slot.Id);
+        _all[priority].Remove(entry.Place);
+        _ready[priority].Remove(entry.Place);
         _bytes[priority] -= entry.Slot.Size;
         entry.Stamp = 0;
         Set(entry, State.Ready);
@@ -408,8 +408,16 @@ internal sealed class UplinkCore(UplinkLimits limits)
 
     private static long Doubled(long first, int times, long max) => Math.Min(max, first << Math.Min(times, 20));
 
+    // Since when an entry waits. Not by the row: one that an answered value has left may be taken over by a newer value of the key, which must not go before all that waited meanwhile.
+    private readonly record struct Place(long Version, long Id) : IComparable<Place>
+    {
+        public int CompareTo(Place other) => Version != other.Version ? Version.CompareTo(other.Version) : Id.CompareTo(other.Id);
+    }
+
     private sealed class Entry(UplinkSlot slot)
     {
+        public Place Place { get; } = new(slot.Version, slot.Id);
+
         public UplinkSlot Slot { get; set; } = slot;
 
         public State State { get; set; }

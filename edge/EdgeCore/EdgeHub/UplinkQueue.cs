@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Threading.Channels;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
@@ -20,7 +21,16 @@ internal sealed class UplinkQueue
     // Entries that are in a trace and were not sent; beyond, they are sent without.
     private const int TracesMax = 1024;
 
+    // Bytes of contents that are kept until they are sent, beside their rows on the disk.
+    private const int FreshBytesMax = 256 * 1024;
+
     private readonly Dictionary<long, string> _traces = [];
+
+    // What was stored a moment ago and goes next need not be read again. Only while there is a link to send it.
+    private readonly Dictionary<long, (long Version, UplinkEntry Entry)> _fresh = [];
+    private int _freshBytes;
+    private string? _nextId;
+    private bool _up;
     private readonly UplinkCore _core;
     private readonly Lock _gate = new();
 
@@ -60,13 +70,17 @@ internal sealed class UplinkQueue
             pushedOut = _core.Apply(slot);
             if (entry.Trace is not null && _traces.Count < TracesMax)
                 _traces[slot.Id] = entry.Trace;
+            if (_up)
+                KeepFresh(slot, entry);
+            foreach (var row in pushedOut)
+                DropFresh(row.Id);
         }
 
         WakeAll();
         if (pushedOut.Count > 0)
         {
             HubLog.QueueOverflow(_log, entry.Priority, pushedOut.Count);
-            await DeleteAsync(pushedOut);
+            await DeleteAsync(pushedOut, canWait: false);
         }
     }
 
@@ -102,14 +116,23 @@ internal sealed class UplinkQueue
     {
         _edgeWire = edgeWire;
         lock (_gate)
+        {
+            _up = true;
             _core.LinkUp(NowMs, edgeWire);
+        }
+
         WakeAll();
     }
 
     public void LinkDown()
     {
         lock (_gate)
+        {
+            _up = false;
+            _fresh.Clear();
+            _freshBytes = 0;
             _core.LinkDown();
+        }
     }
 
     /// <summary>As below, of all priorities.</summary>
@@ -122,24 +145,33 @@ internal sealed class UplinkQueue
         while (true)
         {
             var sends = new List<UplinkSend>();
+            var fresh = new List<Message?>();
+            List<long>? toLoad = null;
             var size = 0L;
             lock (_gate)
             {
-                while (sends.Count < BatchEntriesMax && size < BatchBytesTarget && _core.TryNext(range, NowMs, Guid.NewGuid().ToString(), out var send))
+                while (sends.Count < BatchEntriesMax && size < BatchBytesTarget && _core.TryNext(range, NowMs, _nextId ??= Guid.NewGuid().ToString(), out var send))
                 {
+                    if (send.MessageId == _nextId)
+                        _nextId = null;
                     sends.Add(send);
                     size += send.Slot.Size;
+                    var kept = TakeFresh(send.Slot);
+                    fresh.Add(kept);
+                    if (kept is null)
+                        (toLoad ??= []).Add(send.Slot.Id);
                 }
             }
 
             if (sends.Count == 0)
                 return ([], []);
-            var rows = _store.Load([.. sends.Select(send => send.Slot.Id)]);
+            var rows = toLoad is null ? null : _store.Load(toLoad);
             var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
             var messages = new List<Message>(sends.Count);
-            foreach (var send in sends)
+            for (var i = 0; i < sends.Count; i++)
             {
-                if (rows.TryGetValue(send.Slot.Id, out var row))
+                var send = sends[i];
+                if ((fresh[i] ?? rows!.GetValueOrDefault(send.Slot.Id)) is { } row)
                 {
                     // The version is the row's own, which may be newer than the one that was chosen: it says what the content is. A stock cloud would take it for the object's.
                     messages.Add(row with { Id = send.MessageId, TimestampMs = now, ResourceVersion = _edgeWire ? row.ResourceVersion : "", Trace = TakeTrace(send.Slot.Id) });
@@ -153,6 +185,43 @@ internal sealed class UplinkQueue
             if (messages.Count > 0)
                 return (sends, messages);
         }
+    }
+
+    private void KeepFresh(UplinkSlot slot, UplinkEntry entry)
+    {
+        if (_fresh.TryGetValue(slot.Id, out var known) && known.Version > slot.Version)
+            return;
+        DropFresh(slot.Id);
+        if (_freshBytes + slot.Size > FreshBytesMax)
+            return;
+        // A copy: the sender's buffer is his again once it is stored.
+        _fresh[slot.Id] = (slot.Version, entry with { Content = entry.Content.ToArray() });
+        _freshBytes += slot.Size;
+    }
+
+    private (long Version, UplinkEntry Entry)? DropFresh(long id)
+    {
+        if (!_fresh.Remove(id, out var kept))
+            return null;
+        _freshBytes -= kept.Entry.Content.Length;
+        return kept;
+    }
+
+    private Message? TakeFresh(UplinkSlot slot)
+    {
+        if (DropFresh(slot.Id) is not { } kept || kept.Version != slot.Version)
+            return null;
+        var entry = kept.Entry;
+        return new Message
+        {
+            Id = "",
+            ResourceVersion = kept.Version.ToString(CultureInfo.InvariantCulture),
+            Source = entry.Source,
+            Group = entry.Group,
+            Operation = entry.Operation,
+            Resource = entry.Resource,
+            Content = entry.Content,
+        };
     }
 
     // Once: what is sent again has been seen on its way already.
@@ -205,7 +274,7 @@ internal sealed class UplinkQueue
         }
         else if (read.Outcome == UplinkOutcome.Failed)
             HubLog.EntryFailed(_log, slot.Key, read.Text);
-        await DeleteAsync(done);
+        await DeleteAsync(done, canWait: _edgeWire);
         WakeAll();
         return true;
     }
@@ -216,7 +285,7 @@ internal sealed class UplinkQueue
         var done = new List<UplinkRow>();
         lock (_gate)
             _core.Proved(sequence, done);
-        await DeleteAsync(done);
+        await DeleteAsync(done, canWait: _edgeWire);
     }
 
     /// <summary>Depth and losses by priority, and the counters, for the metrics page.</summary>
@@ -235,13 +304,14 @@ internal sealed class UplinkQueue
             wake.Writer.TryWrite(true);
     }
 
-    private async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows)
+    // An Edge cloud applies a row once, by its version, however often it comes; what a stock one took is deleted before anything else happens.
+    private async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows, bool canWait)
     {
         if (rows.Count == 0)
             return;
         try
         {
-            await _store.DeleteAsync(rows);
+            await _store.DeleteAsync(rows, canWait);
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {

@@ -43,5 +43,8 @@ public interface IMetaStore
 
     ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken);
 
+    /// <summary>Several of these at once: each key with its new row, or null where the row goes. All of them or none.</summary>
+    ValueTask ChangeLocalAsync(string room, IReadOnlyList<KeyValuePair<string, byte[]?>> rows, CancellationToken cancellationToken);
+
     IReadOnlyDictionary<string, ReadOnlyMemory<byte>> ListLocal(string room);
 }

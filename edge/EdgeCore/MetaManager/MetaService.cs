@@ -92,6 +92,23 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
         LocalChanged?.Invoke(room);
     }
 
+    public async ValueTask ChangeLocalAsync(string room, IReadOnlyList<KeyValuePair<string, byte[]?>> rows, CancellationToken cancellationToken)
+    {
+        await _database.WriteAsync(
+            connection =>
+            {
+                foreach (var (key, json) in rows)
+                {
+                    if (json is null)
+                        MetaTable.DeleteLocal(connection, room, key);
+                    else
+                        MetaTable.PutLocal(connection, room, key, json);
+                }
+            },
+            cancellationToken);
+        LocalChanged?.Invoke(room);
+    }
+
     public async ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
     {
         await _database.WriteAsync(connection => MetaTable.DeleteLocal(connection, room, key), cancellationToken);

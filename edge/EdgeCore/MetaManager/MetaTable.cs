@@ -165,23 +165,10 @@ internal sealed class MetaTable(SqliteDatabase database)
     }
 
     public static void PutLocal(SqliteConnection connection, string room, string key, ReadOnlyMemory<byte> json)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = "INSERT OR REPLACE INTO local(room, key, json) VALUES($room, $key, $json)";
-        command.Parameters.AddWithValue("$room", room);
-        command.Parameters.AddWithValue("$key", key);
-        command.Parameters.AddWithValue("$json", json.ToArray());
-        command.ExecuteNonQuery();
-    }
+        => connection.Prepared("INSERT OR REPLACE INTO local(room, key, json) VALUES($room, $key, $json)", "$room", "$key", "$json").With(room, key, Bytes(json)).ExecuteNonQuery();
 
     public static void DeleteLocal(SqliteConnection connection, string room, string key)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = "DELETE FROM local WHERE room = $room AND key = $key";
-        command.Parameters.AddWithValue("$room", room);
-        command.Parameters.AddWithValue("$key", key);
-        command.ExecuteNonQuery();
-    }
+        => connection.Prepared("DELETE FROM local WHERE room = $room AND key = $key", "$room", "$key").With(room, key).ExecuteNonQuery();
 
     public Dictionary<string, ReadOnlyMemory<byte>> ListLocal(string room) => database.Read(connection =>
     {

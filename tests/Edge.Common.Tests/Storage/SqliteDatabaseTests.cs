@@ -43,6 +43,36 @@ public sealed class SqliteDatabaseTests : IDisposable
     }
 
     [Fact]
+    public async Task A_write_alone_in_its_commit_that_throws_leaves_nothing_and_the_next_one_commits()
+    {
+        await using var database = Open();
+        Assert.Equal("refused", (await Assert.ThrowsAsync<InvalidOperationException>(async () => await database.WriteAsync(connection =>
+        {
+            Insert(connection, "bad", "1");
+            throw new InvalidOperationException("refused");
+        }))).Message);
+        await Assert.ThrowsAsync<StoreException>(async () => await database.WriteAsync(connection => Scalar(connection, "SELECT nothing FROM nowhere")));
+        await database.WriteAsync(connection => Insert(connection, "good", "1"));
+        Assert.Equal(1L, database.Read(connection => Scalar(connection, "SELECT COUNT(*) FROM item")));
+    }
+
+    [Fact]
+    public async Task What_is_left_for_the_end_is_committed_after_the_last_write_and_a_failure_there_keeps_nothing_else_from_it()
+    {
+        await using (var database = Open())
+        {
+            database.AtClose(connection => Insert(connection, "first", Value(connection, "last") ?? "too early"));
+            database.AtClose(_ => throw new InvalidOperationException("lost"));
+            database.AtClose(connection => Insert(connection, "second", "1"));
+            await database.WriteAsync(connection => Insert(connection, "last", "was there"));
+            Assert.Null(database.Read(connection => Value(connection, "first")));
+        }
+
+        await using var again = Open();
+        Assert.Equal(("was there", "1"), (again.Read(connection => Value(connection, "first")), again.Read(connection => Value(connection, "second"))));
+    }
+
+    [Fact]
     public async Task Many_writers_at_once_all_commit()
     {
         await using var database = Open();

@@ -120,6 +120,30 @@ public sealed partial class TwinCoreTests
     }
 
     [Fact]
+    public void A_clock_that_was_set_back_holds_no_report_until_it_is_as_late_again()
+    {
+        Put();
+        const long Hour = 3_600_000;
+        Report(2 * Hour, "t", "1");
+        Step(new TwinInput.Tick((2 * Hour) + 1));
+        Assert.Empty(Report((2 * Hour) + 2, "t", "2").OfType<TwinOutput.SendTwin>());
+        Assert.Equal("2", Single<TwinOutput.SendTwin>(Step(new TwinInput.Tick(Hour))).Properties["t"].Value);
+        Assert.Null(_core.NextTickMs);
+    }
+
+    [Fact]
+    public void A_device_that_is_gone_and_one_that_was_sent_meanwhile_end_no_window()
+    {
+        Put();
+        Report(1000, "t", "1");
+        Report(1001, "t", "2");
+        Assert.Equal(2000, _core.NextTickMs);
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", null));
+        Assert.Null(_core.NextTickMs);
+        Assert.Empty(Step(new TwinInput.Tick(2000)));
+    }
+
+    [Fact]
     public void What_waited_for_its_window_when_EdgeCore_was_killed_goes_up_after_the_start()
     {
         Put();

@@ -46,6 +46,18 @@ public sealed class UplinkCoreTests
     }
 
     [Fact]
+    public void A_newer_value_that_takes_over_the_row_of_an_answered_one_goes_behind_what_waited_meanwhile()
+    {
+        _core.LinkUp(0, edgeWire: true);
+        _core.Apply(Slot(1, version: 11));
+        var first = Next()!;
+        _core.Apply(Slot(2, version: 12));
+        Answer(first.MessageId);
+        _core.Apply(Slot(1, version: 13));
+        Assert.Equal([2L, 1], Enumerable.Range(0, 2).Select(_ => Next()!.Slot.Id));
+    }
+
+    [Fact]
     public void The_bucket_paces_everything_but_leases()
     {
         for (var id = 1; id <= 5; id++)

@@ -123,6 +123,121 @@ public sealed class UplinkStoreTests : IAsyncDisposable
         Assert.Equal(["1", "3"], queue.TakeBatch().Messages.Select(message => Encoding.UTF8.GetString(message.Content.Span))); // 1 could not be removed, and goes twice
     }
 
+    [Fact]
+    public async Task What_an_Edge_cloud_has_answered_is_deleted_a_second_later_with_all_that_was_answered_meanwhile()
+    {
+        var queue = Make(_time);
+        await AnsweredAsync(queue, edgeWire: true, ["a", "b", "c"]);
+        Assert.Equal((0, 3L), (queue.Figures().Depth.Sum(), Rows()));
+        _time.Advance(SqliteUplinkStore.WaitMax - TimeSpan.FromMilliseconds(1));
+        await _database.WriteAsync(_ => { }); // after what a timer would have queued
+        Assert.Equal(3, Rows());
+        _time.Advance(TimeSpan.FromMilliseconds(1));
+        await UntilAsync(() => Rows() == 0, "the rows to go");
+    }
+
+    [Fact]
+    public async Task What_a_stock_cloud_has_answered_is_deleted_before_anything_else()
+    {
+        var queue = Make(_time);
+        await AnsweredAsync(queue, edgeWire: false, ["a", "b", "c"]);
+        Assert.Equal((0, 0L), (queue.Figures().Depth.Sum(), Rows()));
+    }
+
+    [Fact]
+    public async Task No_more_answered_rows_wait_on_the_disk_than_the_bound()
+    {
+        var store = new SqliteUplinkStore(_database, _time, NullLogger.Instance);
+        store.ReadSlots();
+        var slots = new List<UplinkSlot>();
+        foreach (var slot in Enumerable.Range(0, SqliteUplinkStore.RowsMax).Select(i => store.StoreAsync(Entry($"k{i}", "1"), CancellationToken.None).AsTask()).ToList())
+            slots.Add(await slot);
+        await store.DeleteAsync([.. slots.Skip(1).Select(slot => new UplinkRow(slot.Id, slot.Version))], canWait: true);
+        Assert.Equal(SqliteUplinkStore.RowsMax, Rows());
+        await store.DeleteAsync([new UplinkRow(slots[0].Id, slots[0].Version)], canWait: true);
+        Assert.Equal(0, Rows());
+    }
+
+    [Fact]
+    public async Task Answered_rows_are_gone_when_the_store_was_closed_in_order_and_a_killed_one_sends_them_once_more_with_their_version()
+    {
+        var queue = Make(_time);
+        var sent = await AnsweredAsync(queue, edgeWire: true, ["a"]);
+        File.Copy(_directory.File("edgecore.db"), _directory.File("killed.db"));
+        File.Copy(_directory.File("edgecore.db-wal"), _directory.File("killed.db-wal"));
+        await ReopenAsync();
+        Assert.Equal(0, Rows());
+
+        await using var killed = EdgeDatabase.Open(_directory.File("killed.db"), TimeProvider.System);
+        queue = new UplinkQueue(new SqliteUplinkStore(killed, _time, NullLogger.Instance), new EdgeHubOptions(), _time, NullLogger.Instance);
+        queue.LinkUp(edgeWire: true);
+        var again = Assert.Single(queue.TakeBatch().Messages);
+        Assert.Equal((sent[0].ResourceVersion, "a"), (again.ResourceVersion, Encoding.UTF8.GetString(again.Content.Span)));
+    }
+
+    [Fact]
+    public async Task A_newer_value_takes_over_an_answered_row_that_waits_to_be_deleted_and_stays_when_it_is_time()
+    {
+        var queue = Make(_time);
+        var first = await AnsweredAsync(queue, edgeWire: true, ["a"]);
+        await queue.PostAsync(Entry("a", "newer"), CancellationToken.None);
+        Assert.Equal(1, Rows());
+        _time.Advance(SqliteUplinkStore.WaitMax);
+        await _database.WriteAsync(_ => { }); // after what the timer has queued
+        await ReopenAsync();
+        queue = Make(_time);
+        queue.LinkUp(edgeWire: true);
+        var message = Assert.Single(queue.TakeBatch().Messages);
+        Assert.Equal("newer", Encoding.UTF8.GetString(message.Content.Span));
+        Assert.True(long.Parse(message.ResourceVersion, null) > long.Parse(first[0].ResourceVersion, null));
+    }
+
+    [Fact]
+    public async Task What_is_sent_without_reading_it_again_is_what_was_stored_and_survives_a_reused_buffer()
+    {
+        var queue = Make(_time);
+        queue.LinkUp(edgeWire: true);
+        var buffer = "first"u8.ToArray();
+        await queue.PostAsync(Entry("a", "") with { Content = buffer }, CancellationToken.None);
+        "wrong"u8.CopyTo(buffer);
+        var big = new string('x', 300_000); // beyond what is kept in memory
+        await queue.PostAsync(Entry("b", big), CancellationToken.None);
+        await queue.PostAsync(Entry("c", "older"), CancellationToken.None);
+        await queue.PostAsync(Entry("c", "newer"), CancellationToken.None);
+        var messages = new List<Message>();
+        while (queue.TakeBatch().Messages is { Count: > 0 } batch)
+            messages.AddRange(batch);
+        Assert.Equal(["first", big, "newer"], messages.Select(message => Encoding.UTF8.GetString(message.Content.Span)));
+        var stored = new SqliteUplinkStore(_database, _time, NullLogger.Instance).Load([1, 2, 3]);
+        Assert.Equal(
+            stored.OrderBy(row => row.Key).Select(row => (row.Value.ResourceVersion, row.Value.Group, row.Value.Source, row.Value.Operation, row.Value.Resource)),
+            messages.Select(message => (message.ResourceVersion, message.Group, message.Source, message.Operation, message.Resource)));
+    }
+
+    private async Task<IReadOnlyList<Message>> AnsweredAsync(UplinkQueue queue, bool edgeWire, string[] keys)
+    {
+        foreach (var key in keys)
+            await queue.PostAsync(Entry(key, key), CancellationToken.None);
+        queue.LinkUp(edgeWire);
+        var (sends, messages) = queue.TakeBatch();
+        queue.Sent(sends);
+        foreach (var message in messages)
+            Assert.True(await queue.AnswerAsync(message.Response(_time, MessageCodec.Ok)));
+        return messages;
+    }
+
+    private long Rows() => _database.Read(connection => (long)connection.Prepared("SELECT count(*) FROM uplink").ExecuteScalar()!);
+
+    private static async Task UntilAsync(Func<bool> isTrue, string what)
+    {
+        var patience = System.Diagnostics.Stopwatch.StartNew();
+        while (!isTrue())
+        {
+            Assert.True(patience.Elapsed < TimeSpan.FromSeconds(60), $"waited 60 s for {what}");
+            await Task.Delay(5);
+        }
+    }
+
     private UplinkQueue Make(TimeProvider time)
         => new(new SqliteUplinkStore(_database, time, NullLogger.Instance), new EdgeHubOptions(), _time, NullLogger.Instance);
 

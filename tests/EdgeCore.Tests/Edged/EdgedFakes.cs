@@ -65,6 +65,21 @@ internal sealed class FakeMetaStore : IMetaStore
         return ValueTask.CompletedTask;
     }
 
+    public ValueTask ChangeLocalAsync(string room, IReadOnlyList<KeyValuePair<string, byte[]?>> rows, CancellationToken cancellationToken)
+    {
+        if (LocalFailure is not null)
+            return ValueTask.FromException(LocalFailure);
+        foreach (var (key, json) in rows)
+        {
+            if (json is null)
+                _local.TryRemove((room, key), out _);
+            else
+                _local[(room, key)] = json;
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
     public ValueTask DeleteLocalAsync(string room, string key, CancellationToken cancellationToken)
     {
         _local.TryRemove((room, key), out _);
