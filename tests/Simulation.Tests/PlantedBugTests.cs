@@ -27,6 +27,7 @@ public sealed class PlantedBugTests(ITestOutputHelper output)
         { nameof(PlantedBug.InventorySkipsSecrets), Checker.Converges },
         { nameof(PlantedBug.DoubtNotAsked), Checker.Converges },
         { nameof(PlantedBug.SecretToNeighbours), Checker.SecretsStayHome },
+        { nameof(PlantedBug.LateStatusLands), Checker.VersionsNeverGoBack },
     };
 
     [Theory]
