@@ -6,7 +6,7 @@ namespace Edge.Simulation.Tests;
 [Trait("Category", "Simulation")]
 public sealed class PlantedBugTests(ITestOutputHelper output)
 {
-    private const int SeedsMax = 120;
+    private const int SeedsMax = 240;
 
     public static TheoryData<string, string> Bugs => new()
     {
