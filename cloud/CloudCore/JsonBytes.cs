@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud;
@@ -10,9 +11,6 @@ namespace Edge.Cloud;
 internal static class JsonBytes
 {
     private static readonly JsonWriterOptions s_writer = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
-    // Repeated keys would surface only later, as an exception at the first access.
-    private static readonly JsonDocumentOptions s_reader = new() { MaxDepth = 64, AllowDuplicateProperties = false };
 
     public static byte[] Of(JsonNode node)
     {
@@ -40,7 +38,8 @@ internal static class JsonBytes
                 return null;
             }
 
-            if (JsonNode.Parse(utf8.Span, documentOptions: s_reader) is JsonObject obj)
+            // Repeated keys would surface only later, as an exception at the first access.
+            if (StrictJson.Parse(utf8.Span) is JsonObject obj)
                 return obj;
             error = "is not a JSON object";
         }

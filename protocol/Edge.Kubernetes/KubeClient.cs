@@ -208,7 +208,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         var bytes = await SendForBytesAsync(method, path, body, mediaType, cancellationToken);
         try
         {
-            return JsonNode.Parse(bytes.Span, documentOptions: KubeJson.Options) as JsonObject
+            return KubeJson.Parse(bytes.Span) as JsonObject
                 ?? throw new KubeException(0, "BadAnswer", $"{method} {path}: the answer is not a JSON object");
         }
         catch (JsonException e)
@@ -281,7 +281,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         try
         {
             await response.Content.LoadIntoBufferAsync(ErrorSizeMax, cancellationToken);
-            status = JsonNode.Parse(await response.Content.ReadAsByteArrayAsync(cancellationToken), documentOptions: KubeJson.Options) as JsonObject;
+            status = KubeJson.Parse(await response.Content.ReadAsByteArrayAsync(cancellationToken)) as JsonObject;
         }
         catch (Exception e) when (e is JsonException or HttpRequestException or IOException)
         {

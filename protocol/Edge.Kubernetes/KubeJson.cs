@@ -1,14 +1,18 @@
 using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 
 namespace Edge.Kubernetes;
 
 internal static class KubeJson
 {
-    /// <summary>CRD schemas nest deeper than the 64 levels that .NET allows by default; a key that stands twice is an error here rather
-    /// than an exception at some later read.</summary>
-    public static readonly JsonDocumentOptions Options = new() { MaxDepth = 512, AllowDuplicateProperties = false };
+    /// <summary>CRD schemas nest deeper than the 64 levels that .NET allows by default.</summary>
+    public const int DepthMax = 512;
+
+    /// <summary>Parses JSON; a key that stands twice is an error here rather than an exception at some later read.</summary>
+    /// <exception cref="JsonException">It is no JSON, or has a key twice.</exception>
+    public static JsonNode? Parse(ReadOnlySpan<byte> utf8) => StrictJson.Parse(utf8, DepthMax);
 
     /// <summary>The metav1.Status reason that goes with an HTTP status code when the server names none.</summary>
     public static string Reason(int code) => code switch
@@ -48,7 +52,7 @@ internal static class ListPage
     public static (string ResourceVersion, string Continue) Read(ReadOnlyMemory<byte> page, ResourceKind kind, List<JsonObject> items)
     {
         var span = page.Span;
-        var reader = new Utf8JsonReader(span, new JsonReaderOptions { MaxDepth = KubeJson.Options.MaxDepth });
+        var reader = new Utf8JsonReader(span, new JsonReaderOptions { MaxDepth = KubeJson.DepthMax });
         JsonNode? metadata = null;
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             throw new JsonException("an object is expected");
@@ -82,7 +86,7 @@ internal static class ListPage
     {
         var start = (int)reader.TokenStartIndex;
         reader.Skip();
-        return JsonNode.Parse(span[start..(int)reader.BytesConsumed], documentOptions: KubeJson.Options);
+        return KubeJson.Parse(span[start..(int)reader.BytesConsumed]);
     }
 }
 
@@ -109,7 +113,7 @@ internal static class WatchLines
         JsonNode? node;
         try
         {
-            node = JsonNode.Parse(bytes, documentOptions: KubeJson.Options);
+            node = KubeJson.Parse(bytes);
         }
         catch (JsonException e)
         {

@@ -43,7 +43,7 @@ public static class Manifests
         {
             try
             {
-                return JsonNode.Parse(text, documentOptions: KubeJson.Options) is { } node ? [node] : [];
+                return KubeJson.Parse(System.Text.Encoding.UTF8.GetBytes(text)) is { } node ? [node] : [];
             }
             catch (JsonException)
             {

@@ -24,6 +24,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         Down = new DownTraffic(edge.Client, settings.Seed * 1000);
         Mapper = new Mapper(edge.DmiSocket, edge.MapperSocket, (settings.Seed * 1000) + 500);
         Status = new StatusWatch(edge.Client);
+        Reports = new NodeReports(edge.Client);
     }
 
     public ChaosEdge Edge { get; }
@@ -33,6 +34,8 @@ internal sealed class ChaosRun : IAsyncDisposable
     public Mapper Mapper { get; }
 
     public StatusWatch Status { get; }
+
+    public NodeReports Reports { get; }
 
     public EdgeLedger Ledger { get; } = new();
 
@@ -82,11 +85,13 @@ internal sealed class ChaosRun : IAsyncDisposable
         Down.ThrowIfBroken();
         Mapper.ThrowIfBroken();
         Status.ThrowIfBroken();
+        Reports.ThrowIfBroken();
         foreach (var change in Edge.Store.ChangesAfter(Ledger.At))
             Ledger.Take(change);
         Assert.Empty(Ledger.Broken);
         Assert.Empty(Mapper.Broken);
         Assert.Empty(Status.Broken);
+        Assert.Empty(Reports.Broken);
     }
 
     /// <summary>Waits until so many changes more have arrived at either end: the link is up and carries traffic both ways.</summary>
@@ -121,7 +126,7 @@ internal sealed class ChaosRun : IAsyncDisposable
             {
                 Look();
                 var objects = Edge.Store.Objects();
-                missing = [.. Down.Missing(objects), .. Status.Missing(Mapper.Values), .. MissingAtMapper(objects)];
+                missing = [.. Down.Missing(objects), .. Status.Missing(Mapper.Values), .. Reports.Missing(), .. MissingAtMapper(objects)];
                 return missing.Count == 0;
             });
     }
@@ -129,6 +134,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Status.DisposeAsync();
+        await Reports.DisposeAsync();
         await Mapper.DisposeAsync();
         await Edge.DisposeAsync();
     }
@@ -143,6 +149,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         Edge.Store.AddLedger();
         await Mapper.StartAsync();
         await Down.PrepareAsync();
+        await Reports.StartAsync();
         await ConvergeAsync();
         Down.Start();
         Mapper.Report();

@@ -20,6 +20,9 @@ public sealed class KillTests(ITestOutputHelper output)
     /// <summary>One in so many rounds has a fault on the link before its kill.</summary>
     private const int FaultOneIn = 4;
 
+    /// <summary>At one in so many kills of edgecore its queue has statuses of pods and Events that it had committed. The others leave its file as the crash did.</summary>
+    private const int ReportsOneIn = 2;
+
     /// <summary>One in so many rounds kills both sides at the same moment.</summary>
     private const int BothOneIn = 8;
 
@@ -54,7 +57,8 @@ public sealed class KillTests(ITestOutputHelper output)
                 run.Edge.Hub.Hold = random.Next(RefusedOneIn) == 0 ? TimeSpan.Zero : s_hold;
                 var isChecked = random.Next(2) == 0;
                 run.Trace($"kill -9 of {sides} ({cloud} and {edge} so far) after {down} down and {up} up{(isChecked ? ", then a check" : "")}");
-                var killing = run.Edge.KillAsync(sides, TimeSpan.FromMilliseconds(random.Next(DownTimeMsMax)));
+                var hasReports = sides.HasFlag(Side.Edge) && edge % ReportsOneIn == 0;
+                var killing = run.Edge.KillAsync(sides, TimeSpan.FromMilliseconds(random.Next(DownTimeMsMax)), hasReports ? () => run.Reports.Commit(run.Edge.Store) : null);
                 if (isChecked)
                     await run.HoldAsync();
                 await killing;
@@ -82,6 +86,7 @@ public sealed class KillTests(ITestOutputHelper output)
             Assert.InRange(run.Down.Acknowledged, settings.Changes, long.MaxValue);
             Assert.InRange(run.Mapper.Acknowledged, settings.Changes, long.MaxValue);
             Assert.NotEqual(0, run.Down.Deletes);
+            Assert.Equal(settings.Kills >= 2 * ReportsOneIn, run.Reports is { Statuses: > 0, Events: > 0 });
             await run.Down.StopAsync();
             await run.Mapper.StopAsync();
             TellTimes(run, "traffic flowed both ways again after a process was ready", flows);
@@ -117,6 +122,7 @@ public sealed class KillTests(ITestOutputHelper output)
         run.Tell($"seed {settings.Seed}: {kills}");
         run.Tell($"down: {run.Down.Acknowledged} changes acknowledged by the API ({run.Down.Deletes} deletes), {run.Ledger.Stored} versions and {run.Ledger.Deletes} deletes committed at the edge");
         run.Tell($"up: {run.Mapper.Acknowledged} values acknowledged by edgecore ({run.Mapper.Unanswered} without an answer), {run.Status.Seen} versions at the API");
+        run.Tell($"up: {run.Reports.Statuses} statuses of pods and {run.Reports.Events} Events committed");
         run.Tell($"connections through the proxy: {run.Edge.Hub.Accepted}");
         foreach (var who in run.Edge.Restarts.GroupBy(restart => restart.Who))
         {

@@ -26,6 +26,7 @@ internal sealed class Checker(World world)
     private readonly Dictionary<(int Edge, string Uid), long> _highest = [];
     private readonly HashSet<(int Edge, string Uid)> _finallyDeleted = [];
     private readonly Dictionary<(int Edge, string Key), long> _applied = [];
+    private readonly Dictionary<(int Edge, string Of), long> _written = [];
     private readonly HashSet<long> _settled = []; // single entries applied, and whatever was refused for good
     private readonly HashSet<long> _received = [];
     private readonly Queue<(long AtMs, EdgeMachine Edge, DownObject State, long Sequence)> _expected = new();
@@ -75,7 +76,7 @@ internal sealed class Checker(World world)
 
     /// <summary>The API took (or refused for good) the value of an uplink entry.</summary>
     /// <param name="isCertain">False when the cloud will not learn that it took effect.</param>
-    public void Applied(EdgeMachine edge, CloudProcess cloud, CloudSession session, Wire.Uplink entry, UplinkOutcome outcome, bool isCertain)
+    public void Applied(EdgeMachine edge, CloudProcess cloud, Wire.Uplink entry, UplinkOutcome outcome, bool isCertain)
     {
         if (cloud.Applied.Contains(entry.Value))
             Fail(AppliedOnce, $"{entry.Key} of {edge.Name}, version {entry.Version}, was applied before by the same CloudCore");
@@ -88,15 +89,13 @@ internal sealed class Checker(World world)
         }
 
         var key = (edge.Index, entry.Key);
-        if (_applied.TryGetValue(key, out var last) && entry.Value < last)
-        {
-            // What one CloudCore had in hand when the node went to another is not called back (docs/simulation.md).
-            if (world.Clouds.Length > 1 && edge.Process?.Session?.Link != session.Link)
-                return;
+        // Of a pod that was made again, another one's status says nothing; a lease that is renewed late is renewed all the same (docs/simulation.md).
+        var pod = entry.Key.StartsWith("podstatus/", StringComparison.Ordinal) ? world.Cluster.Find(Watched.Pod, entry.Key["podstatus/".Length..]).Text("metadata", "uid") : "";
+        var of = (edge.Index, $"{entry.Key} {pod}");
+        if (entry.Key != "lease" && _written.TryGetValue(of, out var last) && entry.Value < last)
             Fail(VersionsNeverGoBack, $"{entry.Key} of {edge.Name}, version {entry.Version}, was applied after a newer one");
-        }
-
-        _applied[key] = entry.Value;
+        _written[of] = entry.Value;
+        _applied[key] = Math.Max(_applied.GetValueOrDefault(key), entry.Value);
     }
 
     /// <summary>The edge is about to delete this row, for the cloud has it.</summary>

@@ -55,4 +55,7 @@ internal enum PlantedBug
 
     /// <summary>A Secret goes to every node that is connected to the same CloudCore.</summary>
     SecretToNeighbours,
+
+    /// <summary>A status is written without the version of its report, onto whatever the API has: one that a CloudCore had in hand when the node went to another lands late.</summary>
+    LateStatusLands,
 }

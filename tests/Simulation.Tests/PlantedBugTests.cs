@@ -6,7 +6,7 @@ namespace Edge.Simulation.Tests;
 [Trait("Category", "Simulation")]
 public sealed class PlantedBugTests(ITestOutputHelper output)
 {
-    private const int SeedsMax = 120;
+    private const int SeedsMax = 240;
 
     public static TheoryData<string, string> Bugs => new()
     {
@@ -27,6 +27,7 @@ public sealed class PlantedBugTests(ITestOutputHelper output)
         { nameof(PlantedBug.InventorySkipsSecrets), Checker.Converges },
         { nameof(PlantedBug.DoubtNotAsked), Checker.Converges },
         { nameof(PlantedBug.SecretToNeighbours), Checker.SecretsStayHome },
+        { nameof(PlantedBug.LateStatusLands), Checker.VersionsNeverGoBack },
     };
 
     [Theory]

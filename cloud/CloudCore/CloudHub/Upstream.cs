@@ -195,8 +195,9 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     // What comes out of the queue of an Edge peer carries its version there, and is applied once. A lease and a node's status are as true the second time.
     private async ValueTask<Message?> AnswerAsync(HubSession session, Message message)
     {
-        if (!session.IsEdgeWire || IsUrgent(message) || !long.TryParse(message.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) || version == 0)
-            return (await rooms.Requests.AnswerAsync(session.Node, message, session.IsEdgeWire, stopping)).Message;
+        var version = VersionOf(session, message);
+        if (version == 0 || IsUrgent(message))
+            return (await rooms.Requests.AnswerAsync(session.Node, message, session.IsEdgeWire, version, stopping)).Message;
         var isSingle = message.Operation == NodeTaskWire.Report || (ResourcePath.TryParse(message.Resource, out var path) && path.Type == ResourceTypes.Event);
         var guard = guards.Of(session.Node);
         UplinkVerdict verdict;
@@ -211,7 +212,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
                 var isSettled = false;
                 try
                 {
-                    var answer = await rooms.Requests.AnswerAsync(session.Node, message, session.IsEdgeWire, stopping);
+                    var answer = await rooms.Requests.AnswerAsync(session.Node, message, session.IsEdgeWire, version, stopping);
                     isSettled = answer.IsSettled;
                     return answer.Message;
                 }
@@ -230,6 +231,10 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
                 return rooms.Requests.Ok(message);
         }
     }
+
+    /// <summary>The version that an entry has in the queue of an Edge peer; 0 for anything else.</summary>
+    public static long VersionOf(HubSession session, Message message)
+        => session.IsEdgeWire && long.TryParse(message.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : 0;
 
     private async ValueTask AfterTheConnectionBeforeAsync()
     {

@@ -11,7 +11,14 @@ namespace Edge.Cloud.DeviceController;
 /// <param name="Answers">Called once it is written.</param>
 internal sealed record DeviceBatch(
     Dictionary<string, JsonObject> Twins, Dictionary<string, List<DeviceSample>> History, string State, string LastOnlineTime, IReadOnlyList<string>? CloudProblems,
-    IReadOnlyList<string>? EdgeProblems, Queue<Action> Answers);
+    IReadOnlyList<string>? EdgeProblems, Queue<Action> Answers)
+{
+    /// <summary>Of the newest report that <see cref="Twins"/> and <see cref="EdgeProblems"/> are from; 0 when its edge tells none.</summary>
+    public long TwinVersion { get; init; }
+
+    /// <summary>Of the newest report that <see cref="State"/> and <see cref="LastOnlineTime"/> are from; 0 when its edge tells none.</summary>
+    public long StateVersion { get; init; }
+}
 
 /// <summary>What waits to be written of one device. Guarded by its writer's lock, but for <see cref="Status"/>.</summary>
 internal sealed class DeviceLane(JsonObject device, Task loop)
@@ -21,6 +28,8 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
 
     private Dictionary<string, JsonObject> _twins = [];
     private Dictionary<string, List<DeviceSample>> _history = [];
+    private long _twinVersion;
+    private long _stateVersion;
     private string _state = "";
     private string _lastOnlineTime = "";
     private IReadOnlyList<string>? _cloudProblems;
@@ -60,6 +69,11 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
             DeviceReport.Merge(entry, twin);
         }
 
+        // Each report of an Edge peer says all of the device's twins, or its state.
+        if (report.Twins.Count > 0 || report.Problems is not null)
+            _twinVersion = report.Version;
+        if (report.State.Length > 0 || report.LastOnlineTime.Length > 0)
+            _stateVersion = report.Version;
         foreach (var (property, samples) in report.History)
         {
             if (!_history.TryGetValue(property, out var list))
@@ -88,8 +102,9 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
 
     public DeviceBatch Take()
     {
-        var batch = new DeviceBatch(_twins, _history, _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers);
+        var batch = new DeviceBatch(_twins, _history, _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers) { TwinVersion = _twinVersion, StateVersion = _stateVersion };
         (_twins, _history, _state, _lastOnlineTime, _answers) = ([], [], "", "", []);
+        (_twinVersion, _stateVersion) = (0, 0);
         (_writtenCloudProblems, _writtenEdgeProblems) = (_cloudProblems ?? _writtenCloudProblems, _edgeProblems ?? _writtenEdgeProblems);
         (_cloudProblems, _edgeProblems) = (null, null);
         return batch;
@@ -118,6 +133,8 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
         _history = batch.History;
         _state = _state.Length > 0 ? _state : batch.State;
         _lastOnlineTime = _lastOnlineTime.Length > 0 ? _lastOnlineTime : batch.LastOnlineTime;
+        _twinVersion = Math.Max(_twinVersion, batch.TwinVersion);
+        _stateVersion = Math.Max(_stateVersion, batch.StateVersion);
         _cloudProblems ??= batch.CloudProblems;
         _edgeProblems ??= batch.EdgeProblems;
         foreach (var answer in _answers)

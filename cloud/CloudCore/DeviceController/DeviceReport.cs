@@ -20,6 +20,9 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
     /// <summary>Of the Device that the edge speaks of; empty with stock edges.</summary>
     public string Uid { get; init; } = "";
 
+    /// <summary>Of the report in its edge's queue, where later ones have higher versions; 0 with stock edges.</summary>
+    public long Version { get; init; }
+
     /// <summary>Samples by property, oldest first.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<DeviceSample>> History { get; init; } = new Dictionary<string, IReadOnlyList<DeviceSample>>();
 

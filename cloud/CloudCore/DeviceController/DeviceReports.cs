@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
@@ -58,7 +59,7 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        writer.Report(device, report, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
+        writer.Report(device, report with { Version = Upstream.VersionOf(session, message) }, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
     }
 
     private void Confirm(HubSession session, Message message) => Answer(session, message, MessageCodec.Ok);

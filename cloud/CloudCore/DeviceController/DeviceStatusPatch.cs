@@ -16,6 +16,10 @@ internal static class DeviceStatusPatch
     /// <summary>Most samples kept of a property, whatever the annotation says: an object of the API must stay small.</summary>
     public const int SamplesMax = 1000;
 
+    /// <summary>In <c>status.extensions</c>: <c>{"twin": V, "state": V}</c>, the versions that the newest written reports have in their edge's queue. An older report, which another CloudCore
+    /// took before the node moved, changes nothing.</summary>
+    public const string VersionsExtension = "reportVersions";
+
     // How the node's own problems are told from CloudCore's in status.extensions.problems.
     private const string EdgePrefix = "edge: ";
 
@@ -27,13 +31,23 @@ internal static class DeviceStatusPatch
     {
         var status = new JsonObject();
         isFull = false;
+        var (extensions, versions) = (new JsonObject(), new JsonObject());
+        if (IsOlder(stored, "twin", batch.TwinVersion))
+            batch = batch with { Twins = [], EdgeProblems = null };
+        else if (batch.TwinVersion > 0)
+            versions["twin"] = batch.TwinVersion;
+        if (IsOlder(stored, "state", batch.StateVersion))
+            batch = batch with { State = "", LastOnlineTime = "" };
+        else if (batch.StateVersion > 0)
+            versions["state"] = batch.StateVersion;
+        if (versions.Count > 0)
+            extensions[VersionsExtension] = versions;
         if (batch.Twins.Count > 0)
             status["twins"] = Twins(stored, batch.Twins, out isFull);
         if (batch.State.Length > 0)
             status["state"] = batch.State;
         if (batch.LastOnlineTime.Length > 0)
             status["lastOnlineTime"] = batch.LastOnlineTime;
-        var extensions = new JsonObject();
         if (batch.CloudProblems is not null || batch.EdgeProblems is not null)
             AddProblems(extensions, stored, batch);
         if (batch.History.Count > 0)
@@ -49,6 +63,10 @@ internal static class DeviceStatusPatch
         foreach (var (side, value) in fresh)
             entry[side] = value!.DeepClone();
     }
+
+    // A report without a version is a stock edge's: its node has no other queue.
+    private static bool IsOlder(JsonObject stored, string what, long version)
+        => version > 0 && stored.Number(0, "status", "extensions", VersionsExtension, what) > version;
 
     private static JsonArray Twins(JsonObject stored, Dictionary<string, JsonObject> fresh, out bool isFull)
     {

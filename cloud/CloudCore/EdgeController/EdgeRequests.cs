@@ -26,7 +26,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
 
     /// <summary>Serves <paramref name="request"/>.</summary>
     /// <param name="isEdgeWire">An Edge peer gets an answer to everything, and "OK" where a stock edge gets the patched object, which nobody there reads.</param>
-    public async Task<EdgeAnswer> AnswerAsync(string node, Message request, bool isEdgeWire, CancellationToken cancellationToken)
+    /// <param name="version">Of the request in the edge's queue; 0 when it has none.</param>
+    public async Task<EdgeAnswer> AnswerAsync(string node, Message request, bool isEdgeWire, long version, CancellationToken cancellationToken)
     {
         if (request.Resource == "k8s/ca.crt")
             return new EdgeAnswer(await ClusterAuthorityAsync(request, cancellationToken), true);
@@ -40,7 +41,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             or (ResourceTypes.Pod, Operations.Insert) or (ResourceTypes.Lease, _);
         try
         {
-            var answer = await ServeAsync(node, request, path, cancellationToken);
+            var answer = await ServeAsync(node, request, path, version, cancellationToken);
             return new EdgeAnswer(isEdgeWire && (answer is null || request.Operation == Operations.Patch) ? Ok(request) : answer, true);
         }
         catch (KubeException e)
@@ -73,16 +74,16 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     public Message NotServed(Message request)
         => _answers.PlainError(request, Refusals.NotServed($"cloudcore has no taker for '{request.Operation}' of group '{request.Group}' ({request.Resource})"));
 
-    private Task<Message?> ServeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    private Task<Message?> ServeAsync(string node, Message request, ResourcePath path, long version, CancellationToken cancellationToken)
         => (path.Type, request.Operation) switch
         {
             (ResourceTypes.Node, Operations.Insert) => RegisterNodeAsync(node, request, path, cancellationToken),
             (ResourceTypes.Node, Operations.Update) => MergeNodeAsync(node, request, path, cancellationToken),
             (ResourceTypes.Node, Operations.Query) => QueryNodeAsync(node, request, path, cancellationToken),
-            (ResourceTypes.NodePatch, Operations.Patch) => PatchNodeAsync(node, request, path, cancellationToken),
+            (ResourceTypes.NodePatch, Operations.Patch) => PatchNodeAsync(node, request, path, version, cancellationToken),
             (ResourceTypes.Pod, Operations.Insert) => CreateMirrorPodAsync(node, request, path, cancellationToken),
             (ResourceTypes.Pod, Operations.Delete) => DeletePodAsync(node, request, path, cancellationToken),
-            (ResourceTypes.PodPatch, Operations.Patch) => PatchPodAsync(node, request, path, cancellationToken),
+            (ResourceTypes.PodPatch, Operations.Patch) => PatchPodAsync(node, request, path, version, cancellationToken),
             (ResourceTypes.Lease, Operations.Query or Operations.Insert or Operations.Update) => LeaseAsync(node, request, path, cancellationToken),
             (ResourceTypes.Lease, Operations.Patch) => RenewLeaseAsync(node, request, path, cancellationToken),
             (ResourceTypes.ConfigMap, Operations.Query) => QueryConfigAsync(node, ResourceKind.ConfigMap, request, path, cancellationToken),
@@ -162,17 +163,15 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         return _answers.Plain(request, await kube.GetAsync(ResourceKind.Node, null, node, cancellationToken));
     }
 
-    private async Task<Message?> PatchNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    private async Task<Message?> PatchNodeAsync(string node, Message request, ResourcePath path, long version, CancellationToken cancellationToken)
     {
         RequireOwnNode(node, path.Name);
-        var patch = Checked(MessageCodec.Unwrap(request.Content));
-        if (StatusReported is { } change && JsonBytes.TryObject(patch, out _) is { } parsed && parsed["status"] is JsonObject status)
-        {
-            change(node, status);
-            patch = JsonBytes.Of(parsed);
-        }
-
-        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Strategic, patch, "status", cancellationToken));
+        var patch = Patch(request);
+        if (patch["status"] is JsonObject status)
+            StatusReported?.Invoke(node, status);
+        // Without a version nothing needs to be known of the Node.
+        var known = version > 0 ? sync.Node(node) ?? await kube.GetAsync(ResourceKind.Node, null, node, cancellationToken) : Named(node);
+        return _answers.Object(request, await ReportedStatus.PatchAsync(kube, ResourceKind.Node, known, patch, version, cancellationToken));
     }
 
     private async Task<Message?> CreateMirrorPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
@@ -214,10 +213,10 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         return _answers.Ok(request);
     }
 
-    private async Task<Message?> PatchPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
+    private async Task<Message?> PatchPodAsync(string node, Message request, ResourcePath path, long version, CancellationToken cancellationToken)
     {
-        var patch = Checked(MessageCodec.Unwrap(request.Content));
-        var uid = JsonBytes.TryObject(patch, out _).Text("metadata", "uid");
+        var patch = Patch(request);
+        var uid = patch.Text("metadata", "uid");
         var pod = await PodAsync(path, cancellationToken) ?? throw Refusals.NotFound(ResourceKind.Pod, path.Name);
         if (uid.Length > 0 && uid != pod.Uid())
         {
@@ -228,7 +227,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         }
 
         RequireOwnPod(node, pod);
-        return _answers.Object(request, await kube.PatchAsync(ResourceKind.Pod, path.Namespace, path.Name, PatchKind.Strategic, patch, "status", cancellationToken));
+        return _answers.Object(request, await ReportedStatus.PatchAsync(kube, ResourceKind.Pod, pod, patch, version, cancellationToken));
     }
 
     private async Task<Message?> LeaseAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
@@ -445,6 +444,11 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
 
     private static ReadOnlyMemory<byte> Checked(ReadOnlyMemory<byte> patch)
         => JsonBytes.TryObject(patch, out var error) is not null ? patch : throw Refusals.BadRequest($"the patch {error}");
+
+    private static JsonObject Patch(Message request)
+        => JsonBytes.TryObject(MessageCodec.Unwrap(request.Content), out var error) ?? throw Refusals.BadRequest($"the patch {error}");
+
+    private static JsonObject Named(string name) => new() { ["metadata"] = new JsonObject { ["name"] = name } };
 
     // Go peers send objects without kind and apiVersion.
     private static JsonObject Typed(JsonObject obj, ResourceKind kind)

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Microsoft.AspNetCore.Http;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
@@ -16,7 +17,7 @@ internal static class RequestBody
     public const int BytesMax = 3 * 1024 * 1024;
 
     private const int YamlNodesMax = 100_000;
-    private static readonly JsonDocumentOptions s_options = new() { AllowDuplicateProperties = false, MaxDepth = 128 };
+    private const int DepthMax = 128;
 
     public static async Task<byte[]> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
@@ -67,7 +68,7 @@ internal static class RequestBody
     {
         try
         {
-            return JsonNode.Parse(bytes, documentOptions: s_options);
+            return StrictJson.Parse(bytes, DepthMax);
         }
         catch (JsonException e)
         {

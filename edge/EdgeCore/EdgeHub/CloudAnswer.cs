@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Edge.Protocol.Messages;
 
 namespace Edge.Core.EdgeHub;
@@ -14,9 +15,6 @@ internal sealed record CloudAnswer(UplinkOutcome Outcome, string Reason, string 
     private static readonly string[] s_final =
         ["NotFound", "AlreadyExists", "Conflict", "Invalid", "Forbidden", "BadRequest", "Gone", "MethodNotAllowed", "NotAcceptable", "UnsupportedMediaType", "RequestEntityTooLarge"];
 
-    // A key that stands twice would surface only later, as an exception at the first access.
-    private static readonly JsonDocumentOptions s_options = new() { AllowDuplicateProperties = false };
-
     /// <summary>Reads an answer; malformed content is a failure with the reason in <see cref="Text"/>.</summary>
     public static CloudAnswer Read(Message message)
     {
@@ -24,7 +22,8 @@ internal sealed record CloudAnswer(UplinkOutcome Outcome, string Reason, string 
             return new CloudAnswer(UplinkOutcome.Failed, "", "malformed answer: it is not valid Unicode", null);
         try
         {
-            return Read(message.Operation, message.Content.IsEmpty ? null : JsonNode.Parse(message.Content.Span, documentOptions: s_options));
+            // A key that stands twice would surface only later, as an exception at the first access.
+            return Read(message.Operation, message.Content.IsEmpty ? null : StrictJson.Parse(message.Content.Span));
         }
         catch (JsonException e)
         {

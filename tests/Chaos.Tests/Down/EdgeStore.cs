@@ -73,13 +73,44 @@ internal sealed class EdgeStore(string path)
             return objects;
         });
 
-    /// <summary>Entries of the uplink queue about devices.</summary>
+    /// <summary>Entries of the uplink queue about devices and pods, and Events.</summary>
     public long QueuedReports()
         => Use(SqliteOpenMode.ReadOnly, connection =>
         {
             using var command = connection.CreateCommand();
-            command.CommandText = "SELECT count(*) FROM uplink WHERE key LIKE 'twin/%'";
+            command.CommandText = "SELECT count(*) FROM uplink WHERE key LIKE 'twin/%' OR key LIKE 'podstatus/%' OR key LIKE 'event/%'";
             return (long)command.ExecuteScalar()!;
+        });
+
+    /// <summary>Commits rows to the uplink queue as edgecore does, in one transaction. Only while edgecore is dead and whoever calls holds <see cref="CloseAsync"/>.</summary>
+    public void EnqueueWhileClosed(IEnumerable<QueueRow> rows)
+        => With(SqliteOpenMode.ReadWrite, connection =>
+        {
+            using var transaction = connection.BeginTransaction();
+            using var command = connection.CreateCommand();
+            command.Transaction = transaction;
+            // Above all that the dead process can have given, below the first of the next one.
+            command.CommandText = "SELECT (SELECT CAST(CAST(json AS TEXT) AS INTEGER) FROM local WHERE room = 'uplink' AND key = 'version') + (1 << 31)";
+            var version = (long)command.ExecuteScalar()!;
+            command.CommandText = """
+                INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) VALUES($key, $newest, $priority, $version, 'edged', 'meta', $operation, $resource, $content)
+                ON CONFLICT(key) WHERE newest = 1 DO UPDATE SET version = excluded.version, content = excluded.content
+                """;
+            foreach (var row in rows)
+            {
+                command.Parameters.Clear();
+                command.Parameters.AddWithValue("$key", row.Key);
+                command.Parameters.AddWithValue("$newest", row.IsNewest ? 1 : 0);
+                command.Parameters.AddWithValue("$priority", row.Priority);
+                command.Parameters.AddWithValue("$version", ++version);
+                command.Parameters.AddWithValue("$operation", row.Operation);
+                command.Parameters.AddWithValue("$resource", row.Resource);
+                command.Parameters.AddWithValue("$content", row.Content);
+                command.ExecuteNonQuery();
+            }
+
+            transaction.Commit();
+            return version;
         });
 
     /// <summary>Keeps the tests out of the file until the result is disposed.</summary>
@@ -94,15 +125,20 @@ internal sealed class EdgeStore(string path)
         _closed.Wait();
         try
         {
-            SqliteNative.EnsureLoaded();
-            using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 30 }.ToString());
-            connection.Open();
-            return work(connection);
+            return With(mode, work);
         }
         finally
         {
             _closed.Release();
         }
+    }
+
+    private T With<T>(SqliteOpenMode mode, Func<SqliteConnection, T> work)
+    {
+        SqliteNative.EnsureLoaded();
+        using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = 30 }.ToString());
+        connection.Open();
+        return work(connection);
     }
 
     private sealed class Reopening(SemaphoreSlim closed) : IDisposable

@@ -82,7 +82,8 @@ internal sealed class ChaosEdge : IAsyncDisposable
     }
 
     /// <summary>SIGKILLs these processes at the same moment, waits <paramref name="pause"/>, and starts them again; returns once they are ready, connected or not.</summary>
-    public async Task KillAsync(Side sides, TimeSpan pause)
+    /// <param name="whileDead">Called while none of them runs; where edgecore is among them it may write to its store.</param>
+    public async Task KillAsync(Side sides, TimeSpan pause, Action? whileDead = null)
     {
         // No reader of ours is in the edge's file meanwhile: the next edgecore finds it as a crash leaves it.
         using var closed = await Store.CloseAsync();
@@ -96,6 +97,7 @@ internal sealed class ChaosEdge : IAsyncDisposable
         if (sides.HasFlag(Side.Edge))
             killed.Add(_edge!.KillAsync());
         await Task.WhenAll(killed);
+        whileDead?.Invoke();
         await Task.Delay(pause, _time);
         await Task.WhenAll(
             sides.HasFlag(Side.Cloud) ? StartCloudAsync() : Task.CompletedTask,

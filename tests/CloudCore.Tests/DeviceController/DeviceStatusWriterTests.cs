@@ -108,14 +108,27 @@ public sealed class DeviceStatusWriterTests : IAsyncDisposable
         Assert.Equal("yes", (await _kube.GetAsync(ResourceKind.DeviceStatus, "default", "d", CancellationToken.None)).Label("theirs"));
     }
 
+    [Fact]
+    public async Task A_report_that_another_CloudCore_had_in_hand_when_the_node_moved_does_not_replace_a_newer_one()
+    {
+        await using var other = new DeviceStatusWriter(_kube, _time, new Random(2), new HubMetrics(), NullLogger.Instance);
+        await Report("5", version: 5, writer: other);
+        await Report("7", version: 7);
+        // The other one knows the DeviceStatus as of its own write, and finds out by the conflict.
+        await AdvanceUntilAsync(Report("6", version: 6, writer: other), DeviceStatusWriter.Interval);
+        Assert.Equal("7", await ValueAsync());
+        await AdvanceUntilAsync(Report("8", version: 8, writer: other), DeviceStatusWriter.Interval);
+        Assert.Equal("8", await ValueAsync());
+    }
+
     // Done when the report is confirmed.
-    private Task Report(string value)
+    private Task Report(string value, long version = 0, DeviceStatusWriter? writer = null)
     {
         var confirmed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var content = Encoding.UTF8.GetBytes($$"""{"twin":{"t":{"actual":{"value":"{{value}}"} } } }""");
         var message = Message.Create(_time, Sources.Twin, Groups.Resource, Operations.Update, "device/default/d/twin/edge_updated", content);
         var device = new JsonObject { ["metadata"] = new JsonObject { ["name"] = "d", ["namespace"] = "default", ["uid"] = "u" } };
-        _writer.Report(device, DeviceReport.TryRead(message, out _)!, [], confirmed.SetResult);
+        (writer ?? _writer).Report(device, DeviceReport.TryRead(message, out _)! with { Version = version }, [], confirmed.SetResult);
         return confirmed.Task.WaitAsync(s_patience);
     }
 

@@ -39,6 +39,12 @@ internal sealed class CloudSync
     /// <summary>Runs what the core left to be done behind.</summary>
     public void Pump() => _scheduler.Pump();
 
+    /// <summary>Runs a task of this CloudCore beside the core's own.</summary>
+    public void Start(Func<Task> run) => _scheduler.Start(run);
+
+    /// <summary>The object as its watch has shown it.</summary>
+    public JsonObject? Seen(Watched kind, string name) => kind == Watched.Node ? _core.Node(name) : _core.Pod("default", name);
+
     public void Changed(Watched kind, ObjectChange change)
     {
         _core.Changed(ClusterModel.KindOf(kind), change);

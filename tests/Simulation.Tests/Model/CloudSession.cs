@@ -303,27 +303,41 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
                 return;
         }
 
+        if (Reports.Of(entry.Key) is not null)
+        {
+            cloud.Sync.Start(async () =>
+            {
+                var kube = new SimKube(world, cloud, isCertain =>
+                {
+                    world.Note("uplink applied", -1, $"{edge.Name} {entry.Key}", entry.Version);
+                    world.Check.Applied(edge, cloud, entry, UplinkOutcome.Accepted, isCertain);
+                });
+                var outcome = await Reports.WriteAsync(kube, cloud, edge.Name, entry, world.Bug);
+                if (outcome == UplinkOutcome.Rejected)
+                    world.Check.Applied(edge, cloud, entry, outcome, isCertain: true);
+                guard.End(entry, outcome != UplinkOutcome.Failed);
+                Answer(entry, outcome);
+                Served(lane);
+            });
+            return;
+        }
+
         world.Between(1, world.Profile.ApiMsMax, cloud, () =>
         {
             if (!cloud.Effect())
                 return;
             // A request may fail before it took effect, or its answer may be lost after.
             var fails = world.HasFaults && world.Chance(world.Profile.ApiFailShare);
-            var outcome = UplinkOutcome.Accepted;
             if (!fails || world.Random.Next(2) == 0)
             {
-                if (entry.Key.StartsWith("podstatus/", StringComparison.Ordinal) && !world.Cluster.ReportPod(entry.Key["podstatus/".Length..], entry.Value))
-                    outcome = UplinkOutcome.Rejected;
-                world.Note(outcome == UplinkOutcome.Accepted ? "uplink applied" : "uplink rejected", -1, $"{edge.Name} {entry.Key}", entry.Version);
-                world.Check.Applied(edge, cloud, this, entry, outcome, isCertain: !fails);
+                world.Note("uplink applied", -1, $"{edge.Name} {entry.Key}", entry.Version);
+                world.Check.Applied(edge, cloud, entry, UplinkOutcome.Accepted, isCertain: !fails);
             }
 
-            if (fails)
-                outcome = UplinkOutcome.Failed;
             world.Between(1, world.Profile.ApiMsMax, cloud, () =>
             {
-                guard.End(entry, outcome != UplinkOutcome.Failed);
-                Answer(entry, outcome);
+                guard.End(entry, !fails);
+                Answer(entry, fails ? UplinkOutcome.Failed : UplinkOutcome.Accepted);
                 Served(lane);
             });
         });

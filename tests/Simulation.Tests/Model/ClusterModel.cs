@@ -25,6 +25,7 @@ internal sealed class ClusterModel
     private readonly World _world;
     private readonly OrderedDictionary<string, JsonObject>[] _objects = [.. Enumerable.Range(0, KindCount).Select(_ => new OrderedDictionary<string, JsonObject>())];
     private readonly List<ObjectChange>[] _logs = [.. Enumerable.Range(0, KindCount).Select(_ => new List<ObjectChange>())];
+    private readonly Dictionary<string, JsonObject> _deviceStatuses = [];
     private readonly HashSet<string> _gone = [];
     private readonly HashSet<string> _endedModels = [];
     private readonly HashSet<(string Node, string Secret)> _secretsUsed = [];
@@ -116,15 +117,45 @@ internal sealed class ClusterModel
         return next.DeepClone().AsObject();
     }
 
-    /// <summary>Writes a pod's status as an edge reported it. False when the pod is not there any more.</summary>
-    public bool ReportPod(string name, long value)
+    /// <summary>The status of a device as an edge reports it; there from the start.</summary>
+    public JsonObject DeviceStatus(string name)
     {
-        if (Find(Watched.Pod, name) is not { } pod)
-            return false;
-        var next = Next(pod);
-        next["status"] = new JsonObject { ["value"] = value };
-        Put(Watched.Pod, name, next, ChangeType.Updated, pod);
-        return true;
+        if (!_deviceStatuses.TryGetValue(name, out var status))
+            _deviceStatuses[name] = status = new JsonObject { ["metadata"] = new JsonObject { ["name"] = name, ["resourceVersion"] = NextVersion() } };
+        return status.DeepClone().AsObject();
+    }
+
+    /// <summary>Merges a status that an edge reported: the value, conditions by type, extensions by name.</summary>
+    /// <exception cref="KubeException">The object is gone, or of another version than the change names.</exception>
+    public JsonObject PatchStatus(ResourceKind kind, string name, JsonObject change)
+    {
+        var watched = kind == ResourceKind.Node ? Watched.Node : Watched.Pod;
+        var old = kind == ResourceKind.DeviceStatus ? DeviceStatus(name) : Find(watched, name) ?? throw new KubeException(404, "NotFound", $"{kind.Plural} \"{name}\" not found");
+        if (change.ResourceVersion() is { Length: > 0 } onto && onto != old.ResourceVersion())
+            throw new KubeException(409, "Conflict", "the object has been modified");
+        var next = Next(old);
+        var status = next.Child("status");
+        foreach (var (key, value) in change["status"]!.AsObject())
+        {
+            if (key == "extensions")
+            {
+                foreach (var (extension, versions) in value!.AsObject())
+                {
+                    foreach (var (report, version) in versions!.AsObject())
+                        status.Child("extensions").Child(extension)[report] = version!.DeepClone();
+                }
+
+                continue;
+            }
+
+            status[key] = value!.DeepClone();
+        }
+
+        if (kind == ResourceKind.DeviceStatus)
+            _deviceStatuses[name] = next;
+        else
+            Put(watched, name, next, ChangeType.Updated, old);
+        return next.DeepClone().AsObject();
     }
 
     private void CreatePod(string name)

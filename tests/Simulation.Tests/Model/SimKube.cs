@@ -4,18 +4,23 @@ using Edge.Kubernetes;
 namespace Edge.Simulation.Tests.Model;
 
 /// <summary>The API as one CloudCore calls it: each way takes its time, a request may fail before or after it took effect, and one of a process that has crashed is answered to nobody.</summary>
-internal sealed class SimKube(World world, CloudProcess cloud) : IKubeClient
+/// <param name="reported">Called when a status takes effect; true when the caller will learn of it.</param>
+internal sealed class SimKube(World world, CloudProcess cloud, Action<bool>? reported = null) : IKubeClient
 {
     public async Task<JsonObject?> TryGetAsync(ResourceKind kind, string? @namespace, string name, CancellationToken cancellationToken)
     {
-        // Planted: whoever asks is told that there is no such object.
-        if (world.Bug == PlantedBug.DoubtNotAsked)
+        // Planted: whoever asks what the watch cannot judge is told that there is no such object.
+        if (world.Bug == PlantedBug.DoubtNotAsked && reported is null)
             return null;
+        if (kind == ResourceKind.DeviceStatus)
+            return await CallAsync(() => world.Cluster.DeviceStatus(name), isWrite: false);
         return await CallAsync(() => world.Cluster.Find(WatchedOf(kind), name)?.DeepClone().AsObject(), isWrite: false);
     }
 
     public async Task<JsonObject> PatchAsync(ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
     {
+        if (subresource == "status")
+            return (await CallAsync(() => world.Cluster.PatchStatus(kind, name, JsonNode.Parse(patch.Span)!.AsObject()), isWrite: true, reported))!;
         if (kind != ResourceKind.Node || patchKind != PatchKind.Merge || subresource is not null)
             throw new NotSupportedException($"a patch of {kind.Kind}");
         var change = JsonNode.Parse(patch.Span)!.AsObject();
@@ -47,7 +52,7 @@ internal sealed class SimKube(World world, CloudProcess cloud) : IKubeClient
         throw new NotSupportedException($"reading {kind.Kind}");
     }
 
-    private Task<JsonObject?> CallAsync(Func<JsonObject?> take, bool isWrite)
+    private Task<JsonObject?> CallAsync(Func<JsonObject?> take, bool isWrite, Action<bool>? took = null)
     {
         var answer = new TaskCompletionSource<JsonObject?>(TaskCreationOptions.RunContinuationsAsynchronously);
         world.Between(1, world.Profile.ApiMsMax, cloud, () =>
@@ -62,6 +67,7 @@ internal sealed class SimKube(World world, CloudProcess cloud) : IKubeClient
                 try
                 {
                     taken = take();
+                    took?.Invoke(!fails);
                 }
                 catch (KubeException e)
                 {

@@ -109,7 +109,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
     private void Deliver(DownObject obj, List<SessionOutput> outputs)
     {
-        var work = _work ??= new Work();
+        var work = _work ??= Work.Take();
         if (work.Entries.TryGetValue(obj.Uid, out var entry))
         {
             var newest = entry.Newest;
@@ -168,7 +168,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         entry.MessageId = null;
         work.Entries.Remove(entry.Object.Uid);
         if (work.Entries.Count == 0)
+        {
             _work = null;
+            Work.Return(work);
+        }
     }
 
     private void Refused(SessionInput.Refused refused, List<SessionOutput> outputs)
@@ -255,7 +258,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         }
 
         if (work.Entries.Count == 0)
+        {
             _work = null;
+            Work.Return(work);
+        }
     }
 
     private static int SendMessages(ref Queue<Message>? queue, int left, List<SessionOutput> outputs)
@@ -319,6 +325,33 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     /// <summary>Everything about objects on their way; only while there are any.</summary>
     private sealed class Work
     {
+        // A session has work for a moment at a time, and its collections are more memory than what they hold.
+        private const int KeptMax = 64;
+
+        [ThreadStatic]
+        private static Work? s_spare;
+
+        public static Work Take()
+        {
+            var work = s_spare ?? new Work();
+            s_spare = null;
+            return work;
+        }
+
+        /// <summary>Nobody may use it any more.</summary>
+        public static void Return(Work work)
+        {
+            // What has become large for a node that was handed much would stay so.
+            if (s_spare is not null || work.Due.Capacity > KeptMax || work.Entries.Capacity > 2 * KeptMax || work.Waiting.Capacity > KeptMax)
+                return;
+            work.Entries.Clear();
+            work.Sent.Clear();
+            work.SentByPath.Clear();
+            work.Waiting.Clear();
+            work.Due.Clear();
+            s_spare = work;
+        }
+
         /// <summary>By uid.</summary>
         public Dictionary<string, Entry> Entries { get; } = [];
 

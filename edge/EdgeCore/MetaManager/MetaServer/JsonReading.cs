@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Edge.Protocol.Messages;
 
 namespace Edge.Core.MetaManager.MetaServer;
@@ -9,7 +10,7 @@ namespace Edge.Core.MetaManager.MetaServer;
 internal static class JsonReading
 {
     // Deep enough for CRDs with their schemas; a key that stands twice would surface only at a later access.
-    private static readonly JsonDocumentOptions s_options = new() { MaxDepth = 256, AllowDuplicateProperties = false };
+    private const int DepthMax = 256;
     private static readonly JsonWriterOptions s_writer = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Null where it is no JSON object.</summary>
@@ -17,7 +18,7 @@ internal static class JsonReading
     {
         try
         {
-            return utf8.IsEmpty || !JsonText.IsUnicode(utf8.Span) ? null : JsonNode.Parse(utf8.Span, documentOptions: s_options) as JsonObject;
+            return utf8.IsEmpty || !JsonText.IsUnicode(utf8.Span) ? null : StrictJson.Parse(utf8.Span, DepthMax) as JsonObject;
         }
         catch (JsonException)
         {
