@@ -2,7 +2,7 @@ using System.Text;
 using Edge.ApiServer.Storage;
 using Edge.Kubernetes.Selectors;
 
-namespace Edge.ApiServer.Tests;
+namespace Edge.ApiServer.Tests.Storage;
 
 [Trait("Category", "Kubernetes")]
 public sealed class FieldReaderTests
