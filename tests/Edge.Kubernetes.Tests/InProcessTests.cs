@@ -50,7 +50,7 @@ public sealed class InProcessTests(ApiFixture api)
         using var deadline = new CancellationTokenSource(Wait.Net);
         await using var one = client.WatchAsync(ResourceKind.Secret, space, version, new ListOptions(), deadline.Token).GetAsyncEnumerator(deadline.Token);
         await using var two = other.WatchAsync(ResourceKind.Secret, null, version, new ListOptions(), deadline.Token).GetAsyncEnumerator(deadline.Token);
-        var (first, second) = (one.MoveNextAsync(), two.MoveNextAsync());
+        var (first, second) = (one.MoveNextAsync().AsTask(), two.MoveNextAsync().AsTask());
         await client.CreateAsync(ResourceKind.Secret, space, Secret("shared", "a"), s_none);
         Assert.True(await first);
         Assert.True(await second);
