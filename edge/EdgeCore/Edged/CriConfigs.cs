@@ -1,5 +1,6 @@
 using System.Globalization;
 using Edge.Core.Configuration;
+using Edge.Core.Edged.Cgroups;
 using Edge.Core.Edged.Spec;
 using Edge.Kubernetes;
 using Edge.Protocol.Cri.V1;
@@ -47,6 +48,8 @@ internal static class CriConfigs
             {
                 CgroupParent = CgroupParent(options, pod),
                 SecurityContext = PodSecurity.Sandbox(pod),
+                Overhead = PodLimits.Overhead(pod),
+                Resources = PodLimits.Sandbox(pod),
             },
         };
         foreach (var (key, value) in pod.Json.Map("metadata", "labels"))

@@ -13,6 +13,14 @@ public static class PodResources
     /// What is not a quantity counts as nothing: the API refuses such pods.</summary>
     public static Dictionary<string, Quantity> Requests(JsonObject pod)
     {
+        var total = OfContainers(pod);
+        Add(total, Read(pod, "spec", "overhead"));
+        return total;
+    }
+
+    /// <summary><see cref="Requests"/> without the overhead.</summary>
+    public static Dictionary<string, Quantity> OfContainers(JsonObject pod)
+    {
         var total = new Dictionary<string, Quantity>(StringComparer.Ordinal);
         foreach (var container in pod.Items("spec", "containers"))
             Add(total, OfContainer(container));
@@ -37,7 +45,6 @@ public static class PodResources
         }
 
         Raise(total, peak);
-        Add(total, Read(pod, "spec", "overhead"));
         return total;
     }
 

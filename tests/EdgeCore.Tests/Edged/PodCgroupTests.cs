@@ -39,6 +39,18 @@ public sealed class PodCgroupTests : IDisposable
     }
 
     [Theory]
+    [InlineData("", "512 100000 268435456", "0 0 0")]
+    [InlineData(""","overhead":{"cpu":"250m","memory":"64Mi"}""", "512 100000 268435456", "256 25000 67108864")] // beside, not within
+    [InlineData(""","overhead":{"memory":"64Mi"}""", "512 100000 268435456", "2 0 67108864")]
+    public void The_runtime_is_told_what_containers_ask_for_together_and_what_the_class_costs_beside(string overhead, string sandbox, string beside)
+    {
+        var pod = Read((JsonObject)JsonNode.Parse("{\"containers\":[" + Limited + "," + Limited + "]" + overhead + "}")!);
+        var linux = CriConfigs.Sandbox(pod, 0, new EdgedOptions(), "n1", []).Linux;
+        Assert.Equal(sandbox, $"{linux.Resources.CpuShares} {linux.Resources.CpuQuota} {linux.Resources.MemoryLimitInBytes}");
+        Assert.Equal(beside, $"{linux.Overhead.CpuShares} {linux.Overhead.CpuQuota} {linux.Overhead.MemoryLimitInBytes}");
+    }
+
+    [Theory]
     [InlineData("""{"requests":{"memory":"1Gi"}}""", "", true, 750)]
     [InlineData("""{"requests":{"memory":"1Ki"}}""", "", true, 999)]
     [InlineData("""{"requests":{"memory":"8Gi"}}""", "", true, 3)]

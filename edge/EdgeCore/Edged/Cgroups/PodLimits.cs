@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Kubernetes.Scheduling;
+using Edge.Protocol.Cri.V1;
 
 namespace Edge.Core.Edged.Cgroups;
 
@@ -19,7 +20,7 @@ internal sealed record PodLimits(long CpuShares, long CpuQuotaUs, long MemoryByt
     /// <param name="podPidsLimit">The key podPidsLimit; 0 or less for none.</param>
     public static PodLimits Of(PodDescription pod, long podPidsLimit)
     {
-        var limits = Limits(pod.Json);
+        var limits = PodResources.Requests(WithLimitsAsRequests(pod.Json));
         var cpu = pod.QosClass == "BestEffort" ? 0 : PodResources.Requests(pod.Json).GetValueOrDefault("cpu").MilliValue;
         return new PodLimits(
             Shares(cpu),
@@ -49,8 +50,31 @@ internal sealed record PodLimits(long CpuShares, long CpuQuotaUs, long MemoryByt
     private static bool Declared(PodDescription pod, string resource)
         => pod.Containers.Concat(pod.InitContainers).All(container => Resources.Milli(container.Json.At("resources", "limits", resource)) > 0);
 
-    // The same sum as of requests, over the limits.
-    private static Dictionary<string, Quantity> Limits(JsonObject pod)
+    /// <summary>What the runtime is told of all containers together, without the overhead, as a kubelet does: for a runtime that sizes a virtual machine before it knows them.</summary>
+    public static LinuxContainerResources Sandbox(PodDescription pod)
+    {
+        var limits = PodResources.OfContainers(WithLimitsAsRequests(pod.Json));
+        return Told(PodResources.OfContainers(pod.Json).GetValueOrDefault("cpu"), limits.GetValueOrDefault("cpu"), limits.GetValueOrDefault("memory"));
+    }
+
+    /// <summary>What the runtime is told that the pod costs beside its containers; nothing where its RuntimeClass names no overhead.</summary>
+    public static LinuxContainerResources Overhead(PodDescription pod)
+    {
+        var overhead = PodResources.Read(pod.Json, "spec", "overhead");
+        var cpu = overhead.GetValueOrDefault("cpu");
+        return overhead.Count == 0 ? new LinuxContainerResources() : Told(cpu, cpu, overhead.GetValueOrDefault("memory"));
+    }
+
+    private static LinuxContainerResources Told(Quantity cpuRequest, Quantity cpuLimit, Quantity memoryLimit) => new()
+    {
+        CpuPeriod = CpuPeriodUs,
+        CpuQuota = Quota(cpuLimit.MilliValue),
+        CpuShares = Shares(cpuRequest.MilliValue),
+        MemoryLimitInBytes = memoryLimit.Value,
+    };
+
+    // The same sums as of requests, over the limits.
+    private static JsonObject WithLimitsAsRequests(JsonObject pod)
     {
         static JsonArray Of(IEnumerable<JsonObject> containers)
         {
@@ -67,7 +91,7 @@ internal sealed record PodLimits(long CpuShares, long CpuQuotaUs, long MemoryByt
             return list;
         }
 
-        return PodResources.Requests(new JsonObject
+        return new JsonObject
         {
             ["spec"] = new JsonObject
             {
@@ -75,6 +99,6 @@ internal sealed record PodLimits(long CpuShares, long CpuQuotaUs, long MemoryByt
                 ["initContainers"] = Of(pod.Items("spec", "initContainers")),
                 ["overhead"] = pod.At("spec", "overhead")?.DeepClone(),
             },
-        });
+        };
     }
 }
