@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Devices.Push;
 using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -34,7 +35,7 @@ public sealed class DatabasePushTests
         Assert.Equal($"redis 127.0.0.1:{server.Port}/2", queue.Name);
         foreach (var sample in (Sample[])[s_one, s_text, s_other, s_one])
             queue.Post(sample);
-        await UntilAsync(() => queue.Sent == 4);
+        await Eventually.HoldsAsync(() => queue.Sent == 4);
         var lines = (await server.AskAsync("--raw", "ZRANGE", "plant-1", "0", "-1", "WITHSCORES")).Split('\n');
         Assert.Equal(4, lines.Length); // what is the same twice is there once
         Assert.Equal(("1700000000123", "1700000000124"), (lines[1], lines[3]));
@@ -48,13 +49,13 @@ public sealed class DatabasePushTests
         // Not ours to change: the samples are dropped, the others' go on.
         await server.AskAsync("SET", "plant-3", "x");
         queue.Post(s_one with { Device = "plant-3" });
-        await UntilAsync(() => queue.Dropped == 1);
+        await Eventually.HoldsAsync(() => queue.Dropped == 1);
 
         await server.KillAsync();
         queue.Post(s_other with { Value = "23", TimestampMs = 1_700_000_000_126 });
-        await UntilAsync(() => queue.Failures > 1);
+        await Eventually.HoldsAsync(() => queue.Failures > 1);
         await server.StartAsync();
-        await UntilAsync(() => queue.Sent == 5);
+        await Eventually.HoldsAsync(() => queue.Sent == 5);
         Assert.Equal("2", await server.AskAsync("ZCARD", "plant-2"));
     }
 
@@ -81,7 +82,7 @@ public sealed class DatabasePushTests
         var far = s_one with { Property = new string('p', 80) };
         foreach (var sample in (Sample[])[s_one, s_text, s_other, s_one with { Value = "21.6", TimestampMs = s_one.TimestampMs + 1000 }, far])
             queue.Post(sample);
-        await UntilAsync(() => queue.Sent == 5);
+        await Eventually.HoldsAsync(() => queue.Sent == 5);
         Assert.Equal("1\t2023-11-14 22:13:20.123\t21.5\n2\t2023-11-14 22:13:21.123\t21.6", await server.AskAsync("SELECT * FROM plant.`default/plant-1/temp` ORDER BY id"));
         Assert.Equal(Convert.ToHexString(Encoding.UTF8.GetBytes(Awkward)), await server.AskAsync("SELECT HEX(field) FROM plant.`default/plant-1/name`"));
         var name = MySqlTarget.TableOf(far);
@@ -89,16 +90,16 @@ public sealed class DatabasePushTests
 
         // A TEXT holds 64 KiB less one byte. What came with it in a batch goes with it, whole.
         queue.Post(s_other with { Value = new string('x', 70_000) });
-        await UntilAsync(() => queue.Dropped == 1);
+        await Eventually.HoldsAsync(() => queue.Dropped == 1);
         queue.Post(s_other with { Value = new string('y', 60_000) });
-        await UntilAsync(() => queue.Sent == 6);
+        await Eventually.HoldsAsync(() => queue.Sent == 6);
         Assert.Equal("22\n60000", await server.AskAsync("SELECT IF(LENGTH(field) > 100, LENGTH(field), field) FROM plant.`default/plant-2/temp` ORDER BY id"));
 
         await server.KillAsync();
         queue.Post(s_other with { Value = "24" });
-        await UntilAsync(() => queue.Failures > 2);
+        await Eventually.HoldsAsync(() => queue.Failures > 2);
         await server.StartAsync();
-        await UntilAsync(() => queue.Sent == 7);
+        await Eventually.HoldsAsync(() => queue.Sent == 7);
 
         await using var wrong = new MySqlTarget("127.0.0.1", server.Port, "plant", "mapper", "wrong", s_timeout, TimeProvider.System);
         var failure = await Assert.ThrowsAsync<PushException>(() => wrong.PushAsync([s_one], default));
@@ -115,9 +116,9 @@ public sealed class DatabasePushTests
         var queue = Assert.Single(hub.Open(new PushMethod { DbMethod = new DBMethod { Tdengine = new DBMethodTDEngine { TdEngineClientConfig = config } } }));
         queue.Post(s_one);
         queue.Post(s_text with { Value = "it's \\" });
-        await UntilAsync(() => queue.Sent == 2);
+        await Eventually.HoldsAsync(() => queue.Sent == 2);
         queue.Post(s_one with { Value = "22" });
-        await UntilAsync(() => queue.Sent == 3);
+        await Eventually.HoldsAsync(() => queue.Sent == 3);
         Assert.Equal(
             [
                 "CREATE STABLE IF NOT EXISTS `default/plant-1` (ts TIMESTAMP, deviceid NCHAR(128), propertyname NCHAR(128), data NCHAR(2000), type NCHAR(16)) TAGS (location NCHAR(128))",
@@ -131,23 +132,16 @@ public sealed class DatabasePushTests
         // A table that was dropped is made again; what the parser refuses is dropped; all else is tried again.
         peer.Answers.Enqueue("""{"code":9730,"desc":"Table does not exist"}""");
         queue.Post(s_one);
-        await UntilAsync(() => queue.Sent == 4);
+        await Eventually.HoldsAsync(() => queue.Sent == 4);
         Assert.Equal(["INSERT", "CREATE", "INSERT"], peer.Requests.Skip(3).Select(one => one.Sql.Split(' ')[0]));
         peer.Answers.Enqueue("""{"code":9728,"desc":"syntax error near 'x'"}""");
         queue.Post(s_one);
-        await UntilAsync(() => queue.Dropped == 1);
+        await Eventually.HoldsAsync(() => queue.Dropped == 1);
         peer.Answers.Enqueue("""{"code":11,"desc":"Unable to establish connection"}""");
         peer.Answers.Enqueue("no JSON");
         queue.Post(s_one);
-        await UntilAsync(() => queue.Sent == 5);
+        await Eventually.HoldsAsync(() => queue.Sent == 5);
         Assert.Equal(4, queue.Failures);
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(90));
-        while (!condition())
-            await Task.Delay(5, limit.Token);
     }
 
     /// <summary>TDengine's REST API as far as it is used: it keeps what it is told and says what it is told to, else that all is well.</summary>

@@ -96,14 +96,14 @@ public sealed class PushTests
         for (var i = 0; i < 3; i++)
             bodies.Add((await sink.NextAsync(_ => true)).Body);
         Assert.Single(bodies.Distinct());
-        await UntilAsync(() => queue.Sent == 2);
+        await Eventually.HoldsAsync(() => queue.Sent == 2);
         Assert.Equal((2, 0), (queue.Failures, queue.Dropped));
 
         sink.Answers.Enqueue(400);
         queue.Post(s_one);
-        await UntilAsync(() => queue.Dropped == 1);
+        await Eventually.HoldsAsync(() => queue.Dropped == 1);
         queue.Post(s_two);
-        await UntilAsync(() => queue.Sent == 3);
+        await Eventually.HoldsAsync(() => queue.Sent == 3);
     }
 
     [Fact]
@@ -118,7 +118,7 @@ public sealed class PushTests
         Assert.Equal(PushQueue.WaitingMax, queue.Waiting);
         Assert.Equal(100, queue.Dropped);
         target.Open.SetResult();
-        await UntilAsync(() => queue.Sent == PushQueue.WaitingMax + 1);
+        await Eventually.HoldsAsync(() => queue.Sent == PushQueue.WaitingMax + 1);
         Assert.Equal(100, target.Batches[1][0].TimestampMs);
         Assert.All(target.Batches, batch => Assert.InRange(batch.Count, 1, PushQueue.BatchMax));
     }
@@ -170,16 +170,9 @@ public sealed class PushTests
 
         await mosquitto.KillAsync();
         queue.Post(s_one with { Value = "2" });
-        await UntilAsync(() => queue.Failures > 0);
+        await Eventually.HoldsAsync(() => queue.Failures > 0);
         await mosquitto.RestartAsync();
-        await UntilAsync(() => queue.Sent == 2);
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (!condition())
-            await Task.Delay(5, limit.Token);
+        await Eventually.HoldsAsync(() => queue.Sent == 2);
     }
 
     private sealed class BlockedTarget : IPushTarget

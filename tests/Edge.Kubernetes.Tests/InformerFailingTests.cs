@@ -20,7 +20,7 @@ public sealed class InformerFailingTests
         Assert.Null(informer.WatchOpenedAt);
         kube.Watches.Writer.TryWrite("open");
         informer.Start((_, _) => default);
-        await UntilAsync(() => informer.WatchOpenedAt is not null);
+        await Eventually.HoldsAsync(() => informer.WatchOpenedAt is not null);
         // Nothing comes for an hour: that is no failure.
         _time.Advance(TimeSpan.FromHours(1));
         Assert.Null(informer.Failing);
@@ -29,16 +29,16 @@ public sealed class InformerFailingTests
         for (var i = 0; i < 5; i++)
             kube.Watches.Writer.TryWrite("fail");
         kube.EndOpenWatch();
-        await UntilAsync(() => informer.Failing is not null);
+        await Eventually.HoldsAsync(() => informer.Failing is not null);
         Assert.Contains("no watch today", informer.Failing!.Value.Why, StringComparison.Ordinal);
         // Its pauses are on this clock, too. It has asked once well and five times in vain when time enough has gone by.
-        await UntilAsync(() =>
+        await Eventually.HoldsAsync(() =>
         {
             _time.Advance(TimeSpan.FromSeconds(1));
             return kube.Asked > 6 && informer.Failing is { } failing && failing.For > TimeSpan.FromSeconds(31);
         });
         kube.Watches.Writer.TryWrite("open");
-        await UntilAsync(() =>
+        await Eventually.HoldsAsync(() =>
         {
             _time.Advance(TimeSpan.FromSeconds(1));
             return informer.Failing is null;
@@ -53,16 +53,9 @@ public sealed class InformerFailingTests
         var kube = new ScriptedKube { ListsFail = true };
         await using var informer = new Informer(kube, ResourceKind.ConfigMap, null, new ListOptions(), _time, new Random(1), NullLogger.Instance);
         informer.Start((_, _) => default);
-        await UntilAsync(() => informer.Failing is not null);
+        await Eventually.HoldsAsync(() => informer.Failing is not null);
         _time.Advance(TimeSpan.FromSeconds(40));
         Assert.InRange(informer.Failing!.Value.For, TimeSpan.FromSeconds(39), TimeSpan.FromSeconds(41));
-    }
-
-    private static async Task UntilAsync(Func<bool> isThere)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (!isThere())
-            await Task.Delay(5, limit.Token);
     }
 
     /// <summary>An API whose watches do what the test says, one word each.</summary>

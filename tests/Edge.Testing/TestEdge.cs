@@ -90,6 +90,9 @@ public sealed class TestEdge : IAsyncDisposable
             new ToolOptions(TimeProvider.System),
             CancellationToken.None);
 
+    /// <summary>Runs a command in a container of edge-1 and returns what it wrote; fails the test when it ends with another code than 0.</summary>
+    public Task<string> ExecAsync(string containerId, params string[] command) => Local.Nodes[0].Containerd!.ExecAsync(containerId, command, CancellationToken.None);
+
     /// <summary>Waits for a condition that only asking can tell; fails with <paramref name="description"/>, or at once when a process died.</summary>
     public Task WaitForAsync(string description, Func<Task<bool>> condition, TimeSpan? timeout = null)
         => Local.WaitForAsync(description, _ => condition(), timeout ?? DefaultTimeout, CancellationToken.None);

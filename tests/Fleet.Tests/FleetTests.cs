@@ -15,7 +15,6 @@ namespace Edge.Fleet.Tests;
 public sealed class FleetTests : IAsyncLifetime
 {
     private const int Nodes = 50;
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
     private readonly TempDirectory _directory = new();
     private CloudCoreProcess _cloud = null!;
     private KubeClient _kube = null!;
@@ -46,25 +45,25 @@ public sealed class FleetTests : IAsyncLifetime
     {
         await using var fleet = await Fleet.PrepareAsync(await OptionsAsync(Nodes), TimeProvider.System, CancellationToken.None);
         fleet.Start();
-        await UntilAsync("all connected and in sync", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
-        await UntilAsync("each lease renewed", () => fleet.Counts.Leases >= Nodes);
+        await Eventually.HoldsAsync("all connected and in sync", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
+        await Eventually.HoldsAsync("each lease renewed", () => fleet.Counts.Leases >= Nodes);
         for (var i = 0; i < Nodes; i++)
             await _kube.CreateAsync(ResourceKind.Pod, "default", PodOf(i), CancellationToken.None);
-        await UntilAsync("a pod on each node", () => fleet.Counts.StoredOf("pod") >= Nodes);
+        await Eventually.HoldsAsync("a pod on each node", () => fleet.Counts.StoredOf("pod") >= Nodes);
 
         // Half of the fleet loses its network; what changes meanwhile is there when it is back.
         foreach (var node in fleet.Nodes.Take(Nodes / 2))
             node.Leave();
-        await UntilAsync("half of them away", () => fleet.ConnectedCount == Nodes / 2);
+        await Eventually.HoldsAsync("half of them away", () => fleet.ConnectedCount == Nodes / 2);
         for (var i = 0; i < Nodes; i++)
             await _kube.PatchAsync(ResourceKind.Pod, "default", $"pod-{i}", PatchKind.Merge, Encoding.UTF8.GetBytes("""{"metadata":{"annotations":{"a":"b"}}}"""), null, CancellationToken.None);
         await _kube.DeleteAsync(ResourceKind.Pod, "default", "pod-1", new JsonObject { ["gracePeriodSeconds"] = 0 }, CancellationToken.None);
         foreach (var node in fleet.Nodes)
             node.Return();
-        await UntilAsync("the changes on each node", () => fleet.Nodes.All(node => node.Index == 1
+        await Eventually.HoldsAsync("the changes on each node", () => fleet.Nodes.All(node => node.Index == 1
             ? node.Meta.Find("default/pod/pod-1") is { Deleted: true }
             : fleet.Store.ReadAll().ContainsKey((node.Index, $"default/pod/pod-{node.Index}")) && fleet.Counts.StoredOf("pod") >= (2 * Nodes) - 1));
-        await UntilAsync("all connected again", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
+        await Eventually.HoldsAsync("all connected again", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
 
         await fleet.StopAsync();
         Assert.Empty(fleet.Check());
@@ -81,11 +80,11 @@ public sealed class FleetTests : IAsyncLifetime
         var options = await OptionsAsync(2);
         await using var fleet = await Fleet.PrepareAsync(options, TimeProvider.System, CancellationToken.None);
         fleet.Start();
-        await UntilAsync("both in sync", () => fleet.InSyncCount == 2);
+        await Eventually.HoldsAsync("both in sync", () => fleet.InSyncCount == 2);
         await _kube.CreateAsync(ResourceKind.Pod, "default", PodOf(0), CancellationToken.None);
-        await UntilAsync("the pod", () => fleet.Nodes[0].Meta.Find("default/pod/pod-0") is not null);
+        await Eventually.HoldsAsync("the pod", () => fleet.Nodes[0].Meta.Find("default/pod/pod-0") is not null);
         fleet.Nodes[1].Leave();
-        await UntilAsync("node 1 away", () => fleet.ConnectedCount == 1);
+        await Eventually.HoldsAsync("node 1 away", () => fleet.ConnectedCount == 1);
         await fleet.StopAsync();
 
         // Somebody takes the row away behind the ledger's back.
@@ -139,24 +138,6 @@ public sealed class FleetTests : IAsyncLifetime
         ["metadata"] = new JsonObject { ["name"] = $"pod-{node}", ["namespace"] = "default" },
         ["spec"] = new JsonObject { ["nodeName"] = $"fleet-{node}", ["containers"] = new JsonArray(new JsonObject { ["name"] = "web", ["image"] = "example.com/web:1" }) },
     };
-
-    // The condition is looked at now and then; the limit is only a net.
-    private static async Task UntilAsync(string what, Func<bool> isSo)
-    {
-        using var limit = new CancellationTokenSource(s_patience);
-        using var look = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
-        while (!isSo())
-        {
-            try
-            {
-                await look.WaitForNextTickAsync(limit.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                throw new TimeoutException($"{what}: not within {s_patience.TotalSeconds} s");
-            }
-        }
-    }
 
     private async Task<FleetOptions> OptionsAsync(int nodes)
     {

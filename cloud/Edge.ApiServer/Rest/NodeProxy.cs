@@ -63,7 +63,7 @@ internal sealed class NodeProxy : IDisposable
         if (isLog ? method != "GET" : method is not ("GET" or "POST"))
             throw ApiException.MethodNotAllowed();
         var pod = _api.Get(pods, path.Namespace, path.Name).Parse();
-        var container = path.Subresource == "portforward" ? "" : ContainerOf(pod, path.Name, context.Request.Query["container"].ToString());
+        var container = path.Subresource == "portforward" ? "" : ContainerOf(pod, context.Request.Query["container"].ToString());
         var node = pod.Text("spec", "nodeName");
         if (node.Length == 0)
         {
@@ -79,7 +79,7 @@ internal sealed class NodeProxy : IDisposable
             "portforward" => ($"/portForward/{path.Namespace}/{path.Name}", s_portQuery),
             var verb => ($"/{verb}/{path.Namespace}/{path.Name}/{container}", s_execQuery),
         };
-        using var request = NodeRelay.Request(method, node, target + QueryOf(context.Request.Query, query));
+        using var request = NodeRelay.Request(method, node, target + NodeRelay.Query(context.Request.Query, query));
         if (isLog)
             await LogAsync(context, request, node);
         else
@@ -87,25 +87,10 @@ internal sealed class NodeProxy : IDisposable
         return true;
     }
 
-    private static string ContainerOf(JsonObject pod, string name, string asked)
+    private static string ContainerOf(JsonObject pod, string asked)
     {
-        var names = ((string[])["containers", "initContainers", "ephemeralContainers"]).SelectMany(kind => pod.Items("spec", kind)).Select(one => one.Text("name")).ToList();
-        if (asked.Length > 0)
-            return names.Contains(asked) ? asked : throw ApiException.BadRequest($"container {asked} is not valid for pod {name}");
-        var all = pod.Items("spec", "containers").Select(one => one.Text("name")).ToList();
-        return all.Count == 1 ? all[0] : throw ApiException.BadRequest($"a container name must be specified for pod {name}, choose one of: [{string.Join(' ', all)}]");
-    }
-
-    private static string QueryOf(IQueryCollection query, string[] names)
-    {
-        var text = new StringBuilder();
-        foreach (var name in names)
-        {
-            foreach (var value in query[name])
-                text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value ?? ""));
-        }
-
-        return text.ToString();
+        var container = PodContainers.Find(pod, asked, out var problem);
+        return problem.Length == 0 ? container : throw ApiException.BadRequest(problem);
     }
 
     private async Task LogAsync(HttpContext context, HttpRequestMessage request, string node)

@@ -17,6 +17,7 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     public const string SandboxImage = "docker.io/edge/pause:1.0";
 
     private static readonly TimeSpan s_startDeadline = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_execDeadline = TimeSpan.FromSeconds(30);
     private readonly string _directory;
     private readonly PodNetwork _network;
     private Process _process;
@@ -105,6 +106,19 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     }
 
     /// <summary>Stops every container (SIGTERM, after 3 s SIGKILL), the shims and containerd; removes mounts, network namespaces, the bridge and cgroups.</summary>
+    /// <summary>Runs a command in a container and returns what it wrote to its standard output. By CRI, not by ctr, which closes the output when
+    /// the process ends and loses what it has not copied by then.</summary>
+    /// <exception cref="ContainerdException">The command ended with another code than 0; the message has the code and what it wrote to its standard error.</exception>
+    /// <exception cref="GrpcException">The container is not there, does not run, or has no such program.</exception>
+    public async Task<string> ExecAsync(string containerId, IReadOnlyList<string> command, CancellationToken cancellationToken)
+    {
+        using var cri = new CriClient("unix://" + Socket, TimeProvider.System, s_startDeadline);
+        var answer = await cri.ExecSyncAsync(containerId, command, s_execDeadline, cancellationToken);
+        if (answer.ExitCode != 0)
+            throw new ContainerdException($"'{string.Join(' ', command)}' in container {containerId} ended with code {answer.ExitCode}: {answer.Stderr.ToStringUtf8().Trim()}");
+        return answer.Stdout.ToStringUtf8();
+    }
+
     public async ValueTask DisposeAsync()
     {
         await ContainerdRemains.StopContainersAsync(_directory, TimeSpan.FromSeconds(3));

@@ -134,7 +134,7 @@ internal sealed class UpCheck(LocalEdgeOptions options)
 
     private static async Task ExpectInPodAsync(LocalEdge edge, JsonObject pod, string[] command, string expected, CancellationToken cancellationToken)
     {
-        var output = (await CtrAsync(edge, CtrExec.Arguments($"check-{command[0]}", ContainerId(pod), command), cancellationToken)).TrimEnd('\n');
+        var output = (await edge.Nodes[0].Containerd!.ExecAsync(ContainerId(pod), command, cancellationToken)).TrimEnd('\n');
         if (output != expected)
             throw new LocalEdgeException($"'{string.Join(' ', command)}' in pod {PodName} wrote '{output}', must be '{expected}'");
     }

@@ -22,6 +22,7 @@ public sealed class MeterText : IDisposable
 
     public MeterText()
     {
+        ProcessMeter.Register();
         _listener.InstrumentPublished = (instrument, listener) =>
         {
             if (instrument.Meter.Name.StartsWith("Edge.", StringComparison.Ordinal))

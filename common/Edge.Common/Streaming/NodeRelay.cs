@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net;
+using System.Text;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -31,6 +32,19 @@ public static class NodeRelay
     /// <summary>A request to a node's kubelet API.</summary>
     public static HttpRequestMessage Request(string method, string node, string target)
         => new(new HttpMethod(method), new Uri($"http://{node}{target}")) { Version = HttpVersion.Version11 };
+
+    /// <summary>The parameters of a query that are named, as the query of another request: with its question mark, empty without any.</summary>
+    public static string Query(IQueryCollection query, IEnumerable<string> names)
+    {
+        var text = new StringBuilder();
+        foreach (var name in names)
+        {
+            foreach (var value in query[name])
+                text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value ?? ""));
+        }
+
+        return text.ToString();
+    }
 
     /// <summary>Makes a request ask for the upgrade that its own caller asks for.</summary>
     /// <returns>The way to upgrade the caller's connection; null when it does not ask for it, and then nothing was changed.</returns>

@@ -33,7 +33,6 @@ internal sealed class TunnelSession(Stream socket, PipeReader reader, Func<Local
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _writing = new(1);
     private string? _ended;
-    private bool _isInside;
 
     /// <summary>Serves until the tunnel ends; returns why.</summary>
     public async Task<string> RunAsync(CancellationToken stopping)
@@ -114,77 +113,31 @@ internal sealed class TunnelSession(Stream socket, PipeReader reader, Func<Local
 
     private async Task<string> ReadAsync()
     {
-        var parts = new ArrayBufferWriter<byte>();
         var silence = TimeSpan.FromSeconds(options.ReadDeadlineSeconds);
         await using var timer = time.CreateTimer(_ => Close($"the cloud said nothing for {silence.TotalSeconds:0} s, no answer to pings either"), null, silence, Timeout.InfiniteTimeSpan);
-        while (true)
+        return await new TunnelReader(reader, "the cloud", isMasked: false)
         {
-            var result = await reader.ReadAsync(_stop.Token);
-            timer.Change(silence, Timeout.InfiniteTimeSpan);
-            var buffer = result.Buffer;
-            WebSocketFrameStatus status;
-            while ((status = WebSocketFrame.TryRead(ref buffer, isMasked: false, TunnelMessage.SizeMax, out var opcode, out var isFinal, out var payload, out var error)) != WebSocketFrameStatus.NeedMoreData)
-            {
-                if (status == WebSocketFrameStatus.Malformed)
-                    return error;
-                if (await TakeAsync(opcode, isFinal, payload, parts) is { } end)
-                    return end;
-            }
-
-            reader.AdvanceTo(buffer.Start, buffer.End);
-            if (result.IsCompleted)
-                return "the cloud hung up";
-        }
+            Heard = () => timer.Change(silence, Timeout.InfiniteTimeSpan),
+            Ping = payload => new ValueTask(SendAsync(WebSocketOpcode.Pong, payload)),
+            Message = TakeAsync,
+        }.RunAsync(_stop.Token);
     }
 
-    // One frame; the reason when it ends the tunnel.
-    private async ValueTask<string?> TakeAsync(WebSocketOpcode opcode, bool isFinal, byte[] payload, ArrayBufferWriter<byte> parts)
+    private async ValueTask TakeAsync(TunnelMessage message)
     {
-        switch (opcode)
-        {
-            case WebSocketOpcode.Ping:
-                await SendAsync(WebSocketOpcode.Pong, payload);
-                return null;
-            case WebSocketOpcode.Pong:
-                return null;
-            case WebSocketOpcode.Close:
-                return "the cloud closed it";
-            case WebSocketOpcode.Continuation when !_isInside:
-                return "a continuation without a beginning";
-            case WebSocketOpcode.Text or WebSocketOpcode.Binary when _isInside:
-                return "a message began inside another";
-        }
-
-        if (parts.WrittenCount + payload.Length > TunnelMessage.SizeMax)
-            return $"a message is over {TunnelMessage.SizeMax} bytes";
-        ReadOnlyMemory<byte> whole = payload;
-        if (!isFinal || _isInside)
-        {
-            parts.Write(payload);
-            _isInside = !isFinal;
-            if (!isFinal)
-                return null;
-            whole = parts.WrittenSpan.ToArray();
-            parts.ResetWrittenCount();
-        }
-
-        if (!TunnelMessage.TryRead(whole, out var message, out var error))
-            return error;
         switch (message.Type)
         {
-            case TunnelMessageType.CloseConnect:
-                return $"the cloud closed it: {Encoding.UTF8.GetString(message.Data.Span[..Math.Min(message.Data.Length, 256)])}";
             case TunnelMessageType.RemoveConnect:
                 if (_connections.TryGetValue(message.Id, out var removed))
                     removed.Remove();
-                return null;
+                break;
             case TunnelMessageType.Data:
                 if (_connections.TryGetValue(message.Id, out var connection) && !await connection.TakeAsync(message.Data, time, _stop.Token))
                     connection.Remove();
-                return null;
+                break;
             default:
                 await BeginAsync(message);
-                return null;
+                break;
         }
     }
 

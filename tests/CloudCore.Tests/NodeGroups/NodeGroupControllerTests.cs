@@ -38,8 +38,8 @@ public sealed class NodeGroupControllerTests
         await cloud.Kube.DeleteAsync(AppKinds.NodeGroup, null, "town", null, CancellationToken.None);
 
         await cloud.UntilAsync(ResourceKind.Node, "edge-1 without label", node => node.Name() == "edge-1" && node.Label(AppKinds.BelongingTo) is null);
-        await UntilAsync("the group is gone", async () => await cloud.Kube.TryGetAsync(AppKinds.NodeGroup, null, "town", CancellationToken.None) is null);
-        await UntilAsync("the pod of the group goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.Pod, "default", "inside", CancellationToken.None) is not { } pod || pod.IsDeleting());
+        await Eventually.HoldsAsync("the group is gone", async () => await cloud.Kube.TryGetAsync(AppKinds.NodeGroup, null, "town", CancellationToken.None) is null);
+        await Eventually.HoldsAsync("the pod of the group goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.Pod, "default", "inside", CancellationToken.None) is not { } pod || pod.IsDeleting());
         Assert.False((await cloud.GetAsync(ResourceKind.Pod, "anywhere")).IsDeleting());
     }
 
@@ -57,10 +57,10 @@ public sealed class NodeGroupControllerTests
             {"spec": {"workloadTemplate": {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "page"}, "data": {"b": "2"}}]}}}
             """);
         await cloud.UntilAsync(ResourceKind.ConfigMap, "the changed ConfigMap", one => one.Name() == "page" && one.Text("data", "b") == "2" && one.Text("data", "a").Length == 0);
-        await UntilAsync("the Service goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.Service, "default", "web", CancellationToken.None) is null);
+        await Eventually.HoldsAsync("the Service goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.Service, "default", "web", CancellationToken.None) is null);
 
         await cloud.Kube.DeleteAsync(AppKinds.EdgeApplication, "default", "web", null, CancellationToken.None);
-        await UntilAsync("the ConfigMap goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.ConfigMap, "default", "page", CancellationToken.None) is null);
+        await Eventually.HoldsAsync("the ConfigMap goes", async () => await cloud.Kube.TryGetAsync(ResourceKind.ConfigMap, "default", "page", CancellationToken.None) is null);
     }
 
     [Fact]
@@ -88,7 +88,7 @@ public sealed class NodeGroupControllerTests
         var app = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Edge.Local.Processes.Executables.SourceTree!, "docs", "examples", "nodegroups", "edgeapplication.yaml"))).Single();
         await kube.CreateAsync(AppKinds.EdgeApplication, "default", app, CancellationToken.None);
 
-        await UntilAsync("the Deployments", async () => (await kube.ListAsync(AppKinds.Deployment, "default", new ListOptions(), CancellationToken.None)).Items.Count == 2);
+        await Eventually.HoldsAsync("the Deployments", async () => (await kube.ListAsync(AppKinds.Deployment, "default", new ListOptions(), CancellationToken.None)).Items.Count == 2);
         var hangzhou = await kube.GetAsync(AppKinds.Deployment, "default", "web-hangzhou", CancellationToken.None);
         Assert.Equal(2, hangzhou.Number(0, "spec", "replicas"));
         Assert.Equal("TOWN", hangzhou.Items("spec", "template", "spec", "containers").Single().Items("env").Single().Text("name"));
@@ -97,28 +97,14 @@ public sealed class NodeGroupControllerTests
         async Task<string> StateAsync(string name)
             => (await kube.GetAsync(AppKinds.EdgeApplication, "default", "web", CancellationToken.None)).Items("status", "workloadStatus")
                 .FirstOrDefault(one => one.Text("identifier", "name") == name).Text("conditions");
-        await UntilAsync("processing", async () => await StateAsync("web-beijing") == "Processing");
+        await Eventually.HoldsAsync("processing", async () => await StateAsync("web-beijing") == "Processing");
 
         await kube.PatchAsync(
             AppKinds.Deployment, "default", "web-beijing", PatchKind.Merge, Encoding.UTF8.GetBytes("""{"status": {"availableReplicas": 1}}"""), "status", CancellationToken.None);
 
-        await UntilAsync("available", async () => await StateAsync("web-beijing") == "Available");
+        await Eventually.HoldsAsync("available", async () => await StateAsync("web-beijing") == "Available");
         Assert.Equal("Processing", await StateAsync("web-hangzhou"));
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
-    }
-
-    private static async Task UntilAsync(string what, Func<Task<bool>> isTrue)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        try
-        {
-            while (!await isTrue())
-                await Task.Delay(20, limit.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            throw new TimeoutException($"not seen: {what}");
-        }
     }
 }

@@ -35,14 +35,11 @@ public sealed class ReadyzTests : IDisposable
             Execute(other, "ROLLBACK");
         }
 
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (true)
+        await Eventually.HoldsAsync("it is ready again", async () =>
         {
-            using var answer = await http.GetAsync("/readyz", limit.Token);
-            if (answer.IsSuccessStatusCode)
-                break;
-            await Task.Delay(100, limit.Token);
-        }
+            using var answer = await http.GetAsync("/readyz");
+            return answer.IsSuccessStatusCode;
+        });
     }
 
     [Fact]

@@ -82,7 +82,7 @@ public sealed class ServiceBusTests : IAsyncDisposable
         Assert.Empty(_uplink.Requests);
 
         Assert.True(bus.TryTake(new Message { Id = "s", Source = Sources.RouterServiceBus, Group = Groups.User, Operation = Operations.Start, Resource = "http://svc/x" }));
-        await UntilAsync("the URL is on the disk", () => _meta.ListLocal("rules-urls").ContainsKey("http://svc/x"));
+        await Eventually.HoldsAsync("the URL is on the disk", () => _meta.ListLocal("rules-urls").ContainsKey("http://svc/x"));
         var clock = Stopwatch.StartNew();
         var answer = await AskAsync(http, bus.Port, """{"method":"POST","targetURL":"http://svc/x","payload":{"q":1}}""");
         while (answer.Status == HttpStatusCode.BadRequest && clock.Elapsed < s_patience)
@@ -116,18 +116,8 @@ public sealed class ServiceBusTests : IAsyncDisposable
 
     private async Task<Message> AnswerAsync(string parent)
     {
-        await UntilAsync($"the answer to {parent}", () => _answers.Any(one => one.ParentId == parent));
+        await Eventually.HoldsAsync($"the answer to {parent}", () => _answers.Any(one => one.ParentId == parent));
         return _answers.First(one => one.ParentId == parent);
-    }
-
-    private static async Task UntilAsync(string what, Func<bool> isTrue)
-    {
-        var clock = Stopwatch.StartNew();
-        while (!isTrue())
-        {
-            Assert.True(clock.Elapsed < s_patience, $"not seen: {what}");
-            await Task.Delay(5);
-        }
     }
 
     private async Task<ServiceBusModule> StartAsync()

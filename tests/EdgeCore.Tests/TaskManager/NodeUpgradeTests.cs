@@ -16,7 +16,6 @@ namespace Edge.Core.Tests.TaskManager;
 [Trait("Category", "Kubernetes")]
 public sealed class NodeUpgradeTests : IAsyncDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly TempDirectory _directory = new();
     private readonly FakeMetaStore _meta = new();
     private readonly FakeUplink _uplink = new();
@@ -35,7 +34,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
         Start().TryTake(Job("0.2.0"));
-        await UntilAsync("the upgrade is told", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 3);
         Assert.Equal(["Check True ", "BackUp True ", "Upgrade True "], Reports());
         Assert.Equal("0.1.0,0.2.0", Extend(2));
         var told = await File.ReadAllLinesAsync(_directory.File("told"));
@@ -51,7 +50,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("RolledBack", "it was not ready"));
         Start().TryTake(Job("0.2.0"));
-        await UntilAsync("the roll-back is told", () => Reports().Length == 4);
+        await Eventually.HoldsAsync("the roll-back is told", () => Reports().Length == 4);
         Assert.Equal(["Check True ", "BackUp True ", "Upgrade False it was not ready", "RollBack True "], Reports());
         Assert.Equal("0.1.0,0.1.0", Extend(2));
     }
@@ -61,13 +60,13 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: "sleep 600 & echo $! > " + _directory.File("pid"));
         Start().TryTake(Job("0.2.0"));
-        await UntilAsync("edgectl runs", () => File.Exists(_directory.File("told")) && File.ReadAllLines(_directory.File("told")).Length == 2);
+        await Eventually.HoldsAsync("edgectl runs", () => File.Exists(_directory.File("told")) && File.ReadAllLines(_directory.File("told")).Length == 2);
         await StopAsync();
         Directory.CreateDirectory(_directory.File("backups"));
         Start();
         File.WriteAllText(_directory.File("backups/upgrade.json"), """{"job":"another","step":"RolledBack"}""");
         File.WriteAllText(_directory.File("backups/upgrade.json"), """{"job":"1","step":"Succeeded","from":"0.1.0","version":"0.2.0"}""");
-        await UntilAsync("the upgrade is told", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 3);
         Assert.Equal(["Check True ", "BackUp True ", "Upgrade True "], Reports());
         Assert.Equal(2, File.ReadAllLines(_directory.File("told")).Length);
         using var sleeper = System.Diagnostics.Process.GetProcessById(int.Parse(File.ReadAllText(_directory.File("pid")), System.Globalization.CultureInfo.InvariantCulture));
@@ -79,11 +78,11 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
         Start().TryTake(Job("0.2.0", ("requireConfirmation", true)));
-        await UntilAsync("it waits", () => Reports().Length == 2);
+        await Eventually.HoldsAsync("it waits", () => Reports().Length == 2);
         Assert.Equal(["Check True ", "WaitingConfirmation True "], Reports());
         Assert.Single(File.ReadAllLines(_directory.File("told")));
         File.WriteAllText(_directory.File("upgrade/confirmed"), "");
-        await UntilAsync("the upgrade is told", () => Reports().Length == 4);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 4);
         Assert.Equal("Upgrade True ", Reports()[3]);
     }
 
@@ -94,15 +93,15 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         var tasks = Start();
         tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "1"));
         tasks.TryTake(Update("2"));
-        await UntilAsync("the other job is told", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the other job is told", () => Reports().Length == 3);
         Assert.Equal(["Check True ", "WaitingConfirmation True "], Reports()[..2]);
         Assert.StartsWith("Check False updateFields 'modules..x': must be a key path", Reports()[2], StringComparison.Ordinal);
 
         tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "3"));
-        await UntilAsync("the second upgrade waits", () => Reports().Length == 6);
+        await Eventually.HoldsAsync("the second upgrade waits", () => Reports().Length == 6);
         Assert.Equal(["BackUp False NodeUpgradeJob 'job-3' came before it was confirmed and takes its place", "Check True ", "WaitingConfirmation True "], Reports()[3..]);
         File.WriteAllText(_directory.File("upgrade/confirmed"), "");
-        await UntilAsync("the upgrade is told", () => Reports().Length == 8);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 8);
         Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
         Assert.Single(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 3", StringComparison.Ordinal));
         Assert.DoesNotContain(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 1", StringComparison.Ordinal));
@@ -113,15 +112,15 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
         Start().TryTake(Job("0.2.0", ("requireConfirmation", true)));
-        await UntilAsync("it waits, and notes it", () => Reports().Length == 2 && Encoding.UTF8.GetString(_meta.ListLocal("tasks")["1"].Span).Contains("confirming", StringComparison.Ordinal));
+        await Eventually.HoldsAsync("it waits, and notes it", () => Reports().Length == 2 && Encoding.UTF8.GetString(_meta.ListLocal("tasks")["1"].Span).Contains("confirming", StringComparison.Ordinal));
         await StopAsync();
         Directory.Delete(_directory.File("source"), recursive: true);
         Start().TryTake(Update("2"));
-        await UntilAsync("the other job is told", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the other job is told", () => Reports().Length == 3);
         await StopAsync();
         File.WriteAllText(_directory.File("upgrade/confirmed"), "");
         Start();
-        await UntilAsync("the upgrade is told", () => Reports().Length == 5);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 5);
         Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[3..]);
     }
 
@@ -135,7 +134,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         tasks.TryTake(Job("../etc", uid: "2"));
         tasks.TryTake(Job("0.3.0", uid: "3"));
         tasks.TryTake(Job("0.2.0", ("imageDigestGatter", new JsonObject { ["amd64"] = "sha256:" + sum, ["arm64"] = "sha256:" + sum }), "4"));
-        await UntilAsync("all are refused", () => Reports().Length == 4);
+        await Eventually.HoldsAsync("all are refused", () => Reports().Length == 4);
         Assert.Equal("Check False edgectl upgrade edge: somebody else signed it", Reports()[0]);
         Assert.StartsWith("Check False spec.version is '../etc', must be", Reports()[1], StringComparison.Ordinal);
         Assert.Contains("/0.3.0/edgecore-", Reports()[2], StringComparison.Ordinal);
@@ -156,7 +155,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: Journal("Succeeded", ""));
         Start().TryTake(Job(version));
-        await UntilAsync("it is refused", () => Reports().Length == 1);
+        await Eventually.HoldsAsync("it is refused", () => Reports().Length == 1);
         Assert.StartsWith($"Check False spec.version is '{version}', must be 1 to 64 letters", Reports()[0], StringComparison.Ordinal);
         Assert.False(File.Exists(_directory.File("told")));
         Assert.False(Directory.Exists(_directory.File("upgrade")));
@@ -181,11 +180,11 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         PrepareHttps(server, authority.Pem);
         var tasks = Start();
         tasks.TryTake(Job("0.2.0"));
-        await UntilAsync("the upgrade is told", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 3);
         Assert.Equal(["Check True ", "BackUp True ", "Upgrade True "], Reports());
         Assert.Equal(("from afar", "a signature"), (File.ReadAllText(_directory.File("upgrade/package.tar.gz")), File.ReadAllText(_directory.File("upgrade/package.tar.gz.sig"))));
         tasks.TryTake(Job("0.9.0", uid: "2"));
-        await UntilAsync("what is not there is told", () => Reports().Length == 4);
+        await Eventually.HoldsAsync("what is not there is told", () => Reports().Length == 4);
         Assert.Contains("/packages/0.9.0/edgecore-", Reports()[3], StringComparison.Ordinal);
         Assert.Contains("404", Reports()[3], StringComparison.Ordinal);
     }
@@ -210,7 +209,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         {
             var before = Reports().Length;
             Start().TryTake(Job("0.2.0", uid: uid));
-            await UntilAsync("it is refused", () => Reports().Length > before);
+            await Eventually.HoldsAsync("it is refused", () => Reports().Length > before);
             Assert.StartsWith("Check False ", Reports()[^1], StringComparison.Ordinal);
             Assert.All(words, word => Assert.Contains(word, Reports()[^1], StringComparison.Ordinal));
             await StopAsync();
@@ -222,7 +221,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     {
         Prepare(verify: "exit 0", upgrade: "exit 1");
         Start().TryTake(Job("0.2.0"));
-        await UntilAsync("the failure is told", () => Reports().Length == 2);
+        await Eventually.HoldsAsync("the failure is told", () => Reports().Length == 2);
         Assert.StartsWith("BackUp False edgectl did not say how the upgrade ended", Reports()[1], StringComparison.Ordinal);
     }
 
@@ -320,16 +319,6 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     private string Extend(int index) => _uplink.Entries.Select(Read).ElementAt(index).Extend;
 
     private static NodeTaskReport Read(UplinkEntry entry) => NodeTaskReport.TryRead(entry.Content, out var error) ?? throw new InvalidOperationException(error);
-
-    private static async Task UntilAsync(string what, Func<bool> condition)
-    {
-        var since = TimeProvider.System.GetTimestamp();
-        while (!condition())
-        {
-            Assert.True(TimeProvider.System.GetElapsedTime(since) < s_patience, $"not within {s_patience}: {what}");
-            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
-        }
-    }
 
     /// <summary>A CA, and a certificate of it for 127.0.0.1.</summary>
     private sealed class Authority : IDisposable

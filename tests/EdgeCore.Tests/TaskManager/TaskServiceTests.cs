@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Common.Storage;
@@ -51,12 +50,12 @@ public sealed class TaskServiceTests : IAsyncDisposable
         Assert.Null(ConfigTrial.Start(ConfigPath));
         _uplink.IsConnected = false;
         Start();
-        await UntilAsync("the new run waits for the link", () => _uplink.IsWatched);
+        await Eventually.HoldsAsync("the new run waits for the link", () => _uplink.IsWatched);
         _uplink.Change(true);
-        await UntilAsync("the update is reported", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the update is reported", () => Reports().Length == 3);
 
         Assert.Equal("Update True", Reports()[2]);
-        await UntilAsync("the trial ends", () => ConfigTrial.Load(ConfigPath) is null);
+        await Eventually.HoldsAsync("the trial ends", () => ConfigTrial.Load(ConfigPath) is null);
         Assert.Null(ConfigTrial.TakeBack(ConfigPath, "too late"));
         Assert.Equal(7, Options().EdgeHub.HeartbeatSeconds);
     }
@@ -74,17 +73,17 @@ public sealed class TaskServiceTests : IAsyncDisposable
         var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
         var again = new TaskCompletionSource();
         Start(again, time);
-        await UntilAsync("the new run waits for the link", () => _uplink.IsWatched);
+        await Eventually.HoldsAsync("the new run waits for the link", () => _uplink.IsWatched);
         Assert.Equal(2, Reports().Length);
         time.Advance(TimeSpan.FromSeconds(120));
         await again.Task.WaitAsync(s_patience);
         Assert.Equal("127.0.0.1:10000", Options().EdgeHub.Server);
 
         Start();
-        await UntilAsync("both are reported", () => Reports().Length == 4);
+        await Eventually.HoldsAsync("both are reported", () => Reports().Length == 4);
         Assert.Equal(["Update False", "RollBack True"], Reports()[2..]);
         Assert.Contains("did not connect to the cloud within 120 s", Reasons()[2], StringComparison.Ordinal);
-        await UntilAsync("the trial ends", () => ConfigTrial.Load(ConfigPath) is null);
+        await Eventually.HoldsAsync("the trial ends", () => ConfigTrial.Load(ConfigPath) is null);
     }
 
     [Theory]
@@ -102,7 +101,7 @@ public sealed class TaskServiceTests : IAsyncDisposable
         WriteConfig();
         var before = await File.ReadAllTextAsync(ConfigPath);
         Start().TryTake(Update("1", key, value));
-        await UntilAsync("the check is reported", () => Reports().Length == 1);
+        await Eventually.HoldsAsync("the check is reported", () => Reports().Length == 1);
         Assert.Equal("Check False", Reports()[0]);
         Assert.Contains(reason, Reasons()[0], StringComparison.Ordinal);
         Assert.Equal(before, await File.ReadAllTextAsync(ConfigPath));
@@ -146,10 +145,10 @@ public sealed class TaskServiceTests : IAsyncDisposable
         tasks.TryTake(Update("1", "nothing", "1"));
         tasks.TryTake(Update("1", "nothing", "1"));
         tasks.TryTake(Update("2", "nothing", "1"));
-        await UntilAsync("two jobs", () => Reports().Length == 2);
+        await Eventually.HoldsAsync("two jobs", () => Reports().Length == 2);
         tasks.TryTake(Update("1", "nothing", "1"));
         tasks.TryTake(Update("3", "nothing", "1"));
-        await UntilAsync("a third job", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("a third job", () => Reports().Length == 3);
         Assert.Equal(3, _meta.ListLocal("tasks").Count);
     }
 
@@ -160,13 +159,13 @@ public sealed class TaskServiceTests : IAsyncDisposable
         var on = Start();
         on.TryTake(Message("nodeupgradejob", "1", new JsonObject { ["version"] = "v2" }));
         on.TryTake(Message("imageprepulljob", "2", new JsonObject { ["imagePrePullTemplate"] = new JsonObject { ["images"] = new JsonArray("x") } }));
-        await UntilAsync("both fail", () => Reports().Length == 2);
+        await Eventually.HoldsAsync("both fail", () => Reports().Length == 2);
         Assert.Equal("modules.taskManager.upgrade.source is not set at this node: where packages come from", Reasons()[0]);
         Assert.Equal("modules.edged.enable is false: this node runs no containers", Reasons()[1]);
 
         WriteConfig("false");
         Start().TryTake(Update("3", "modules.edgeHub.heartbeat", "7"));
-        await UntilAsync("the third fails", () => Reports().Length == 3);
+        await Eventually.HoldsAsync("the third fails", () => Reports().Length == 3);
         Assert.Contains("modules.taskManager.enable is false", Reasons()[2], StringComparison.Ordinal);
     }
 
@@ -251,16 +250,6 @@ public sealed class TaskServiceTests : IAsyncDisposable
     {
         Assert.Equal(("websocket", "hub", "UpdateNodeActionStatus"), (entry.Source, entry.Group, entry.Operation));
         return NodeTaskReport.TryRead(entry.Content, out var error) ?? throw new InvalidOperationException(error);
-    }
-
-    private static async Task UntilAsync(string what, Func<bool> isTrue)
-    {
-        var clock = Stopwatch.StartNew();
-        while (!isTrue())
-        {
-            Assert.True(clock.Elapsed < s_patience, $"not seen: {what}");
-            await Task.Delay(5);
-        }
     }
 }
 

@@ -34,9 +34,8 @@ public sealed partial class GrafanaTests
         var unknown = new SortedSet<string>(StringComparer.Ordinal);
         var missing = wanted;
         // The first commits and calls take a moment.
-        for (var tries = 0; missing.Count > 0 && tries < 60; tries++)
+        await edge.WaitForAsync("every series that the dashboard asks for", async () =>
         {
-            await Task.Delay(500);
             var there = new HashSet<string>();
             foreach (var port in ports)
             {
@@ -50,9 +49,8 @@ public sealed partial class GrafanaTests
 
             // A commit has not failed here, and this one appears with its first failure.
             missing = wanted.Where(name => !there.Contains(name) && name != "edge_store_commit_failures_total").ToHashSet();
-        }
-
-        Assert.Empty(missing);
+            return missing.Count == 0;
+        });
         Assert.Empty(unknown); // docs/metrics.md has them all
     }
 

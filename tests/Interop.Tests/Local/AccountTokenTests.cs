@@ -39,7 +39,7 @@ public sealed class AccountTokenTests(SharedEdge shared)
                 return pod.Text("status", "phase") == "Running";
             });
             var container = pod.Items("status", "containerStatuses").Single().Text("containerID")["containerd://".Length..];
-            Task<string> ReadAsync(string file) => edge.CtrAsync("tasks", "exec", "--exec-id", Guid.NewGuid().ToString("N"), container, "cat", "/var/run/secrets/kubernetes.io/serviceaccount/" + file);
+            Task<string> ReadAsync(string file) => edge.ExecAsync(container, "cat", "/var/run/secrets/kubernetes.io/serviceaccount/" + file);
 
             var claims = JsonNode.Parse(Base64Url.DecodeFromChars((await ReadAsync("token")).Trim().Split('.')[1]))!;
             Assert.Equal("system:serviceaccount:default:default", claims.Text("sub"));

@@ -203,13 +203,12 @@ public sealed class MainJobTests(SharedEdge shared)
     private sealed class TestPod(TestEdge edge, string name) : IAsyncDisposable
     {
         private JsonObject _pod = [];
-        private int _execs;
 
         public string ContainerId => _pod.Items("status", "containerStatuses").First().Text("containerID").Replace("containerd://", "", StringComparison.Ordinal);
 
         public async Task RefreshAsync() => _pod = await edge.Client.GetAsync(ResourceKind.Pod, "default", name, CancellationToken.None);
 
-        public Task<string> ExecAsync(params string[] command) => edge.CtrAsync(CtrExec.Arguments($"test-{++_execs}", ContainerId, command));
+        public Task<string> ExecAsync(params string[] command) => edge.ExecAsync(ContainerId, command);
 
         public async Task<int> ProcessIdAsync()
         {

@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using System.Text;
+using Edge.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
+using Xunit;
 
 namespace Edge.Interop.Tests;
 
@@ -14,10 +16,14 @@ internal sealed record ReceivedSpan(string Service, string TraceId, string SpanI
 internal sealed class OtlpReceiver : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly SemaphoreSlim _exports = new(0);
 
     private OtlpReceiver(WebApplication app) => _app = app;
 
     public ConcurrentQueue<ReceivedSpan> Spans { get; } = new();
+
+    /// <summary>Ends when another export has come.</summary>
+    public async Task NextExportAsync() => Assert.True(await _exports.WaitAsync(Eventually.Patience), "no export came");
 
     public string Endpoint => _app.Urls.First();
 
@@ -33,6 +39,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
             using var body = new MemoryStream();
             await context.Request.Body.CopyToAsync(body);
             receiver.Read(body.ToArray());
+            receiver._exports.Release();
             context.Response.ContentType = "application/x-protobuf";
         });
         await app.StartAsync();
@@ -43,6 +50,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
     {
         await _app.StopAsync();
         await _app.DisposeAsync();
+        _exports.Dispose();
     }
 
     private void Read(byte[] request)

@@ -21,7 +21,7 @@ public sealed class TracingTests
         {
             // Another value each time: a patch that changes nothing is no change.
             await edge.KubectlAsync(["patch", "device", "thermostat-1", "--type=json", "-p", $$"""[{"op":"replace","path":"/spec/properties/1/desired/value","value":"{{20 + (value++ % 8)}}"}]"""]);
-            await Task.Delay(1000);
+            await receiver.NextExportAsync();
             whole = receiver.Spans.GroupBy(span => span.TraceId).Select(trace => trace.ToList()).FirstOrDefault(trace => steps.All(step => trace.Any(span => span.Name == step)));
             return whole is not null;
         }, TimeSpan.FromSeconds(90));

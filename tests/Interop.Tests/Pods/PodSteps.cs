@@ -68,10 +68,6 @@ internal static class PodSteps
     public static (string Reason, string Message) Waiting(JsonObject pod)
         => pod.Items("status", "containerStatuses").FirstOrDefault() is { } status ? (status.Text("state", "waiting", "reason"), status.Text("state", "waiting", "message")) : ("", "");
 
-    /// <summary>Runs a command in a container.</summary>
-    public static Task<string> ExecAsync(this TestEdge edge, string containerId, params string[] command)
-        => edge.CtrAsync(CtrExec.Arguments(Guid.NewGuid().ToString("N"), containerId, command));
-
     /// <summary>The events of a pod as <c>kubectl get events</c> has them, each as <c>Type Reason: message</c>.</summary>
     public static async Task<IReadOnlyList<string>> EventsAsync(this TestEdge edge, string name)
     {

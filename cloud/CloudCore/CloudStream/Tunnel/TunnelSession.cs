@@ -1,7 +1,5 @@
-using System.Buffers;
 using System.Collections.Concurrent;
 using System.IO.Pipelines;
-using System.Text;
 using System.Threading.Channels;
 using Edge.Protocol.Tunnel;
 using Edge.Transport;
@@ -32,9 +30,6 @@ internal sealed class TunnelSession : IDisposable
     private readonly Channel<byte[]> _out = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(FramesWaitingMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
     private ulong _lastId;
     private string? _ended;
-
-    // A message came in part.
-    private bool _isInside;
 
     public TunnelSession(string node, Stream socket, TimeProvider time) => (Node, _socket, _time) = (node, socket, time);
 
@@ -131,66 +126,18 @@ internal sealed class TunnelSession : IDisposable
     {
         // Its buffers are the collector's: completing it would need a way round every return.
         var reader = PipeReader.Create(_socket, new StreamPipeReaderOptions(bufferSize: 16 * 1024, leaveOpen: true, useZeroByteReads: true));
-        var parts = new ArrayBufferWriter<byte>();
         await using var timer = _time.CreateTimer(static state => ((TunnelSession)state!).Close($"the edge said nothing for {s_silenceMax.TotalSeconds:0} s"), this, s_silenceMax, Timeout.InfiniteTimeSpan);
-        while (true)
+        return await new TunnelReader(reader, "the edge", isMasked: true)
         {
-            var result = await reader.ReadAsync(_stop.Token);
-            timer.Change(s_silenceMax, Timeout.InfiniteTimeSpan);
-            var buffer = result.Buffer;
-            WebSocketFrameStatus status;
-            while ((status = WebSocketFrame.TryRead(ref buffer, isMasked: true, TunnelMessage.SizeMax, out var opcode, out var isFinal, out var payload, out var error)) != WebSocketFrameStatus.NeedMoreData)
+            Heard = () => timer.Change(s_silenceMax, Timeout.InfiniteTimeSpan),
+            Ping = payload =>
             {
-                if (status == WebSocketFrameStatus.Malformed)
-                    return error;
-                if (await TakeAsync(opcode, isFinal, payload, parts) is { } end)
-                    return end;
-            }
-
-            reader.AdvanceTo(buffer.Start, buffer.End);
-            if (result.IsCompleted)
-                return "the edge hung up";
-        }
-    }
-
-    // One frame; the reason when it ends the tunnel.
-    private async ValueTask<string?> TakeAsync(WebSocketOpcode opcode, bool isFinal, byte[] payload, ArrayBufferWriter<byte> parts)
-    {
-        switch (opcode)
-        {
-            case WebSocketOpcode.Ping:
                 // One that finds no room is not answered: the edge does not insist.
                 _out.Writer.TryWrite(WebSocketFrame.Write(WebSocketOpcode.Pong, payload));
-                return null;
-            case WebSocketOpcode.Pong:
-                return null;
-            case WebSocketOpcode.Close:
-                return "the edge closed it";
-            case WebSocketOpcode.Continuation when !_isInside:
-                return "a continuation without a beginning";
-            case WebSocketOpcode.Text or WebSocketOpcode.Binary when _isInside:
-                return "a message began inside another";
-        }
-
-        if (parts.WrittenCount + payload.Length > TunnelMessage.SizeMax)
-            return $"a message is over {TunnelMessage.SizeMax} bytes";
-        ReadOnlyMemory<byte> whole = payload;
-        if (!isFinal || _isInside)
-        {
-            parts.Write(payload);
-            _isInside = !isFinal;
-            if (!isFinal)
-                return null;
-            whole = parts.WrittenSpan.ToArray();
-            parts.ResetWrittenCount();
-        }
-
-        if (!TunnelMessage.TryRead(whole, out var message, out var error))
-            return error;
-        if (message.Type == TunnelMessageType.CloseConnect)
-            return $"the edge closed it: {Encoding.UTF8.GetString(message.Data.Span[..Math.Min(message.Data.Length, 256)])}";
-        await DeliverAsync(message);
-        return null;
+                return ValueTask.CompletedTask;
+            },
+            Message = DeliverAsync,
+        }.RunAsync(_stop.Token);
     }
 
     private async ValueTask DeliverAsync(TunnelMessage message)

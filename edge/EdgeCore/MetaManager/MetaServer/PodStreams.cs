@@ -36,7 +36,7 @@ internal sealed class PodStreams(Func<LocalApiAt?> api, TimeProvider time) : IDi
             throw new MetaServerException(405, "MethodNotAllowed", $"{context.Request.Method} is not possible here");
         if (api() is not { Port: > 0 } at)
             throw new MetaServerException(503, "ServiceUnavailable", LocalApiAt.NotServed);
-        var container = request.Subresource == "portforward" ? "" : ContainerOf(pod, request.Name, context.Request.Query["container"].ToString());
+        var container = request.Subresource == "portforward" ? "" : ContainerOf(pod, context.Request.Query["container"].ToString());
         var pathOfPod = $"{Uri.EscapeDataString(request.Namespace)}/{Uri.EscapeDataString(request.Name)}";
         var (target, query) = request.Subresource switch
         {
@@ -44,7 +44,7 @@ internal sealed class PodStreams(Func<LocalApiAt?> api, TimeProvider time) : IDi
             "portforward" => ($"/portForward/{pathOfPod}", s_portQuery),
             var verb => ($"/{verb}/{pathOfPod}/{Uri.EscapeDataString(container)}", s_execQuery),
         };
-        using var message = NodeRelay.Request(context.Request.Method, "localhost", target + QueryOf(context.Request.Query, query));
+        using var message = NodeRelay.Request(context.Request.Method, "localhost", target + NodeRelay.Query(context.Request.Query, query));
         message.Headers.Authorization = new AuthenticationHeaderValue("Bearer", at.Token);
         var upgrade = request.Subresource == "log" ? null : NodeRelay.AskUpgrade(context, message)
             ?? throw MetaServerException.BadRequest("Upgrade request required: exec, attach and portforward need a connection that is upgraded to SPDY/3.1 or to a WebSocket");
@@ -73,25 +73,10 @@ internal sealed class PodStreams(Func<LocalApiAt?> api, TimeProvider time) : IDi
 
     public void Dispose() => _client.Dispose();
 
-    private static string ContainerOf(JsonObject pod, string name, string asked)
+    private static string ContainerOf(JsonObject pod, string asked)
     {
-        var names = ((string[])["containers", "initContainers", "ephemeralContainers"]).SelectMany(kind => pod.Items("spec", kind)).Select(one => one.Text("name")).ToList();
-        if (asked.Length > 0)
-            return names.Contains(asked) ? asked : throw MetaServerException.BadRequest($"container {asked} is not valid for pod {name}");
-        var all = pod.Items("spec", "containers").Select(one => one.Text("name")).ToList();
-        return all.Count == 1 ? all[0] : throw MetaServerException.BadRequest($"a container name must be specified for pod {name}, choose one of: [{string.Join(' ', all)}]");
-    }
-
-    private static string QueryOf(IQueryCollection query, string[] names)
-    {
-        var text = new StringBuilder();
-        foreach (var name in names)
-        {
-            foreach (var value in query[name])
-                text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value ?? ""));
-        }
-
-        return text.ToString();
+        var container = PodContainers.Find(pod, asked, out var problem);
+        return problem.Length == 0 ? container : throw MetaServerException.BadRequest(problem);
     }
 
     private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage message, CancellationToken cancellationToken)

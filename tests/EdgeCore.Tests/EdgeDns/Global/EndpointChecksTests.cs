@@ -6,9 +6,10 @@ using Edge.Core.EdgeHub;
 using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
 using Edge.GlobalServices.Services;
+using Edge.Testing;
+using EndpointReport = Edge.Protocol.Sync.EndpointHealth;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
-using EndpointReport = Edge.Protocol.Sync.EndpointHealth;
 
 namespace Edge.Core.Tests;
 
@@ -60,12 +61,12 @@ public sealed class EndpointChecksTests : IAsyncLifetime
         var before = _uplink.Entries.Count;
         _uplink.Change(false);
         _uplink.Change(true);
-        await UntilAsync(() => _uplink.Entries.Count > before);
+        await Eventually.HoldsAsync(() => _uplink.Entries.Count > before);
         Assert.False(EndpointReport.Read(_uplink.Entries[^1].Content, out _)!.IsHealthy);
 
         // No target any more: nothing is known, and nothing is said.
         await _checks.SetTargetsAsync([], _stop.Token);
-        await UntilAsync(() => Last().Count == 0);
+        await Eventually.HoldsAsync(() => Last().Count == 0);
         before = _uplink.Entries.Count;
         _uplink.Change(true);
         Assert.Equal(before, _uplink.Entries.Count);
@@ -94,15 +95,9 @@ public sealed class EndpointChecksTests : IAsyncLifetime
     private async Task<EndpointReport> ReportAsync(Func<EndpointReport, bool> isWanted)
     {
         EndpointReport? found = null;
-        await UntilAsync(() => (found = _uplink.Entries.Select(entry => EndpointReport.Read(entry.Content, out _)).OfType<EndpointReport>().LastOrDefault()) is not null && isWanted(found));
+        await Eventually.HoldsAsync(() => (found = _uplink.Entries.Select(entry => EndpointReport.Read(entry.Content, out _)).OfType<EndpointReport>().LastOrDefault()) is not null && isWanted(found));
         return found!;
     }
 
     private IReadOnlyDictionary<string, EndpointHealth> Last() => _told.ToArray()[^1];
-
-    private static async Task UntilAsync(Func<bool> isSo)
-    {
-        for (var began = TimeProvider.System.GetTimestamp(); !isSo(); await Task.Yield())
-            Assert.True(TimeProvider.System.GetElapsedTime(began) < s_soon, "not seen within a minute");
-    }
 }

@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using Edge.Core.MetaManager.MetaServer;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
+using Edge.Testing;
 using Xunit;
 
 namespace Edge.Core.Tests.MetaManager.MetaServer;
@@ -219,7 +220,7 @@ public sealed class MetaServerTests : IAsyncDisposable
         _cloud.Answer = Answer;
         await _cloud.StartAsync();
         await RestartAsync();
-        await TestWait.UntilAsync(() => _edge!.Hub.IsConnected && _asked.Any(one => one.Key == "/version"), "the link and the keys");
+        await Eventually.HoldsAsync("the link and the keys", () => _edge!.Hub.IsConnected && _asked.Any(one => one.Key == "/version"));
     }
 
     private async Task RestartAsync()
@@ -229,10 +230,10 @@ public sealed class MetaServerTests : IAsyncDisposable
         File.Delete(_directory.File("edgecore.ports.json"));
         _edge = new RunningEdge(RunningEdge.Options(_cloud, _directory, ["modules.metaManager.metaServer.enable=true", "modules.metaManager.metaServer.server=127.0.0.1:0", .. _settings]));
         await _edge.Log.WaitForAsync("MetaServer answers on");
-        await TestWait.UntilAsync(() => File.Exists(_directory.File("edgecore.ports.json")) && Port > 0, "the port");
+        await Eventually.HoldsAsync("the port", () => File.Exists(_directory.File("edgecore.ports.json")) && Port > 0);
     }
 
-    private Task OfflineAsync() => TestWait.UntilAsync(() => !_edge!.Hub.IsConnected, "the link is down");
+    private Task OfflineAsync() => Eventually.HoldsAsync("the link is down", () => !_edge!.Hub.IsConnected);
 
     private Message? Answer(Message message)
     {
@@ -267,7 +268,7 @@ public sealed class MetaServerTests : IAsyncDisposable
 
     private async Task<ApplicationMessage> WaitForWatchAsync()
     {
-        await TestWait.UntilAsync(() => !_watches.IsEmpty, "a watch at the cloud");
+        await Eventually.HoldsAsync("a watch at the cloud", () => !_watches.IsEmpty);
         return _watches.Values.Single();
     }
 
@@ -314,7 +315,7 @@ public sealed class MetaServerTests : IAsyncDisposable
     private static async Task<JsonObject> UntilAsync(HttpClient http, string path, Func<JsonObject, bool> fits)
     {
         JsonObject last = [];
-        await TestWait.UntilAsync(async () => fits(last = await GetAsync(http, path)), () => $"{path}: {last.ToJsonString()}");
+        await Eventually.HoldsAsync(path, async () => fits(last = await GetAsync(http, path)));
         return last;
     }
 
@@ -330,22 +331,5 @@ public sealed class MetaServerTests : IAsyncDisposable
         var line = await watch.ReadLineAsync().WaitAsync(s_patience);
         var change = JsonNode.Parse(line ?? throw new EndOfStreamException("the watch ended"))!;
         return $"{change.Text("type")} {change.At("object").Text("metadata", "name")}";
-    }
-}
-
-/// <summary>Waits for what only looking tells.</summary>
-internal static class TestWait
-{
-    public static Task UntilAsync(Func<bool> condition, string what) => UntilAsync(() => Task.FromResult(condition()), () => what);
-
-    public static async Task UntilAsync(Func<Task<bool>> condition, Func<string> what)
-    {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (!await condition())
-        {
-            if (deadline.IsCancellationRequested)
-                throw new TimeoutException($"waited in vain for {what()}");
-            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System);
-        }
     }
 }
