@@ -27,9 +27,6 @@ if ! dotnet build Edge.sln -v q -nologo >artifacts/build.log 2>&1; then
 fi
 say "built in $((SECONDS - started)) s"
 
-# The mapper runs in a container in some tests, which takes a self-contained build.
-publish_named modbus-mapper
-
 # run_project PROJECT: leaves NAME.counts beside the log and the results: good, bad, skipped.
 run_project() {
   local name log started=$SECONDS ok=yes total=0 executed=0 good=0 bad=0
@@ -40,6 +37,12 @@ run_project() {
   [ "$name" != Chaos.Tests ] || hang=20m
   local arguments=(--no-build --nologo --results-directory "$results" --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" --blame-hang-timeout $hang)
   [ -z "$filter" ] || arguments+=(--filter "$filter")
+  # The mapper runs in a container in some of these, which takes a self-contained build. In a shell of its own: the lock goes with it.
+  if [ "$name" = Interop.Tests ] && ! (publish_named modbus-mapper); then
+    echo "FAILED $name: the mapper that its pods run could not be built"
+    echo "0 1 0" >"$results/$name.counts"
+    return
+  fi
   dotnet test "$1" "${arguments[@]}" >"$log" 2>&1 || ok=no
 
   # <Counters total="9" executed="8" passed="8" failed="0" ...>: what was not executed was skipped.

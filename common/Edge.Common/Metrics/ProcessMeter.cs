@@ -13,6 +13,7 @@ internal static class ProcessMeter
         s_meter.CreateObservableCounter("process_cpu_seconds", () => Environment.CpuUsage.TotalTime.TotalSeconds, "s", "Processor time, user and system");
         s_meter.CreateObservableGauge("process_resident_memory_bytes", () => Environment.WorkingSet, "By", "Resident memory");
         s_meter.CreateObservableCounter("edge_gc_pause_seconds", () => GC.GetTotalPauseDuration().TotalSeconds, "s", "Time for which garbage collections stopped the process");
+        s_meter.CreateObservableCounter("edge_gc_allocated_bytes", () => GC.GetTotalAllocatedBytes(), "By", "Managed memory allocated");
         s_meter.CreateObservableCounter(
             "edge_gc_collections", () => s_generations.Select((label, generation) => new Measurement<long>(GC.CollectionCount(generation), label)), description: "Garbage collections, by generation; each counts for those below it, too");
     }
