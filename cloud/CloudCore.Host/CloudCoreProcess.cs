@@ -14,9 +14,6 @@ namespace Edge.Cloud.Host;
 /// <summary>The parts of the executable in the order of their start: embedded API, its controllers, CRDs, CloudCore.</summary>
 internal sealed class CloudCoreProcess : IAsyncDisposable
 {
-    // Of a kube-apiserver that answers in 30 ms these take 4,000 requests a second.
-    private const int RequestConnectionsMax = 128;
-
     private readonly List<IAsyncDisposable> _parts = [];
     private Func<IKubeClient, IKubeClient>? _through;
 
@@ -109,8 +106,6 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         var connection = kubeconfig.Length > 0 ? Kubeconfig.Load(kubeconfig) : Kubeconfig.InCluster();
         if (options.Master.Length > 0)
             connection = connection with { Server = MasterOf(options.Master) };
-        // Leases and reports of nodes: many small requests at a time.
-        connection = connection with { RequestConnectionsMax = RequestConnectionsMax };
         var client = new KubeClient(api is not null && options.Master.Length == 0 ? api.Inside : connection, time, random);
         _parts.Add(new Closing(client));
         if (options.ApiServer.IsEnabled)

@@ -242,7 +242,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         {
             using var request = new HttpRequestMessage(method, new Uri(_server + path))
             {
-                Version = isWatch || Options.RequestConnectionsMax == 0 ? HttpVersion.Version20 : HttpVersion.Version11,
+                Version = HttpVersion.Version20,
                 VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
             };
             request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));

@@ -38,11 +38,6 @@ public sealed record KubeClientOptions
     /// <summary>How long one request other than a watch may take, with its retries and the waits between. Default 60 s.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Above 0: requests other than watches go over HTTP/1.1, over so many connections at most; further ones wait for a free one. A small request then costs both sides about half the processor
-    /// time that it does as one of HTTP/2's streams. Too few: requests wait for the server's answers to others; too many: each costs a TLS handshake and is closed after a minute without use. 0, the
-    /// default, shares the watches' HTTP/2 connections.</summary>
-    public int RequestConnectionsMax { get; init; }
-
     /// <summary>The shortest time after which the server is asked to end a watch; the longest is twice that. Default 5 minutes.</summary>
     public TimeSpan WatchTimeoutMin { get; init; } = TimeSpan.FromMinutes(5);
 

@@ -42,9 +42,6 @@ internal static class KubeHandler
                 }
             },
         };
-        // Of HTTP/1.1 only: a connection of HTTP/2 takes many requests.
-        if (options.RequestConnectionsMax > 0)
-            handler.MaxConnectionsPerServer = options.RequestConnectionsMax;
         return handler;
     }
 
