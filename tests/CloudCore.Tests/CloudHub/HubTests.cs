@@ -90,12 +90,17 @@ public sealed class HubTests : IAsyncLifetime
     [Fact]
     public async Task A_node_that_says_how_often_it_beats_is_disconnected_when_two_beats_are_missed()
     {
-        await using var edge = await _cloud.JoinAsync("edge-1");
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        // A stock edge says no such thing.
+        await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: true);
+        var began = System.Diagnostics.Stopwatch.StartNew();
         edge.Acks = false;
         await edge.SendAsync(
             Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource,
             JsonNode.Parse(InventoryMessages.WriteDigest(0, new InventoryDigest(1), beatMs: 200).Span));
         Assert.Contains("two beats", await edge.UntilClosedAsync(), StringComparison.Ordinal);
+        // Without the beat it would be the keepaliveInterval, 30 s.
+        Assert.InRange(began.Elapsed, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(15));
     }
 
     [Fact]
