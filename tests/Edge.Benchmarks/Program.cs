@@ -16,9 +16,10 @@ var nodes = new Argument<int>("nodes") { Description = "How many nodes; the same
 var cloudcore = new Option<string>("--cloudcore") { Description = "The cloudcore executable.", DefaultValueFactory = _ => "artifacts/publish/cloudcore/cloudcore" };
 var fleet = new Option<string>("--fleet") { Description = "The fleet-simulator executable.", DefaultValueFactory = _ => "artifacts/publish/fleet-simulator/fleet-simulator" };
 var idle = new Option<int>("--idle-seconds") { Description = "How long idle traffic is watched.", DefaultValueFactory = _ => 60 };
-var hub = new Command("hub", "CloudCore's hub with many nodes.") { nodes, cloudcore, fleet, idle };
+var changes = new Option<int>("--changes-only") { Description = "Only connecting, and so many rounds of one pod change to each node, with the processor time of each process." };
+var hub = new Command("hub", "CloudCore's hub with many nodes.") { nodes, cloudcore, fleet, idle, changes };
 hub.SetAction((parse, cancellationToken) => HubBench.RunAsync(
-    new HubBenchOptions(parse.GetValue(nodes), Path.GetFullPath(parse.GetValue(cloudcore)!), Path.GetFullPath(parse.GetValue(fleet)!), parse.GetValue(idle)), cancellationToken));
+    new HubBenchOptions(parse.GetValue(nodes), Path.GetFullPath(parse.GetValue(cloudcore)!), Path.GetFullPath(parse.GetValue(fleet)!), parse.GetValue(idle), parse.GetValue(changes)), cancellationToken));
 
 var seconds = new Option<double>("--seconds") { Description = "How long each of the three runs of each side takes.", DefaultValueFactory = _ => 4 };
 var writers = new Option<int>("--writers") { Description = "Writers at once.", DefaultValueFactory = _ => 1024 };

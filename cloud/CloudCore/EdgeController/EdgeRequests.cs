@@ -413,10 +413,12 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             throw Refusals.Forbidden($"pods \"{pod.Name()}\" is forbidden: the pod is not bound to node '{node}'");
     }
 
-    // With both annotations at once the sync controller has nothing left to write.
+    // Of a Node that is made. With all annotations at once the sync controller has nothing left to write.
     private void Claim(JsonObject annotations) => (sync.Identity ?? new CloudCoreIdentity(advertisedAddress, "")).AddTo(annotations);
 
-    private JsonObject LabelsOf(JsonObject node)
+    // Not the claim: written late, without a look at the Node, it would take the node from the cloudcore that it has connected to since. The sync controller writes it onto the version it
+    // has seen. What the edge says of it is what it once read.
+    private static JsonObject LabelsOf(JsonObject node)
     {
         var metadata = new JsonObject();
         foreach (var key in (ReadOnlySpan<string>)["labels", "annotations"])
@@ -425,7 +427,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
                 metadata[key] = map.DeepClone();
         }
 
-        Claim(metadata.Child("annotations"));
+        CloudCoreIdentity.RemoveFrom(metadata.Child("annotations"));
         return new JsonObject { ["metadata"] = metadata };
     }
 

@@ -26,6 +26,14 @@ internal sealed record CloudCoreIdentity(string Address, string Id)
         if (Stream.Length > 0)
             annotations[StreamAnnotation] = Stream;
     }
+
+    /// <summary>Takes out of <paramref name="annotations"/> whatever says which CloudCore a node is connected to.</summary>
+    public static void RemoveFrom(JsonObject annotations)
+    {
+        annotations.Remove(AddressAnnotation);
+        annotations.Remove(IdAnnotation);
+        annotations.Remove(StreamAnnotation);
+    }
 }
 
 /// <summary>What a look at the Node means for a session.</summary>

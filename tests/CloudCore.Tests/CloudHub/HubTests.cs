@@ -1,6 +1,7 @@
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.Tests.Support;
@@ -89,12 +90,17 @@ public sealed class HubTests : IAsyncLifetime
     [Fact]
     public async Task A_node_that_says_how_often_it_beats_is_disconnected_when_two_beats_are_missed()
     {
-        await using var edge = await _cloud.JoinAsync("edge-1");
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        // A stock edge says no such thing.
+        await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: true);
+        var began = System.Diagnostics.Stopwatch.StartNew();
         edge.Acks = false;
         await edge.SendAsync(
             Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.DigestResource,
             JsonNode.Parse(InventoryMessages.WriteDigest(0, new InventoryDigest(1), beatMs: 200).Span));
         Assert.Contains("two beats", await edge.UntilClosedAsync(), StringComparison.Ordinal);
+        // Without the beat it would be the keepaliveInterval, 30 s.
+        Assert.InRange(began.Elapsed, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(15));
     }
 
     [Fact]
@@ -125,6 +131,36 @@ public sealed class HubTests : IAsyncLifetime
         Assert.Null(answer!["Object"]);
         Assert.Equal("AlreadyExists", answer.Text("Err", "ErrStatus", "reason"));
         Assert.Equal("b", (await _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None)).Label("zone"));
+    }
+
+    [Theory]
+    [InlineData(Operations.Insert)]
+    [InlineData(Operations.Update)]
+    public async Task A_late_registration_does_not_take_a_node_back_from_the_cloudcore_that_it_moved_to(string operation)
+    {
+        await using var edge = await _cloud.JoinAsync("edge-1");
+        var hasMoved = false;
+        _cloud.Kube.OnWrite = (verb, plural, name) =>
+        {
+            if (hasMoved || (verb, plural) != ("patch", "nodes"))
+                return;
+            hasMoved = true;
+            Assert.True(_cloud.Kube.PatchAsync(ResourceKind.Node, null, name, PatchKind.Merge, Claim("10.9.9.9", "other"), null, CancellationToken.None).IsCompletedSuccessfully);
+        };
+        var again = Support.Cloud.NodeOf("edge-1");
+        again["metadata"]!["labels"]!["zone"] = "b";
+        // The edge tells what it once read, too.
+        again["metadata"]!["annotations"] = new JsonObject { ["cloudcore"] = "10.8.8.8", ["edge.kubeedge.io/cloudcore"] = "yet another", ["note"] = "kept" };
+        await edge.SendAsync(Sources.Edged, Groups.Meta, operation, "null/node/edge-1", again);
+        Assert.Contains("another cloudcore", await edge.UntilClosedAsync(), StringComparison.Ordinal);
+        JsonObject node;
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        while ((node = await _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None)).Label("zone") != "b")
+            await Task.Delay(10, limit.Token);
+        Assert.Equal(("10.9.9.9", "other", "kept"), (node.Annotation("cloudcore"), node.Annotation("edge.kubeedge.io/cloudcore"), node.Annotation("note")));
+
+        static byte[] Claim(string address, string id)
+            => Encoding.UTF8.GetBytes($$"""{"metadata":{"annotations":{"cloudcore":"{{address}}","edge.kubeedge.io/cloudcore":"{{id}}"} } }""");
     }
 
     [Fact]

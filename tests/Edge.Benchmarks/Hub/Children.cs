@@ -137,6 +137,9 @@ internal sealed class FleetProcess : IAsyncDisposable
         return new FleetProcess(process);
     }
 
+    /// <summary>User and system time so far, seconds.</summary>
+    public double CpuSeconds() => new ProcessFigures(_process.Id).CpuSeconds();
+
     /// <summary>Gives one command and waits for its answer.</summary>
     /// <exception cref="BenchException">The fleet ended, or refused the command.</exception>
     public async Task<JsonObject> DoAsync(string what, JsonObject? arguments = null, CancellationToken cancellationToken = default)

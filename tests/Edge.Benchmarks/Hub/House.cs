@@ -28,6 +28,9 @@ internal sealed class House : IAsyncDisposable
 
     public KubeClient Kube => _kube!;
 
+    /// <summary>Processor seconds so far of the CloudCore measured, of the API's process and of the fleet.</summary>
+    public (double Cloud, double Api, double Fleet) CpuSeconds() => (_cloud!.CpuSeconds(), _api!.CpuSeconds(), _fleet!.CpuSeconds());
+
     public static async Task<House> StartAsync(HubBenchOptions options, int nodes, CancellationToken cancellationToken)
     {
         var house = new House();

@@ -7,7 +7,8 @@ using Edge.Kubernetes;
 namespace Edge.Benchmarks.Hub;
 
 /// <param name="Nodes">Hollow nodes of the large run; the small one has a tenth.</param>
-internal sealed record HubBenchOptions(int Nodes, string CloudCore, string Fleet, int IdleSeconds);
+/// <param name="Changes">Above 0: only connecting, and so many rounds of one pod change to each node, with the processor time of each process.</param>
+internal sealed record HubBenchOptions(int Nodes, string CloudCore, string Fleet, int IdleSeconds, int Changes = 0);
 
 /// <summary>CloudCore's hub under a fleet: one run with all nodes, one with a tenth, one with a single node. The Kubernetes API is another
 /// process, so that CPU and memory of the CloudCore measured are its own.</summary>
@@ -20,8 +21,16 @@ internal static class HubBench
 
     public static async Task<int> RunAsync(HubBenchOptions options, CancellationToken cancellationToken)
     {
-        var report = new Report("hub");
+        var report = new Report(options.Changes > 0 ? "hub-changes" : "hub");
         var failed = 0;
+        if (options.Changes > 0)
+        {
+            await using (var house = await House.StartAsync(options, options.Nodes, cancellationToken))
+                failed = await RunChangesAsync(house, options, report, cancellationToken);
+            report.Write();
+            return failed == 0 ? 0 : 1;
+        }
+
         foreach (var nodes in (int[])[options.Nodes, Math.Max(1, options.Nodes / 10)])
         {
             await using var house = await House.StartAsync(options, nodes, cancellationToken);
@@ -34,6 +43,53 @@ internal static class HubBench
         if (failed > 0)
             Console.Error.WriteLine($"hub: {failed} steps could not be measured, or the fleet's check failed; see above");
         return failed == 0 ? 0 : 1;
+    }
+
+    // The two figures in which most of the work is the hub's, and who of the three processes worked for them.
+    private static async Task<int> RunChangesAsync(House house, HubBenchOptions options, Report report, CancellationToken cancellationToken)
+    {
+        var (fleet, kube, nodes) = (house.Fleet, house.Kube, options.Nodes);
+        await Task.Delay(TimeSpan.FromSeconds(3), cancellationToken);
+        await MeasureAsync("connecting, until in sync", 1, async () =>
+        {
+            await fleet.DoAsync("start", null, cancellationToken);
+            await fleet.WaitAsync("wait-connected", [], 2 * StepSeconds, cancellationToken);
+            report.Plain($"all connected ({nodes} nodes)", "s", (double)(await fleet.DoAsync("snapshot", null, cancellationToken))["allConnectedSeconds"]!);
+            await fleet.WaitAsync("wait-in-sync", [], StepSeconds, cancellationToken);
+        });
+        await SettleAsync(house.Cloud, cancellationToken);
+        await MeasureAsync("idle, a second", options.IdleSeconds, () => Task.Delay(TimeSpan.FromSeconds(options.IdleSeconds), cancellationToken));
+        var stored = await StoredAsync(fleet, "pod", cancellationToken);
+        await EachAsync(nodes, i => kube.CreateAsync(ResourceKind.Pod, "default", PodOf(i), cancellationToken), cancellationToken);
+        await fleet.WaitAsync("wait-stored", new() { ["type"] = "pod", ["count"] = stored + nodes }, StepSeconds, cancellationToken);
+        for (var run = 0; run < options.Changes; run++)
+        {
+            stored = await StoredAsync(fleet, "pod", cancellationToken);
+            var seconds = 0.0;
+            var cpu = await MeasureAsync($"one pod change to each node, round {run + 1}", 1, async () =>
+            {
+                var clock = Stopwatch.StartNew();
+                await EachAsync(nodes, i => ChangePodAsync(kube, i, $"{run}", cancellationToken), cancellationToken);
+                await fleet.WaitAsync("wait-stored", new() { ["type"] = "pod", ["count"] = stored + nodes }, StepSeconds, cancellationToken);
+                seconds = clock.Elapsed.TotalSeconds;
+            });
+            report.Plain($"round {run + 1}: stored and acked", "s", seconds);
+            report.AtLeast($"round {run + 1}: pod changes acked by CPU of CloudCore", "changes/CPU-s", nodes / Math.Max(0.01, cpu), 10_000, 294, Peer);
+        }
+
+        return await fleet.StopAsync(cancellationToken) ? 0 : 1;
+
+        // Processor seconds of CloudCore for what is done; all three are reported.
+        async Task<double> MeasureAsync(string what, double units, Func<Task> act)
+        {
+            var before = house.CpuSeconds();
+            await act();
+            var after = house.CpuSeconds();
+            report.Plain($"{what}: CloudCore", "CPU-s", (after.Cloud - before.Cloud) / units);
+            report.Plain($"{what}: the API", "CPU-s", (after.Api - before.Api) / units);
+            report.Plain($"{what}: the fleet", "CPU-s", (after.Fleet - before.Fleet) / units);
+            return after.Cloud - before.Cloud;
+        }
     }
 
     private static async Task<int> RunFleetAsync(House house, int nodes, bool isLarge, int idleSeconds, Report report, CancellationToken cancellationToken)
