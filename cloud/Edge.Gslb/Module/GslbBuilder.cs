@@ -3,7 +3,7 @@ using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
 using Edge.GlobalServices.Resources;
 using Edge.GlobalServices.Services;
-using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
 
@@ -123,7 +123,7 @@ internal sealed class GslbBuilder
         var (compiled, turns, targets, problems) = BuildServices();
         var zoneErrors = BuildZones(compiled, hosts, problems);
         foreach (var (key, held) in _zones)
-            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key));
+            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key)) with { Hosts = HostsIn(key, hosts.Keys) };
         foreach (var (key, held) in _services)
             statuses[(GslbKinds.GlobalService.Kind, key)] = ServiceStatus(key, held, problems.GetValueOrDefault(key) ?? [], hosts);
         _recompile.Clear();
@@ -239,15 +239,22 @@ internal sealed class GslbBuilder
         return errors;
     }
 
-    private static ZoneSource Bind(ZoneSource source, string apex, IEnumerable<string> apexes, Dictionary<string, int> hosts) => new()
+    private static ZoneSource Bind(ZoneSource source, string apex, IReadOnlyCollection<string> apexes, Dictionary<string, int> hosts) => new()
     {
         Apex = source.Apex,
         Records = source.Records,
         TransferAcl = source.TransferAcl,
         NotifyTargets = source.NotifyTargets,
-        Services = [.. hosts.Where(pair => HostName.IsWithin(pair.Key, apex) && !apexes.Any(other => other.Length > apex.Length && HostName.IsWithin(pair.Key, other)))
-            .Select(pair => new ZoneService(DnsName.Parse(pair.Key + "."), pair.Value))],
+        Services = [.. ServicesOf(apex, apexes, hosts.Keys).Select(host => new ZoneService(DnsName.Parse(host + "."), hosts[host]))],
     };
+
+    // The names that GlobalServices have in a zone: an edge that has the zone must not deny those whose service it does not know.
+    private List<string> HostsIn(string key, IEnumerable<string> hosts)
+        => _goodZones.TryGetValue(key, out var source) ? [.. ServicesOf(HostName.Canonical(source.Apex.ToString()), [.. _goodZones.Values.Select(zone => HostName.Canonical(zone.Apex.ToString()))], hosts).Order(StringComparer.Ordinal)] : [];
+
+    // Those in the zone and in none below it.
+    private static IEnumerable<string> ServicesOf(string apex, IReadOnlyCollection<string> apexes, IEnumerable<string> hosts)
+        => hosts.Where(host => HostName.IsWithin(host, apex) && !apexes.Any(other => other.Length > apex.Length && HostName.IsWithin(host, other)));
 
     private EndpointHealth HealthOf(string endpoint)
         => _health.TryGetValue(endpoint, out var state) && !state.IsUp ? new EndpointHealth(false, state.Reason ?? "") : EndpointHealth.Up;
