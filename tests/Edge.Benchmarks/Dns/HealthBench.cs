@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using Edge.Common;
 using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
+using Edge.Local.Processes;
 
 namespace Edge.Benchmarks.Dns;
 
@@ -13,6 +14,7 @@ internal static class HealthBench
 {
     private const int Targets = 30_000;
     private const int IntervalMs = 10_000;
+    private const int FilesMax = 1_048_576;
 
     // A server as most are: it keeps the connection unless it is asked not to.
     private static readonly byte[] s_more = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"u8.ToArray();
@@ -20,6 +22,8 @@ internal static class HealthBench
 
     public static async Task AddAsync(Report report, int seconds, CancellationToken cancellationToken)
     {
+        // As the packaged service has (LimitNOFILE of cloudcore.service); the server here needs as many. Only root may: else fewer connections are kept, and checks cost more.
+        await Tool.TryRunAsync("prlimit", ["--pid", $"{Environment.ProcessId}", $"--nofile={FilesMax}:{FilesMax}"], new ToolOptions(TimeProvider.System), cancellationToken);
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(IPAddress.Any, 0));
         listener.Listen(4096);
