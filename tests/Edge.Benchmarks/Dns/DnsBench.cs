@@ -51,7 +51,7 @@ internal static partial class DnsBench
             foreach (var side in sides[1..])
                 report.AtMost($"memory with {Names} names, after the load", "KB", new ProcessFigures(own.ProcessId).ResidentKb(), null, new ProcessFigures(side.ProcessId).ResidentKb(), side.Name);
             await NearestBench.AddAsync(report, zone, Names, seconds, cancellationToken);
-            await HealthBench.AddAsync(report, seconds, cancellationToken);
+            await HealthBench.AddAsync(report, cancellationToken);
             report.Write();
             return 0;
         }
