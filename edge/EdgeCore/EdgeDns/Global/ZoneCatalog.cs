@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Core.MetaManager;
-using Edge.GlobalServices.Resources;
 using Edge.GlobalServices.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
