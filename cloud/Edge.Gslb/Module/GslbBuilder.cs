@@ -36,6 +36,9 @@ internal sealed class GslbBuilder
     private LocationTable _locations = LocationTable.Empty;
     private ZoneSet _zoneSet = ZoneSet.Empty;
     private string _bound = "";
+
+    // By zone, the names that GlobalServices have in it: an edge that has the zone must not deny those whose service it does not know.
+    private Dictionary<string, IReadOnlyList<string>> _hostsIn = [];
     private bool _mapsChanged = true;
     private bool _zonesChanged = true;
 
@@ -123,7 +126,7 @@ internal sealed class GslbBuilder
         var (compiled, turns, targets, problems) = BuildServices();
         var zoneErrors = BuildZones(compiled, hosts, problems);
         foreach (var (key, held) in _zones)
-            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key)) with { Hosts = HostsIn(key, hosts.Keys) };
+            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key)) with { Hosts = _hostsIn.GetValueOrDefault(key) ?? [] };
         foreach (var (key, held) in _services)
             statuses[(GslbKinds.GlobalService.Kind, key)] = ServiceStatus(key, held, problems.GetValueOrDefault(key) ?? [], hosts);
         _recompile.Clear();
@@ -234,27 +237,22 @@ internal sealed class GslbBuilder
         {
             _zoneSet = isAnyBack ? ZoneSet.Compile([.. sources.Select(one => one.Source)], out _) : set;
             (_bound, _zonesChanged) = (bound, false);
+            _hostsIn = sources.ToDictionary(
+                one => one.Key, one => (IReadOnlyList<string>)[.. one.Source.Services.Select(service => HostName.Canonical(service.Name.ToString())).Order(StringComparer.Ordinal)], StringComparer.Ordinal);
         }
 
         return errors;
     }
 
-    private static ZoneSource Bind(ZoneSource source, string apex, IReadOnlyCollection<string> apexes, Dictionary<string, int> hosts) => new()
+    private static ZoneSource Bind(ZoneSource source, string apex, IEnumerable<string> apexes, Dictionary<string, int> hosts) => new()
     {
         Apex = source.Apex,
         Records = source.Records,
         TransferAcl = source.TransferAcl,
         NotifyTargets = source.NotifyTargets,
-        Services = [.. ServicesOf(apex, apexes, hosts.Keys).Select(host => new ZoneService(DnsName.Parse(host + "."), hosts[host]))],
+        Services = [.. hosts.Where(pair => HostName.IsWithin(pair.Key, apex) && !apexes.Any(other => other.Length > apex.Length && HostName.IsWithin(pair.Key, other)))
+            .Select(pair => new ZoneService(DnsName.Parse(pair.Key + "."), pair.Value))],
     };
-
-    // The names that GlobalServices have in a zone: an edge that has the zone must not deny those whose service it does not know.
-    private List<string> HostsIn(string key, IEnumerable<string> hosts)
-        => _goodZones.TryGetValue(key, out var source) ? [.. ServicesOf(HostName.Canonical(source.Apex.ToString()), [.. _goodZones.Values.Select(zone => HostName.Canonical(zone.Apex.ToString()))], hosts).Order(StringComparer.Ordinal)] : [];
-
-    // Those in the zone and in none below it.
-    private static IEnumerable<string> ServicesOf(string apex, IReadOnlyCollection<string> apexes, IEnumerable<string> hosts)
-        => hosts.Where(host => HostName.IsWithin(host, apex) && !apexes.Any(other => other.Length > apex.Length && HostName.IsWithin(host, other)));
 
     private EndpointHealth HealthOf(string endpoint)
         => _health.TryGetValue(endpoint, out var state) && !state.IsUp ? new EndpointHealth(false, state.Reason ?? "") : EndpointHealth.Up;
