@@ -431,6 +431,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Watch(ResourceKind.Service, new ListOptions());
         Watch(ResourceKind.EndpointSlice, new ListOptions());
         Watch(GslbKinds.GlobalService, new ListOptions());
+        Watch(GslbKinds.Zone, new ListOptions());
         Watch(ResourceKind.RuntimeClass, new ListOptions());
         Watch(ResourceKind.ObjectSync, new ListOptions());
         Watch(ResourceKind.ClusterObjectSync, new ListOptions());

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 
 namespace Edge.Local;
@@ -11,6 +12,7 @@ internal static class Applying
     [
         ResourceKind.Namespace, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Secret, ResourceKind.Service,
         ResourceKind.ServiceAccount, ResourceKind.CustomResourceDefinition, ResourceKind.Device, ResourceKind.DeviceModel,
+        GslbKinds.Zone, GslbKinds.LocationMap, GslbKinds.GlobalService,
     ];
 
     /// <summary>Creates the object or, where it is there already, merges it into what is there.</summary>

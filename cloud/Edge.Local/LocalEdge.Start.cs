@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
 using Edge.Local.Containerd;
 using Edge.Local.Images;
@@ -30,6 +31,8 @@ public sealed partial class LocalEdge
         await AllAsync(cancellationToken, [.. Nodes.Select(node => (Func<CancellationToken, Task>)(token => JoinAsync(node, token)))]);
         if (_options.Examples)
             await StepAsync("apply docs/examples", () => ApplyExamplesAsync(cancellationToken));
+        if (_options.Dns)
+            await StepAsync("dns", () => StartDnsAsync(cancellationToken));
         if (_options.Mapper)
             await StepAsync("modbus mapper", () => StartMapperAsync(cancellationToken));
     }
@@ -69,7 +72,22 @@ public sealed partial class LocalEdge
             $"modules.apiServer.port={Port(6443, "Kubernetes API")}",
             $"modules.cloudHub.websocket.port={Port(10000, "hub")}",
             $"modules.cloudHub.https.port={Port(10002, "enrolment")}",
+            .. DnsSettings(_options.Dns ? Port(5300, "DNS") : 0),
         ];
+    }
+
+    // On loopback only, where every client may say for whom it asks: so `dig +subnet` shows what others get.
+    private string[] DnsSettings(int port)
+        => _options.Dns ? ["modules.gslb.enable=true", "modules.gslb.address=127.0.0.1", $"modules.gslb.port={port}", "modules.gslb.ecsResolvers=[127.0.0.0/8]"] : [];
+
+    private string[] EdgeDnsSettings(LocalNode node)
+    {
+        if (!_options.Dns)
+            return [];
+        var wellKnown = 10053 + Nodes.TakeWhile(other => other != node).Count();
+        var own = $"127.0.0.1:{(_options.WellKnownPorts && IsFree(wellKnown) ? wellKnown : 0)}";
+        // Nothing here routes clusterIPs.
+        return [$"modules.edgeDns.listen=[{(node.Containerd is not null && _options.WellKnownPorts ? $"169.254.30.10:53, {own}" : own)}]", "modules.edgeDns.serviceAddresses=endpoints"];
     }
 
     private static bool IsFree(int port)
@@ -78,6 +96,8 @@ public sealed partial class LocalEdge
         {
             using var listener = new TcpListener(IPAddress.Any, port) { ExclusiveAddressUse = true };
             listener.Start();
+            using var datagrams = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ExclusiveAddressUse = true };
+            datagrams.Bind(new IPEndPoint(IPAddress.Any, port));
             return true;
         }
         catch (SocketException)
@@ -105,7 +125,7 @@ public sealed partial class LocalEdge
 
             var ports = JsonNode.Parse(await File.ReadAllTextAsync(portsFile, cancellationToken));
             _ports = new LocalPorts(
-                (int)ports.Number(0, "api"), (int)ports.Number(0, "websocket"), (int)ports.Number(0, "https"), (int)ports.Number(0, "metrics"), ports.Text("kubeconfig"));
+                (int)ports.Number(0, "api"), (int)ports.Number(0, "websocket"), (int)ports.Number(0, "https"), (int)ports.Number(0, "metrics"), ports.Text("kubeconfig"), (int)ports.Number(0, "dns"));
             _client?.Dispose();
             _client = KubeClient.FromKubeconfig(_ports.Kubeconfig, _options.Time);
             return $"API {_ports.Api}, hub {_ports.WebSocket}, enrolment {_ports.Https}";
@@ -197,6 +217,7 @@ public sealed partial class LocalEdge
         => StepAsync(node.Name, async () =>
         {
             System.IO.Directory.CreateDirectory(node.DmiDirectory);
+            File.Delete(PortsFile(node)); // of an earlier run
             var token = (await EdgectlAsync(["gettoken", "--kubeconfig", Kubeconfig], cancellationToken)).Trim();
             var runtime = node.Containerd is { } containerd ? $"unix://{containerd.Socket}" : "unix:///run/containerd/containerd.sock";
             await EdgectlAsync(
@@ -219,6 +240,7 @@ public sealed partial class LocalEdge
                     "commonConfig.monitorServer.bindAddress=127.0.0.1:0",
                     "modules.edged.tailoredKubeletConfig.readOnlyPort=0",
                     .. node.Containerd is null ? ["modules.edged.enable=false"] : Array.Empty<string>(),
+                    .. EdgeDnsSettings(node),
                     .. _options.EdgeCoreSettings])]);
 
     private async Task<string> ApplyExamplesAsync(CancellationToken cancellationToken)
@@ -240,6 +262,31 @@ public sealed partial class LocalEdge
         await ApplyAsync(Examples.Read("pods/web.yaml"), cancellationToken);
         await WaitForAsync("pod web gets Ready", token => IsPodReadyAsync("default", "web", token), _options.ReadyDeadline, cancellationToken);
         return "devices, pod web";
+    }
+
+    private async Task<string> StartDnsAsync(CancellationToken cancellationToken)
+    {
+        await WaitForAsync(
+            "the API serves zones",
+            async token => (await Client.ListAsync(GslbKinds.Zone, null, new ListOptions(), token)).Items.Count >= 0,
+            _options.ReadyDeadline,
+            cancellationToken);
+        foreach (var file in (string[])["zone", "locationmap", "shop"])
+            await ApplyAsync(Examples.Read($"gslb/{file}.yaml"), cancellationToken);
+        foreach (var node in Nodes)
+            await WaitForAsync($"the resolver of {node.Name} listens", _ => Task.FromResult(FindDnsPort(node) > 0), _options.ReadyDeadline, cancellationToken);
+        return $"127.0.0.1:{Ports.Dns}; on the nodes {string.Join(", ", Nodes.Select(node => $"127.0.0.1:{node.DnsPort}"))}";
+    }
+
+    private static string PortsFile(LocalNode node) => Path.Combine(node.DataDirectory, "edgecore.ports.json");
+
+    /// <summary>Where a node's resolver listens on 127.0.0.1 now, as its edgecore says, which may take another port after a restart; 0 while it does not.</summary>
+    public static int FindDnsPort(LocalNode node)
+    {
+        var file = PortsFile(node);
+        // The last is the one on 127.0.0.1.
+        node.DnsPort = File.Exists(file) && JsonNode.Parse(File.ReadAllText(file)).Texts("dns").LastOrDefault() is { } text && IPEndPoint.TryParse(text, out var endPoint) ? endPoint.Port : 0;
+        return node.DnsPort;
     }
 
     private async Task<string> StartMapperAsync(CancellationToken cancellationToken)

@@ -119,7 +119,7 @@ public sealed partial class LocalEdge : IAsyncDisposable
 
     /// <summary>Starts a cloudcore that was killed on the same ports and data.</summary>
     public Task RestartCloudCoreAsync(CancellationToken cancellationToken)
-        => StartCloudCoreAsync([$"modules.apiServer.port={Ports.Api}", $"modules.cloudHub.websocket.port={Ports.WebSocket}", $"modules.cloudHub.https.port={Ports.Https}"], cancellationToken);
+        => StartCloudCoreAsync([$"modules.apiServer.port={Ports.Api}", $"modules.cloudHub.websocket.port={Ports.WebSocket}", $"modules.cloudHub.https.port={Ports.Https}", .. DnsSettings(Ports.Dns)], cancellationToken);
 
     /// <summary>SIGKILLs a node's edgecore and starts it again on the same data.</summary>
     public async Task KillAndRestartEdgeCoreAsync(LocalNode node)

@@ -29,7 +29,11 @@ public sealed record LocalEdgeOptions
     /// <summary>Whether pod web of docs/examples is applied as well, where pods run. Default true.</summary>
     public bool ExamplePods { get; init; } = true;
 
-    /// <summary>Whether the well-known ports (6443, 10000, 10002) are taken where they are free. Default false: free ones.</summary>
+    /// <summary>Whether cloudcore answers DNS (modules.gslb) on 127.0.0.1, and each node has its resolver (modules.edgeDns) on 127.0.0.1 and, where it runs pods and ports are the well-known
+    /// ones, for these at 169.254.30.10; the zone, locations and GlobalServices of docs/examples/gslb are applied. Default false.</summary>
+    public bool Dns { get; init; }
+
+    /// <summary>Whether the well-known ports (6443, 10000, 10002; for DNS 5300, and 10053 and on) are taken where they are free. Default false: free ones.</summary>
     public bool WellKnownPorts { get; init; }
 
     /// <summary>Whether the directory is removed at the end, also when this process is killed. Default false.</summary>
@@ -64,4 +68,5 @@ public sealed record LocalStep(string Name, TimeSpan? Took, string Detail)
 public sealed class LocalEdgeException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>Where cloudcore listens.</summary>
-public sealed record LocalPorts(int Api, int WebSocket, int Https, int Metrics, string Kubeconfig);
+/// <param name="Dns">0 where it does not answer DNS.</param>
+public sealed record LocalPorts(int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Dns = 0);

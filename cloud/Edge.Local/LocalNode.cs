@@ -26,6 +26,9 @@ public sealed class LocalNode
 
     public string ConfigPath { get; }
 
+    /// <summary>Where its resolver listens on 127.0.0.1, UDP and TCP; 0 without <see cref="LocalEdgeOptions.Dns"/>, and until it listens.</summary>
+    public int DnsPort { get; internal set; }
+
     /// <summary>The containerd that runs its pods, or null when it runs none.</summary>
     public ContainerdInstance? Containerd { get; internal set; }
 

@@ -21,6 +21,9 @@ public sealed record TestEdgeOptions
     /// <summary>Whether the Modbus simulator runs, with the mapper beside edge-1 and the device of docs/examples.</summary>
     public bool Simulator { get; init; }
 
+    /// <summary>Whether cloudcore and the nodes answer DNS, with the zone of docs/examples/gslb.</summary>
+    public bool Dns { get; init; }
+
     public IReadOnlyList<string> CloudCoreSettings { get; init; } = [];
 
     public IReadOnlyList<string> EdgeCoreSettings { get; init; } = [];
@@ -67,6 +70,7 @@ public sealed class TestEdge : IAsyncDisposable
                 Examples = options.Simulator,
                 ExamplePods = false,
                 RemoveDirectory = true,
+                Dns = options.Dns,
                 CloudCoreSettings = options.CloudCoreSettings,
                 EdgeCoreSettings = options.EdgeCoreSettings,
             },

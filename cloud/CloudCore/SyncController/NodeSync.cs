@@ -35,6 +35,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private readonly DevicePlacement _devices = new();
     private readonly ServicePlacement _services = new();
     private readonly GlobalServicePlacement _globalServices = new();
+    private readonly ZonePlacement _zones = new();
     private readonly Dictionary<string, SyncMember> _members = [];
     private readonly RefusalLimiter _refusals = new();
     private readonly SyncRecords _records;
@@ -144,6 +145,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _services.SliceChanged(change, outputs);
             else if (kind == GslbKinds.GlobalService)
                 _globalServices.Changed(change, outputs);
+            else if (kind == GslbKinds.Zone)
+                _zones.Changed(change, outputs);
             foreach (var output in outputs)
                 Perform(output);
             if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
@@ -243,7 +246,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     }
 
     /// <summary>An Edge peer told what it has. Returns the answer: <c>"OK"</c>, and the session is open; or the buckets that differ, which it is to tell.</summary>
-    /// <param name="wantsServices">Whether it is to have Services, EndpointSlices and GlobalServices.</param>
+    /// <param name="wantsServices">Whether it is to have Services, EndpointSlices, GlobalServices and Zones.</param>
     public ReadOnlyMemory<byte> AnswerDigest(ISyncSession session, InventoryDigest digest, bool wantsServices = false)
     {
         lock (_gate)
@@ -419,13 +422,13 @@ internal sealed partial class NodeSync : IAsyncDisposable
         if (!member.Session.IsEdgeWire)
             all.RemoveAll(obj => IsUnknownToStock(obj.Resource));
         if (member.WantsServices)
-            all.AddRange([.. _services.All(), .. _globalServices.All()]);
+            all.AddRange([.. _services.All(), .. _globalServices.All(), .. _zones.All()]);
         return all;
     }
 
     private DownObject? Find(SyncMember member, string resource)
         => ResourcePath.TryParse(resource, out var path)
-            ? _pods.Find(member.Session.Node, path) ?? _devices.Find(member.Session.Node, path) ?? (member.WantsServices ? _services.Find(path) ?? _globalServices.Find(path) : null)
+            ? _pods.Find(member.Session.Node, path) ?? _devices.Find(member.Session.Node, path) ?? (member.WantsServices ? _services.Find(path) ?? _globalServices.Find(path) ?? _zones.Find(path) : null)
             : null;
 
     private SyncMember? Current(ISyncSession session)

@@ -20,7 +20,7 @@ internal sealed class SyncMember(ISyncSession session)
     /// <summary>Uids sent as repairs in this session; null when there are none, as nearly always.</summary>
     public HashSet<string>? Repaired { get; set; }
 
-    /// <summary>Whether the node's EdgeDns is on: it gets Services, EndpointSlices and GlobalServices. Told with the digest.</summary>
+    /// <summary>Whether the node's EdgeDns is on: it gets Services, EndpointSlices, GlobalServices and Zones. Told with the digest.</summary>
     public bool WantsServices { get; set; }
 
     public NodeClaim? Claim { get; set; }

@@ -3,7 +3,7 @@ using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
 using Edge.GlobalServices.Resources;
 using Edge.GlobalServices.Services;
-using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
 
@@ -36,6 +36,9 @@ internal sealed class GslbBuilder
     private LocationTable _locations = LocationTable.Empty;
     private ZoneSet _zoneSet = ZoneSet.Empty;
     private string _bound = "";
+
+    // By zone, the names that GlobalServices have in it: an edge that has the zone must not deny those whose service it does not know.
+    private Dictionary<string, IReadOnlyList<string>> _hostsIn = [];
     private bool _mapsChanged = true;
     private bool _zonesChanged = true;
 
@@ -123,7 +126,7 @@ internal sealed class GslbBuilder
         var (compiled, turns, targets, problems) = BuildServices();
         var zoneErrors = BuildZones(compiled, hosts, problems);
         foreach (var (key, held) in _zones)
-            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key));
+            statuses[(GslbKinds.Zone.Kind, key)] = ZoneStatus(held, zoneErrors.GetValueOrDefault(key), _goodZones.ContainsKey(key)) with { Hosts = _hostsIn.GetValueOrDefault(key) ?? [] };
         foreach (var (key, held) in _services)
             statuses[(GslbKinds.GlobalService.Kind, key)] = ServiceStatus(key, held, problems.GetValueOrDefault(key) ?? [], hosts);
         _recompile.Clear();
@@ -234,6 +237,8 @@ internal sealed class GslbBuilder
         {
             _zoneSet = isAnyBack ? ZoneSet.Compile([.. sources.Select(one => one.Source)], out _) : set;
             (_bound, _zonesChanged) = (bound, false);
+            _hostsIn = sources.ToDictionary(
+                one => one.Key, one => (IReadOnlyList<string>)[.. one.Source.Services.Select(service => HostName.Canonical(service.Name.ToString())).Order(StringComparer.Ordinal)], StringComparer.Ordinal);
         }
 
         return errors;

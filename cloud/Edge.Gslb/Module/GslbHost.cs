@@ -8,6 +8,7 @@ using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Resources;
 using Edge.GlobalServices.Services;
 using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
 using Edge.Protocol.Dns.Server;

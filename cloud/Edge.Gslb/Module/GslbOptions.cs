@@ -1,5 +1,5 @@
 using System.Net;
-using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Common.Configuration;
 
 namespace Edge.Cloud.Gslb.Module;

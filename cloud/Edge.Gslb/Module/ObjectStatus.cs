@@ -11,7 +11,7 @@ namespace Edge.Cloud.Gslb.Module;
 internal sealed record ObjectStatus(
     long Generation, bool IsAccepted, string Reason, string Message, bool IsReady, string ReadyReason, string ReadyMessage, IReadOnlyList<EndpointStatus> Endpoints)
 {
-    /// <summary>Of a GlobalService: those of its hosts that it answers for.</summary>
+    /// <summary>Of a GlobalService: those of its hosts that it answers for. Of a Zone: the names that GlobalServices have in it.</summary>
     public IReadOnlyList<string> Hosts { get; init; } = [];
 
     /// <summary>Of a GlobalService: the round trips that nodes measured and it goes by.</summary>

@@ -94,9 +94,10 @@ internal sealed class StatusWriter(IKubeClient kube, Func<bool> mayWrite, TimePr
             ["conditions"] = new JsonArray(
                 Condition(stored, "Accepted", status.IsAccepted, status.Reason, status.Message, status.Generation), Condition(stored, "Ready", status.IsReady, status.ReadyReason, status.ReadyMessage, status.Generation)),
         };
+        if (hasEndpoints || status.Hosts.Count > 0 || stored?["hosts"] is not null)
+            result["hosts"] = new JsonArray([.. status.Hosts.Select(host => (JsonNode)host)]);
         if (hasEndpoints)
         {
-            result["hosts"] = new JsonArray([.. status.Hosts.Select(host => (JsonNode)host)]);
             if (status.Latencies.Count > 0 || stored?["latencies"] is not null) // what is left out of a merge patch stays
                 result["latencies"] = new JsonArray([.. status.Latencies.Select(one => (JsonNode)one.ToJson())]);
             result["endpoints"] = new JsonArray([.. status.Endpoints.Select(one => (JsonNode)one.ToJson())]);

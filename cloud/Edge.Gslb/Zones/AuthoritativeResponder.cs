@@ -1,6 +1,7 @@
 using Edge.GlobalServices;
 using System.Buffers.Binary;
 using System.Text;
+using Edge.GlobalServices.Zones;
 using Edge.Protocol.Dns;
 
 namespace Edge.Cloud.Gslb.Zones;

@@ -1,4 +1,5 @@
 using System.Net;
+using Edge.GlobalServices.Zones;
 using Edge.Protocol.Dns;
 using Edge.Protocol.Dns.Client;
 

@@ -1,4 +1,5 @@
 using Edge.GlobalServices;
+using Edge.GlobalServices.Zones;
 using Edge.Protocol.Dns;
 
 namespace Edge.Cloud.Gslb.Zones;

@@ -18,6 +18,7 @@ internal static class UpCommand
         var check = new Option<bool>("--check") { Description = "Prove the main job on free ports, print how long each step took, stop, and exit 0, or 1 when a step failed." };
         var nodes = new Option<int>("--nodes") { Description = "How many EdgeCores to start; edge-1 runs the pods.", DefaultValueFactory = _ => 1 };
         var noPods = new Option<bool>("--no-pods") { Description = "No containerd and no pods; the mapper runs as a process. Needs no root." };
+        var dns = new Option<bool>("--dns") { Description = "CloudCore answers DNS for the zone of docs/examples/gslb (127.0.0.1:5300), and each node resolves names (127.0.0.1:10053 and on)." };
         var command = new Command(
             "up",
             """
@@ -28,9 +29,10 @@ internal static class UpCommand
               edgectl up                        start, and show what happens
               edgectl up --check                prove that everything works, then stop
               edgectl up --no-pods --nodes 3    three nodes without containers, as any user
+              edgectl up --dns                  with DNS that sends each client to the nearest endpoint
             """)
         {
-            dataDirectory, check, nodes, noPods,
+            dataDirectory, check, nodes, noPods, dns,
         };
         nodes.Validators.Add(result =>
         {
@@ -38,7 +40,7 @@ internal static class UpCommand
                 result.AddError("--nodes: must be from 1 to 50");
         });
         command.SetAction((parsed, cancellationToken) => RunAsync(
-            parsed.GetValue(dataDirectory), parsed.GetValue(check), parsed.GetValue(nodes), !parsed.GetValue(noPods), cancellationToken));
+            parsed.GetValue(dataDirectory), parsed.GetValue(check), parsed.GetValue(nodes), !parsed.GetValue(noPods), parsed.GetValue(dns), cancellationToken));
         return command;
     }
 
@@ -58,7 +60,7 @@ internal static class UpCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(string? dataDirectory, bool check, int nodes, bool pods, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string? dataDirectory, bool check, int nodes, bool pods, bool dns, CancellationToken cancellationToken)
     {
         // System.CommandLine turns SIGINT and SIGTERM into the token; a closed terminal must end it as cleanly.
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -72,6 +74,7 @@ internal static class UpCommand
             Directory = dataDirectory ?? (check ? Directory.CreateTempSubdirectory("edge-").FullName : DefaultDirectory()),
             Nodes = nodes,
             Pods = pods,
+            Dns = dns,
             RemoveDirectory = check,
             WellKnownPorts = !check,
         };

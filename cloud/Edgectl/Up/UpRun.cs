@@ -23,6 +23,12 @@ internal static class UpRun
         Console.WriteLine();
         Console.WriteLine($"  export KUBECONFIG={edge.Kubeconfig}");
         Console.WriteLine("  kubectl get nodes,pods,devices -o wide");
+        if (edge.Ports.Dns > 0)
+        {
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  dig @127.0.0.1 -p {edge.Ports.Dns} shop.edge.example +subnet=198.51.100.7/32 +short"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  dig @127.0.0.1 -p {edge.Nodes[0].DnsPort} www.edge.example +short    # as programs on {edge.Nodes[0].Name} see it, also without the cloud"));
+        }
+
         Console.WriteLine();
         try
         {

@@ -21,6 +21,7 @@ public sealed class EdgeDnsModule : IEdgeModule
     private readonly IUpstreamClient _client;
     private volatile ServiceCatalog _catalog;
     private readonly GlobalServiceCatalog _globalServices;
+    private readonly ZoneCatalog _zones;
     private volatile EndpointChecks? _checks;
     private volatile RoundTripProbe? _roundTrips;
     private System.Threading.Channels.ChannelReader<MetaChange>? _changes; // one for all runs: the store keeps every subscription
@@ -39,6 +40,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         _log = services.Loggers.CreateLogger("EdgeDns");
         _client = client;
         _globalServices = new GlobalServiceCatalog(services.Options.NodeName);
+        _zones = new ZoneCatalog(ZoneCatalog.RecordsMaxDefault, reason => EdgeDnsLog.ZonesLeftOut(_log, reason));
         _catalog = ServiceCatalog.Empty with { Node = services.Options.NodeName };
     }
 
@@ -54,16 +56,17 @@ public sealed class EdgeDnsModule : IEdgeModule
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var changes = _changes ??= _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice, ResourceTypes.GlobalService);
+        var changes = _changes ??= _services.Meta.Subscribe(ResourceTypes.Node, ResourceTypes.Service, ResourceTypes.EndpointSlice, ResourceTypes.GlobalService, ResourceTypes.Zone);
         // All that is on the disk counts before the first query: a Service that is not known yet would be denied.
         while (changes.TryRead(out var change))
             Take(change);
+        _zones.Publish();
         Action<Exception> broke = e => EdgeDnsLog.QueryBroke(_log, e);
         var forwarder = new Forwarder(
             _options, _client, _services.Time, new Random(_services.Random.Next()), _counters, (upstream, reason) => EdgeDnsLog.UpstreamFailed(_log, upstream.ToString(), reason),
             broke, stop.Token);
         var zone = new ClusterZone(_options.ClusterDomain, (uint)_options.TtlSeconds, _options.AnswersWithEndpoints);
-        var resolver = new Resolver(zone, () => _catalog, _globalServices, forwarder, new Random(_services.Random.Next()), _counters);
+        var resolver = new Resolver(zone, () => _catalog, _globalServices, _zones, forwarder, new Random(_services.Random.Next()), _counters);
         var addresses = new LinkAddress(_services.Time, _log);
         var servers = new List<EdgeDnsServer>();
         await using var checks = new EndpointChecks(_services.Uplink, _globalServices.SetChecked, _services.Time, new Random(_services.Random.Next()), _log);
@@ -122,7 +125,8 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_malformed_total", "counter", "Packets that are no query.", ("", Interlocked.Read(ref _counters.Malformed)));
         Family(
             "edge_dns_answers_total", "counter", "Answers by where they came from.",
-            ("{from=\"cluster\"}", Interlocked.Read(ref _counters.ClusterAnswers)), ("{from=\"global\"}", Interlocked.Read(ref _counters.GlobalAnswers)), ("{from=\"cache\"}", Interlocked.Read(ref _counters.CacheHits)),
+            ("{from=\"cluster\"}", Interlocked.Read(ref _counters.ClusterAnswers)), ("{from=\"global\"}", Interlocked.Read(ref _counters.GlobalAnswers)), ("{from=\"zone\"}", Interlocked.Read(ref _counters.ZoneAnswers)),
+            ("{from=\"cache\"}", Interlocked.Read(ref _counters.CacheHits)),
             ("{from=\"upstream\"}", Interlocked.Read(ref _counters.CacheMisses)), ("{from=\"stale\"}", Interlocked.Read(ref _counters.StaleAnswers)));
         Family("edge_dns_dropped_total", "counter", "Queries or answers dropped: too many wait, or the client went.", ("", Interlocked.Read(ref _counters.Dropped)));
         Family("edge_dns_overloaded_total", "counter", "Questions not asked because too many were under way.", ("", Interlocked.Read(ref _counters.Overloaded)));
@@ -136,6 +140,7 @@ public sealed class EdgeDnsModule : IEdgeModule
         Family("edge_dns_services", "gauge", "Services known.", ("", _catalog.Services));
         var counts = _checks?.Counts ?? default;
         Family("edge_dns_global_hosts", "gauge", "Hosts of GlobalServices that are answered local-first.", ("", _globalServices.Hosts));
+        Family("edge_dns_zones", "gauge", "Zones whose static records are answered here.", ("", _zones.Count));
         Family("edge_dns_endpoint_checks_total", "counter", "Health checks of endpoints on this node that have ended.", ("", counts.Checks));
         Family("edge_dns_endpoint_check_failures_total", "counter", "Health checks of endpoints on this node that failed.", ("", counts.Failures));
         Family("edge_dns_endpoint_checks_skipped_total", "counter", "Health checks of endpoints on this node not made because no file was left for a socket.", ("", _checks?.Skipped ?? 0));
@@ -151,8 +156,12 @@ public sealed class EdgeDnsModule : IEdgeModule
     {
         try
         {
-            await foreach (var change in changes.ReadAllAsync(cancellationToken))
-                Take(change);
+            while (await changes.WaitToReadAsync(cancellationToken))
+            {
+                while (changes.TryRead(out var change))
+                    Take(change);
+                _zones.Publish();
+            }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -164,6 +173,7 @@ public sealed class EdgeDnsModule : IEdgeModule
     {
         _catalog = _catalog.With(change);
         _globalServices.Take(change);
+        _zones.Take(change);
     }
 
     // Looks every second at what has no changes to follow: the pods of this node as Edged said them last, where GlobalServices want pods; and with that what is to be checked.

@@ -12,6 +12,7 @@ internal sealed class EdgeDnsCounters
     public long Dropped;
     public long ClusterAnswers;
     public long GlobalAnswers;
+    public long ZoneAnswers;
     public long CacheHits;
     public long CacheMisses;
     public long StaleAnswers;

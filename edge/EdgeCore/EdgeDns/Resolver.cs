@@ -3,11 +3,12 @@ using Edge.Protocol.Dns;
 
 namespace Edge.Core.EdgeDns;
 
-/// <summary>One query, from bytes to bytes: the cluster's names from the catalog, hosts of GlobalServices from theirs, the rest from the forwarder.</summary>
-internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, GlobalServiceCatalog globalServices, Forwarder forwarder, Random random, EdgeDnsCounters counters)
+/// <summary>One query, from bytes to bytes: the cluster's names from the catalog, hosts of GlobalServices and the zones they are in from theirs, the rest from the forwarder.</summary>
+internal sealed class Resolver(
+    ClusterZone zone, Func<ServiceCatalog> catalog, GlobalServiceCatalog globalServices, ZoneCatalog zones, Forwarder forwarder, Random random, EdgeDnsCounters counters)
 {
-    // An ExternalName may lead to a name of the cluster, and that one on.
-    private const int ChainMax = 8;
+    // An alias may lead to another one here, or back here from elsewhere; as many as the cloud follows.
+    private const int ChainMax = 16;
 
     // Kept free for the OPT record.
     private const int OptSize = 11;
@@ -39,12 +40,12 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, G
         if (query.Class != RecordClass.IN || query.Type is RecordType.AXFR or RecordType.IXFR or RecordType.TKEY or RecordType.TSIG or RecordType.OPT or (RecordType)253 or (RecordType)254)
             return Write(query, DnsAnswer.Refused, isTcp);
         question = new DnsQuestion(DnsName.FromWire(query.Name), query.Type);
-        var answer = OwnAnswer(question);
-        if (answer is not null && Leads(question, answer) is null)
+        var (answer, rows, next) = OwnAnswer(question);
+        if (answer is not null)
             return Write(query, answer, isTcp);
-        if (answer is null && query.Type == RecordType.ANY)
+        if (rows.Count == 0 && query.Type == RecordType.ANY)
             return Write(query, new DnsAnswer(ResponseCode.NotImplemented, [], []), isTcp); // RFC 8482 §4: an amplifier is of no use to pods
-        return answer is null && forwarder.TryCached(question, out var cached) ? Write(query, cached, isTcp) : null;
+        return forwarder.TryCached(next, out var cached) ? Write(query, cached with { Answers = [.. rows, .. cached.Answers] }, isTcp) : null;
     }
 
     /// <summary>The answer's bytes of a query that <see cref="TryResolve"/> could not answer at once.</summary>
@@ -57,27 +58,36 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, G
 
     private async Task<DnsAnswer> ResolveAsync(DnsQuestion question)
     {
-        var rows = new List<DnsRow>();
-        var next = question;
-        for (var i = 0; i < ChainMax; i++)
-        {
-            if (OwnAnswer(next) is not { } answer)
-            {
-                var asked = await forwarder.AnswerAsync(next);
-                return rows.Count == 0 ? asked : asked with { Answers = [.. rows, .. asked.Answers] };
-            }
+        var (answer, rows, next) = OwnAnswer(question);
+        if (answer is not null)
+            return answer;
+        var asked = await forwarder.AnswerAsync(next);
+        return rows.Count == 0 ? asked : asked with { Answers = [.. rows, .. asked.Answers] };
+    }
 
-            rows.AddRange(answer.Answers);
-            if (Leads(next, answer) is not { } target)
-                return answer with { Answers = rows };
+    // The whole answer; or null where somebody else has to be asked: for what, and the aliases on the way there.
+    private (DnsAnswer? Answer, IReadOnlyList<DnsRow> Rows, DnsQuestion Next) OwnAnswer(DnsQuestion question)
+    {
+        var next = question;
+        List<DnsRow>? rows = null;
+        for (var i = 0; i <= ChainMax; i++)
+        {
+            if (Own(next) is not { } answer)
+                return (null, rows ?? [], next);
+            var target = Leads(next, answer);
+            if (target is null && rows is null)
+                return (answer, [], next);
+            (rows ??= []).AddRange(answer.Answers);
+            if (target is null)
+                return (answer with { Answers = rows }, [], next);
             next = new DnsQuestion(target, question.Type);
         }
 
-        return DnsAnswer.Failed; // ExternalNames that lead in a circle
+        return (DnsAnswer.Failed, [], next); // aliases that lead in a circle
     }
 
     // What nobody need be asked for; null where others may know.
-    private DnsAnswer? OwnAnswer(DnsQuestion question)
+    private DnsAnswer? Own(DnsQuestion question)
     {
         if (zone.Answer(question, catalog()) is { } answer)
         {
@@ -85,10 +95,17 @@ internal sealed class Resolver(ClusterZone zone, Func<ServiceCatalog> catalog, G
             return answer;
         }
 
-        var global = globalServices.Answer(question);
-        if (global is not null)
+        if (globalServices.Answer(question) is { } global)
+        {
             Interlocked.Increment(ref counters.GlobalAnswers);
-        return global;
+            return global.Answers.Count == 0 && zones.SoaOf(question.Name) is { } soa ? global with { Authority = [soa] } : global;
+        }
+
+        if (zones.Answer(question, globalServices.AnswerOf) is not { } known)
+            return null;
+        Interlocked.Increment(ref counters.ZoneAnswers);
+        // A service may be here a moment before the zone that tells its name.
+        return known.Code == ResponseCode.NameError && globalServices.Has(question.Name) ? known with { Code = ResponseCode.NoError } : known;
     }
 
     // Where a CNAME that is not itself what was asked for leads.

@@ -44,7 +44,7 @@ internal sealed class HubSession(
     /// <summary>Called with each part of a watch's answer; must be quick.</summary>
     public Action<Message>? ApplicationAnswered { get; init; }
 
-    /// <summary>Whether the cloud is asked for Services, EndpointSlices and GlobalServices.</summary>
+    /// <summary>Whether the cloud is asked for Services, EndpointSlices, GlobalServices and Zones.</summary>
     public bool WantsServices { get; init; }
 
     /// <summary>Runs until the link breaks, the peer closes, or the token is cancelled. Returns why it ended.</summary>

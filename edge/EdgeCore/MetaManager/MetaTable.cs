@@ -51,7 +51,7 @@ internal sealed class MetaTable(SqliteDatabase database)
     private const string Columns = "key, type, ns, name, uid, rv, json, seq, fp";
     private static readonly string s_covered = string.Join(
         ',', ((string[])[ResourceTypes.Pod, ResourceTypes.ConfigMap, ResourceTypes.Secret, ResourceTypes.Node, ResourceTypes.Device, ResourceTypes.DeviceModel,
-            ResourceTypes.Service, ResourceTypes.EndpointSlice, ResourceTypes.GlobalService, ResourceTypes.RuntimeClass])
+            ResourceTypes.Service, ResourceTypes.EndpointSlice, ResourceTypes.GlobalService, ResourceTypes.Zone, ResourceTypes.RuntimeClass])
             .Where(InventoryDigest.Covers).Select(type => $"'{type}'"));
 
     /// <summary>The highest sequence number ever given out.</summary>

@@ -158,6 +158,9 @@ public static class ResourceTypes
     /// <summary>Edge's own, down: a GlobalService (gslb.edge.io) with hosts and endpoints as CloudCore resolved them.</summary>
     public const string GlobalService = "globalservice";
 
+    /// <summary>Edge's own, down: a Zone (gslb.edge.io) that CloudCore serves, with its static records and the names of GlobalServices in it.</summary>
+    public const string Zone = "zone";
+
     /// <summary>Edge's own, up: what EdgeCore found out about an endpoint on its node (<see cref="EndpointHealth"/>).</summary>
     public const string EndpointHealth = "endpointhealth";
 

@@ -40,7 +40,7 @@ public sealed class InventoryDigest
     /// <summary>True for the resource types that are kept in step at an edge.</summary>
     public static bool Covers(string type)
         => type is ResourceTypes.Pod or ResourceTypes.ConfigMap or ResourceTypes.Secret or ResourceTypes.Node or ResourceTypes.Device or ResourceTypes.DeviceModel
-            or ResourceTypes.Service or ResourceTypes.EndpointSlice or ResourceTypes.GlobalService or ResourceTypes.RuntimeClass;
+            or ResourceTypes.Service or ResourceTypes.EndpointSlice or ResourceTypes.GlobalService or ResourceTypes.Zone or ResourceTypes.RuntimeClass;
 
     /// <summary>The bucket of an object.</summary>
     /// <param name="key"><c>&lt;namespace&gt;/&lt;type&gt;/&lt;name&gt;</c>.</param>

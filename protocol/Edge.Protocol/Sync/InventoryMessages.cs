@@ -23,7 +23,7 @@ public sealed record InventoryPart(int Of, IReadOnlyList<int> Buckets, IReadOnly
 /// <summary>How two Edge peers find out what a connecting node lacks: three small messages, of which the last two pass only where something differs.</summary>
 /// <remarks>
 /// <para>1. The edge: operation <c>get</c>, source <c>metamanager</c>, group <c>resource</c>, resource <see cref="DigestResource"/>, content
-/// <c>{"count":7,"digest":"base64"}</c>, with <c>"services":true</c> where it wants Services, EndpointSlices and GlobalServices (EdgeDns is on), and <c>"beat":15000</c>, the milliseconds between its keepalives. 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
+/// <c>{"count":7,"digest":"base64"}</c>, with <c>"services":true</c> where it wants Services, EndpointSlices, GlobalServices and Zones (EdgeDns is on), and <c>"beat":15000</c>, the milliseconds between its keepalives. 2. CloudCore answers (parent id) <c>"OK"</c>, or <c>{"buckets":[3,9]}</c>. 3. The edge: operation <c>get</c>, resource <see cref="PartResource"/>,
 /// content <c>{"of":16,"buckets":[3,9],"objects":[{"key","uid","rv":"12","fp":"hex"}]}</c>; answered with <c>"OK"</c>, and the objects follow.</para>
 /// <para>An extension of Edge; stock KubeEdge peers never see it (<see cref="EdgeWire"/>).</para>
 /// </remarks>
@@ -41,7 +41,7 @@ public static class InventoryMessages
 
     private static readonly JsonReaderOptions s_reader = new() { MaxDepth = 8 };
 
-    /// <param name="wantsServices">Whether the edge is to have Services, EndpointSlices and GlobalServices, too.</param>
+    /// <param name="wantsServices">Whether the edge is to have Services, EndpointSlices, GlobalServices and Zones, too.</param>
     /// <param name="beatMs">Milliseconds between the edge's keepalives; 0 leaves it out.</param>
     public static ReadOnlyMemory<byte> WriteDigest(int count, InventoryDigest digest, bool wantsServices = false, int beatMs = 0)
     {

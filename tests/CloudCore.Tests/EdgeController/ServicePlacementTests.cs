@@ -69,6 +69,48 @@ public sealed class ServicePlacementTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Edges_that_want_services_get_the_zones_that_are_served_with_the_names_of_global_services()
+    {
+        var zone = JsonNode.Parse("""
+            {"metadata":{"name":"edge","uid":"u1","resourceVersion":"7","generation":3,"labels":{"a":"b"}},"spec":{"apex":"edge.example","nameServers":["ns1"],"transfer":{"allow":["192.0.2.0/24"]},"notify":["192.0.2.9"],
+             "records":[{"name":"www","type":"A","data":["192.0.2.1"]}]},"status":{"conditions":[{"type":"Ready","status":"False"}],"hosts":["shop.edge.example"]}}
+            """)!.AsObject();
+        var (first, without) = (new TestSession("n1"), new TestSession("n2"));
+        _sync.Changed(GslbKinds.Zone, new ObjectChange(ChangeType.Added, zone, null));
+        await ConnectAsync(first);
+        await without.ConnectAsync(_sync);
+        Assert.Empty(first.Told); // not served
+
+        zone = Changed(8, zone => zone["status"]!["conditions"]![0]!["status"] = "True");
+        Assert.Equal(["insert null/zone/edge 8"], first.Told);
+        Assert.Equal(
+            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"Zone","metadata":{"name":"edge","uid":"u1","resourceVersion":"8","generation":3},"spec":{"apex":"edge.example","nameServers":["ns1"],"records":[{"name":"www","type":"A","data":["192.0.2.1"]}]},"resolved":{"hosts":["shop.edge.example"]}}""",
+            first.Objects[0].Body.Json.ToJsonString());
+        // Who may transfer it is not for edges.
+        zone = Changed(9, zone => zone["spec"]!["notify"] = new JsonArray());
+        Assert.Single(first.Told);
+        zone = Changed(10, zone => zone["status"]!["hosts"] = new JsonArray());
+        Assert.Equal("update null/zone/edge 10", first.Told[1]);
+        // One that is too large goes, and comes back when it fits again.
+        zone = Changed(11, zone => zone["spec"]!["records"]![0]!["data"]![0] = new string('1', ZonePlacement.ZoneBytesMax));
+        Assert.Empty(first.Store);
+        zone = Changed(12, zone => zone["spec"]!["records"]![0]!["data"]![0] = "192.0.2.2");
+        Assert.Single(first.Store);
+        _sync.Changed(GslbKinds.Zone, new ObjectChange(ChangeType.Deleted, zone, null));
+        Assert.Empty(first.Store);
+        Assert.Empty(without.Told);
+
+        JsonObject Changed(int version, Action<JsonObject> change)
+        {
+            var next = zone.DeepClone().AsObject();
+            next["metadata"]!["resourceVersion"] = $"{version}";
+            change(next);
+            _sync.Changed(GslbKinds.Zone, new ObjectChange(ChangeType.Updated, next, zone));
+            return next;
+        }
+    }
+
+    [Fact]
     public async Task Only_edges_that_want_services_get_them_and_all_get_the_same_bytes()
     {
         Service("web");

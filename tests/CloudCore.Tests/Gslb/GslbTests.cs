@@ -8,6 +8,7 @@ using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
 using Edge.Local.Processes;
 using Edge.Testing;
+using Edge.Testing.Dns;
 using Xunit.Abstractions;
 
 namespace Edge.Cloud.Tests.Gslb;
@@ -126,6 +127,25 @@ public sealed class GslbTests(ITestOutputHelper output) : IDisposable
         // edgectl dns explain reads them there.
         await cloud.UntilAsync(Kind("globalservices", "GlobalService", true), "the figures on the status", one => one.Name() == "fast"
             && string.Join(' ', one.Items("status", "latencies").Select(way => $"{way.Text("from")}-{way.Text("to")}-{way["milliseconds"]}")) == "measured-a-95 measured-b-90");
+    }
+
+    [SkippableFact]
+    public async Task A_secondary_is_told_of_a_change_and_transfers_the_zone()
+    {
+        Requires.Dig();
+        Skip.If(Tool.OnPath("knotd") is null, "knotd is not installed (Debian: knot)");
+        await using var cloud = await WholeCloud.StartAsync(_data.Path, s_options);
+        // It would come by itself after an hour.
+        await cloud.CreateAsync(Kind("zones", "Zone", false), """
+            {"metadata": {"name": "told"}, "spec": {"apex": "told.example", "nameServers": ["ns1"], "soa": {"refresh": 3600}, "transfer": {"allow": ["127.0.0.0/8"]}, "records": [{"name": "ns1", "type": "A", "data": ["192.0.2.53"]}]}}
+            """);
+        await AnswersAsync(cloud, "192.0.2.53", "ns1.told.example", "A");
+        await using var secondary = await DnsPeer.StartSecondaryAsync("told.example", cloud.DnsPort);
+        await AnswersAsync(secondary.Port, "192.0.2.53", "ns1.told.example", "A");
+        await cloud.MergeAsync(Kind("zones", "Zone", false), "told", $$$"""
+            {"spec": {"notify": ["127.0.0.1:{{{secondary.Port}}}"], "records": [{"name": "ns1", "type": "A", "data": ["192.0.2.53"]}, {"name": "new", "type": "A", "data": ["192.0.2.54"]}]}}
+            """);
+        await AnswersAsync(secondary.Port, "192.0.2.54", "new.told.example", "A");
     }
 
     [SkippableFact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Gslb.Tests.Zones;
 using Edge.Protocol.Dns;
 

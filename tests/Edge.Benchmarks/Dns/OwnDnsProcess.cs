@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Common;
 using Edge.Protocol.Dns;
 using Edge.Protocol.Dns.Server;

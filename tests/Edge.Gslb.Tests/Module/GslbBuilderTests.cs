@@ -24,6 +24,10 @@ public sealed class GslbBuilderTests
         Assert.Equal(("192.0.2.1", 1), (Ask(snapshot, "shop.example.com"), snapshot.Zones.ZoneCount));
         Assert.All(snapshot.Statuses.Values, status => Assert.True(status is { IsAccepted: true, IsReady: true }, status.ToString()));
         Assert.Equal(["Unknown", "Unknown"], Status(snapshot, "GlobalService", "default/shop").Endpoints.Select(one => one.State));
+        Assert.Equal(["shop.example.com"], Status(snapshot, "Zone", "z").Hosts);
+        // Another host, and nothing else of the zone changed.
+        Put(GslbKinds.GlobalService, Service("second", "Second.example.com"));
+        Assert.Equal(["second.example.com", "shop.example.com"], Status(_builder.Build(), "Zone", "z").Hosts);
     }
 
     [Theory]

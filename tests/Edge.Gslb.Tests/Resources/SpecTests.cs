@@ -1,4 +1,4 @@
-using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Resources;
 using Edge.GlobalServices.Services;

@@ -1,5 +1,6 @@
 using Edge.GlobalServices;
 using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Protocol.Dns;
 using Edge.Testing.Dns;
 using Xunit;

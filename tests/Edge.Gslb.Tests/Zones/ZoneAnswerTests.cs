@@ -1,4 +1,5 @@
 using Edge.Cloud.Gslb.Zones;
+using Edge.GlobalServices.Zones;
 using Edge.Protocol.Dns;
 using Edge.Testing.Dns;
 

@@ -43,14 +43,51 @@ public sealed class DnsPeer : IAsyncDisposable
     /// <param name="zone">A master file without $ORIGIN: names are below the apex.</param>
     /// <param name="threads">UDP and TCP threads.</param>
     /// <exception cref="InvalidOperationException">It did not start; the message has what it wrote.</exception>
-    public static async Task<DnsPeer> StartAsync(string program, string apex, string zone, int threads = 1)
+    public static Task<DnsPeer> StartAsync(string program, string apex, string zone, int threads = 1)
+        => StartAsync(program, apex, (directory, port) => Configure(program, directory, port, apex, zone, threads));
+
+    /// <summary>Knot as a secondary: it has the zone by transfer when this returns, and transfers it again when it is notified.</summary>
+    /// <param name="primaryPort">Of the zone's server on 127.0.0.1, which must let it be transferred.</param>
+    /// <exception cref="InvalidOperationException">It did not start, or got no zone; the message has what it wrote.</exception>
+    public static Task<DnsPeer> StartSecondaryAsync(string apex, int primaryPort) => StartAsync("knotd", apex, (directory, port) =>
+    {
+        var knot = Path.Combine(directory, "knot.conf");
+        File.WriteAllText(knot, $"""
+            server:
+                listen: 127.0.0.1@{port}
+                rundir: "{directory}"
+                udp-workers: 1
+                tcp-workers: 1
+                background-workers: 1
+            database:
+                storage: "{directory}"
+            log:
+              - target: stderr
+                any: info
+            remote:
+              - id: primary
+                address: 127.0.0.1@{primaryPort}
+            acl:
+              - id: from-primary
+                address: 127.0.0.1
+                action: notify
+            zone:
+              - domain: {apex}
+                storage: "{directory}"
+                master: primary
+                acl: from-primary
+            """);
+        return ["-c", knot];
+    });
+
+    private static async Task<DnsPeer> StartAsync(string program, string apex, Func<string, int, string[]> configure)
     {
         var last = "";
         for (var attempt = 0; attempt < 5; attempt++)
         {
             var port = FreePort();
             var directory = Directory.CreateTempSubdirectory("edge-dns-peer-").FullName;
-            var arguments = Configure(program, directory, port, apex, zone, threads);
+            var arguments = configure(directory, port);
             var start = new ProcessStartInfo(Tool.OnPath(program) ?? throw new InvalidOperationException($"{program} is not installed"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
             var peer = new DnsPeer(Process.Start(start)!, directory, port);
             if (await peer.AnswersAsync(apex))

@@ -145,6 +145,41 @@ public sealed class EdgeDnsModuleTests : IAsyncLifetime
         Assert.Contains("status: REFUSED", await DigAsync("shop.edge.example", "TXT"), StringComparison.Ordinal); // the zone's, and there are no upstreams
     }
 
+    [Fact]
+    public async Task Zones_answer_with_all_their_records_follow_aliases_and_go_on_without_anybody()
+    {
+        var upstream = Upstream(_ => TestUpstream.Address("192.0.2.80", 60));
+        _meta.Put("globalservice", GlobalService("Up"));
+        _meta.Put("zone", Json("""
+            {"metadata":{"name":"edge","generation":3},"resolved":{"hosts":["shop.edge.example","other.edge.example"]},"spec":{"apex":"edge.example","nameServers":["ns1"],"soa":{"minimum":20},"records":[
+             {"name":"ns1","type":"A","data":["192.0.2.53"]},{"name":"www","type":"CNAME","data":["shop"]},{"name":"two","type":"CNAME","data":["www"]},{"name":"away","type":"CNAME","data":["www.example.com."]},
+             {"name":"lost","type":"CNAME","data":["none"]},{"name":"loop","type":"CNAME","data":["loop"]},{"type":"MX","data":["10 ns1"]},{"name":"_http._tcp","type":"SRV","data":["0 5 80 shop"]},
+             {"name":"text","type":"TXT","data":["a b"]},{"name":"child","type":"NS","data":["ns1.child"]},{"name":"ns1.child","type":"A","data":["192.0.2.54"]}]} }
+            """));
+        await StartAsync(upstream.EndPoint);
+        Assert.Matches(@"edge\.example\.\s+300\s+IN\s+MX\s+10 ns1\.edge\.example\.", await DigAsync("edge.example", "MX"));
+        Assert.Matches(@"IN\s+SRV\s+0 5 80 shop\.edge\.example\.", await DigAsync("+tcp", "_http._tcp.edge.example", "SRV"));
+        Assert.Matches("IN\\s+TXT\\s+\"a b\"", await DigAsync("text.edge.example", "TXT"));
+        // An alias to a GlobalService is answered local-first, also over two.
+        Assert.Matches(@"two\.edge\.example\.\s+300\s+IN\s+CNAME\s+www\.edge\.example\.\s+www\.edge\.example\.\s+300\s+IN\s+CNAME\s+shop\.edge\.example\.\s+shop\.edge\.example\.\s+30\s+IN\s+A\s+192\.0\.2\.1\b", await DigAsync("two.edge.example", "A"));
+        foreach (var (name, type, code) in ((string, string, string)[])[("none.edge.example", "A", "NXDOMAIN"), ("lost.edge.example", "A", "NXDOMAIN"), ("shop.edge.example", "TXT", "NOERROR"), ("shop.edge.example", "AAAA", "NOERROR")])
+        {
+            var absent = await DigAsync(name, type);
+            Assert.Contains($"status: {code}", absent, StringComparison.Ordinal);
+            Assert.Matches(@"edge\.example\.\s+20\s+IN\s+SOA\s+ns1\.edge\.example\. hostmaster\.edge\.example\. 3 ", absent);
+        }
+
+        Assert.Contains("status: SERVFAIL", await DigAsync("loop.edge.example", "A"), StringComparison.Ordinal);
+        Assert.Equal(0, upstream.Count);
+        // Where an alias leads out, what is delegated, and a service that is not known here, are others' to answer.
+        Assert.Matches(@"away\.edge\.example\.\s+300\s+IN\s+CNAME\s+www\.example\.com\.\s+www\.example\.com\.\s+60\s+IN\s+A\s+192\.0\.2\.80", await DigAsync("away.edge.example", "A"));
+        foreach (var name in (string[])["x.child.edge.example", "other.edge.example"])
+            Assert.Contains("192.0.2.80", await DigAsync(name, "A"), StringComparison.Ordinal);
+        Assert.Equal(3, upstream.Count);
+        Assert.Contains("edge_dns_zones 1", _module!.Metrics(), StringComparison.Ordinal);
+        Assert.Matches("edge_dns_answers_total{from=\"zone\"} [1-9]", _module.Metrics());
+    }
+
     private static JsonObject GlobalService(string stateHere) => Json($$$"""
         {"metadata":{"name":"shop","namespace":"default"},"spec":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web","nodeGroup":{"name":"hall"}}]},
          "resolved":{"hosts":["shop.edge.example"],"endpoints":[{"name":"web.n1","node":"n1","addresses":"192.0.2.1","state":"{{{stateHere}}}"},{"name":"web.n2","node":"n2","addresses":"192.0.2.2","state":"Up"}]} }

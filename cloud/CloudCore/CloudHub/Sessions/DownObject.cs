@@ -75,6 +75,7 @@ internal static class ManagedTypes
         ResourceTypes.Service => ResourceKind.Service,
         ResourceTypes.EndpointSlice => ResourceKind.EndpointSlice,
         ResourceTypes.GlobalService => GslbKinds.GlobalService,
+        ResourceTypes.Zone => GslbKinds.Zone,
         ResourceTypes.RuntimeClass => ResourceKind.RuntimeClass,
         _ => null,
     };
@@ -91,6 +92,7 @@ internal static class ManagedTypes
         "Service" => ResourceTypes.Service,
         "EndpointSlice" => ResourceTypes.EndpointSlice,
         "GlobalService" => ResourceTypes.GlobalService,
+        "Zone" => ResourceTypes.Zone,
         "RuntimeClass" => ResourceTypes.RuntimeClass,
         _ => null,
     };

@@ -98,9 +98,15 @@ internal sealed class GlobalServiceCatalog(string node)
     }
 
     /// <summary>The answer for a host of a GlobalService; null for all else, which others may know. Types other than A and AAAA are the zone's.</summary>
-    public DnsAnswer? Answer(DnsQuestion question)
+    public DnsAnswer? Answer(DnsQuestion question) => AnswerOf(question.Name, question);
+
+    /// <summary>Whether a GlobalService answers for this very name.</summary>
+    public bool Has(DnsName host) => _byHost.ContainsKey(host);
+
+    /// <summary>As <see cref="Answer"/>, with the addresses of <paramref name="host"/>: another name than the question's where that is a wildcard.</summary>
+    public DnsAnswer? AnswerOf(DnsName host, DnsQuestion question)
     {
-        if (question.Type is not (RecordType.A or RecordType.AAAA) || !_byHost.TryGetValue(question.Name, out var service))
+        if (question.Type is not (RecordType.A or RecordType.AAAA) || !_byHost.TryGetValue(host, out var service))
             return null;
         Span<UInt128> addresses = stackalloc UInt128[Explanation.AddressesMax];
         var selection = service.Select(question.Type == RecordType.AAAA, addresses);

@@ -1,7 +1,7 @@
 using System.Net;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>One record of a zone; its data uncompressed on the wire (<see cref="RecordData.TryParse"/>).</summary>
 /// <param name="Ttl">Seconds, at most 2147483647 (RFC 2181 §8).</param>

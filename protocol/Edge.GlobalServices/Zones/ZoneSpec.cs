@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>A Zone as its manifest says; the names of GlobalServices are added later.</summary>
 /// <param name="Apex">Canonical.</param>

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>The records of one name and type, with one TTL (RFC 2181 §5.2).</summary>
 internal sealed class RecordSet

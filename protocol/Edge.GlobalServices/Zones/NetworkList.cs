@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>A short list of networks, such as an access list. Immutable.</summary>
 public sealed class NetworkList

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>Turns a zone's records into nodes, and says what cannot be served.</summary>
 internal static class ZoneCompiler

@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using Edge.Protocol.Dns;
 
-namespace Edge.Cloud.Gslb.Zones;
+namespace Edge.GlobalServices.Zones;
 
 /// <summary>All zones, compiled: immutable, so readers need no lock and a change swaps the whole. A lookup is one hash of the name in lower case.</summary>
 public sealed class ZoneSet
