@@ -18,6 +18,9 @@ public sealed record TestEdgeOptions
     /// <summary>Whether every node does.</summary>
     public bool PodsOnEveryNode { get; init; }
 
+    /// <summary>Names under which containerd serves runc besides its own, for RuntimeClasses.</summary>
+    public IReadOnlyList<string> RuntimeHandlers { get; init; } = [];
+
     /// <summary>Whether the Modbus simulator runs, with the mapper beside edge-1 and the device of docs/examples.</summary>
     public bool Simulator { get; init; }
 
@@ -62,6 +65,7 @@ public sealed class TestEdge : IAsyncDisposable
                 Nodes = options.Nodes,
                 Pods = options.Pods,
                 PodsOnEveryNode = options.PodsOnEveryNode,
+                RuntimeHandlers = options.RuntimeHandlers,
                 Simulator = options.Simulator,
                 Mapper = options.Simulator,
                 Examples = options.Simulator,
