@@ -12,7 +12,7 @@ export KUBECONFIG=/var/lib/edge/cloudcore/admin.kubeconfig
 saw() { printf 'ok %3d s  %s\n' "$SECONDS" "$*"; }
 fail() {
   printf 'FAILED at %d s: %s\n' "$SECONDS" "$*"
-  for unit in cloudcore edgecore containerd; do echo "--- $unit"; journalctl -u $unit -o cat --no-pager -n 15; done
+  for unit in cloudcore edgecore containerd; do echo "--- $unit"; journalctl -u $unit -o cat --no-pager -n 15 | cut -c 1-300; done
   kubectl describe pods 2>&1 | tail -n 20
   exit 1
 }
@@ -63,6 +63,10 @@ is "the package is installed and starts nothing" "$(state cloudcore ActiveState)
 systemd-analyze verify cloudcore.service edgecore.service 2>"$work/verify" || { cat "$work/verify"; fail "systemd-analyze verify"; }
 is "systemd finds nothing wrong with the units" "$(grep -cE '(cloudcore|edgecore)\.service' "$work/verify" || true)" 0
 
+cat >>/etc/kubeedge/config/cloudcore.yaml <<'YAML'
+modules:
+  taskManager: {enable: true}
+YAML
 systemctl enable --now -q cloudcore
 within 180 "cloudcore serves the API" kubectl get --raw /readyz
 is "its data are its owner's alone" "$(stat -c %a /var/lib/edge/cloudcore "$KUBECONFIG" | tr '\n' ' ')" "700 600 "
@@ -72,7 +76,8 @@ edgectl image import "$work/busybox.tar" >/dev/null
 edgectl image import "$work/pause.tar" >/dev/null
 
 token=$(edgectl gettoken)
-edgectl join -e 127.0.0.1:10000 --token "$token" -i vm --cgroupdriver systemd --with-systemd >"$work/join.log"
+edgectl join -e 127.0.0.1:10000 --token "$token" -i vm --cgroupdriver systemd --with-systemd --set modules.taskManager.enable=true \
+  --set "modules.taskManager.upgrade.source=file://$work/packages" --set "modules.taskManager.upgrade.publicKey=$work/key.pub" >"$work/join.log"
 within 180 "the node has joined by edgectl join --with-systemd and is ready" node_ready
 is "its config is its owner's alone" "$(stat -c %a /etc/kubeedge/config/edgecore.yaml)" 600
 
@@ -117,28 +122,59 @@ systemctl restart cloudcore
 within 180 "cloudcore is back with what it had" kubectl get pod web
 within 180 "and the node with it" node_ready
 
-# An upgrade through systemctl: a package of the same version with a mark, then one whose edgecore ends at once.
+# Upgrades through systemctl. A version is text in the assemblies: another of the same length makes another version.
 version=$(edgecore --version | cut -d + -f 1)
+next=${version%?}$(((${version: -1} + 1) % 10)) third=${version%?}$(((${version: -1} + 2) % 10))
 openssl ecparam -name prime256v1 -genkey -noout -out "$work/key.pem" && openssl ec -in "$work/key.pem" -pubout -out "$work/key.pub" 2>/dev/null
-cp -R /usr/lib/edge/edgecore "$work/next"
-echo mark >"$work/next/mark"
-edgectl upgrade pack --from "$work/next" --version "$version" --key "$work/key.pem" -o "$work/good.tar.gz" >/dev/null
-edgectl upgrade edge --package "$work/good.tar.gz" --to "$version" --public-key "$work/key.pub" >"$work/good.log" 2>&1 || { cat "$work/good.log"; fail "edgectl upgrade edge"; }
-is "edgectl upgrade edge stops, exchanges and starts it through systemctl" "$(cat /usr/lib/edge/edgecore/mark) $(state edgecore ActiveState)" "mark active"
+# pack VERSION: of what runs now; $work/VERSION is what it packs.
+copy() {
+  cp -R /usr/lib/edge/edgecore "$work/$1"
+  LC_ALL=C sed -i "s/$(edgecore --version | cut -d + -f 1 | sed 's/\./\\./g')/$1/g" "$work/$1/edgecore.dll" "$work/$1/Edge.Core.dll"
+}
+pack() {
+  mkdir -p "$work/packages/$1"
+  edgectl upgrade pack --from "$work/$1" --version "$1" --key "$work/key.pem" -o "$work/packages/$1/edgecore-amd64.tar.gz" >/dev/null
+}
+runs() { edgecore --version | cut -d + -f 1; }
+copy "$next"
+pack "$next"
+edgectl upgrade edge --package "$work/packages/$next/edgecore-amd64.tar.gz" --to "$next" --public-key "$work/key.pub" >"$work/good.log" 2>&1 || { cat "$work/good.log"; fail "edgectl upgrade edge"; }
+is "edgectl upgrade edge stops, exchanges and starts edgecore through systemctl" "$(runs) $(state edgecore ActiveState)" "$next active"
 same "the pod was not touched"
 
-mkdir "$work/bad"
-cp -R "$work/next/." "$work/bad/"
-mv "$work/bad/edgecore" "$work/bad/edgecore-real"
-rm "$work/bad/mark"
-printf '#!/bin/sh\ncase "$1" in --version | --check) exec "$(dirname "$(readlink -f "$0")")/../edgecore/edgecore" "$@" ;; esac\nexit 7\n' >"$work/bad/edgecore"
-chmod 0755 "$work/bad/edgecore"
-edgectl upgrade pack --from "$work/bad" --version "$version" --key "$work/key.pem" -o "$work/bad.tar.gz" >/dev/null
+# Its libraries tell their version and read the config, and the service ends at its start.
+copy "$third"
+printf 'MZ\0\0' >"$work/$third/Microsoft.Data.Sqlite.dll"
+pack "$third"
 code=0
-edgectl upgrade edge --package "$work/bad.tar.gz" --to "$version" --public-key "$work/key.pub" --ready-within 20 >"$work/bad.log" 2>&1 || code=$?
+edgectl upgrade edge --package "$work/packages/$third/edgecore-amd64.tar.gz" --to "$third" --public-key "$work/key.pub" --ready-within 20 >"$work/bad.log" 2>&1 || code=$?
 [ $code -eq 2 ] || cat "$work/bad.log"
-is "one that does not start is rolled back" "$code $(cat /usr/lib/edge/edgecore/mark) $(state edgecore ActiveState)" "2 mark active"
+is "one that does not start is rolled back" "$code $(runs) $(state edgecore ActiveState)" "2 $next active"
 within 120 "and the former edgecore is connected" node_ready
+same "the pod was not touched"
+
+edgectl rollback edge >"$work/back.log" 2>&1 || { cat "$work/back.log"; fail "edgectl rollback edge"; }
+within 120 "edgectl rollback edge brings an edgecore back that is connected" node_ready
+same "the pod was not touched"
+
+# The same from the cloud: edgectl is edgecore's child then, and must outlive the stop of its unit.
+upgrade_to() {
+  kubectl apply -f - >/dev/null <<YAML
+apiVersion: operations.kubeedge.io/v1alpha2
+kind: NodeUpgradeJob
+metadata: {name: job-$1}
+spec: {version: "$1", nodeNames: [vm], timeoutSeconds: 300}
+YAML
+}
+phase() { [ "$(jsonpath nodeupgradejob "job-$1" .status.phase)" = "$2" ]; }
+wanted=$next
+[ "$(runs)" != "$next" ] || wanted=$third
+rm -rf "${work:?}/$wanted"
+copy "$wanted"
+pack "$wanted"
+upgrade_to "$wanted"
+within 300 "a NodeUpgradeJob upgrades the node" phase "$wanted" Completed
+is "the version that it names runs" "$(runs) $(state edgecore ActiveState)" "$wanted active"
 same "the pod was not touched"
 
 dpkg -i "$deb" >"$work/dpkg.log" 2>&1

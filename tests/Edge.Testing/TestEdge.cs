@@ -71,6 +71,7 @@ public sealed class TestEdge : IAsyncDisposable
                 Examples = options.Simulator,
                 ExamplePods = false,
                 RemoveDirectory = true,
+                ReadyDeadline = Patience.Of(TimeSpan.FromSeconds(60)),
                 CloudCoreSettings = options.CloudCoreSettings,
                 EdgeCoreSettings = options.EdgeCoreSettings,
             },
@@ -96,7 +97,7 @@ public sealed class TestEdge : IAsyncDisposable
 
     /// <summary>Waits for a condition that only asking can tell; fails with <paramref name="description"/>, or at once when a process died.</summary>
     public Task WaitForAsync(string description, Func<Task<bool>> condition, TimeSpan? timeout = null)
-        => Local.WaitForAsync(description, _ => condition(), timeout ?? DefaultTimeout, CancellationToken.None);
+        => Local.WaitForAsync(description, _ => condition(), Patience.Of(timeout ?? DefaultTimeout), CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {
