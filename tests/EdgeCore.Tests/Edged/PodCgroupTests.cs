@@ -292,10 +292,11 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
     }
 
     [SkippableFact]
-    public async Task A_container_that_uses_more_memory_than_it_may_is_OOMKilled_and_the_other_goes_on()
+    public async Task A_container_that_uses_more_memory_than_it_may_is_killed_by_the_kernel_and_the_other_goes_on()
     {
         await using var edged = Run("slice-oom", new FakeMetaStore());
-        await CgroupSteps.OomKilledAsync(containerd, edged);
+        // The reason is not asked for: systemd removes the scope at once, and containerd 1.6 may then not find out why its process ended, and says Error, whoever the client is.
+        await CgroupSteps.OomKilledAsync(containerd, edged, isCauseKnown: false);
     }
 
     private RunningEdged Run(string node, FakeMetaStore meta) => containerd.Run(node, meta, edged: Systemd);
@@ -329,7 +330,7 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
 internal static class CgroupSteps
 {
     /// <summary>A container allocates more than its limit; its neighbour in the pod does not.</summary>
-    public static async Task OomKilledAsync(ContainerdFixture containerd, RunningEdged edged)
+    public static async Task OomKilledAsync(ContainerdFixture containerd, RunningEdged edged, bool isCauseKnown = true)
     {
         var pod = Pod("greedy", """
             {"terminationGracePeriodSeconds":1,"restartPolicy":"Never","containers":[
@@ -338,7 +339,11 @@ internal static class CgroupSteps
             """);
         edged.Meta.Put("pod", pod);
         var status = await edged.StatusAsync(pod, "greedy has ended", state => Of(state, "greedy").At("state", "terminated") is not null);
-        Assert.Equal(("OOMKilled", 137L), (Of(status, "greedy").Text("state", "terminated", "reason"), Of(status, "greedy").Number(-1, "state", "terminated", "exitCode")));
+        Assert.Equal(137, Of(status, "greedy").Number(-1, "state", "terminated", "exitCode"));
+        if (isCauseKnown)
+            Assert.Equal("OOMKilled", Of(status, "greedy").Text("state", "terminated", "reason"));
+        else if (File.Exists("/sys/fs/cgroup/cgroup.controllers"))
+            Assert.Contains("\noom_kill 1\n", await File.ReadAllTextAsync($"/sys/fs/cgroup{CriConfigs.CgroupPath($"kubepods-burstable-pod{pod.Uid().Replace('-', '_')}.slice")}/memory.events"), StringComparison.Ordinal);
         await edged.StatusAsync(pod, "the other runs", state => Of(state, "other").At("state", "running") is not null && Of(state, "other").Number(-1, "restartCount") == 0);
         using var client = containerd.Client();
         await PodSpecOnContainerdTests.GoneAsync(edged, client, pod);
