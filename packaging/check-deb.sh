@@ -173,7 +173,7 @@ YAML
 phase() { [ "$(jsonpath nodeupgradejob "job-$1" .status.phase)" = "$2" ]; }
 wanted=$next
 [ "$(runs)" != "$next" ] || wanted=$third
-rm -rf "${work:?}/$wanted"
+rm -rf "${work:?}/$wanted" "$work/packages/$wanted"
 copy "$wanted"
 pack "$wanted"
 upgrade_to "$wanted"
