@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packaging/check-deb.sh FILE.deb: on a machine of one's own, with systemd and containerd, checks the Debian package and its units from installation to removal, and prints a line for each
 # thing that was seen. It changes the machine (containerd's configuration, /etc/kubeedge, /var/lib): run it by  .ci/vm -- packaging/check-deb.sh FILE.deb
-set -euo pipefail
+set -Eeuo pipefail
 case "${1:-}" in "" | -h | --help) sed -n '2,3s/^# //p' "$0"; exit 2 ;; esac
 [ -d /run/systemd/system ] || { echo "check-deb.sh: systemd is not this machine's init; run it by .ci/vm" >&2; exit 2; }
 [ ! -e /etc/kubeedge ] && [ ! -e /var/lib/kubeedge ] || { echo "check-deb.sh: this machine has an Edge or KubeEdge already; run it by .ci/vm" >&2; exit 2; }
