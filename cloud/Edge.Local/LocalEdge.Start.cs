@@ -147,7 +147,7 @@ public sealed partial class LocalEdge
             await Task.WhenAll(Nodes.Take(_options.PodsOnEveryNode ? Nodes.Count : 1).Select(async node =>
             {
                 node.Containerd = await ContainerdInstance.StartAsync(
-                    Path.Combine(_directory, $"containerd-{node.Name}"), node.Name, NullLogger.Instance, cancellationToken);
+                    Path.Combine(_directory, $"containerd-{node.Name}"), node.Name, NullLogger.Instance, cancellationToken, _options.RuntimeHandlers);
                 foreach (var image in images)
                     await EdgectlAsync(["image", "import", image, "--runtime-endpoint", $"unix://{node.Containerd.Socket}"], cancellationToken);
             }));

@@ -16,6 +16,9 @@ public sealed record LocalEdgeOptions
     /// <summary>Whether the other nodes run pods as well, each on a containerd of its own (about 60 MB and 2 s each). Default false.</summary>
     public bool PodsOnEveryNode { get; init; }
 
+    /// <summary>Names under which each containerd serves runc besides its own, for RuntimeClasses. Default none.</summary>
+    public IReadOnlyList<string> RuntimeHandlers { get; init; } = [];
+
     /// <summary>Whether the Modbus simulator runs. Default true.</summary>
     public bool Simulator { get; init; } = true;
 

@@ -18,6 +18,9 @@ public sealed record TestEdgeOptions
     /// <summary>Whether every node does.</summary>
     public bool PodsOnEveryNode { get; init; }
 
+    /// <summary>Names under which containerd serves runc besides its own, for RuntimeClasses.</summary>
+    public IReadOnlyList<string> RuntimeHandlers { get; init; } = [];
+
     /// <summary>Whether the Modbus simulator runs, with the mapper beside edge-1 and the device of docs/examples.</summary>
     public bool Simulator { get; init; }
 
@@ -65,12 +68,14 @@ public sealed class TestEdge : IAsyncDisposable
                 Nodes = options.Nodes,
                 Pods = options.Pods,
                 PodsOnEveryNode = options.PodsOnEveryNode,
+                RuntimeHandlers = options.RuntimeHandlers,
                 Simulator = options.Simulator,
                 Mapper = options.Simulator,
                 Examples = options.Simulator,
                 ExamplePods = false,
                 RemoveDirectory = true,
                 Dns = options.Dns,
+                ReadyDeadline = Patience.Of(TimeSpan.FromSeconds(60)),
                 CloudCoreSettings = options.CloudCoreSettings,
                 EdgeCoreSettings = options.EdgeCoreSettings,
             },
@@ -99,7 +104,7 @@ public sealed class TestEdge : IAsyncDisposable
 
     /// <summary>Waits for a condition that only asking can tell; fails with <paramref name="description"/>, or at once when a process died.</summary>
     public Task WaitForAsync(string description, Func<Task<bool>> condition, TimeSpan? timeout = null)
-        => Local.WaitForAsync(description, _ => condition(), timeout ?? DefaultTimeout, CancellationToken.None);
+        => Local.WaitForAsync(description, _ => condition(), Patience.Of(timeout ?? DefaultTimeout), CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {

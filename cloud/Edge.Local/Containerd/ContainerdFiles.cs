@@ -21,7 +21,8 @@ internal static class ContainerdFiles
     public static string Cni(string directory) => Path.Combine(directory, "cni");
 
     /// <param name="handlers">Names under which runc serves, besides its own: for RuntimeClasses.</param>
-    public static void Write(string directory, PodNetwork network, IReadOnlyList<string> handlers)
+    /// <param name="systemdCgroup">Whether cgroups are made by systemd, which must be this machine's init.</param>
+    public static void Write(string directory, PodNetwork network, IReadOnlyList<string> handlers, bool systemdCgroup = false)
     {
         var further = string.Concat(handlers.Select(handler => $"    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.\"{handler}\"]\n      runtime_type = \"io.containerd.runc.v2\"\n"));
         // hostPort needs iptables; without it the plugin would fail pods that ask for none.
@@ -56,7 +57,7 @@ internal static class ContainerdFiles
                 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
                   runtime_type = "io.containerd.runc.v2"
                   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-                    SystemdCgroup = false
+                    SystemdCgroup = {(systemdCgroup ? "true" : "false")}
             {further}
               [plugins."io.containerd.grpc.v1.cri".cni]
                 bin_dir = "{PluginDirectory}"

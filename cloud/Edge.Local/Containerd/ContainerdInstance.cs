@@ -42,7 +42,13 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
     /// <param name="name">Shows in the log only.</param>
     /// <param name="handlers">Names under which runc serves besides its own, for RuntimeClasses; none by default.</param>
     /// <exception cref="ContainerdException">Not installed, not root, or no answer within 30 s; with the last lines of its log.</exception>
-    public static async Task<ContainerdInstance> StartAsync(string directory, string name, ILogger logger, CancellationToken cancellationToken, params IReadOnlyList<string> handlers)
+    public static Task<ContainerdInstance> StartAsync(string directory, string name, ILogger logger, CancellationToken cancellationToken, params IReadOnlyList<string> handlers)
+        => StartAsync(directory, name, false, logger, cancellationToken, handlers);
+
+    /// <inheritdoc cref="StartAsync(string, string, ILogger, CancellationToken, IReadOnlyList{string})"/>
+    /// <param name="systemdCgroup">Whether cgroups are made by systemd, which must be this machine's init.</param>
+    public static async Task<ContainerdInstance> StartAsync(
+        string directory, string name, bool systemdCgroup, ILogger logger, CancellationToken cancellationToken, params IReadOnlyList<string> handlers)
     {
         directory = Path.GetFullPath(directory);
         if (!Environment.IsPrivilegedProcess)
@@ -51,7 +57,7 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         await CleanUpAsync(directory);
         Directory.CreateDirectory(directory);
         var network = PodNetwork.Claim(directory);
-        ContainerdFiles.Write(directory, network, handlers);
+        ContainerdFiles.Write(directory, network, handlers, systemdCgroup);
 
         var instance = new ContainerdInstance(directory, network, Launch(program, directory));
         try

@@ -119,8 +119,12 @@ internal static class ContainerdRemains
             return [];
         var wanted = ids.ToHashSet(StringComparer.Ordinal);
         return [.. Directory.EnumerateDirectories("/sys/fs/cgroup", "*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 8, IgnoreInaccessible = true })
-            .Where(path => wanted.Contains(Path.GetFileName(path)))];
+            .Where(path => wanted.Contains(IdOf(Path.GetFileName(path))))];
     }
+
+    // With the systemd driver a container's cgroup is a scope.
+    private static string IdOf(string cgroup)
+        => cgroup.StartsWith("cri-containerd-", StringComparison.Ordinal) && cgroup.EndsWith(".scope", StringComparison.Ordinal) ? cgroup["cri-containerd-".Length..^".scope".Length] : cgroup;
 
     private static IEnumerable<int> ProcessesIn(string cgroup)
         => (ReadOrNull(Path.Combine(cgroup, "cgroup.procs")) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries)

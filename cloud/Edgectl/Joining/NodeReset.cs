@@ -95,8 +95,36 @@ internal sealed class NodeReset(NodeRecord record, Action<string> say)
         foreach (var uid in uids)
         {
             var directory = Path.Combine(record.PodsDirectory, uid);
+            await RemoveCgroupsAsync(uid, cancellationToken);
             await UnmountAsync(directory, cancellationToken);
             Directory.Delete(directory, recursive: true);
+        }
+    }
+
+    // What edgecore made beside what the runtime did: a slice with properties, or an empty cgroup in each hierarchy.
+    private static async Task RemoveCgroupsAsync(string uid, CancellationToken cancellationToken)
+    {
+        foreach (var slice in ((string[])["", "-burstable", "-besteffort"]).Select(qos => $"kubepods{qos}-pod{uid.Replace('-', '_')}.slice"))
+        {
+            if (!Directory.Exists($"/run/systemd/system.control/{slice}.d"))
+                continue;
+            await SystemdUnit.ControlAsync(cancellationToken, "stop", slice);
+            await SystemdUnit.ControlAsync(cancellationToken, "revert", slice);
+        }
+
+        foreach (var hierarchy in Directory.Exists("/sys/fs/cgroup") ? [.. Directory.GetDirectories("/sys/fs/cgroup"), "/sys/fs/cgroup"] : Array.Empty<string>())
+        {
+            foreach (var path in ((string[])["", "/burstable", "/besteffort"]).Select(qos => $"{hierarchy}/kubepods{qos}/pod{uid}").Where(Directory.Exists))
+            {
+                try
+                {
+                    Directory.Delete(path); // rmdir(2), which is all that a cgroup takes
+                }
+                catch (IOException)
+                {
+                    // Still in use; without processes it harms nobody.
+                }
+            }
         }
     }
 

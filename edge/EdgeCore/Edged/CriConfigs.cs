@@ -29,9 +29,27 @@ internal static class CriConfigs
     {
         var qos = pod.QosClass == "Guaranteed" ? "" : pod.QosClass.ToLowerInvariant();
         return options.CgroupDriver == "systemd"
-            ? $"kubepods{(qos.Length > 0 ? "-" + qos : "")}-pod{pod.Uid.Replace('-', '_')}.slice"
+            ? Slice(qos.Length > 0 ? "-" + qos : "", pod.Uid)
             : $"/kubepods{(qos.Length > 0 ? "/" + qos : "")}/pod{pod.Uid}";
     }
+
+    /// <summary>A pod's slice, whose name says the slices that it lies in (systemd.slice(5)): a dash in the uid would be one more.</summary>
+    /// <param name="qos"><c>-burstable</c>, <c>-besteffort</c> or empty.</param>
+    public static string Slice(string qos, string uid) => $"kubepods{qos}-pod{uid.Replace('-', '_')}.slice";
+
+    /// <summary>Where a <see cref="CgroupParent"/> lies below a hierarchy's mount, with a leading slash: a slice below the slices that its name's parts name.</summary>
+    public static string CgroupPath(string parent)
+    {
+        if (parent.Length == 0 || parent.StartsWith('/'))
+            return parent;
+        var parts = parent[..^".slice".Length].Split('-');
+        return string.Concat(Enumerable.Range(1, parts.Length).Select(count => $"/{string.Join('-', parts.Take(count))}.slice"));
+    }
+
+    /// <summary>The cgroup of a container below its pod's, by the names that runc gives.</summary>
+    /// <param name="parent">A <see cref="CgroupParent"/>, or its path.</param>
+    public static string ContainerCgroup(string parent, string id)
+        => $"{CgroupPath(parent)}/{(parent.EndsWith(".slice", StringComparison.Ordinal) ? $"cri-containerd-{id}.scope" : id)}";
 
     /// <param name="resolvConf">Lines of this machine's /etc/resolv.conf.</param>
     /// <exception cref="PodConfigException">The pod's hostname cannot be set.</exception>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Edge.Core.Edged.Lifecycle;
+using Edge.Kubernetes;
 using Edge.Protocol.Cri;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
@@ -7,8 +8,13 @@ using Edge.Protocol.Grpc;
 namespace Edge.Core.Edged;
 
 /// <summary>Reads what the runtime has of one pod. Answers that cannot change any more are kept.</summary>
-internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volumes, string logDirectory)
+internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volumes, string logDirectory, TimeProvider time)
 {
+    private const int KilledExitCode = 137;
+    private const int CauseTries = 10;
+    private static readonly TimeSpan s_causePause = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan s_causeWithin = TimeSpan.FromSeconds(10);
+
     private readonly Dictionary<string, ContainerView> _exited = new(StringComparer.Ordinal);
     private readonly Dictionary<string, IReadOnlyList<string>> _ips = new(StringComparer.Ordinal);
 
@@ -52,7 +58,7 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
 
             try
             {
-                var view = View(pod, item.PodSandboxId, await cri.ContainerStatusAsync(item.Id, cancellationToken));
+                var view = View(pod, item.PodSandboxId, await WithCauseAsync(pod, await cri.ContainerStatusAsync(item.Id, cancellationToken), cancellationToken));
                 if (view.Phase == ContainerPhase.Exited)
                     _exited[item.Id] = view;
                 containers.Add(view);
@@ -66,6 +72,21 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
         foreach (var id in _exited.Keys.Where(id => !containers.Exists(container => container.Id == id)).ToList())
             _exited.Remove(id);
         return new PodSnapshot(sandboxes, containers);
+    }
+
+    // containerd learns of an exit and of its cause by two events, in no certain order: one that was killed at its memory limit may be an "Error" for a moment before it is "OOMKilled".
+    private async Task<ContainerStatus> WithCauseAsync(PodDescription pod, ContainerStatus status, CancellationToken cancellationToken)
+    {
+        var isUnsure = status is { State: ContainerState.ContainerExited, ExitCode: KilledExitCode, Reason: "" or "Error" } && !pod.Json.IsDeleting()
+            && (time.GetUtcNow() - Time(status.FinishedAt)).Duration() < s_causeWithin
+            && pod.AllContainers.FirstOrDefault(container => container.Name == status.Metadata.Name)?.Json.Text("resources", "limits", "memory") is { Length: > 0 };
+        for (var tries = 0; isUnsure && tries < CauseTries && status.Reason is ("" or "Error"); tries++)
+        {
+            await Task.Delay(s_causePause, time, cancellationToken);
+            status = await cri.ContainerStatusAsync(status.Id, cancellationToken);
+        }
+
+        return status;
     }
 
     private static DateTimeOffset Time(long nanoseconds) => DateTimeOffset.UnixEpoch.AddTicks(nanoseconds / TimeSpan.NanosecondsPerTick);

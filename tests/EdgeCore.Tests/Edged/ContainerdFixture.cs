@@ -12,7 +12,7 @@ using Xunit;
 namespace Edge.Core.Tests;
 
 /// <summary>One containerd for all tests of the collection, with a pause and a busybox image; gone afterwards.</summary>
-public sealed class ContainerdFixture : IAsyncLifetime
+public class ContainerdFixture : IAsyncLifetime
 {
     public const string Busybox = "docker.io/edge/busybox:1.0";
 
@@ -36,6 +36,9 @@ public sealed class ContainerdFixture : IAsyncLifetime
         }
     }
 
+    /// <summary>Whether its cgroups are made by systemd.</summary>
+    protected virtual bool SystemdCgroup => false;
+
     public async Task InitializeAsync()
     {
         if (!Environment.IsPrivilegedProcess)
@@ -46,9 +49,11 @@ public sealed class ContainerdFixture : IAsyncLifetime
             Missing = "containernetworking-plugins is not installed";
         else if (!File.Exists("/bin/busybox"))
             Missing = "busybox-static is not installed";
+        else if (SystemdCgroup && !System.IO.Directory.Exists("/run/systemd/system"))
+            Missing = "systemd is not this machine's init; .ci/vm has one where it is";
         if (Missing.Length > 0)
             return;
-        _containerd = await ContainerdInstance.StartAsync(Path.Combine(Directory, "c"), "test", NullLogger.Instance, CancellationToken.None, OtherHandler);
+        _containerd = await ContainerdInstance.StartAsync(Path.Combine(Directory, "c"), "test", SystemdCgroup, NullLogger.Instance, CancellationToken.None, OtherHandler);
         await ImportAsync(Local.Images.Busybox.PauseImage(ContainerdInstance.SandboxImage));
         await ImportAsync(OciImage.Create(Busybox).AddBusybox(Local.Images.Busybox.Find(), Local.Images.Busybox.Applets()));
     }
@@ -83,6 +88,15 @@ public sealed class ContainerdFixture : IAsyncLifetime
 
 [CollectionDefinition("containerd")]
 public sealed class ContainerdCollection : ICollectionFixture<ContainerdFixture>;
+
+/// <summary>One whose cgroups are made by systemd; where that is not the machine's init, its tests are skipped.</summary>
+public sealed class SystemdContainerdFixture : ContainerdFixture
+{
+    protected override bool SystemdCgroup => true;
+}
+
+[CollectionDefinition("containerd-systemd")]
+public sealed class SystemdContainerdCollection : ICollectionFixture<SystemdContainerdFixture>;
 
 /// <summary>A second containerd beside the first: these tests wait more than they work, so two rows of them take half the time.</summary>
 [CollectionDefinition("containerd-2")]

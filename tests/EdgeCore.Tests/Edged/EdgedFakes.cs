@@ -183,7 +183,7 @@ internal sealed class FakeUplink : IUplink
             : Task.FromException<Message>(new UplinkException("no answer within 10 s"));
     }
 
-    /// <summary>The first entry, earlier or to come, that satisfies the condition; fails after 60 s naming what was missing.</summary>
+    /// <summary>The first entry, earlier or to come, that satisfies the condition; fails after 60 s (times <see cref="Edge.Testing.Patience"/>) naming what was missing.</summary>
     public async Task<UplinkEntry> WaitAsync(string what, Func<UplinkEntry, bool> match, int from = 0)
     {
         Task<UplinkEntry> found;
@@ -198,7 +198,7 @@ internal sealed class FakeUplink : IUplink
 
         try
         {
-            return await found.WaitAsync(TimeSpan.FromSeconds(60));
+            return await found.WaitAsync(Edge.Testing.Patience.Of(TimeSpan.FromSeconds(60)));
         }
         catch (TimeoutException)
         {

@@ -11,6 +11,7 @@ internal sealed class FakeRuntime : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly List<PodSandbox> _sandboxes = [];
     private readonly List<ContainerStatus> _containers = [];
+    private (string Id, int Asked) _outOfMemory = ("", 0);
     private readonly Dictionary<string, string> _homes = [];
     private readonly List<string> _trace = [];
     private GrpcServer? _server;
@@ -40,7 +41,7 @@ internal sealed class FakeRuntime : IAsyncDisposable
         runtime.Map(methods, "RuntimeService/StopContainer", StopContainerRequest.Parser, runtime.StopContainer);
         runtime.Map(methods, "RuntimeService/RemoveContainer", RemoveContainerRequest.Parser, request => runtime.RemoveContainer(request.ContainerId));
         runtime.Map(methods, "RuntimeService/ListContainers", ListContainersRequest.Parser, runtime.List);
-        runtime.Map(methods, "RuntimeService/ContainerStatus", ContainerStatusRequest.Parser, request => new ContainerStatusResponse { Status = runtime.Find(request.ContainerId).Clone() });
+        runtime.Map(methods, "RuntimeService/ContainerStatus", ContainerStatusRequest.Parser, request => runtime.StatusOf(request.ContainerId));
         runtime.Map(methods, "ImageService/ImageStatus", ImageStatusRequest.Parser, request => new ImageStatusResponse
         {
             Image = request.Image.Image == "present:1" ? new Image { Id = "sha256:1" } : null,
@@ -56,6 +57,18 @@ internal sealed class FakeRuntime : IAsyncDisposable
         {
             var status = _containers.Single(status => status.Metadata.Name == container && status.State == ContainerState.ContainerRunning);
             (status.State, status.ExitCode) = (ContainerState.ContainerExited, exitCode);
+        }
+    }
+
+    /// <summary>A container is killed at its memory limit: an error, until the third time that somebody asks.</summary>
+    public void EndOutOfMemory(string container)
+    {
+        lock (_gate)
+        {
+            var status = _containers.Single(status => status.Metadata.Name == container && status.State == ContainerState.ContainerRunning);
+            (status.State, status.ExitCode, status.Reason) = (ContainerState.ContainerExited, 137, "Error");
+            status.FinishedAt = (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks * TimeSpan.NanosecondsPerTick;
+            _outOfMemory = (status.Id, 3);
         }
     }
 
@@ -152,6 +165,13 @@ internal sealed class FakeRuntime : IAsyncDisposable
         }
 
         return answer;
+    }
+
+    private ContainerStatusResponse StatusOf(string id)
+    {
+        if (_outOfMemory.Id == id && --_outOfMemory.Asked == 0)
+            Find(id).Reason = "OOMKilled";
+        return new ContainerStatusResponse { Status = Find(id).Clone() };
     }
 
     private ContainerStatus Find(string id) => _containers.FirstOrDefault(status => status.Id == id) ?? throw new GrpcException(GrpcStatusCode.NotFound, id);

@@ -94,6 +94,20 @@ public sealed class PodManagerTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_killed_a_container_is_told_also_when_the_runtime_knows_it_a_moment_later()
+    {
+        var pod = Pod("p", "u1", "present:1");
+        pod["spec"]!["restartPolicy"] = "Never";
+        pod["spec"]!["containers"]![0]!["resources"] = JsonNode.Parse("""{"limits":{"memory":"16Mi"}}""");
+        _meta.Put("pod", pod);
+        await PhaseAsync("p", "u1", "Running");
+        _runtime.EndOutOfMemory("p-main");
+        await PhaseAsync("p", "u1", "Failed");
+        var reasons = _uplink.Entries.Where(entry => entry.Resource == "default/podpatch/p").Select(entry => (string?)FakeUplink.Content(entry)["status"]!["containerStatuses"]?[0]?["state"]?["terminated"]?["reason"]);
+        Assert.Equal(["OOMKilled"], reasons.OfType<string>().Distinct());
+    }
+
+    [Fact]
     public async Task A_pod_that_ended_is_not_run_again_although_its_object_says_nothing_and_its_containers_are_gone()
     {
         var pod = Pod("p", "u1", "present:1");

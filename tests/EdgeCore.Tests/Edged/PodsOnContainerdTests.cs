@@ -209,7 +209,7 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
 
     internal static async Task UntilAsync(string what, Func<Task<bool>> condition)
     {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(40));
+        using var limit = new CancellationTokenSource(Edge.Testing.Patience.Of(TimeSpan.FromSeconds(40)));
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
         while (!await condition())
         {

@@ -23,7 +23,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
     public ConcurrentQueue<ReceivedSpan> Spans { get; } = new();
 
     /// <summary>Ends when another export has come.</summary>
-    public async Task NextExportAsync() => Assert.True(await _exports.WaitAsync(Eventually.Patience), "no export came");
+    public async Task NextExportAsync() => Assert.True(await _exports.WaitAsync(Eventually.Within), "no export came");
 
     public string Endpoint => _app.Urls.First();
 

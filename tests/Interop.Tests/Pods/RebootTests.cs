@@ -26,17 +26,22 @@ public sealed class RebootTests(ITestOutputHelper output)
          "env":[{"name":"VALUE","valueFrom":{"configMapKeyRef":{"name":"config","key":"value"} } }]
         """;
 
+    // Not containerd's default: a class that was forgotten would show.
+    private const string OtherHandler = "runc-again";
+
     [SkippableFact]
     public async Task After_a_power_cut_without_the_cloud_all_pods_run_again_and_what_was_deleted_meanwhile_goes_when_the_cloud_returns()
     {
         Requires.Containerd();
         Requires.Kubectl();
-        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true });
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions { Pods = true, RuntimeHandlers = [OtherHandler] });
         using var node = new PodNode(edge);
         var crashing = $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","test -f /disk/once || { touch /disk/once; exit 3; }; trap 'exit 0' TERM; sleep 100000 & wait"],"volumeMounts":[{"name":"disk","mountPath":"/disk"}]}""";
         await edge.ApplyAsync(
             """{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"config"},"data":{"value":"from the cloud"} }""",
             """{"apiVersion":"v1","kind":"Secret","metadata":{"name":"secret"},"stringData":{"password":"open sesame"} }""",
+            $$"""{"apiVersion":"node.k8s.io/v1","kind":"RuntimeClass","metadata":{"name":"again"},"handler":"{{OtherHandler}}"}""",
+            PodSteps.Pod("classy", ""","runtimeClassName":"again" """),
             PodSteps.Pod("whole", Volumes, Mounts),
             PodSteps.Manifest("crashed", crashing, ""","volumes":[{"name":"disk","emptyDir":{} }]"""),
             PodSteps.Pod("init", $$""","initContainers":[{"name":"first","image":"{{LocalEdge.BusyboxImage}}","command":["true"]}]"""),
@@ -44,7 +49,7 @@ public sealed class RebootTests(ITestOutputHelper output)
             PodSteps.Pod("deleted"),
             PodSteps.Pod("forced"),
             PodSteps.Manifest("job", $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","echo done"]}""", ""","restartPolicy":"OnFailure" """));
-        string[] running = ["whole", "crashed", "init", "host", "deleted", "forced"];
+        string[] running = ["whole", "classy", "crashed", "init", "host", "deleted", "forced"];
         var before = new Dictionary<string, JsonObject>(StringComparer.Ordinal);
         foreach (var name in running)
             before[name] = await edge.PodWhenAsync(name, "is ready", pod => PodSteps.IsReady(pod) && PodSteps.Restarts(pod) == (name == "crashed" ? 1 : 0));
@@ -79,11 +84,12 @@ public sealed class RebootTests(ITestOutputHelper output)
         Assert.Equal("absent tmpfs", (await edge.ExecAsync(whole, "sh", "-c", "test -e /memory/file && echo -n present || echo -n absent; grep -q ' /memory tmpfs' /proc/mounts && echo ' tmpfs'")).Trim());
         Assert.Equal(token, await edge.ExecAsync(whole, "cat", "/token/token"));
         Assert.DoesNotContain(now.Keys, key => key.Uid == before["job"].Uid());
+        Assert.Equal(OtherHandler, (await node.SandboxesAsync()).Single(sandbox => sandbox.Metadata.Uid == before["classy"].Uid() && sandbox.State == PodSandboxState.SandboxReady).RuntimeHandler);
         Assert.True(edge.Local.CloudCore!.Exited.IsCompleted);
         output.WriteLine("all runs without the cloud");
 
         await edge.Local.RestartCloudCoreAsync(CancellationToken.None);
-        string[] staying = ["whole", "crashed", "init", "host"];
+        string[] staying = ["whole", "classy", "crashed", "init", "host"];
         foreach (var name in staying)
         {
             var pod = await edge.PodWhenAsync(name, "says that it was restarted once and is ready", pod => PodSteps.IsReady(pod) && PodSteps.Restarts(pod) == PodSteps.Restarts(before[name]) + 1);
@@ -95,7 +101,7 @@ public sealed class RebootTests(ITestOutputHelper output)
         }
 
         Assert.Equal("Succeeded", (await edge.PodAsync("job")).Text("status", "phase"));
-        await edge.WaitForAsync("the pods deleted meanwhile are gone", async () => (await edge.PodsAsync()).Select(pod => pod.Name()).Order().SequenceEqual(["crashed", "host", "init", "job", "whole"]), PodSteps.Long);
+        await edge.WaitForAsync("the pods deleted meanwhile are gone", async () => (await edge.PodsAsync()).Select(pod => pod.Name()).Order().SequenceEqual(["classy", "crashed", "host", "init", "job", "whole"]), PodSteps.Long);
         await edge.WaitForAsync("they do not run", async () => !(await node.RunningAsync()).Keys.Any(key => key.Uid == before["deleted"].Uid() || key.Uid == before["forced"].Uid()), PodSteps.Long);
 
         // Nothing was started a second time for the cloud's return.

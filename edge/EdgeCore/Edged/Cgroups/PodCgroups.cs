@@ -10,33 +10,37 @@ namespace Edge.Core.Edged.Cgroups;
 internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root = PodCgroups.Mount)
 {
     private const string Mount = "/sys/fs/cgroup";
+
+    // Where systemd keeps what 'set-property --runtime' was given (systemctl(1)).
+    private const string SliceProperties = "/run/systemd/system.control";
     private static readonly TimeSpan s_systemctlLimit = TimeSpan.FromSeconds(10);
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, long> _burstable = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _slices = new(StringComparer.Ordinal);
     private readonly HashSet<string> _said = new(StringComparer.Ordinal);
 
     /// <summary>Whether this machine has cgroup v2 alone.</summary>
     public bool IsV2 { get; } = File.Exists(Path.Combine(root, "cgroup.controllers"));
+
+    private bool IsSystemd => options.CgroupDriver == "systemd";
 
     /// <summary>Makes the pod's cgroup with its limits; what is there already gets them anew.</summary>
     public void Apply(PodDescription pod)
     {
         var limits = PodLimits.Of(pod, options.PodPidsLimit);
         var parent = CriConfigs.CgroupParent(options, pod);
-        if (!parent.StartsWith('/'))
-        {
-            if (HasSystemd())
-                Systemctl(["set-property", "--runtime", parent, .. CgroupFiles.Slice(limits, IsV2)]);
+        if (IsSystemd && !HasSystemd())
             return;
-        }
-
         lock (_gate)
         {
             if (pod.QosClass == "Burstable")
                 _burstable[pod.Uid] = limits.CpuShares;
             ApplyClass(pod.QosClass);
-            Write(parent, limits);
+            if (IsSystemd)
+                Systemctl(["set-property", "--runtime", parent, .. CgroupFiles.Slice(limits, IsV2)]);
+            else
+                Write(parent, limits);
         }
     }
 
@@ -53,25 +57,35 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
     /// <returns>False when it is still in use, and stays.</returns>
     public bool Remove(PodDescription pod)
     {
-        var parent = CriConfigs.CgroupParent(options, pod);
-        if (parent.StartsWith('/'))
+        if (!IsSystemd)
             return Remove(pod.Uid);
-        if (HasSystemd())
+        if (!HasSystemd())
+            return true;
+        lock (_gate)
         {
-            Systemctl(["stop", parent]);
-            Systemctl(["revert", parent]);
+            RemoveSlice(CriConfigs.CgroupParent(options, pod));
+            if (_burstable.Remove(pod.Uid))
+                ApplyClass("Burstable");
         }
 
         return true;
     }
 
-    /// <summary>As <see cref="Remove(PodDescription)"/> for a pod of which only the uid is known, and so not its class; a slice of systemd stays.</summary>
+    /// <summary>As <see cref="Remove(PodDescription)"/> for a pod of which only the uid is known, and so not its class.</summary>
     public bool Remove(string uid)
     {
         lock (_gate)
         {
             if (!Directory.Exists(root))
                 return true;
+            if (IsSystemd)
+            {
+                // systemd keeps the properties of a slice, also of one that is stopped, in a directory of its name.
+                foreach (var slice in ((string[])["", "-burstable", "-besteffort"]).Select(qos => CriConfigs.Slice(qos, uid)).Where(slice => Directory.Exists($"{SliceProperties}/{slice}.d")))
+                    RemoveSlice(slice);
+                return true;
+            }
+
             var gone = true;
             foreach (var hierarchy in IsV2 ? [root] : Directory.GetDirectories(root).Append(root))
             {
@@ -93,8 +107,26 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
     // Pods that ask for nothing get what the others leave; those that ask for some weigh together what they ask for.
     private void ApplyClass(string qosClass)
     {
-        if (qosClass != "Guaranteed")
-            Write("/kubepods/" + qosClass.ToLowerInvariant(), new PodLimits(qosClass == "Burstable" ? Math.Clamp(_burstable.Values.Sum(), 2, 262_144) : 2, 0, 0, 0));
+        if (qosClass == "Guaranteed")
+            return;
+        var limits = new PodLimits(qosClass == "Burstable" ? Math.Clamp(_burstable.Values.Sum(), 2, 262_144) : 2, 0, 0, 0);
+        if (!IsSystemd)
+        {
+            Write("/kubepods/" + qosClass.ToLowerInvariant(), limits);
+        }
+        else if (!_slices.TryGetValue(qosClass, out var shares) || shares != limits.CpuShares)
+        {
+            // A process each time: only where it changes something.
+            _slices[qosClass] = limits.CpuShares;
+            Systemctl(["set-property", "--runtime", $"kubepods-{qosClass.ToLowerInvariant()}.slice", .. CgroupFiles.Slice(limits, IsV2)]);
+        }
+    }
+
+    // Its processes are gone; what it was given would otherwise stay until the next boot.
+    private void RemoveSlice(string slice)
+    {
+        Systemctl(["stop", slice]);
+        Systemctl(["revert", slice]);
     }
 
     private void Write(string path, PodLimits limits)

@@ -12,21 +12,13 @@ internal sealed class PodUsageReader(EdgedOptions options, string cgroups = "/sy
     public PodUsage Read(PodDescription pod, IReadOnlyDictionary<string, string> containers, bool withDisk)
     {
         var parent = CriConfigs.CgroupParent(options, pod);
-        var systemd = !parent.StartsWith('/');
-        var path = systemd ? SlicePath(parent) : parent;
+        var path = CriConfigs.CgroupPath(parent);
         var (disk, inodes) = withDisk ? Walk([.. Own(Path.Combine(options.RootDirectory, "pods", pod.Uid)), CriConfigs.LogDirectory(options, pod)]) : (0, 0);
         return new PodUsage(WorkingSet(path), disk, inodes, Processes(path))
         {
             ContainerMemory = containers.ToDictionary(
-                pair => pair.Key, pair => WorkingSet($"{path}/{(systemd ? $"cri-containerd-{pair.Value}.scope" : pair.Value)}"), StringComparer.Ordinal),
+                pair => pair.Key, pair => WorkingSet(CriConfigs.ContainerCgroup(parent, pair.Value)), StringComparer.Ordinal),
         };
-    }
-
-    /// <summary>Where systemd puts a slice: below the slices that its name's parts name (systemd.slice(5)).</summary>
-    internal static string SlicePath(string slice)
-    {
-        var parts = slice[..^".slice".Length].Split('-');
-        return string.Concat(Enumerable.Range(1, parts.Length).Select(count => $"/{string.Join('-', parts.Take(count))}.slice"));
     }
 
     // As cAdvisor: usage less what the kernel can drop at once. v1 has a hierarchy for memory, v2 has one for all.

@@ -57,8 +57,8 @@ internal static class UsageFiles
     /// <summary>CPU time, memory and processes of a cgroup, in v1's hierarchies or in v2's one; null parts when it is not there.</summary>
     public static (CpuUse? Cpu, MemoryUse? Memory, ulong? Processes) Cgroup(string cgroup, DateTimeOffset now)
     {
-        if (!cgroup.StartsWith('/'))
-            return default; // a systemd slice lies where systemd puts it
+        if (cgroup.Length == 0)
+            return default; // of a pod that is on its way out
         var unified = File.Exists($"{Cgroups}/cgroup.controllers");
         var cpu = unified
             ? Value(ProcText.Pairs(Lines($"{Cgroups}{cgroup}/cpu.stat")), "usage_usec") * 1000

@@ -101,7 +101,7 @@ internal static class UsageMetrics
         {
             rows.Add(new Row(Labels(pod.Cgroup, "", "", "", pod.Namespace, pod.Name), report.Time, pod.Started, pod.Cpu, pod.Memory, null, pod.Processes, null));
             foreach (var one in pod.Containers)
-                rows.Add(new Row(Labels($"{pod.Cgroup}/{one.Id}", one.Id, one.Name, one.Image, pod.Namespace, pod.Name), report.Time, one.Started, one.Cpu, one.Memory, one.SwapBytes, one.Processes, one.Rootfs));
+                rows.Add(new Row(Labels(CriConfigs.ContainerCgroup(pod.Cgroup, one.Id), one.Id, one.Name, one.Image, pod.Namespace, pod.Name), report.Time, one.Started, one.Cpu, one.Memory, one.SwapBytes, one.Processes, one.Rootfs));
         }
 
         return rows;

@@ -85,14 +85,14 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
             var cgroup = pod is null ? "" : CriConfigs.CgroupParent(options, pod);
             var own = containers.Where(one => one.PodSandboxId == sandbox.Id).OrderBy(one => one.Metadata.Name, StringComparer.Ordinal)
                 .Select(one => Container(one, stats[one.Id].FirstOrDefault(), pod, sandbox.Metadata, cgroup, imageDisk, now)).ToList();
-            var (cpu, memory, processes) = UsageFiles.Cgroup(cgroup, now);
+            var (cpu, memory, processes) = UsageFiles.Cgroup(CriConfigs.CgroupPath(cgroup), now);
             pods.Add(new PodUse
             {
                 Namespace = sandbox.Metadata.Namespace,
                 Name = sandbox.Metadata.Name,
                 Uid = sandbox.Metadata.Uid,
                 SandboxId = sandbox.Id,
-                Cgroup = cgroup,
+                Cgroup = CriConfigs.CgroupPath(cgroup),
                 Started = Time(sandbox.CreatedAt),
                 Cpu = _rates.Rate(sandbox.Id, cpu ?? UsageSums.Cpu(own)),
                 Memory = memory ?? UsageSums.Memory(own),
@@ -110,8 +110,8 @@ internal sealed class UsageSampler(EdgedOptions options, string nodeName, IMetaS
     private ContainerUse Container(
         Container container, ContainerStats? stats, PodDescription? wanted, PodSandboxMetadata pod, string cgroup, DiskUse? imageDisk, DateTimeOffset now)
     {
-        // The runtime may say no more of memory than the working set; with cgroupfs the container's own cgroup lies below the pod's.
-        var (_, measured, processes) = UsageFiles.Cgroup($"{cgroup}/{container.Id}", now);
+        // The runtime may say no more of memory than the working set; the container's own cgroup lies below the pod's.
+        var (_, measured, processes) = UsageFiles.Cgroup(cgroup.Length == 0 ? "" : CriConfigs.ContainerCgroup(cgroup, container.Id), now);
         CpuUse? cpu = stats?.Cpu?.UsageCoreNanoSeconds is { } used ? new CpuUse(Time(stats.Cpu.Timestamp), used.Value, stats.Cpu.UsageNanoCores?.Value) : null;
         var memory = stats?.Memory;
         var logs = Path.Combine(options.PodLogsDirectory, $"{pod.Namespace}_{pod.Name}_{pod.Uid}", container.Metadata.Name);
