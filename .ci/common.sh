@@ -45,7 +45,8 @@ publish_one() {
   local name=$1 project=$2 started=$SECONDS log=artifacts/publish-$1.log
   shift 2
   rm -rf "$publish/$name.new"
-  if ! dotnet publish "$project" -c Release -o "$publish/$name.new" "$@" >"$log" 2>&1; then
+  # Without the lock's descriptor: a compiler that stays for the next build would hold the lock as long.
+  if ! dotnet publish "$project" -c Release -o "$publish/$name.new" "$@" >"$log" 2>&1 9>&-; then
     grep -E 'error|warning' "$log" | sort -u | head -n 20 >&2
     say "could not build $name; the whole output is in $log"
     exit 1

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Edge.Kubernetes;
 
 namespace Edge.Cloud.DeviceController;
 
@@ -21,7 +20,7 @@ internal sealed record DeviceBatch(
 }
 
 /// <summary>What waits to be written of one device. Guarded by its writer's lock, but for <see cref="Status"/>.</summary>
-internal sealed class DeviceLane(JsonObject device, Task loop)
+internal sealed class DeviceLane(DeviceFacts device, Task loop)
 {
     // Answers that may wait for one write. Beyond, the oldest report goes unanswered and its edge sends it again.
     private const int AnswersMax = 1000;
@@ -38,10 +37,10 @@ internal sealed class DeviceLane(JsonObject device, Task loop)
     private IReadOnlyList<string>? _writtenEdgeProblems;
     private Queue<Action> _answers = [];
 
-    public string Uid { get; } = device.Uid();
+    public string Uid { get; } = device.Uid;
 
     /// <summary>The device as it is now.</summary>
-    public JsonObject Device { get; set; } = device;
+    public DeviceFacts Device { get; set; } = device;
 
     public Task Loop { get; set; } = loop;
 

@@ -20,8 +20,8 @@ internal sealed class DevicePlacement
     private readonly Dictionary<string, Dictionary<(string, string), DeviceRecord>> _byNode = [];
     private readonly Dictionary<(string Namespace, string Name), Dictionary<(string, string), DeviceRecord>> _byModel = [];
 
-    /// <summary>The device as the API has it, or null.</summary>
-    public JsonObject? Device(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Device;
+    /// <summary>What the API says of the device; null where there is none.</summary>
+    public DeviceFacts? Device(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Facts;
 
     /// <summary>What is wrong with the device, as far as it shows here.</summary>
     public IReadOnlyList<string> Problems(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Problems ?? [];
@@ -97,9 +97,9 @@ internal sealed class DevicePlacement
         var device = change.Object;
         var id = (device.Namespace(), device.Name());
         var before = _devices.GetValueOrDefault(id);
-        if (before is not null && change.Type != ChangeType.Deleted && before.Device.ResourceVersion() == device.ResourceVersion())
+        if (before is not null && change.Type != ChangeType.Deleted && before.Body.Version == device.Version() && before.Body.Version > 0)
             return;
-        var isSame = before is not null && before.Device.Uid() == device.Uid();
+        var isSame = before is not null && before.Facts.Uid == device.Uid();
         if (before is not null && (change.Type == ChangeType.Deleted || !isSame || before.Node != device.Text("spec", "nodeName")))
             Withdraw(before, change.Type == ChangeType.Deleted || !isSame, outputs);
         if (change.Type == ChangeType.Deleted)
@@ -123,7 +123,7 @@ internal sealed class DevicePlacement
 
     private void Replace((string, string) id, DeviceRecord? before, JsonObject device)
     {
-        var record = new DeviceRecord(device, device.Text("spec", "nodeName"), ModelIdOf(device));
+        var record = new DeviceRecord(device, ModelIdOf(device));
         if (before is not null)
         {
             foreach (var (property, value) in before.GoodDesired)
@@ -189,7 +189,7 @@ internal sealed class DevicePlacement
     // that the edge has already, so it gets one of its own.
     private static long NextVersion(DeviceRecord record, ObjectBody model, JsonObject sent)
     {
-        var version = Math.Max(record.Device.Version(), model.Version);
+        var version = Math.Max(record.Body.Version, model.Version);
         if (version > record.Version || record.Sent is null)
             return version;
         return new ObjectBody(sent).Fingerprint == record.Sent.Fingerprint ? record.Version : record.Version + 1;
@@ -205,13 +205,13 @@ internal sealed class DevicePlacement
             if (!bad.Contains(name))
             {
                 if (property["desired"] is { } good)
-                    record.GoodDesired[name] = good.DeepClone();
+                    record.GoodDesired[name] = good.ToJsonString();
                 else
                     record.GoodDesired.Remove(name);
             }
             else if (record.GoodDesired.TryGetValue(name, out var last))
             {
-                property["desired"] = last.DeepClone();
+                property["desired"] = JsonNode.Parse(last);
             }
             else
             {
@@ -224,7 +224,7 @@ internal sealed class DevicePlacement
 
     private void Withdraw(DeviceRecord record, bool isFinal, List<PlacementOutput> outputs)
     {
-        var id = (record.Device.Namespace(), record.Device.Name());
+        var id = (record.Facts.Namespace, record.Facts.Name);
         if (_byNode.TryGetValue(record.Node, out var devices) && devices.Remove(id) && devices.Count == 0)
             _byNode.Remove(record.Node);
         if (record.Sent is null)
@@ -254,7 +254,7 @@ internal sealed class DevicePlacement
         if (record.Problems.SequenceEqual(problems))
             return;
         record.Problems = problems;
-        outputs.Add(new PlacementOutput.DeviceProblems(record.Node, record.Device, problems));
+        outputs.Add(new PlacementOutput.DeviceProblems(record.Node, record.Facts, problems));
     }
 
     private static DownObject OfModel(ObjectBody model, string operation, bool isFinal = false)
@@ -263,11 +263,17 @@ internal sealed class DevicePlacement
     private static DownObject OfDevice(DeviceRecord record, string operation, bool isFinal = false)
         => DownObject.Of(ResourceKind.Device, ResourceTypes.Device, operation, Sources.DeviceController, record.Sent!, isFinal, record.Version);
 
-    private sealed class DeviceRecord(JsonObject device, string node, (string Namespace, string Name) modelId)
+    private sealed class DeviceRecord(JsonObject device, (string Namespace, string Name) modelId)
     {
-        public JsonObject Device { get; } = device;
+        public DeviceFacts Facts { get; } = DeviceFacts.Of(device);
 
-        public string Node { get; } = node;
+        /// <summary>The device as the API has it.</summary>
+        public ObjectBody Body { get; } = new(device);
+
+        /// <summary>As <see cref="Body"/> says it, read again where nobody holds it; not to be changed.</summary>
+        public JsonObject Device => Body.Json;
+
+        public string Node => Facts.Node;
 
         public (string Namespace, string Name) ModelId { get; } = modelId;
 
@@ -279,7 +285,8 @@ internal sealed class DevicePlacement
 
         public long Version { get; set; }
 
-        public Dictionary<string, JsonNode> GoodDesired { get; } = [];
+        /// <summary>The last desired values that the model allowed, as JSON, by property.</summary>
+        public Dictionary<string, string> GoodDesired { get; } = [];
 
         public IReadOnlyList<string> Problems { get; set; } = [];
     }

@@ -5,7 +5,6 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Common.Tracing;
-using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
 
@@ -43,7 +42,7 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        if (device.Text("spec", "nodeName") != session.Node)
+        if (device.Node != session.Node)
         {
             metrics.Forbidden();
             DeviceLog.NotOwn(logger, session.Node, report.Namespace, report.Name);
@@ -52,7 +51,7 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
         }
 
         // What an edge still had to say of a device that was deleted and made again is not the new one's.
-        if (report.Uid.Length > 0 && report.Uid != device.Uid())
+        if (report.Uid.Length > 0 && report.Uid != device.Uid)
         {
             DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
             Confirm(session, message);

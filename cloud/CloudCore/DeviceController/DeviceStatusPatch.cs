@@ -24,10 +24,10 @@ internal static class DeviceStatusPatch
     private const string EdgePrefix = "edge: ";
 
     /// <param name="stored">The DeviceStatus as it is.</param>
-    /// <param name="device">Its Device.</param>
+    /// <param name="annotation">Its Device's <see cref="HistoryAnnotation"/>; empty without it.</param>
     /// <param name="batch">What is new.</param>
     /// <param name="isFull">True when there were more properties than a status holds; the rest is left out.</param>
-    public static JsonObject Of(JsonObject stored, JsonObject device, DeviceBatch batch, out bool isFull)
+    public static JsonObject Of(JsonObject stored, string annotation, DeviceBatch batch, out bool isFull)
     {
         var status = new JsonObject();
         isFull = false;
@@ -51,7 +51,7 @@ internal static class DeviceStatusPatch
         if (batch.CloudProblems is not null || batch.EdgeProblems is not null)
             AddProblems(extensions, stored, batch);
         if (batch.History.Count > 0)
-            extensions["history"] = History(stored, device, batch.History);
+            extensions["history"] = History(stored, Wanted(annotation), batch.History);
         if (extensions.Count > 0)
             status["extensions"] = extensions;
         return status;
@@ -107,9 +107,8 @@ internal static class DeviceStatusPatch
     }
 
     // {PROPERTY: {"count": samples so far, "samples": [{"value", "timestamp"}, …]}}: the count shows what the list no longer holds. A merge patch leaves other properties.
-    private static JsonObject History(JsonObject stored, JsonObject device, Dictionary<string, List<DeviceSample>> fresh)
+    private static JsonObject History(JsonObject stored, Dictionary<string, int> wanted, Dictionary<string, List<DeviceSample>> fresh)
     {
-        var wanted = Wanted(device);
         var history = new JsonObject();
         foreach (var (property, samples) in fresh)
         {
@@ -132,10 +131,10 @@ internal static class DeviceStatusPatch
         return history;
     }
 
-    private static Dictionary<string, int> Wanted(JsonObject device)
+    private static Dictionary<string, int> Wanted(string annotation)
     {
         var wanted = new Dictionary<string, int>();
-        foreach (var part in (device.Annotation(HistoryAnnotation) ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        foreach (var part in annotation.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             var pair = part.Split('=', 2);
             wanted[pair[0].Trim()] = pair.Length > 1 && int.TryParse(pair[1], NumberStyles.None, CultureInfo.InvariantCulture, out var count) ? Math.Clamp(count, 1, SamplesMax) : SamplesDefault;

@@ -22,7 +22,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
 
     /// <summary>Takes a report about <paramref name="device"/>; <paramref name="confirm"/> is called once it is written, or cannot ever be.</summary>
     /// <param name="problems">What is wrong with the device as far as it shows here.</param>
-    public void Report(JsonObject device, DeviceReport report, IReadOnlyList<string> problems, Action confirm)
+    public void Report(DeviceFacts device, DeviceReport report, IReadOnlyList<string> problems, Action confirm)
     {
         metrics.DeviceReported();
         lock (_gate)
@@ -37,7 +37,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     }
 
     /// <summary>Writes what is wrong with a device, as far as it shows here.</summary>
-    public void Complain(JsonObject device, IReadOnlyList<string> problems)
+    public void Complain(DeviceFacts device, IReadOnlyList<string> problems)
     {
         lock (_gate)
         {
@@ -45,7 +45,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                 return;
             var lane = LaneOf(device);
             lane.Add(problems);
-            Run((device.Namespace(), device.Name()), lane);
+            Run((device.Namespace, device.Name), lane);
         }
     }
 
@@ -76,10 +76,10 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     }
 
     // The lane of a device that was deleted and made again starts when the old one's is done.
-    private DeviceLane LaneOf(JsonObject device)
+    private DeviceLane LaneOf(DeviceFacts device)
     {
-        var key = (device.Namespace(), device.Name());
-        if (!_lanes.TryGetValue(key, out var lane) || lane.Uid != device.Uid())
+        var key = (device.Namespace, device.Name);
+        if (!_lanes.TryGetValue(key, out var lane) || lane.Uid != device.Uid)
             _lanes[key] = lane = new DeviceLane(device, lane?.Loop ?? Task.CompletedTask);
         lane.Device = device;
         return lane;
@@ -184,7 +184,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     private async Task WriteAsync((string Namespace, string Name) key, DeviceLane lane, DeviceBatch batch, CancellationToken cancellationToken)
     {
         lane.Status ??= await LoadAsync(key, lane, cancellationToken);
-        var status = DeviceStatusPatch.Of(lane.Status, lane.Device, batch, out var isFull);
+        var status = DeviceStatusPatch.Of(lane.Status, lane.Device.History, batch, out var isFull);
         if (isFull)
             DeviceLog.TooManyTwins(logger, key.Namespace, key.Name, DeviceReport.TwinsMax);
 

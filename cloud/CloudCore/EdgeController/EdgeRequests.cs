@@ -391,7 +391,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         {
             "Node" => name == node,
             "Pod" => (await PodAsync(new ResourcePath(ns, ResourceTypes.Pod, name), cancellationToken)).Text("spec", "nodeName") == node,
-            "Device" => sync.Device(ns, name).Text("spec", "nodeName") == node,
+            "Device" => sync.Device(ns, name)?.Node == node,
             _ => false,
         };
         if (!isOwn)

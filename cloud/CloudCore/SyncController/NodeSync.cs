@@ -62,7 +62,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
     }
 
     /// <summary>Told when what is wrong with a device of a connected node changes. It must not block or call back.</summary>
-    public Action<JsonObject, IReadOnlyList<string>>? ProblemsChanged { get; set; }
+    public Action<DeviceFacts, IReadOnlyList<string>>? ProblemsChanged { get; set; }
 
     public int Connected
     {
@@ -392,7 +392,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
         }
     }
 
-    public JsonObject? Device(string @namespace, string name)
+    public DeviceFacts? Device(string @namespace, string name)
     {
         lock (_gate)
         {

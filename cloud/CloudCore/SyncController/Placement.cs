@@ -1,5 +1,6 @@
-using Edge.Cloud.CloudHub.Sessions;
 using System.Text.Json.Nodes;
+using Edge.Cloud.CloudHub.Sessions;
+using Edge.Cloud.DeviceController;
 
 namespace Edge.Cloud.SyncController;
 
@@ -16,7 +17,7 @@ internal abstract record PlacementOutput
     public sealed record Membership(string Node, IReadOnlyList<JsonObject> Added, IReadOnlyList<JsonObject> Removed) : PlacementOutput;
 
     /// <summary>What is wrong with a Device has changed; nothing when it is well again.</summary>
-    public sealed record DeviceProblems(string Node, JsonObject Device, IReadOnlyList<string> Problems) : PlacementOutput;
+    public sealed record DeviceProblems(string Node, DeviceFacts Device, IReadOnlyList<string> Problems) : PlacementOutput;
 
     /// <summary>The user asked for something impossible; it goes into an Event on <paramref name="About"/>.</summary>
     public sealed record Warn(JsonObject About, string Reason, string Text) : PlacementOutput;

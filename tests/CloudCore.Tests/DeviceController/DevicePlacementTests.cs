@@ -233,7 +233,8 @@ public sealed class DevicePlacementTests
     private List<string> Delete(string name)
     {
         _outputs.Clear();
-        _placement.DeviceChanged(new ObjectChange(ChangeType.Deleted, _placement.Device("default", name)!, null), _outputs);
+        var last = new JsonObject { ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = $"{name}-uid" } };
+        _placement.DeviceChanged(new ObjectChange(ChangeType.Deleted, last, null), _outputs);
         return Told();
     }
 

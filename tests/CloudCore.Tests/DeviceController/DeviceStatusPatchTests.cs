@@ -105,10 +105,7 @@ public sealed class DeviceStatusPatchTests
         Assert.Contains("limit is 10000", error, StringComparison.Ordinal);
     }
 
-    private static JsonObject Device(string history) => new()
-    {
-        ["metadata"] = new JsonObject { ["name"] = "d", ["namespace"] = "default", ["uid"] = "u", ["annotations"] = new JsonObject { [DeviceStatusPatch.HistoryAnnotation] = history } },
-    };
+    private static DeviceFacts Device(string history) => new("default", "d", "u", "edge-1", history);
 
     private static JsonObject Json(string json) => (JsonObject)JsonNode.Parse(json)!;
 
@@ -117,7 +114,7 @@ public sealed class DeviceStatusPatchTests
 
     private void Report(string content, params string[] cloudProblems) => _lane.Add(DeviceReport.TryRead(Message(content), out _)!, cloudProblems, () => { });
 
-    private JsonObject Patch() => DeviceStatusPatch.Of(_status, _lane.Device, _lane.Take(), out _);
+    private JsonObject Patch() => DeviceStatusPatch.Of(_status, _lane.Device.History, _lane.Take(), out _);
 
     // A merge patch (RFC 7386) as the API applies it.
     private void Apply() => _status = (JsonObject)Merge(_status, new JsonObject { ["status"] = Patch() })!;

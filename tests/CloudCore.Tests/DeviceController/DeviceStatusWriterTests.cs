@@ -127,8 +127,7 @@ public sealed class DeviceStatusWriterTests : IAsyncDisposable
         var confirmed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var content = Encoding.UTF8.GetBytes($$"""{"twin":{"t":{"actual":{"value":"{{value}}"} } } }""");
         var message = Message.Create(_time, Sources.Twin, Groups.Resource, Operations.Update, "device/default/d/twin/edge_updated", content);
-        var device = new JsonObject { ["metadata"] = new JsonObject { ["name"] = "d", ["namespace"] = "default", ["uid"] = "u" } };
-        (writer ?? _writer).Report(device, DeviceReport.TryRead(message, out _)! with { Version = version }, [], confirmed.SetResult);
+        (writer ?? _writer).Report(new DeviceFacts("default", "d", "u", "edge-1", ""), DeviceReport.TryRead(message, out _)! with { Version = version }, [], confirmed.SetResult);
         return confirmed.Task.WaitAsync(s_patience);
     }
 

@@ -59,7 +59,7 @@ internal static class Reports
             var stored = (await kube.TryGetAsync(ResourceKind.DeviceStatus, "default", name, CancellationToken.None))!;
             var twin = new JsonObject { ["reported"] = new JsonObject { [Value] = $"{value}" } };
             var batch = new DeviceBatch(new Dictionary<string, JsonObject> { ["p"] = twin }, [], "", "", null, null, []) { TwinVersion = version };
-            var status = DeviceStatusPatch.Of(stored, [], batch, out _);
+            var status = DeviceStatusPatch.Of(stored, "", batch, out _);
             if (!status.ContainsKey("twins"))
                 return; // a newer one is there; CloudCore writes what else the batch has
             try
