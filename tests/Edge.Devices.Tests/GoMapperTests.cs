@@ -157,9 +157,15 @@ internal sealed class GoProcess : IAsyncDisposable
     }
 
     /// <summary>Waits until it has said this line.</summary>
-    public Task LineAsync(string line) => Wait.UntilAsync(
-        $"'{line}'", _ => _lines.Contains(line) ? Task.FromResult(true) : _process.HasExited && !_lines.Contains(line) ? throw new InvalidOperationException(Said(line)) : Task.FromResult(false),
-        TimeSpan.FromSeconds(60), TimeProvider.System, default);
+    public Task LineAsync(string line) => Wait.UntilAsync($"'{line}'", async _ =>
+    {
+        if (_lines.Contains(line))
+            return true;
+        if (!_process.HasExited)
+            return false;
+        await _process.WaitForExitAsync(); // its last lines may still be under way
+        return _lines.Contains(line) ? true : throw new InvalidOperationException(Said(line));
+    }, TimeSpan.FromSeconds(60), TimeProvider.System, default);
 
     public async ValueTask DisposeAsync()
     {

@@ -111,7 +111,6 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         await WaitUntilReadyAsync(cancellationToken);
     }
 
-    /// <summary>Stops every container (SIGTERM, after 3 s SIGKILL), the shims and containerd; removes mounts, network namespaces, the bridge and cgroups.</summary>
     /// <summary>Runs a command in a container and returns what it wrote to its standard output. By CRI, not by ctr, which closes the output when
     /// the process ends and loses what it has not copied by then.</summary>
     /// <exception cref="ContainerdException">The command ended with another code than 0; the message has the code and what it wrote to its standard error.</exception>
@@ -125,6 +124,7 @@ public sealed partial class ContainerdInstance : IAsyncDisposable
         return answer.Stdout.ToStringUtf8();
     }
 
+    /// <summary>Stops every container (SIGTERM, after 3 s SIGKILL), the shims and containerd; removes mounts, network namespaces, the bridge and cgroups.</summary>
     public async ValueTask DisposeAsync()
     {
         await ContainerdRemains.StopContainersAsync(_directory, TimeSpan.FromSeconds(3));

@@ -31,12 +31,9 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
     {
         if (utf8.Length < CompressFrom)
             return [];
-        var worthwhile = utf8.Length - (utf8.Length / 8) - 1;
-        if (utf8.Length <= FastZlib.InputMax)
-            return FastZlib.Compress(utf8.Span, worthwhile);
         using var output = new MemoryStream(utf8.Length / 2);
         using (var zlib = new ZLibStream(output, CompressionLevel.Fastest, leaveOpen: true))
             zlib.Write(utf8.Span);
-        return output.Length <= worthwhile ? output.ToArray() : [];
+        return output.Length < utf8.Length - (utf8.Length / 8) ? output.ToArray() : [];
     }
 }

@@ -17,6 +17,7 @@ internal static class TwinBench
     private const int HistoryDevices = 10;
     private const int InFlightMax = 256;
     private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_window = TimeSpan.FromSeconds(1);
 
     public static async Task<int> RunAsync(int devices, int seconds, CancellationToken cancellationToken)
     {
@@ -44,6 +45,8 @@ internal static class TwinBench
 
         foreach (var (rate, properties) in ((int, int)[])[(10, 1), (100, 1), (400, 1), (1000, 1), (1000, Properties)])
         {
+            // Reports of one device within its window go together: the last ones of the former rate would hold up the first ones of this.
+            await Task.Delay(s_window, cancellationToken);
             var (before, coreBefore) = (cloud.CpuSeconds(), core.CpuSeconds());
             var began = Stopwatch.GetTimestamp();
             await ReportAsync(mapper, watch, values, rate * seconds, properties, TimeSpan.FromSeconds(1.0 / rate), cancellationToken);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Edge.Common.Tracing;
+using Edge.Testing;
 
 namespace Edge.Common.Tests.Tracing;
 
@@ -21,12 +22,7 @@ public sealed class EdgeTraceTests
                 throw new InvalidOperationException("nobody listens");
         }
 
-        for (var i = 0; i < 100; i++)
-            Work();
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 1000; i++)
-            Work();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocation.Of(Work, warmUp: 1000));
 
         using var listener = new ActivityListener { ShouldListenTo = source => source.Name == EdgeTrace.SourceName, Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData };
         ActivitySource.AddActivityListener(listener);

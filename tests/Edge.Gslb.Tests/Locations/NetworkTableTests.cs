@@ -1,4 +1,5 @@
 using Edge.GlobalServices.Locations;
+using Edge.Testing;
 
 namespace Edge.Cloud.Gslb.Tests;
 
@@ -84,10 +85,7 @@ public sealed class NetworkTableTests
             }
         }
 
-        Look();
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        Look();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocation.Of(Look, warmUp: 1));
         Assert.NotEqual(0, found);
     }
 

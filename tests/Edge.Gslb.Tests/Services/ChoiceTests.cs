@@ -1,6 +1,7 @@
 using Edge.GlobalServices;
 using Edge.GlobalServices.Locations;
 using Edge.GlobalServices.Services;
+using Edge.Testing;
 using static Edge.Cloud.Gslb.Tests.World;
 
 namespace Edge.Cloud.Gslb.Tests;
@@ -230,12 +231,7 @@ public sealed class ChoiceTests
             }
         }
 
-        for (var i = 0; i < 50; i++)
-            Ask();
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 50; i++)
-            Ask();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocation.Of(Ask, warmUp: 95));
         Assert.True(answers > services.Count * 100, $"{answers} answers");
     }
 
