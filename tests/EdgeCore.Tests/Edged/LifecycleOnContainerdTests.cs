@@ -90,7 +90,7 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
         using var client = containerd.Client();
         var shared = Directory.CreateDirectory(Path.Combine(edged.Root, "shared")).FullName;
         string Container(string name, string before, string more) => $$$"""
-            {"name":"{{{name}}}",{{{Image}}},"command":["sh","-c","{{{before}}} echo start {{{name}}} >> /s/log; trap 'sleep 1; echo end {{{name}}} >> /s/log; exit 0' TERM; touch /tmp/up; while true; do sleep 1 & wait $!; done"],
+            {"name":"{{{name}}}",{{{Image}}},"command":["sh","-c","{{{before}}} trap 'sleep 1; echo end {{{name}}} >> /s/log; exit 0' TERM; echo start {{{name}}} >> /s/log; touch /tmp/up; while true; do sleep 1 & wait $!; done"],
              "volumeMounts":[{"name":"s","mountPath":"/s"}]{{{more}}}}
             """;
         const string Sidecar = """,  "restartPolicy":"Always","startupProbe":{"exec":{"command":["test","-f","/tmp/up"]},"periodSeconds":1,"timeoutSeconds":10,"failureThreshold":100}""";
