@@ -19,12 +19,15 @@ internal static class JsonBytes
     [ThreadStatic]
     private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? s_kept;
 
-    public static byte[] Of(JsonNode node)
+    public static byte[] Of(JsonNode node) => Of(node, static (json, node) => node.WriteTo(json));
+
+    /// <summary>What <paramref name="write"/> writes.</summary>
+    public static byte[] Of<T>(T state, Action<Utf8JsonWriter, T> write)
     {
         // Taken, not looked at: what throws in the middle of a value must not be used again.
         var (buffer, json) = s_kept ?? NewWriter();
         s_kept = null;
-        node.WriteTo(json);
+        write(json, state);
         json.Flush();
         var bytes = buffer.WrittenSpan.ToArray();
         if (buffer.Capacity <= KeptMax)
@@ -45,6 +48,21 @@ internal static class JsonBytes
 
     /// <summary>The object in <paramref name="utf8"/>, or null with the reason when it holds none.</summary>
     public static JsonObject? TryObject(ReadOnlyMemory<byte> utf8, out string error)
+        => Try(utf8, static utf8 => StrictJson.Parse(utf8.Span) as JsonObject, out error);
+
+    /// <summary>As <see cref="TryObject"/>, as a document over these very bytes, to be disposed before they change.</summary>
+    public static JsonDocument? TryDocument(ReadOnlyMemory<byte> utf8, out string error)
+        => Try(utf8, static utf8 =>
+        {
+            var document = StrictJson.ParseDocument(utf8);
+            if (document.RootElement.ValueKind == JsonValueKind.Object)
+                return document;
+            document.Dispose();
+            return null;
+        }, out error);
+
+    private static T? Try<T>(ReadOnlyMemory<byte> utf8, Func<ReadOnlyMemory<byte>, T?> parse, out string error)
+        where T : class
     {
         error = "";
         try
@@ -62,8 +80,8 @@ internal static class JsonBytes
             }
 
             // Repeated keys would surface only later, as an exception at the first access.
-            if (StrictJson.Parse(utf8.Span) is JsonObject obj)
-                return obj;
+            if (parse(utf8) is { } read)
+                return read;
             error = "is not a JSON object";
         }
         catch (JsonException e)

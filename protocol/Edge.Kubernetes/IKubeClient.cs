@@ -26,6 +26,11 @@ public interface IKubeClient
 
     Task<JsonObject> PatchAsync(ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken);
 
+    /// <summary>As <see cref="PatchAsync"/>, for who keeps the answer as it is and needs no tree.</summary>
+    async Task<ReadOnlyMemory<byte>> PatchForBytesAsync(
+        ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
+        => System.Text.Encoding.UTF8.GetBytes((await PatchAsync(kind, @namespace, name, patchKind, patch, subresource, cancellationToken)).ToJsonString());
+
     /// <summary>Deletes; returns the answer's object (the object that is going, or a Status). <paramref name="options"/> is a metav1.DeleteOptions or null.</summary>
     Task<JsonObject> DeleteAsync(ResourceKind kind, string? @namespace, string name, JsonObject? options, CancellationToken cancellationToken);
 

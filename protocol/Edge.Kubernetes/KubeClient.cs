@@ -76,6 +76,10 @@ public sealed class KubeClient : IKubeClient, IDisposable
         ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
         => SendForObjectAsync(HttpMethod.Patch, kind.Path(@namespace, name, subresource), patch, MediaType(patchKind), cancellationToken);
 
+    public Task<ReadOnlyMemory<byte>> PatchForBytesAsync(
+        ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
+        => SendForBytesAsync(HttpMethod.Patch, kind.Path(@namespace, name, subresource), patch, MediaType(patchKind), cancellationToken);
+
     /// <summary>Server-side apply: the fields of <paramref name="obj"/> become <paramref name="manager"/>'s, those it had before and are no longer in it go.</summary>
     /// <param name="isForced">Takes fields that others own; without it they are a conflict (409).</param>
     /// <param name="isDryRun">The server answers what would be, and stores nothing.</param>
@@ -226,6 +230,8 @@ public sealed class KubeClient : IKubeClient, IDisposable
             async token =>
             {
                 using var response = await SendAsync(method, path, body, mediaType, token);
+                if (response.Content is WholeContent whole && whole.Bytes.Length <= Options.AnswerSizeMax)
+                    return whole.Bytes;
                 await response.Content.LoadIntoBufferAsync(Options.AnswerSizeMax, token);
                 return (ReadOnlyMemory<byte>)await response.Content.ReadAsByteArrayAsync(token);
             },

@@ -1,5 +1,5 @@
+using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Edge.Protocol.Messages;
 
 namespace Edge.Cloud.DeviceController;
@@ -9,13 +9,16 @@ namespace Edge.Cloud.DeviceController;
 internal sealed record DeviceSample(string Value, long TimestampMs);
 
 /// <summary>One report of an edge about one device: twins, or state.</summary>
-internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDictionary<string, JsonObject> Twins, string State, string LastOnlineTime)
+/// <param name="Twins">One for each property that it names.</param>
+internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyList<(string Property, TwinEntry Entry)> Twins, string State, string LastOnlineTime)
 {
     /// <summary>Samples that one report may carry.</summary>
     public const int SamplesMax = 10_000;
 
     private const int ProblemsMax = 32;
     private const int ProblemLengthMax = 1024;
+    private static readonly string[] s_types = ["INT", "FLOAT", "DOUBLE", "STRING", "BOOLEAN", "BYTES", "STREAM", "int", "float", "double", "string", "boolean", "bytes"];
+    private static readonly Dictionary<string, IReadOnlyList<DeviceSample>> s_noHistory = [];
 
     /// <summary>Of the Device that the edge speaks of; empty with stock edges.</summary>
     public string Uid { get; init; } = "";
@@ -24,7 +27,7 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
     public long Version { get; init; }
 
     /// <summary>Samples by property, oldest first.</summary>
-    public IReadOnlyDictionary<string, IReadOnlyList<DeviceSample>> History { get; init; } = new Dictionary<string, IReadOnlyList<DeviceSample>>();
+    public IReadOnlyDictionary<string, IReadOnlyList<DeviceSample>> History { get; init; } = s_noHistory;
 
     /// <summary>What is wrong with the device at its edge; null when the report does not say.</summary>
     public IReadOnlyList<string>? Problems { get; init; }
@@ -44,31 +47,36 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
             return null;
         }
 
-        if (JsonBytes.TryObject(MessageCodec.Unwrap(message.Content), out error) is not { } body)
+        using var document = JsonBytes.TryDocument(MessageCodec.Unwrap(message.Content), out error);
+        if (document is null)
             return null;
+        var body = document.RootElement;
         if (!isTwin)
         {
-            var device = body.Get("device");
-            return new DeviceReport(parts[1], parts[2], new Dictionary<string, JsonObject>(), Scalar(device.Get("state")), Scalar(device.Get("lastOnlineTime"))) { Uid = Scalar(body.Get("uid")) };
+            var device = body.AnyCase("device"u8);
+            return new DeviceReport(parts[1], parts[2], [], device.AnyCase("state"u8).Scalar(), device.AnyCase("lastOnlineTime"u8).Scalar()) { Uid = body.AnyCase("uid"u8).Scalar() };
         }
 
-        var twins = new Dictionary<string, JsonObject>();
-        if (body.Get("twin") is JsonObject all)
+        var all = body.AnyCase("twin"u8);
+        var twins = new List<(string, TwinEntry)>();
+        if (all.ValueKind == JsonValueKind.Object)
         {
-            if (all.Count > TwinsMax)
+            var count = all.GetPropertyCount();
+            if (count > TwinsMax)
             {
-                error = $"{all.Count} properties, the limit is {TwinsMax}";
+                error = $"{count} properties, the limit is {TwinsMax}";
                 return null;
             }
 
-            foreach (var (property, value) in all)
+            twins.Capacity = count;
+            foreach (var twin in all.EnumerateObject())
             {
-                if (value is JsonObject twin)
-                    twins[property] = twin;
+                if (twin.Value.ValueKind == JsonValueKind.Object)
+                    twins.Add((twin.Name, EntryOf(twin.Value)));
             }
         }
 
-        var history = ReadHistory(body.Get("history") as JsonObject, out var samples);
+        var history = ReadHistory(body.AnyCase("history"u8), out var samples);
         if (samples > SamplesMax)
         {
             error = $"{samples} samples, the limit is {SamplesMax}";
@@ -76,81 +84,78 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyDict
         }
 
         // Our edges say what is wrong with each twin, and nothing when nothing is; a message of samples alone says nothing of it.
-        var uid = Scalar(body.Get("uid"));
+        var uid = body.AnyCase("uid"u8).Scalar();
         return new DeviceReport(parts[1], parts[2], twins, "", "") { Uid = uid, History = history, Problems = uid.Length > 0 && history.Count == 0 ? ProblemsOf(body) : null };
     }
 
-    private static List<string> ProblemsOf(JsonObject body)
-        => [.. (body.Get("problems") as JsonArray ?? []).Take(ProblemsMax).Select(Scalar).Select(text => text.Length > ProblemLengthMax ? text[..ProblemLengthMax] : text)];
-
-    private static Dictionary<string, IReadOnlyList<DeviceSample>> ReadHistory(JsonObject? history, out int samples)
+    private static List<string> ProblemsOf(JsonElement body)
     {
-        var read = new Dictionary<string, IReadOnlyList<DeviceSample>>();
-        samples = 0;
-        foreach (var (property, list) in history ?? [])
+        var problems = new List<string>();
+        foreach (var one in body.AnyCase("problems"u8).Items())
         {
-            if (list is not JsonArray array)
+            if (problems.Count == ProblemsMax)
+                break;
+            var text = one.Scalar();
+            problems.Add(text.Length > ProblemLengthMax ? text[..ProblemLengthMax] : text);
+        }
+
+        return problems;
+    }
+
+    private static Dictionary<string, IReadOnlyList<DeviceSample>> ReadHistory(JsonElement history, out int samples)
+    {
+        samples = 0;
+        if (history.ValueKind != JsonValueKind.Object)
+            return s_noHistory;
+        var read = new Dictionary<string, IReadOnlyList<DeviceSample>>();
+        foreach (var property in history.EnumerateObject())
+        {
+            if (property.Value.ValueKind != JsonValueKind.Array)
                 continue;
-            samples += array.Count;
-            read[property] = [.. array.OfType<JsonObject>().Select(one => new DeviceSample(Scalar(one.Get("value")), long.TryParse(Scalar(one.Get("timestamp")), out var stamp) ? stamp : 0))];
+            samples += property.Value.GetArrayLength();
+            var list = new List<DeviceSample>();
+            foreach (var one in property.Value.EnumerateArray())
+            {
+                if (one.ValueKind == JsonValueKind.Object)
+                    list.Add(new DeviceSample(one.AnyCase("value"u8).Scalar(), long.TryParse(one.AnyCase("timestamp"u8).Scalar(), CultureInfo.InvariantCulture, out var stamp) ? stamp : 0));
+            }
+
+            read[property.Name] = list;
         }
 
         return read;
     }
 
-    /// <summary>Lays the reported parts of <paramref name="twin"/> (MsgTwin, kubeedge-wire §4.6) over <paramref name="entry"/> of status.twins[].</summary>
-    public static void Merge(JsonObject entry, JsonObject twin)
+    // The reported parts of a MsgTwin (kubeedge-wire §4.6). Values and metadata are strings in the CRD; an edge may send numbers.
+    private static TwinEntry EntryOf(JsonElement twin)
     {
-        var type = Scalar(twin.Get("metadata").Get("type"));
-        Put("reported", twin.Get("actual"));
-        Put("observedDesired", twin.Get("expected"));
-        return;
-
-        void Put(string key, JsonNode? side)
-        {
-            if (side.Get("value") is not { } value)
-                return;
-            var metadata = new JsonObject();
-            if (Scalar(side.Get("metadata").Get("timestamp")) is { Length: > 0 } timestamp)
-                metadata["timestamp"] = timestamp;
-            if ((Scalar(side.Get("metadata").Get("type")) is { Length: > 0 } own ? own : type) is { Length: > 0 } kind)
-                metadata["type"] = kind;
-            // Why the mapper could not read the property, and which desired value replaced which; the next report without one clears it.
-            foreach (var note in (string[])["error", "conflict"])
-            {
-                if (Scalar(side.Get("metadata").Get(note)) is { Length: > 0 } text)
-                    metadata[note] = text;
-            }
-
-            entry[key] = new JsonObject { ["value"] = Scalar(value), ["metadata"] = metadata };
-        }
+        var type = TypeOf(twin.AnyCase("metadata"u8));
+        return new TwinEntry(SideOf(twin.AnyCase("actual"u8), type), SideOf(twin.AnyCase("expected"u8), type));
     }
 
-    // Values and metadata are strings in the CRD; an edge may send numbers.
-    private static string Scalar(JsonNode? node)
-        => node switch
-        {
-            null => "",
-            JsonValue value when value.GetValueKind() == JsonValueKind.String => value.GetValue<string>(),
-            _ => node.ToJsonString(),
-        };
-}
-
-/// <summary>Reading as Go peers do: keys in any casing (kubeedge-wire §1.3).</summary>
-internal static class AnyCase
-{
-    public static JsonNode? Get(this JsonNode? node, string key)
+    private static TwinSide? SideOf(JsonElement side, string type)
     {
-        if (node is not JsonObject obj)
+        var value = side.AnyCase("value"u8);
+        if (value.ValueKind is JsonValueKind.Undefined or JsonValueKind.Null)
             return null;
-        if (obj.TryGetPropertyValue(key, out var exact))
-            return exact;
-        foreach (var (name, value) in obj)
+        var metadata = side.AnyCase("metadata"u8);
+        return new TwinSide(
+            value.Scalar(), metadata.AnyCase("timestamp"u8).Scalar(), TypeOf(metadata) is { Length: > 0 } own ? own : type, metadata.AnyCase("error"u8).Scalar(), metadata.AnyCase("conflict"u8).Scalar());
+    }
+
+    private static string TypeOf(JsonElement metadata)
+    {
+        // One string for all twins of a type.
+        var type = metadata.AnyCase("type"u8);
+        if (type.ValueKind == JsonValueKind.String)
         {
-            if (name.Equals(key, StringComparison.OrdinalIgnoreCase))
-                return value;
+            foreach (var known in s_types)
+            {
+                if (type.ValueEquals(known))
+                    return known;
+            }
         }
 
-        return null;
+        return type.Scalar();
     }
 }

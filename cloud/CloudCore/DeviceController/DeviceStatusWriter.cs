@@ -131,7 +131,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                 {
                     // The API will never take this; asking the edge to send it again would stop its queue.
                     DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
-                    lane.Status = null;
+                    lane.Status = default;
                     Confirm(batch);
                 }
                 catch (KubeException e)
@@ -139,7 +139,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     pause = e.Code == 409 ? TimeSpan.Zero : BackoffAfter(++failures);
                     if (e.Code != 409)
                         DeviceLog.NotWritten(logger, key.Namespace, key.Name, e.Message, pause.TotalSeconds);
-                    lane.Status = null;
+                    lane.Status = default;
                     lock (_gate)
                     {
                         lane.PutBack(batch);
@@ -151,7 +151,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     // A defect here must not leave the device with a writer that writes nothing any more.
                     pause = BackoffAfter(++failures);
                     DeviceLog.WriterBroke(logger, key.Namespace, key.Name, pause.TotalSeconds, e);
-                    lane.Status = null;
+                    lane.Status = default;
                     lock (_gate)
                     {
                         lane.PutBack(batch);
@@ -183,20 +183,14 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
 
     private async Task WriteAsync((string Namespace, string Name) key, DeviceLane lane, DeviceBatch batch, CancellationToken cancellationToken)
     {
-        lane.Status ??= await LoadAsync(key, lane, cancellationToken);
-        var status = DeviceStatusPatch.Of(lane.Status, lane.Device.History, batch, out var isFull);
+        if (lane.Status.IsEmpty)
+            lane.Status = JsonBytes.Of(await LoadAsync(key, lane, cancellationToken));
+        var patch = DeviceStatusPatch.Of(lane.Status, lane.Device.History, batch, out var isFull);
         if (isFull)
             DeviceLog.TooManyTwins(logger, key.Namespace, key.Name, DeviceReport.TwinsMax);
-
-        // The version makes a write of somebody else a conflict: the array is replaced as a whole.
-        var patch = new JsonObject
-        {
-            ["metadata"] = new JsonObject { ["resourceVersion"] = lane.Status.ResourceVersion() },
-            ["status"] = status,
-        };
         try
         {
-            lane.Status = await kube.PatchAsync(ResourceKind.DeviceStatus, key.Namespace, key.Name, PatchKind.Merge, JsonBytes.Of(patch), "status", cancellationToken);
+            lane.Status = await kube.PatchForBytesAsync(ResourceKind.DeviceStatus, key.Namespace, key.Name, PatchKind.Merge, patch, "status", cancellationToken);
         }
         catch (KubeException e) when (e.Code == 404)
         {

@@ -173,7 +173,7 @@ internal sealed class InProcessExchange
     public async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request)
     {
         HttpContent content = _watch is not null ? _watch
-            : _isComplete ? new ByteArrayContent(await WholeAsync())
+            : _isComplete ? new WholeContent(await WholeAsync())
             : new AnswerContent(_answer.Reader.AsStream(), _aborted);
         var response = new HttpResponseMessage((HttpStatusCode)StatusCode) { RequestMessage = request, Version = HttpVersion.Version20, Content = content };
         foreach (var (name, values) in Answered)

@@ -11,7 +11,7 @@ internal static class PatchReader
     /// <summary>Server-side apply; its body is YAML, and so may be JSON.</summary>
     public const string ApplyType = "application/apply-patch+yaml";
 
-    public static async Task<Func<JsonObject, JsonObject>> ReadAsync(HttpRequest request, ServedResource resource, CancellationToken cancellationToken)
+    public static async Task<ObjectPatch> ReadAsync(HttpRequest request, ServedResource resource, CancellationToken cancellationToken)
     {
         var type = RequestBody.MediaType(request);
         var strategicServed = resource.Custom is null;
@@ -30,13 +30,13 @@ internal static class PatchReader
     }
 
     // Takes nothing out of the patch, and the tree is the change's own: nothing to clone for another try.
-    private static Func<JsonObject, JsonObject> Merge(JsonObject patch) => tree => MergePatch.ApplyTo(tree, patch);
+    private static ObjectPatch Merge(JsonObject patch) => new(tree => MergePatch.ApplyTo(tree, patch), patch);
 
     private static JsonObject AsObject(JsonNode? patch) => patch as JsonObject ?? throw ApiException.BadRequest("a merge patch of an object must be an object");
 
     /// <summary>The patch is cloned for every try, since applying it may move its nodes into the tree.</summary>
-    private static Func<JsonObject, JsonObject> Guard<T>(T patch, Func<JsonObject, T, JsonNode?> apply)
-        where T : JsonNode => tree =>
+    private static ObjectPatch Guard<T>(T patch, Func<JsonObject, T, JsonNode?> apply)
+        where T : JsonNode => new(tree =>
         {
             try
             {
@@ -46,5 +46,5 @@ internal static class PatchReader
             {
                 throw new ApiException(422, "Invalid", e.Message);
             }
-        };
+        });
 }

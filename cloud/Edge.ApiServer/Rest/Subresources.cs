@@ -202,7 +202,7 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
                 break;
             case "PATCH":
                 var patch = await PatchReader.ReadAsync(context.Request, resource, context.RequestAborted);
-                stored = await SetReplicasAsync(context, resource, path, patch, options);
+                stored = await SetReplicasAsync(context, resource, path, patch.Apply, options);
                 break;
             default:
                 throw ApiException.MethodNotAllowed();

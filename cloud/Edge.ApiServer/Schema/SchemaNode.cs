@@ -64,6 +64,9 @@ internal sealed class SchemaNode
 
     public long? MaxLength { get; set; }
 
+    /// <summary>A text is judged by more than its type.</summary>
+    public bool HasTextRules => MinLength is not null || MaxLength is not null || Regex is not null || Format.Length > 0;
+
     public long? MinItems { get; set; }
 
     public long? MaxItems { get; set; }

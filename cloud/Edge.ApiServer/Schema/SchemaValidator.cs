@@ -42,8 +42,9 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
             case JsonArray array:
                 CheckArray(schema, array, old as JsonArray, at, runRules);
                 break;
-            case JsonValue scalar when scalar.TryGetValue<string>(out var text):
-                CheckText(schema, text, at);
+            case JsonValue scalar when scalar.GetValueKind() == JsonValueKind.String:
+                if (schema.HasTextRules && scalar.TryGetValue<string>(out var text))
+                    CheckText(schema, text, at);
                 break;
             case JsonValue scalar when scalar.GetValueKind() == JsonValueKind.Number:
                 CheckNumber(schema, scalar, at);
@@ -77,8 +78,14 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
 
     private void CheckEnum(SchemaNode schema, JsonNode value, string at)
     {
-        if (schema.Enum is null || schema.Enum.Any(allowed => JsonNode.DeepEquals(allowed, value)))
+        if (schema.Enum is null)
             return;
+        foreach (var allowed in schema.Enum)
+        {
+            if (JsonNode.DeepEquals(allowed, value))
+                return;
+        }
+
         errors.Add(new FieldError("FieldValueNotSupported", at, $"Unsupported value: {Errors.Show(value)}: supported values: {string.Join(", ", schema.Enum.Select(Errors.Show))}"));
     }
 
@@ -94,8 +101,9 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
             errors.Add(Errors.Invalid(at, obj, $"{at} in body should have at least {schema.MinProperties} properties"));
         if (obj.Count > schema.MaxProperties)
             errors.Add(TooMany(at, obj.Count, schema.MaxProperties.Value, "properties"));
-        foreach (var (key, child) in obj)
+        for (var i = 0; i < obj.Count; i++)
         {
+            var (key, child) = obj.GetAt(i);
             if (schema.Member(key) is not { } inner)
                 continue;
             var childAt = !HasPaths ? "" : schema.Properties.ContainsKey(key) ? Join(at, key) : $"{at}.{key}";
@@ -193,12 +201,24 @@ internal sealed class SchemaValidator(List<FieldError> errors, CelScope? root)
                 Check(part, value, null, at, runRules: false);
         }
 
-        if (schema.AnyOf.Count > 0 && !schema.AnyOf.Any(part => Passes(part, value)))
+        if (schema.AnyOf.Count > 0 && Passed(schema.AnyOf, value, enough: 1) == 0)
             errors.Add(Errors.Invalid(at, value, $"\"{at}\" must validate at least one schema (anyOf)"));
-        if (schema.OneOf.Count > 0 && schema.OneOf.Count(part => Passes(part, value)) is not 1 and var passed)
+        if (schema.OneOf.Count > 0 && Passed(schema.OneOf, value, enough: int.MaxValue) is not 1 and var passed)
             errors.Add(Errors.Invalid(at, value, $"\"{at}\" must validate one and only one schema (oneOf). Found {(passed == 0 ? "none" : passed)} valid"));
         if (schema.Not is not null && Passes(schema.Not, value))
             errors.Add(Errors.Invalid(at, value, $"\"{at}\" must not validate the schema (not)"));
+    }
+
+    private int Passed(IReadOnlyList<SchemaNode> schemas, JsonNode value, int enough)
+    {
+        var passed = 0;
+        foreach (var part in schemas)
+        {
+            if (Passes(part, value) && ++passed == enough)
+                break;
+        }
+
+        return passed;
     }
 
     private bool Passes(SchemaNode schema, JsonNode value)

@@ -14,6 +14,7 @@ internal sealed class StructuralSchema
         _root = root;
         Raw = raw;
         IsStatusApart = IsApart(root);
+        HasStatusRules = root.Member("status") is { } status && AnyRules(status);
     }
 
     /// <summary>The topmost level.</summary>
@@ -25,6 +26,9 @@ internal sealed class StructuralSchema
     /// <summary>True when nothing outside the status is judged by what the status holds, nor by the state before: of an object that this schema has shaped and judged, a write of the
     /// status needs only the status looked at.</summary>
     public bool IsStatusApart { get; }
+
+    /// <summary>True when a rule judges the status, perhaps by what it was before.</summary>
+    public bool HasStatusRules { get; }
 
     /// <summary>Compiles <c>openAPIV3Schema</c>; adds what is wrong with it to <paramref name="errors"/>, with <paramref name="at"/> as the path.</summary>
     public static StructuralSchema Parse(JsonObject schema, string at, List<FieldError> errors)
@@ -139,8 +143,9 @@ internal sealed class StructuralSchema
     {
         if (value is JsonObject obj)
         {
-            foreach (var (key, child) in obj)
+            for (var i = 0; i < obj.Count; i++)
             {
+                var (key, child) = obj.GetAt(i);
                 if ((isResource || schema.Embedded) && s_identity.Contains(key))
                     continue;
                 if (schema.Member(key) is { } inner ? HasUnknown(inner, child) : !schema.PreserveUnknown)

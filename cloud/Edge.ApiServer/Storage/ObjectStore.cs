@@ -82,6 +82,10 @@ internal sealed class ObjectStore : IAsyncDisposable
     public ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, JsonObject obj, CancellationToken cancellationToken, object? judgedBy = null)
         => WriteAsync(WatchEventType.Modified, expected.Resource, obj, expected, judgedBy, cancellationToken);
 
+    /// <summary>As <see cref="ReplaceAsync(StoredObject, JsonObject, CancellationToken, object?)"/>, of an object that has been serialised: namespace, name and uid are the expected one's.</summary>
+    public ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, ObjectJson json, CancellationToken cancellationToken, object? judgedBy = null)
+        => WriteAsync(WatchEventType.Modified, expected.Resource, (expected.Namespace, expected.Name, expected.Uid), json, expected, judgedBy, cancellationToken);
+
     /// <summary>Removes exactly that state; <paramref name="last"/> is what watchers get. Null when it is no longer the newest.</summary>
     public ValueTask<StoredObject?> DeleteAsync(StoredObject expected, JsonObject last, CancellationToken cancellationToken)
         => WriteAsync(WatchEventType.Deleted, expected.Resource, last, expected, null, cancellationToken);
@@ -177,10 +181,13 @@ internal sealed class ObjectStore : IAsyncDisposable
         return table;
     }
 
-    private async ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken)
+    private ValueTask<StoredObject?> WriteAsync(WatchEventType type, ResourceId resource, JsonObject obj, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken)
+        => WriteAsync(type, resource, (obj.Namespace(), obj.Name(), obj.Uid()), ObjectJson.Serialize(obj), expected, judgedBy, cancellationToken);
+
+    private async ValueTask<StoredObject?> WriteAsync(
+        WatchEventType type, ResourceId resource, (string Namespace, string Name, string Uid) id, ObjectJson json, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken)
     {
-        var (ns, name, uid) = (obj.Namespace(), obj.Name(), obj.Uid());
-        var json = ObjectJson.Serialize(obj);
+        var (ns, name, uid) = id;
         var table = Table(resource);
         var newest = 0L;
         var written = await _database.WriteAsync(

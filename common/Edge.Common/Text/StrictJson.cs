@@ -23,6 +23,13 @@ public static class StrictJson
         return JsonNode.Parse(utf8, documentOptions: new JsonDocumentOptions { MaxDepth = depthMax, AllowDuplicateProperties = HasDistinctNames(utf8, depthMax) });
     }
 
+    /// <summary>As <see cref="Parse"/>, over these very bytes: dispose the document before they change.</summary>
+    public static JsonDocument ParseDocument(ReadOnlyMemory<byte> utf8, int depthMax = 64)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(depthMax, DepthMax);
+        return JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = depthMax, AllowDuplicateProperties = HasDistinctNames(utf8.Span, depthMax) });
+    }
+
     /// <summary>True when no object in <paramref name="utf8"/> has a name twice; false when one has, and when this cannot tell.</summary>
     internal static bool HasDistinctNames(ReadOnlySpan<byte> utf8, int depthMax)
     {

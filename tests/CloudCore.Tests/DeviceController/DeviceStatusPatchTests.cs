@@ -114,7 +114,8 @@ public sealed class DeviceStatusPatchTests
 
     private void Report(string content, params string[] cloudProblems) => _lane.Add(DeviceReport.TryRead(Message(content), out _)!, cloudProblems, () => { });
 
-    private JsonObject Patch() => DeviceStatusPatch.Of(_status, _lane.Device.History, _lane.Take(), out _);
+    private JsonObject Patch()
+        => JsonNode.Parse(DeviceStatusPatch.Of(Encoding.UTF8.GetBytes(_status.ToJsonString()), _lane.Device.History, _lane.Take(), out _))!["status"]!.DeepClone().AsObject();
 
     // A merge patch (RFC 7386) as the API applies it.
     private void Apply() => _status = (JsonObject)Merge(_status, new JsonObject { ["status"] = Patch() })!;

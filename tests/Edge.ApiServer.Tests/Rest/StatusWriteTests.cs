@@ -40,6 +40,60 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task A_status_patched_alone_becomes_what_it_becomes_with_the_whole()
+    {
+        var (group, path) = await DefineAsync("3");
+        foreach (var name in (string[])["alone", "whole"])
+            await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"{{{name}}}"},"spec":{"n":2}}""");
+        foreach (var (status, code) in ((string, HttpStatusCode)[])
+            [
+                ("""{"count":1,"gone":"a"}""", HttpStatusCode.OK),
+                ("""{"gone":null,"unknown":{"x":[1]}}""", HttpStatusCode.OK),
+                ("""{"phase":null}""", HttpStatusCode.OK),
+                ("""{"list":[{"a":"1","b":{}},{}],"count":7}""", HttpStatusCode.OK),
+                ("""{"list":[{"a":1}]}""", HttpStatusCode.UnprocessableEntity),
+                ("""{"list":null}""", HttpStatusCode.OK),
+                ("\"text\"", HttpStatusCode.UnprocessableEntity),
+                ("[]", HttpStatusCode.UnprocessableEntity),
+                ("null", HttpStatusCode.OK),
+                ("{}", HttpStatusCode.OK),
+            ])
+        {
+            // A patch that names metadata other than the version takes the general way.
+            var alone = await api.PatchAsync($"{path}/alone/status", "merge", $$"""{"status":{{status}}}""", code);
+            var whole = await api.PatchAsync($"{path}/whole/status", "merge", $$$"""{"metadata":{"labels":{"x":"1"}},"status":{{{status}}}}""", code);
+            Assert.Equal(whole.Text("reason"), alone.Text("reason"));
+            Assert.Equal(whole.Text("message").Replace("whole", "alone", StringComparison.Ordinal), alone.Text("message"));
+            Assert.Equal(whole["spec"]?.ToJsonString(), alone["spec"]?.ToJsonString());
+            Assert.Equal(whole.At("status")?.ToJsonString(), alone.At("status")?.ToJsonString());
+        }
+    }
+
+    [Fact]
+    public async Task A_status_patch_names_the_state_that_it_means_and_makes_no_event_when_nothing_changes()
+    {
+        var (group, path) = await DefineAsync("3");
+        await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"a"},"spec":{"n":2}}""");
+        var first = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":12,"list":[{"a":"1","b":{"x":1}}]}}""");
+
+        // The same in another order, which is as long and has the same bytes; then as many bytes that are not the same.
+        var same = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"list":[{"b":{"x":1},"a":"1"}],"count":12}}""");
+        Assert.Equal(first.ResourceVersion(), same.ResourceVersion());
+        var swapped = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":21}}""");
+        Assert.NotEqual(first.ResourceVersion(), swapped.ResourceVersion());
+        Assert.Equal(21, swapped.Number(0, "status", "count"));
+
+        var good = await api.PatchAsync($"{path}/a/status", "merge", $$$"""{"metadata":{"name":"a","uid":"{{{first.Uid()}}}","resourceVersion":"{{{swapped.ResourceVersion()}}}"},"status":{"count":1}}""");
+        Assert.Equal(1, good.Number(0, "status", "count"));
+        await api.PatchAsync($"{path}/a/status", "merge", $$$"""{"metadata":{"resourceVersion":"{{{swapped.ResourceVersion()}}}"},"status":{"count":"stale before wrong"}}""", HttpStatusCode.Conflict);
+        await api.PatchAsync($"{path}/a/status", "merge", """{"metadata":{"uid":"other"},"status":{"count":2}}""", HttpStatusCode.Conflict);
+        await api.PatchAsync($"{path}/a/status", "merge", """{"metadata":{"name":"b"},"status":{"count":2}}""", HttpStatusCode.BadRequest);
+        await api.PatchAsync($"{path}/a/status", "merge", """{"kind":"Other","status":{"count":2}}""", HttpStatusCode.BadRequest);
+        await api.PatchAsync($"{path}/gone/status", "merge", """{"status":{"count":2}}""", HttpStatusCode.NotFound);
+        Assert.Equal(1, (await api.GetAsync($"{path}/a")).Number(0, "status", "count"));
+    }
+
+    [Fact]
     public async Task After_a_change_of_the_schema_a_status_patch_is_judged_with_the_whole_object()
     {
         var (group, path) = await DefineAsync("3");
@@ -59,7 +113,8 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
             {"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"things.{{{group}}}"},"spec":{"group":"{{{group}}}","scope":"Namespaced",
              "names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{} },
              "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"n":{"type":"integer","maximum":{{{maximum}}} } } },
-             "status":{"type":"object","properties":{"count":{"type":"integer"},"gone":{"type":"string"},"phase":{"type":"string","default":"new"} } } } } } }]}}
+             "status":{"type":"object","properties":{"count":{"type":"integer"},"gone":{"type":"string"},"phase":{"type":"string","default":"new"},
+             "list":{"type":"array","items":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"object","x-kubernetes-preserve-unknown-fields":true} } } } } } } } } }]}}
             """);
         return (group, $"/apis/{group}/v1/namespaces/{await api.NamespaceAsync()}/things");
     }

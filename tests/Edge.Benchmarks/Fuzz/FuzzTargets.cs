@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
@@ -38,6 +39,8 @@ internal static class FuzzTargets
             """{"header":{"msg_id":"t","timestamp":6},"route":{"source":"twin","group":"resource","operation":"update","resource":"device/default/d/twin/edge_updated"},"content":{"event_id":"","timestamp":1,"twin":{"temperature":{"actual":{"value":"21.5","metadata":{"timestamp":1}},"metadata":{"type":"float"}}}}}""",
         }.Select(Encoding.UTF8.GetBytes),
     ];
+
+    private static readonly byte[] s_deviceStatus = """{"metadata":{"resourceVersion":"7"},"status":{"twins":[{"propertyName":"a","reported":{"value":"1"}},{"propertyName":"temperature"}],"extensions":{"problems":["edge: x","y"]}}}"""u8.ToArray();
 
     private static readonly byte[][] s_contents =
     [
@@ -156,8 +159,9 @@ internal static class FuzzTargets
         var message = Arbitrary(random) with { Resource = random.Next(2) == 0 ? "device/default/d/twin/edge_updated" : "device/default/d/state/update" };
         if (DeviceReport.TryRead(message, out var error) is { } report)
         {
-            foreach (var twin in report.Twins.Values)
-                DeviceReport.Merge([], twin);
+            var lane = new DeviceLane(new DeviceFacts("default", "d", "u", "n", "a"), Task.CompletedTask);
+            lane.Add(report, [], () => { });
+            using var patch = JsonDocument.Parse(DeviceStatusPatch.Of(s_deviceStatus, lane.Device.History, lane.Take(), out _));
         }
         else if (error.Length == 0)
             throw new FuzzException("refused without a reason");

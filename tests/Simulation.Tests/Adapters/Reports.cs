@@ -57,15 +57,14 @@ internal static class Reports
         while (true)
         {
             var stored = (await kube.TryGetAsync(ResourceKind.DeviceStatus, "default", name, CancellationToken.None))!;
-            var twin = new JsonObject { ["reported"] = new JsonObject { [Value] = $"{value}" } };
-            var batch = new DeviceBatch(new Dictionary<string, JsonObject> { ["p"] = twin }, [], "", "", null, null, []) { TwinVersion = version };
-            var status = DeviceStatusPatch.Of(stored, "", batch, out _);
-            if (!status.ContainsKey("twins"))
+            var twin = new TwinEntry(new TwinSide($"{value}", "", "", "", ""), null);
+            var batch = new DeviceBatch(new Dictionary<string, TwinEntry> { ["p"] = twin }, [], "", "", null, null, []) { TwinVersion = version };
+            var patch = DeviceStatusPatch.Of(JsonBytes.Of(stored), "", batch, out _);
+            if (JsonNode.Parse(patch)!["status"]!["twins"] is null)
                 return; // a newer one is there; CloudCore writes what else the batch has
             try
             {
-                var patch = new JsonObject { ["metadata"] = new JsonObject { ["resourceVersion"] = stored.ResourceVersion() }, ["status"] = status };
-                await kube.PatchAsync(ResourceKind.DeviceStatus, "default", name, PatchKind.Merge, JsonBytes.Of(patch), "status", CancellationToken.None);
+                await kube.PatchAsync(ResourceKind.DeviceStatus, "default", name, PatchKind.Merge, patch, "status", CancellationToken.None);
                 return;
             }
             catch (KubeException e) when (e.Code == 409)
