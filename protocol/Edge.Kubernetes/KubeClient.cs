@@ -14,6 +14,10 @@ namespace Edge.Kubernetes;
 /// sent again, at most <see cref="TriesMax"/> times in all.</summary>
 public sealed class KubeClient : IKubeClient, IDisposable
 {
+    // Whole objects for who does not know the shape.
+    private const string MetadataAccept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json";
+    private const string MetadataListAccept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json";
+
     /// <summary>How often a request is sent at most when the server says "later".</summary>
     public const int TriesMax = 5;
 
@@ -131,7 +135,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(seconds) + s_watchReadGrace, _time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         var what = $"watch {kind.Plural}";
-        using var response = await GuardAsync(token => SendAsync(HttpMethod.Get, path, null, null, token, isWatch: true), what, cancellationToken, linked.Token);
+        using var response = await GuardAsync(token => SendAsync(HttpMethod.Get, path, null, null, token, isWatch: true, options.IsMetadataOnly), what, cancellationToken, linked.Token);
         options.WatchOpened?.Invoke();
         if (response.Content is ObjectWatch objects)
         {
@@ -190,7 +194,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         {
             var path = kind.Path(@namespace) + Query(
                 options, ("limit", paged ? Options.PageSize.ToString(CultureInfo.InvariantCulture) : ""), ("continue", next));
-            var bytes = await SendForBytesAsync(HttpMethod.Get, path, null, null, cancellationToken);
+            var bytes = await SendForBytesAsync(HttpMethod.Get, path, null, null, cancellationToken, options.IsMetadataOnly);
             string version;
             try
             {
@@ -222,14 +226,14 @@ public sealed class KubeClient : IKubeClient, IDisposable
     }
 
     private async Task<ReadOnlyMemory<byte>> SendForBytesAsync(
-        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken)
+        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken, bool isMetadataOnly = false)
     {
         using var deadline = new CancellationTokenSource(Options.RequestTimeout, _time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
         return await GuardAsync(
             async token =>
             {
-                using var response = await SendAsync(method, path, body, mediaType, token);
+                using var response = await SendAsync(method, path, body, mediaType, token, isMetadataOnly: isMetadataOnly);
                 if (response.Content is WholeContent whole && whole.Bytes.Length <= Options.AnswerSizeMax)
                     return whole.Bytes;
                 await response.Content.LoadIntoBufferAsync(Options.AnswerSizeMax, token);
@@ -242,7 +246,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
 
     // Sends until the server takes it; the answer is a success whose body is still to be read.
     private async Task<HttpResponseMessage> SendAsync(
-        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken, bool isWatch = false)
+        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? mediaType, CancellationToken cancellationToken, bool isWatch = false, bool isMetadataOnly = false)
     {
         for (var tries = 1; ; tries++)
         {
@@ -251,7 +255,10 @@ public sealed class KubeClient : IKubeClient, IDisposable
                 Version = HttpVersion.Version20,
                 VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
             };
-            request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+            if (isMetadataOnly)
+                request.Headers.TryAddWithoutValidation("Accept", isWatch ? MetadataAccept : MetadataListAccept);
+            else
+                request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
             if (await TokenAsync(cancellationToken) is { } token)
                 request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
 

@@ -58,6 +58,29 @@ public sealed class InProcessTests(ApiFixture api)
         Assert.Same(one.Current.Object, two.Current.Object);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Who_asks_for_metadata_alone_gets_no_more(bool isInside)
+    {
+        using var client = isInside ? new KubeClient(api.Inside, TimeProvider.System) : api.Client();
+        var space = await ApiFixture.NamespaceAsync(client);
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("known", "a"), s_none);
+        var options = new ListOptions { IsMetadataOnly = true };
+        var list = await client.ListAsync(ResourceKind.Secret, space, options, s_none);
+        var known = Assert.Single(list.Items);
+        Assert.Equal(("known", "a", "PartialObjectMetadata"), (known.Name(), known.Label("app"), known.Kind()));
+        Assert.Equal(["apiVersion", "kind", "metadata"], known.Select(member => member.Key).Order());
+
+        using var deadline = new CancellationTokenSource(Wait.Net);
+        await using var watch = client.WatchAsync(ResourceKind.Secret, space, list.ResourceVersion, options, deadline.Token).GetAsyncEnumerator(deadline.Token);
+        var next = watch.MoveNextAsync();
+        await client.CreateAsync(ResourceKind.Secret, space, Secret("late", "b"), s_none);
+        Assert.True(await next);
+        Assert.Equal((WatchEventType.Added, "late", "PartialObjectMetadata"), (watch.Current.Type, watch.Current.Object.Name(), watch.Current.Object.Kind()));
+        Assert.Equal(["apiVersion", "kind", "metadata"], watch.Current.Object.Select(member => member.Key).Order());
+    }
+
     [Fact]
     public async Task A_watch_inside_sees_an_object_enter_and_leave_its_selection()
     {

@@ -34,17 +34,17 @@ public sealed class EmbeddedControllers : IAsyncDisposable
 
         // Each part jitters with a Random of its own: Random is not safe for several threads.
         SharedInformer Inform(ResourceKind kind, bool metadataOnly) => new(
-            new Informer(client, kind, null, new ListOptions(), time, new Random(random.Next()), informerLogger)
+            new Informer(client, kind, null, new ListOptions { IsMetadataOnly = metadataOnly }, time, new Random(random.Next()), informerLogger)
             {
-                Transform = metadataOnly ? GarbageCollector.MetadataOnly : null,
+                Transform = metadataOnly ? obj => GarbageCollector.MetadataOnly(kind, obj) : null,
             });
 
         // CRDs' informers are made later, by one thread; theirs must not share `random` with the caller.
         var customRandom = new Random(random.Next());
         SharedInformer InformCustom(ResourceKind kind) => new(
-            new Informer(client, kind, null, new ListOptions(), time, new Random(customRandom.Next()), informerLogger)
+            new Informer(client, kind, null, new ListOptions { IsMetadataOnly = true }, time, new Random(customRandom.Next()), informerLogger)
             {
-                Transform = GarbageCollector.MetadataOnly,
+                Transform = obj => GarbageCollector.MetadataOnly(kind, obj),
             });
 
         var builtIn = CrdKinds.BuiltIn.ToDictionary(

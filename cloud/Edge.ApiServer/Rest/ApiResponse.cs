@@ -30,7 +30,7 @@ internal static class ApiResponse
     public static JsonObject Shaped(ServedResource resource, StoredObject obj, ObjectShape shape, string includeObject, DateTimeOffset now)
         => shape == ObjectShape.Table
             ? Table(resource, [obj], includeObject, obj.Version, now)
-            : new JsonObject { ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = obj.Parse()["metadata"]?.DeepClone() };
+            : obj.ParseMetadata();
 
     public static JsonObject Table(ServedResource resource, IEnumerable<StoredObject> objects, string includeObject, long version, DateTimeOffset now)
     {

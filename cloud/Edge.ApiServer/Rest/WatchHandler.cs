@@ -29,9 +29,9 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             throw ApiException.BadRequest($"resourceVersion: Invalid value: \"{versionText}\": must be a whole number");
         var timeout = Timeout(request);
 
-        if (shape == ObjectShape.Full && context.Features.Get<IObjectWatchFeature>() is { } objects)
+        if (shape != ObjectShape.Table && context.Features.Get<IObjectWatchFeature>() is { } objects)
         {
-            await ServeAsync(objects, context, resource, filter, new Begin(version, sendInitial, bookmarks, timeout));
+            await ServeAsync(objects, context, resource, filter, new Begin(version, sendInitial, bookmarks, timeout, shape));
             return;
         }
 
@@ -117,13 +117,13 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         if (watcher is null)
             throw KubeException.Of(ApiException.Expired($"too old resource version: {begin.Version} ({store.Version})").ToStatus());
         foreach (var item in initial.Where(filter.Matches))
-            yield return new WatchEvent(WatchEventType.Added, Tree(resource, item, null));
+            yield return new WatchEvent(WatchEventType.Added, Tree(resource, begin.Shape, item, null));
         if (begin.SendInitial)
-            yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, watcher.Start, initialEventsEnd: true, ObjectShape.Full));
+            yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, watcher.Start, initialEventsEnd: true, begin.Shape));
         foreach (var change in watcher.Replay)
         {
             if (Seen(filter, change) is var (type, obj))
-                yield return new WatchEvent(type, Tree(resource, obj, null));
+                yield return new WatchEvent(type, Tree(resource, begin.Shape, obj, null));
         }
 
         using var end = CancellationTokenSource.CreateLinkedTokenSource(ended, cancellationToken);
@@ -133,9 +133,9 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             while (watcher.Queue.TryRead(out var item))
             {
                 if (item.Change is not { } change)
-                    yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, item.Version, initialEventsEnd: false, ObjectShape.Full));
+                    yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, item.Version, initialEventsEnd: false, begin.Shape));
                 else if (Seen(filter, change) is var (type, obj))
-                    yield return new WatchEvent(type, Tree(resource, obj, obj == change.Object ? item.Tree : null));
+                    yield return new WatchEvent(type, Tree(resource, begin.Shape, obj, obj == change.Object ? item.Tree : null));
             }
         }
     }
@@ -153,8 +153,10 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         }
     }
 
-    private static JsonObject Tree(ServedResource resource, StoredObject obj, SharedTree? shared)
+    private static JsonObject Tree(ServedResource resource, ObjectShape shape, StoredObject obj, SharedTree? shared)
     {
+        if (shape == ObjectShape.Metadata)
+            return obj.ParseMetadata();
         if (resource.Custom is not null && obj.Field("apiVersion") != resource.Kind.ApiVersion)
             return obj.ParseAs(resource.Kind.ApiVersion);
         return shared?.Read() ?? obj.Parse();
@@ -227,7 +229,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     private static bool Flag(HttpRequest request, string name) => request.Query[name].ToString() is "true" or "1" or "True";
 
     /// <summary>How a watch begins and goes on.</summary>
-    private sealed record Begin(long Version, bool SendInitial, bool Bookmarks, TimeSpan Timeout);
+    private sealed record Begin(long Version, bool SendInitial, bool Bookmarks, TimeSpan Timeout, ObjectShape Shape);
 
     /// <summary>Writes events; for whole objects the bytes of the store are copied, nothing is serialised.</summary>
     private sealed class WatchOutput(PipeWriter writer, ServedResource resource, ObjectFilter filter, ObjectShape shape, string includeObject, TimeProvider time)

@@ -55,6 +55,23 @@ internal sealed class StoredObject(ResourceId resource, string @namespace, strin
         return tree;
     }
 
+    /// <summary>A fresh tree of the metadata alone, as <c>PartialObjectMetadata</c>; the rest is not looked at.</summary>
+    public JsonObject ParseMetadata()
+    {
+        var reader = new Utf8JsonReader(Json, new JsonReaderOptions { MaxDepth = s_options.MaxDepth });
+        reader.Read();
+        JsonNode? metadata = null;
+        while (metadata is null && reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (reader.ValueTextEquals("metadata"u8) && reader.Read())
+                metadata = JsonNode.Parse(ref reader);
+            else
+                reader.Skip();
+        }
+
+        return new JsonObject { ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = metadata };
+    }
+
     /// <summary>The scalar under a dotted path as text; empty when absent.</summary>
     public string Field(string path)
     {

@@ -53,7 +53,7 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
     }
 
     /// <summary>What the graph keeps of an object; as <see cref="Informer.Transform"/> it saves the memory of the rest.</summary>
-    public static JsonObject MetadataOnly(JsonObject obj)
+    public static JsonObject MetadataOnly(ResourceKind kind, JsonObject obj)
     {
         var metadata = new JsonObject();
         foreach (var key in new[] { "name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp" })
@@ -62,7 +62,7 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
                 metadata[key] = value.DeepClone();
         }
 
-        return new JsonObject { ["apiVersion"] = obj.ApiVersion(), ["kind"] = obj.Kind(), ["metadata"] = metadata };
+        return new JsonObject { ["apiVersion"] = kind.ApiVersion, ["kind"] = kind.Kind, ["metadata"] = metadata };
     }
 
     private void Follow(SharedInformer informer)
