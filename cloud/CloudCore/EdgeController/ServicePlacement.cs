@@ -21,42 +21,20 @@ internal sealed class ServicePlacement
     public const string TopologyAnnotation = "apps.kubeedge.io/service-topology";
     public const string ServiceLabel = "kubernetes.io/service-name";
 
-    private readonly Dictionary<(string Namespace, string Name), ObjectBody> _services = [];
+    private readonly SharedPlacement _services = new(ResourceKind.Service, ResourceTypes.Service, ServiceTrim.Service);
     private readonly Dictionary<(string Namespace, string Name), SliceRecord> _slices = [];
     private readonly Dictionary<string, string> _groups = []; // by node; only nodes of a group
     private readonly Dictionary<string, HashSet<(string, string)>> _slicesByNode = [];
 
     /// <summary>Everything a node with EdgeDns should have.</summary>
     public IEnumerable<DownObject> All()
-        => [.. _services.Values.Select(service => OfService(service, Operations.Update)), .. _slices.Values.Select(slice => OfSlice(slice.Sent, Operations.Update))];
+        => [.. _services.All(), .. _slices.Values.Select(slice => OfSlice(slice.Sent, Operations.Update))];
 
-    public DownObject? Find(ResourcePath path) => path.Type switch
-    {
-        ResourceTypes.Service when _services.TryGetValue((path.Namespace, path.Name), out var service) => OfService(service, Operations.Update),
-        ResourceTypes.EndpointSlice when _slices.TryGetValue((path.Namespace, path.Name), out var slice) => OfSlice(slice.Sent, Operations.Update),
-        _ => null,
-    };
+    public DownObject? Find(ResourcePath path) => path.Type == ResourceTypes.EndpointSlice
+        ? _slices.TryGetValue((path.Namespace, path.Name), out var slice) ? OfSlice(slice.Sent, Operations.Update) : null
+        : _services.Find(path);
 
-    public void ServiceChanged(ObjectChange change, List<PlacementOutput> outputs)
-    {
-        var id = (change.Object.Namespace(), change.Object.Name());
-        var before = _services.GetValueOrDefault(id);
-        if (change.Type == ChangeType.Deleted)
-        {
-            if (_services.Remove(id))
-                outputs.Add(new PlacementOutput.DeliverToAll(OfService(new ObjectBody(ServiceTrim.Service(change.Object)), Operations.Delete, isFinal: true)));
-            return;
-        }
-
-        var service = new ObjectBody(ServiceTrim.Service(change.Object));
-        // What was not sent is not remembered either: the edge has the version before, with the same content.
-        if (before is not null && before.Uid == service.Uid && before.Fingerprint == service.Fingerprint)
-            return;
-        _services[id] = service;
-        if (before is not null && before.Uid != service.Uid)
-            outputs.Add(new PlacementOutput.DeliverToAll(OfService(before, Operations.Delete, isFinal: true)));
-        outputs.Add(new PlacementOutput.DeliverToAll(OfService(service, before is null ? Operations.Insert : Operations.Update)));
-    }
+    public void ServiceChanged(ObjectChange change, List<PlacementOutput> outputs) => _services.Changed(change, outputs);
 
     public void SliceChanged(ObjectChange change, List<PlacementOutput> outputs)
     {
@@ -140,9 +118,6 @@ internal sealed class ServicePlacement
         slice.Child("metadata")["resourceVersion"] = version.ToString(CultureInfo.InvariantCulture);
         return new ObjectBody(slice.DeepClone().AsObject());
     }
-
-    private static DownObject OfService(ObjectBody service, string operation, bool isFinal = false)
-        => DownObject.Of(ResourceKind.Service, ResourceTypes.Service, operation, Sources.EdgeController, service, isFinal);
 
     private static DownObject OfSlice(ObjectBody slice, string operation, bool isFinal = false, long version = 0)
         => DownObject.Of(ResourceKind.EndpointSlice, ResourceTypes.EndpointSlice, operation, Sources.EdgeController, slice, isFinal, version);

@@ -36,11 +36,22 @@ internal static class ServiceTrim
         };
     }
 
-    private static JsonObject Metadata(JsonObject obj)
+    /// <summary>The identity of an object.</summary>
+    public static JsonObject Metadata(JsonObject obj)
     {
         var metadata = new JsonObject();
         Copy(obj["metadata"], metadata, ["name", "namespace", "uid", "resourceVersion"]);
         return metadata;
+    }
+
+    /// <summary>Copies the fields that are there.</summary>
+    public static void Copy(JsonNode? from, JsonObject to, string[] fields)
+    {
+        foreach (var field in fields)
+        {
+            if (from is JsonObject obj && obj[field] is { } value)
+                to[field] = value.DeepClone();
+        }
     }
 
     private static JsonArray Each(IEnumerable<JsonObject> from, string[] fields)
@@ -50,13 +61,4 @@ internal static class ServiceTrim
             Copy(one, kept, fields);
             return (JsonNode)kept;
         })]);
-
-    private static void Copy(JsonNode? from, JsonObject to, string[] fields)
-    {
-        foreach (var field in fields)
-        {
-            if (from is JsonObject obj && obj[field] is { } value)
-                to[field] = value.DeepClone();
-        }
-    }
 }

@@ -34,8 +34,8 @@ internal sealed partial class NodeSync : IAsyncDisposable
     private readonly PodPlacement _pods = new();
     private readonly DevicePlacement _devices = new();
     private readonly ServicePlacement _services = new();
-    private readonly GlobalServicePlacement _globalServices = new();
-    private readonly ZonePlacement _zones = new();
+    private readonly SharedPlacement _globalServices = GlobalServicePlacement.Create();
+    private readonly SharedPlacement _zones = ZonePlacement.Create();
     private readonly Dictionary<string, SyncMember> _members = [];
     private readonly RefusalLimiter _refusals = new();
     private readonly SyncRecords _records;

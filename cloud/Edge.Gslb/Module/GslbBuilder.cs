@@ -203,6 +203,8 @@ internal sealed class GslbBuilder
                     problems[key].Add($"NoZone|spec.hosts: no Zone has '{host}'; make one with its apex, e.g. {host[(host.IndexOf('.', StringComparison.Ordinal) + 1)..]}");
                 else if (zone.Taken.Contains(host))
                     problems[key].Add($"HostTaken|spec.hosts: the Zone {zone.Name} has address records of its own for '{host}'; remove them there, or the host here");
+                else if (zone.DelegationOf(host) is { } cut)
+                    problems[key].Add($"HostTaken|spec.hosts: the Zone {zone.Name} delegates '{cut}' to other servers, so '{host}' is theirs to answer; remove the NS records there, or the host here");
                 else if (!hosts.TryAdd(host, held.Number))
                     problems[key].Add($"HostTaken|spec.hosts: '{host}' belongs to the GlobalService {compiled[hosts[host]].Definition.Name} already");
             }

@@ -73,6 +73,9 @@ internal static class ZoneAnswer
             name = buffer[..owner.Length];
             if (aliases == AliasesMax || !zones.TryFindClosest(name, out var next, out exact) || next.Zone != zone)
                 return new AnswerOutcome(ResponseCode.NoError, scope, kind);
+            // To its own apex is out of the zone, too, when it is DS that is asked for and the parent is here (RFC 4035 §3.1.4.1).
+            if (type == RecordType.DS && exact && next.ParentSide is not null)
+                return new AnswerOutcome(ResponseCode.NoError, scope, kind);
             node = next;
         }
     }

@@ -29,7 +29,7 @@ internal static partial class EdgeDnsLog
     [LoggerMessage(3508, LogLevel.Error, "the round trips to the endpoints of {Service} cannot be kept for the cloud: {Reason}; trying again")]
     public static partial void RoundTripsNotKept(ILogger logger, string service, string reason);
 
-    [LoggerMessage(3509, LogLevel.Warning, "zones are asked of the upstreams and not answered here: {Reasons}")]
+    [LoggerMessage(3509, LogLevel.Warning, "zones are not answered here as the cloud has them: {Reasons}")]
     public static partial void ZonesLeftOut(ILogger logger, string reasons);
 
     [LoggerMessage(3506, LogLevel.Error, "what was found out about endpoint {Endpoint} cannot be kept for the cloud: {Reason}; trying again")]

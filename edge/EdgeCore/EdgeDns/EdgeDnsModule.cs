@@ -93,7 +93,7 @@ public sealed class EdgeDnsModule : IEdgeModule
                 throw new IOException("none of modules.edgeDns.listen can be listened on");
             (_forwarder, _servers, _checks, _roundTrips) = (forwarder, servers, checks, roundTrips);
             Listening?.Invoke();
-            List<Task> running = [FollowAsync(changes, stop.Token), LookAsync(checks, stop.Token), UntilStoppedAsync(checks.RunAsync, stop.Token), UntilStoppedAsync(token => roundTrips.RunAsync(() => _globalServices.Measured, token), stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
+            List<Task> running = [FollowAsync(changes, stop.Token), LookAsync(checks, addresses, stop.Token), UntilStoppedAsync(checks.RunAsync, stop.Token), UntilStoppedAsync(token => roundTrips.RunAsync(() => _globalServices.Measured, token), stop.Token), .. servers.Select(server => server.RunAsync(stop.Token))];
             await Task.WhenAny(running);
             await stop.CancelAsync();
             await Task.WhenAll(running); // with what ended the first one
@@ -176,8 +176,9 @@ public sealed class EdgeDnsModule : IEdgeModule
         _zones.Take(change);
     }
 
-    // Looks every second at what has no changes to follow: the pods of this node as Edged said them last, where GlobalServices want pods; and with that what is to be checked.
-    private async Task LookAsync(EndpointChecks checks, CancellationToken cancellationToken)
+    // Looks every second at what has no changes to follow: the pods of this node as Edged said them last, where GlobalServices want pods; with that what is to be checked; and whether the
+    // addresses that are listened on are still this machine's.
+    private async Task LookAsync(EndpointChecks checks, LinkAddress addresses, CancellationToken cancellationToken)
     {
         try
         {
@@ -186,6 +187,7 @@ public sealed class EdgeDnsModule : IEdgeModule
                 if (_services.Options.Edged.Enable && _globalServices.NeedsPods)
                     _globalServices.SetPods(LocalPod.Read(_services.Meta));
                 await checks.SetTargetsAsync(_globalServices.Targets, cancellationToken);
+                await addresses.KeepAsync(_servers.Select(server => server.EndPoint.Address).Where(address => !IPAddress.IsLoopback(address)), cancellationToken);
                 await Task.Delay(s_look, _services.Time, cancellationToken);
             }
         }

@@ -12,9 +12,11 @@ namespace Edge.Core.EdgeDns;
 internal sealed class LinkAddress(TimeProvider time, ILogger log)
 {
     public const string Interface = "edge-dns0";
+    private const long RestMs = 60_000;
     private static readonly TimeSpan s_within = TimeSpan.FromSeconds(10);
     private readonly List<IPAddress> _added = [];
     private readonly List<IPAddress> _found = []; // on our interface already
+    private long _restsUntilMs; // after an address could not be added back
 
     /// <summary>Makes sure that the address is this machine's; what stands in the way is logged, and shows again when the socket is bound.</summary>
     public async Task EnsureAsync(IPAddress address, CancellationToken cancellationToken)
@@ -51,6 +53,23 @@ internal sealed class LinkAddress(TimeProvider time, ILogger log)
         EdgeDnsLog.AddressAdded(log, address.ToString(), Interface);
     }
 
+    /// <summary>Adds those that are not this machine's any more: somebody took them away, or the interface, and pods have no other resolver. What listens on them hears again then. To be
+    /// called every second or so; where it does not succeed it rests for a minute.</summary>
+    public async Task KeepAsync(IEnumerable<IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        var now = (long)time.GetElapsedTime(0).TotalMilliseconds;
+        foreach (var address in addresses)
+        {
+            if (now < _restsUntilMs || IsHere(address))
+                continue;
+            _added.Remove(address);
+            _found.Remove(address);
+            await EnsureAsync(address, cancellationToken);
+            if (!IsHere(address))
+                _restsUntilMs = now + RestMs;
+        }
+    }
+
     /// <summary>Takes away what was added, and the interface when nothing else is on it.</summary>
     /// <param name="served">The addresses that were listened on: one found on the interface that was not is another process's.</param>
     public async Task RemoveAsync(IEnumerable<IPAddress> served)
@@ -63,6 +82,21 @@ internal sealed class LinkAddress(TimeProvider time, ILogger log)
             && left.GetIPProperties().UnicastAddresses.All(one => one.Address.IsIPv6LinkLocal))
             await IpAsync(CancellationToken.None, "link", "del", Interface);
         _added.Clear();
+    }
+
+    // Three system calls, where a look at all interfaces takes hundreds.
+    private static bool IsHere(IPAddress address)
+    {
+        try
+        {
+            using var socket = new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
+            socket.Bind(new IPEndPoint(address, 0));
+            return true;
+        }
+        catch (SocketException e)
+        {
+            return e.SocketErrorCode != SocketError.AddressNotAvailable;
+        }
     }
 
     // The interfaces that have the address.

@@ -37,7 +37,7 @@ internal sealed class Resolver(
             return Write(query, new DnsAnswer(ResponseCode.BadVersion, [], []), isTcp);
         if (!query.HasQuestion)
             return Write(query, new DnsAnswer(ResponseCode.NoError, [], []), isTcp);
-        if (query.Class != RecordClass.IN || query.Type is RecordType.AXFR or RecordType.IXFR or RecordType.TKEY or RecordType.TSIG or RecordType.OPT or (RecordType)253 or (RecordType)254)
+        if (query.Class != RecordClass.IN || query.Type is RecordType.None or RecordType.AXFR or RecordType.IXFR or RecordType.TKEY or RecordType.TSIG or RecordType.OPT or (RecordType)253 or (RecordType)254)
             return Write(query, DnsAnswer.Refused, isTcp);
         question = new DnsQuestion(DnsName.FromWire(query.Name), query.Type);
         var (answer, rows, next) = OwnAnswer(question);

@@ -92,21 +92,21 @@ internal sealed class PodStatusBuilder
         return status;
     }
 
-    /// <summary>The patch that turns <paramref name="old"/> (the status sent last, or the stored one) into <paramref name="status"/>.</summary>
-    /// <remarks>A strategic merge joins podIPs by address, so an address that is no longer held is deleted by name.</remarks>
+    /// <summary>The patch that turns whatever the API has into <paramref name="status"/>.</summary>
+    /// <param name="old">The status sent last, or the stored one.</param>
+    /// <remarks>A strategic merge joins podIPs by address, so the list is replaced. To delete by name what <paramref name="old"/> had is not enough: of two reports that wait, the newest alone
+    /// is sent, and with the other one its deletion would be lost.</remarks>
     public static JsonObject Patch(string uid, JsonObject? old, JsonObject status)
     {
         var patch = (JsonObject)status.DeepClone();
-        var now = status.Items("podIPs").Select(ip => ip.Text("ip")).ToHashSet(StringComparer.Ordinal);
-        var gone = (old?.Items("podIPs") ?? []).Select(ip => ip.Text("ip")).Where(ip => !now.Contains(ip)).ToList();
-        if (gone.Count > 0)
+        if (patch["podIPs"] is JsonArray { Count: > 0 } list)
         {
-            var list = patch["podIPs"] as JsonArray ?? [];
-            foreach (var ip in gone)
-                list.Add((JsonNode)new JsonObject { ["$patch"] = "delete", ["ip"] = ip });
-            patch["podIPs"] = list;
-            if (patch["podIP"] is null)
-                patch["podIP"] = null;
+            list.Insert(0, new JsonObject { ["$patch"] = "replace" });
+        }
+        else if (old.Items("podIPs").Any())
+        {
+            patch["podIPs"] = new JsonArray(new JsonObject { ["$patch"] = "replace" });
+            patch["podIP"] = null;
         }
 
         var metadata = new JsonObject();

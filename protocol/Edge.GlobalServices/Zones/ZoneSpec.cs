@@ -10,7 +10,8 @@ namespace Edge.GlobalServices.Zones;
 /// <summary>A Zone as its manifest says; the names of GlobalServices are added later.</summary>
 /// <param name="Apex">Canonical.</param>
 /// <param name="Taken">Canonical names with A, AAAA or CNAME records of their own.</param>
-internal sealed record ZoneSpec(string Name, string Apex, ZoneSource Source, IReadOnlySet<string> Taken)
+/// <param name="Delegated">Canonical names below the apex with NS records: what is there and below is others' to answer.</param>
+internal sealed record ZoneSpec(string Name, string Apex, ZoneSource Source, IReadOnlySet<string> Taken, IReadOnlySet<string> Delegated)
 {
     private const int RecordsMax = 100_000;
 
@@ -39,9 +40,9 @@ internal sealed record ZoneSpec(string Name, string Apex, ZoneSource Source, IRe
             reader.Problem("spec.nameServers", "is empty; name the servers of the zone, e.g. [ns1]");
         for (var i = 0; i < servers.Count; i++)
             Add(reader, records, apex, apex, RecordType.NS, ttl, servers[i], $"spec.nameServers[{i}]");
-        var taken = new HashSet<string>(StringComparer.Ordinal);
+        var (taken, delegated) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<string>(StringComparer.Ordinal));
         foreach (var (item, i) in spec.Items("records").Select((item, i) => (item, i)))
-            ReadRecord(reader, item, $"spec.records[{i}]", apex, ttl, records, taken);
+            ReadRecord(reader, item, $"spec.records[{i}]", apex, ttl, records, taken, delegated);
         if (records.Count > RecordsMax)
             reader.Problem("spec.records", $"has {records.Count} records, a Zone takes at most {RecordsMax}");
         if (!NetworkList.TryParse(spec.Texts("transfer", "allow"), out var acl, out var error))
@@ -57,23 +58,35 @@ internal sealed record ZoneSpec(string Name, string Apex, ZoneSource Source, IRe
 
         problems = reader.Problems;
         return problems.Count > 0 ? null
-            : new ZoneSpec(obj.Name(), HostName.Canonical(apexText), new ZoneSource { Apex = apex, Records = records, TransferAcl = acl, NotifyTargets = notify }, taken);
+            : new ZoneSpec(obj.Name(), HostName.Canonical(apexText), new ZoneSource { Apex = apex, Records = records, TransferAcl = acl, NotifyTargets = notify }, taken, delegated);
+    }
+
+    /// <summary>The delegation at or above a canonical name of the zone; null where the name is the zone's own.</summary>
+    public string? DelegationOf(string host)
+    {
+        for (var name = host; name.Length > Apex.Length; name = name[(name.IndexOf('.', StringComparison.Ordinal) + 1)..])
+        {
+            if (Delegated.Contains(name))
+                return name;
+            if (!name.Contains('.', StringComparison.Ordinal))
+                break;
+        }
+
+        return null;
     }
 
     private static void ReadSoa(SpecReader reader, JsonObject obj, JsonNode? spec, DnsName apex, uint ttl, List<ZoneRecord> records)
     {
         var soa = spec.At("soa");
-        // Without a serial, the object's generation: it grows with each change of the spec (RFC 1982 wants no more).
-        var serial = soa.Number(0, "serial") is > 0 and <= uint.MaxValue and var given ? given : Math.Max(1, obj.Number(1, "metadata", "generation"));
         var text = string.Create(
             CultureInfo.InvariantCulture,
-            $"{Or(reader.Text(soa, "spec.soa", "primary"), "ns1")} {Or(reader.Text(soa, "spec.soa", "mailbox"), "hostmaster")} {serial} {reader.Int(soa, "spec.soa", "refresh", 3600, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "retry", 600, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "expire", 604_800, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "minimum", 60, 0, int.MaxValue)}");
+            $"{Or(reader.Text(soa, "spec.soa", "primary"), "ns1")} {Or(reader.Text(soa, "spec.soa", "mailbox"), "hostmaster")} {ZoneSerial.Of(obj)} {reader.Int(soa, "spec.soa", "refresh", 3600, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "retry", 600, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "expire", 604_800, 1, int.MaxValue)} {reader.Int(soa, "spec.soa", "minimum", 60, 0, int.MaxValue)}");
         Add(reader, records, apex, apex, RecordType.SOA, ttl, text, "spec.soa");
 
         static string Or(string text, string absent) => text.Length > 0 ? text : absent;
     }
 
-    private static void ReadRecord(SpecReader reader, JsonObject item, string path, DnsName apex, uint ttl, List<ZoneRecord> records, HashSet<string> taken)
+    private static void ReadRecord(SpecReader reader, JsonObject item, string path, DnsName apex, uint ttl, List<ZoneRecord> records, HashSet<string> taken, HashSet<string> delegated)
     {
         var text = reader.Text(item, path, "name", "@");
         if (text != "@" && HostName.Problem(text, allowWildcard: true) is { } problem)
@@ -103,6 +116,8 @@ internal sealed record ZoneSpec(string Name, string Apex, ZoneSource Source, IRe
 
         if (type is RecordType.A or RecordType.AAAA or RecordType.CNAME)
             taken.Add(HostName.Canonical(full));
+        else if (type == RecordType.NS && !name.Equals(apex))
+            delegated.Add(HostName.Canonical(full));
         var data = item.Texts("data").ToList();
         if (data.Count == 0)
             reader.Problem($"{path}.data", "is empty; give a list of texts, e.g. [192.0.2.1]");

@@ -84,17 +84,24 @@ public sealed class ServicePlacementTests : IAsyncLifetime
         zone = Changed(8, zone => zone["status"]!["conditions"]![0]!["status"] = "True");
         Assert.Equal(["insert null/zone/edge 8"], first.Told);
         Assert.Equal(
-            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"Zone","metadata":{"name":"edge","uid":"u1","resourceVersion":"8","generation":3},"spec":{"apex":"edge.example","nameServers":["ns1"],"records":[{"name":"www","type":"A","data":["192.0.2.1"]}]},"resolved":{"hosts":["shop.edge.example"]}}""",
+            """{"apiVersion":"gslb.edge.io/v1alpha1","kind":"Zone","metadata":{"name":"edge","uid":"u1","resourceVersion":"8"},"spec":{"apex":"edge.example","nameServers":["ns1"],"records":[{"name":"www","type":"A","data":["192.0.2.1"]}],"soa":{"serial":3}},"resolved":{"hosts":["shop.edge.example"]}}""",
             first.Objects[0].Body.Json.ToJsonString());
         // Who may transfer it is not for edges.
         zone = Changed(9, zone => zone["spec"]!["notify"] = new JsonArray());
         Assert.Single(first.Told);
         zone = Changed(10, zone => zone["status"]!["hosts"] = new JsonArray());
         Assert.Equal("update null/zone/edge 10", first.Told[1]);
+        // But the serial that moves with it is, unless the spec says its own.
+        zone = Changed(11, zone => (zone["spec"]!["notify"], zone["metadata"]!["generation"]) = (new JsonArray("192.0.2.8"), 4));
+        Assert.Equal(("update null/zone/edge 11", 4), (first.Told[2], first.Objects[^1].Body.Json.Number(0, "spec", "soa", "serial")));
+        zone = Changed(12, zone => (zone["spec"]!["soa"], zone["metadata"]!["generation"]) = (new JsonObject { ["serial"] = 2026112201, ["minimum"] = 30 }, 5));
+        Assert.Equal("""{"serial":2026112201,"minimum":30}""", first.Objects[^1].Body.Json.At("spec", "soa")!.ToJsonString());
+        zone = Changed(13, zone => (zone["spec"]!["notify"], zone["metadata"]!["generation"]) = (new JsonArray(), 6));
+        Assert.Equal(4, first.Told.Count);
         // One that is too large goes, and comes back when it fits again.
-        zone = Changed(11, zone => zone["spec"]!["records"]![0]!["data"]![0] = new string('1', ZonePlacement.ZoneBytesMax));
+        zone = Changed(14, zone => zone["spec"]!["records"]![0]!["data"]![0] = new string('1', ZonePlacement.ZoneBytesMax));
         Assert.Empty(first.Store);
-        zone = Changed(12, zone => zone["spec"]!["records"]![0]!["data"]![0] = "192.0.2.2");
+        zone = Changed(15, zone => zone["spec"]!["records"]![0]!["data"]![0] = "192.0.2.2");
         Assert.Single(first.Store);
         _sync.Changed(GslbKinds.Zone, new ObjectChange(ChangeType.Deleted, zone, null));
         Assert.Empty(first.Store);

@@ -10,7 +10,7 @@ namespace Edge.Cloud.Gslb.Tests;
 [Trait("Category", "Dns")]
 public sealed class GslbBuilderTests
 {
-    private const string Zone = "{metadata: {name: z, uid: z, generation: 1}, spec: {apex: example.com, nameServers: [ns1], records: [{name: ns1, type: A, data: [192.0.2.53]}, {name: taken, type: A, data: [192.0.2.9]}]}}";
+    private const string Zone = "{metadata: {name: z, uid: z, generation: 1}, spec: {apex: example.com, nameServers: [ns1], records: [{name: ns1, type: A, data: [192.0.2.53]}, {name: taken, type: A, data: [192.0.2.9]}, {name: Away, type: NS, data: [ns.example.net.]}]}}";
 
     private readonly GslbBuilder _builder = new();
 
@@ -33,6 +33,8 @@ public sealed class GslbBuilderTests
     [Theory]
     [InlineData("shop.example.org", "NoZone", "spec.hosts: no Zone has 'shop.example.org'; make one with its apex, e.g. example.org")]
     [InlineData("taken.example.com", "HostTaken", "spec.hosts: the Zone z has address records of its own for 'taken.example.com'; remove them there, or the host here")]
+    [InlineData("away.example.com", "HostTaken", "spec.hosts: the Zone z delegates 'away.example.com' to other servers, so 'away.example.com' is theirs to answer; remove the NS records there, or the host here")]
+    [InlineData("deep.away.example.com", "HostTaken", "spec.hosts: the Zone z delegates 'away.example.com' to other servers, so 'deep.away.example.com' is theirs to answer; remove the NS records there, or the host here")]
     [InlineData("first.example.com", "HostTaken", "spec.hosts: 'first.example.com' belongs to the GlobalService default/first already")]
     public void A_host_that_cannot_be_bound_is_told_with_the_fix(string host, string reason, string message)
     {
@@ -41,6 +43,7 @@ public sealed class GslbBuilderTests
         var snapshot = _builder.Build();
         Assert.Equal((true, false, reason, message), Status(snapshot, "GlobalService", "default/late") is var status ? (status.IsAccepted, status.IsReady, status.ReadyReason, status.ReadyMessage) : default);
         Assert.True(Status(snapshot, "GlobalService", "default/first").IsReady);
+        Assert.True(Status(snapshot, "Zone", "z") is { IsAccepted: true, IsReady: true }); // the zone has no part in it
     }
 
     [Fact]

@@ -74,6 +74,17 @@ public sealed class ZoneAnswerTests
     }
 
     [Fact]
+    public void DS_of_an_apex_is_the_parents_also_where_an_alias_in_the_child_leads_to_it()
+    {
+        const string Child = "@ 60 SOA ns1 admin 1 2 3 4 5\n@ 60 NS ns1\nself 60 CNAME @";
+        var responder = TestZones.Responder(TestZones.Compile(TestZones.Source("example.com", TestZones.Example), TestZones.Source("sub.example.com", Child)));
+        Assert.Equal("NoError aa " + Soa, responder.Ask("sub.example.com", RecordType.DS));
+        // RFC 4035 §3.1.4.1: not what the child says of it; the resolver goes on, as where an alias leaves the zone.
+        Assert.Equal("NoError aa Answer: self.sub.example.com. 60 CNAME sub.example.com.", responder.Ask("self.sub.example.com", RecordType.DS));
+        Assert.Equal("NoError aa Answer: self.sub.example.com. 60 CNAME sub.example.com. | sub.example.com. 60 NS ns1.sub.example.com.", responder.Ask("self.sub.example.com", RecordType.NS));
+    }
+
+    [Fact]
     public void The_question_and_the_owner_keep_the_case_of_the_query()
     {
         var query = DnsPackets.Query("wWw.eXample.COM", RecordType.A);

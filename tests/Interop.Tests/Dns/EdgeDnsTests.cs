@@ -15,14 +15,15 @@ public sealed class EdgeDnsTests
     private static readonly string s_resolver = $"169.254.30.{100 + (Environment.ProcessId % 100)}";
 
     [SkippableFact]
-    public async Task A_pod_resolves_services_and_goes_on_when_the_cloud_is_gone_and_edgecore_starts_again()
+    public async Task A_pod_resolves_services_global_services_and_zones_and_goes_on_when_the_cloud_is_gone_and_edgecore_starts_again()
     {
         Requires.Containerd();
         Requires.Kubectl();
         await using var edge = await TestEdge.StartAsync(new TestEdgeOptions
         {
             Pods = true,
-            EdgeCoreSettings = [$"modules.edgeDns.listen=[{s_resolver}:53]", "modules.edgeDns.serviceAddresses=endpoints", "modules.edgeDns.upstreams=[]"],
+            Dns = true,
+            EdgeCoreSettings = [$"modules.edgeDns.listen=[{s_resolver}:53, 127.0.0.1:0]", "modules.edgeDns.serviceAddresses=endpoints", "modules.edgeDns.upstreams=[]"],
         });
         var server = $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","mkdir -p /www; echo it works >/www/index.html; trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait"]}""";
         await edge.ApplyAsync(
@@ -33,6 +34,11 @@ public sealed class EdgeDnsTests
             """
             {"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"near-1","labels":{"kubernetes.io/service-name":"near"} },"addressType":"IPv4","ports":[{"port":80}],
              "endpoints":[{"addresses":["192.0.2.1"],"nodeName":"edge-1"},{"addresses":["192.0.2.9"],"nodeName":"far"}]}
+            """,
+            // Instances on this node are meant, at the pod's own address: the zone of docs/examples/gslb has the name.
+            """
+            {"apiVersion":"gslb.edge.io/v1alpha1","kind":"GlobalService","metadata":{"name":"page"},"spec":{"hosts":["page.edge.example"],
+             "endpoints":[{"name":"here","pods":{"namespace":"default","matchLabels":{"app":"web"} },"port":8080}]} }
             """,
             PodSteps.Manifest("web", server, ""","hostname":"web-0","subdomain":"stateful" """),
             PodSteps.Pod("client"));
@@ -47,6 +53,13 @@ public sealed class EdgeDnsTests
         await ResolvesAsync("web-0.stateful.default.svc.cluster.local", address);
         Assert.Equal("it works", (await edge.ExecAsync(client, "wget", "-q", "-O", "-", "http://web:8080/")).Trim());
         Assert.Contains("NXDOMAIN", await LookUpAsync("none.default.svc.cluster.local"), StringComparison.Ordinal);
+
+        // As edgectl up --dns has them: a GlobalService by its own name and by an alias, static records of its zone, and a name that is not there.
+        await ResolvesAsync("page.edge.example", address);
+        Assert.Equal("it works", (await edge.ExecAsync(client, "wget", "-q", "-O", "-", "http://page.edge.example:8080/")).Trim());
+        await ResolvesAsync("www.edge.example", "192.0.2.");
+        await ResolvesAsync("mail.edge.example", "192.0.2.25");
+        Assert.Contains("NXDOMAIN", await LookUpAsync("none.edge.example"), StringComparison.Ordinal);
 
         // The NodeGroup of this node, as its label says.
         await edge.KubectlAsync("label node edge-1 apps.kubeedge.io/belonging-to=east");
@@ -63,6 +76,8 @@ public sealed class EdgeDnsTests
         await ResolvesAsync("web.default.svc.cluster.local", address);
         Assert.Equal("it works", (await edge.ExecAsync(client, "wget", "-q", "-O", "-", "http://web:8080/")).Trim());
         await ResolvesAsync("near.default.svc.cluster.local", "192.0.2.1", not: "192.0.2.9");
+        await ResolvesAsync("page.edge.example", address);
+        await ResolvesAsync("mail.edge.example", "192.0.2.25");
         Assert.Contains("NXDOMAIN", await LookUpAsync("none.default.svc.cluster.local"), StringComparison.Ordinal);
 
         // Endpoints follow the pods when it is back.

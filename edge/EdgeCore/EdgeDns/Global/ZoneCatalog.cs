@@ -19,26 +19,35 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
     public const int RecordsMaxDefault = 100_000;
 
     private readonly SortedDictionary<string, ZoneSource> _held = new(StringComparer.Ordinal); // by the object's name
-    private volatile ZoneSet _zones = ZoneSet.Empty;
+    private readonly SortedDictionary<string, (DnsName Apex, string Problem)> _bad = new(StringComparer.Ordinal); // the newest state of these does not compile
+    private volatile State _state = new(ZoneSet.Empty, []);
     private string _leftOut = "";
     private bool _isChanged;
 
     /// <summary>Zones that are answered.</summary>
-    public int Count => _zones.ZoneCount;
+    public int Count => _state.Zones.ZoneCount;
 
-    /// <summary>Takes a change of the store; it counts from <see cref="Publish"/> on. What cannot be read leaves the last good state.</summary>
+    /// <summary>Takes a change of the store; it counts from <see cref="Publish"/> on. What cannot be read, or does not compile, leaves the last good state.</summary>
     public void Take(MetaChange change)
     {
         var (obj, deleted) = change;
         if (obj.Type != ResourceTypes.Zone)
             return;
-        if (deleted)
-            _held.Remove(obj.Name);
-        else if (Read(obj) is { } source)
-            _held[obj.Name] = source;
-        else
+        var source = deleted ? null : Read(obj);
+        if (source is null && !deleted)
             return;
         _isChanged = true;
+        if (source is not null && ZoneSet.Compile([source], out var errors).ZoneCount == 0)
+        {
+            _bad[obj.Name] = (source.Apex, string.Join("; ", errors.Select(error => error.Message)));
+            return;
+        }
+
+        _bad.Remove(obj.Name);
+        if (source is null)
+            _held.Remove(obj.Name);
+        else
+            _held[obj.Name] = source;
     }
 
     /// <summary>Answers from what was taken, from now on. Compiles all zones, so many changes are taken before it.</summary>
@@ -47,12 +56,13 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
         if (!_isChanged)
             return;
         _isChanged = false;
-        var (taken, room, reasons) = (new List<ZoneSource>(), recordsMax, new List<string>());
+        var (taken, room, reasons, others) = (new List<ZoneSource>(), recordsMax, new List<string>(), new List<DnsName>());
         foreach (var (name, source) in _held)
         {
             if (source.Records.Count > room)
             {
                 reasons.Add($"{name}: {source.Records.Count} records are more than the {room} left of {recordsMax}");
+                others.Add(source.Apex);
                 continue;
             }
 
@@ -60,7 +70,15 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
             taken.Add(source);
         }
 
-        _zones = ZoneSet.Compile(taken, out var errors);
+        foreach (var (name, (apex, problem)) in _bad)
+        {
+            var isServed = _held.ContainsKey(name);
+            reasons.Add($"{name}: {problem}{(isServed ? "; it is answered as it was before" : "")}");
+            if (!isServed)
+                others.Add(apex);
+        }
+
+        _state = new State(ZoneSet.Compile(taken, out var errors), [.. others]);
         reasons.AddRange(errors.Select(error => $"{error.Apex}: {error.Message}"));
         var text = string.Join("; ", reasons);
         if (text != _leftOut && text.Length > 0)
@@ -72,8 +90,16 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
     /// <param name="chosen">Answers for the addresses of a GlobalService, by its host and the question; null where it does not know them.</param>
     public DnsAnswer? Answer(DnsQuestion question, Func<DnsName, DnsQuestion, DnsAnswer?> chosen)
     {
-        if (!TryFind(question.Name, out var node, out var isExact))
+        var state = _state;
+        if (!TryFind(state.Zones, question.Name, out var node, out var isExact))
             return null;
+        // A zone that is left out is not the one's above it to deny.
+        foreach (var apex in state.Others)
+        {
+            if (question.Name.IsAtOrBelow(apex) && apex.IsAtOrBelow(node.Zone.Apex) && !apex.Equals(node.Zone.Apex))
+                return null;
+        }
+
         if (question.Type == RecordType.DS && isExact && node.ParentSide is { } parentSide)
             node = parentSide;
         if (node.Cut is { } cut && !(question.Type == RecordType.DS && isExact && cut == node))
@@ -95,13 +121,13 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
     }
 
     /// <summary>The SOA record of what is not there in the zone of a name; null where the zone is not here.</summary>
-    public DnsRow? SoaOf(DnsName name) => TryFind(name, out var node, out _) ? Soa(node.Zone) : null;
+    public DnsRow? SoaOf(DnsName name) => TryFind(_state.Zones, name, out var node, out _) ? Soa(node.Zone) : null;
 
-    private bool TryFind(DnsName name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out ZoneNode? node, out bool isExact)
+    private static bool TryFind(ZoneSet zones, DnsName name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out ZoneNode? node, out bool isExact)
     {
         Span<byte> lower = stackalloc byte[DnsLimits.Name];
         WireName.ToLower(name.Wire, lower);
-        return _zones.TryFindClosest(lower[..name.Wire.Length], out node, out isExact);
+        return zones.TryFindClosest(lower[..name.Wire.Length], out node, out isExact);
     }
 
     private static ZoneSource? Read(MetaObject obj)
@@ -123,4 +149,7 @@ internal sealed class ZoneCatalog(int recordsMax, Action<string> leftOut)
     private static DnsAnswer Negative(ResponseCode code, Zone zone) => new(code, [], [Soa(zone)]);
 
     private static DnsRow Soa(Zone zone) => new(zone.Apex, RecordType.SOA, zone.NegativeSoa.Ttl, zone.NegativeSoa.Data[0]);
+
+    /// <param name="Others">Apexes of zones that were sent and are not answered here.</param>
+    private sealed record State(ZoneSet Zones, DnsName[] Others);
 }

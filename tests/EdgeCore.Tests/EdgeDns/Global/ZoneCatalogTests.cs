@@ -78,6 +78,37 @@ public sealed class ZoneCatalogTests
     }
 
     [Fact]
+    public void What_does_not_compile_leaves_the_last_good_state_and_is_said()
+    {
+        const string Good = """[{"name":"www","type":"A","data":["192.0.2.1"]}]""";
+        // The CNAME stands beside an address: each record is sound by itself.
+        const string Bad = """[{"name":"www","type":"A","data":["192.0.2.2"]},{"name":"www","type":"CNAME","data":["away"]}]""";
+        var zones = With(Zone("edge", "edge.example", Good), Zone("edge", "edge.example", Bad));
+        Assert.Equal("300 A 192.0.2.1", Ask(zones, "www.edge.example.", "A"));
+        Assert.Contains("edge: www.edge.example.: CNAME stands beside other records", Assert.Single(_leftOut), StringComparison.Ordinal);
+        zones.Take(Zone("edge", "edge.example", Good.Replace("2.1", "2.3", StringComparison.Ordinal)));
+        zones.Publish();
+        Assert.Equal("300 A 192.0.2.3", Ask(zones, "www.edge.example.", "A"));
+        // Of one that was never good nothing is known here, and the zone above it does not deny it.
+        zones.Take(Zone("sub", "sub.edge.example", Bad));
+        zones.Publish();
+        Assert.Equal(("others", "others", "NXDOMAIN 60"), (Ask(zones, "www.sub.edge.example.", "A"), Ask(zones, "sub.edge.example.", "SOA"), Ask(zones, "none.edge.example.", "A")));
+        zones.Take(DnsObjects.Gone("zone", "null", "sub"));
+        zones.Publish();
+        Assert.Equal("NXDOMAIN 60", Ask(zones, "www.sub.edge.example.", "A"));
+    }
+
+    [Fact]
+    public void A_zone_beyond_the_bound_is_not_denied_by_the_one_above_it()
+    {
+        var zones = new ZoneCatalog(5, _leftOut.Add);
+        zones.Take(Zone("a", "edge.example", """[{"name":"www","type":"A","data":["192.0.2.1"]}]"""));
+        zones.Take(Zone("b", "sub.edge.example", """[{"name":"www","type":"A","data":["192.0.2.2"]}]"""));
+        zones.Publish();
+        Assert.Equal(("300 A 192.0.2.1", "others", "NXDOMAIN 60"), (Ask(zones, "www.edge.example.", "A"), Ask(zones, "www.sub.edge.example.", "A"), Ask(zones, "www.other.edge.example.", "A")));
+    }
+
+    [Fact]
     public void Zones_beyond_the_bound_are_left_to_others_and_said_once()
     {
         // With SOA and NS three records each.
