@@ -94,19 +94,21 @@ internal sealed class PodStatusBuilder
 
     /// <summary>The patch that turns whatever the API has into <paramref name="status"/>.</summary>
     /// <param name="old">The status sent last, or the stored one.</param>
-    /// <remarks>A strategic merge joins podIPs by address, so the list is replaced. To delete by name what <paramref name="old"/> had is not enough: of two reports that wait, the newest alone
+    /// <remarks>A strategic merge joins podIPs and hostIPs by address, so the lists are replaced. To delete by name what <paramref name="old"/> had is not enough: of two reports that wait, the newest alone
     /// is sent, and with the other one its deletion would be lost.</remarks>
     public static JsonObject Patch(string uid, JsonObject? old, JsonObject status)
     {
         var patch = (JsonObject)status.DeepClone();
-        if (patch["podIPs"] is JsonArray { Count: > 0 } list)
+        if (patch["podIPs"] is null && old.Items("podIPs").Any())
         {
-            list.Insert(0, new JsonObject { ["$patch"] = "replace" });
-        }
-        else if (old.Items("podIPs").Any())
-        {
-            patch["podIPs"] = new JsonArray(new JsonObject { ["$patch"] = "replace" });
+            patch["podIPs"] = new JsonArray();
             patch["podIP"] = null;
+        }
+
+        foreach (var key in (string[])["podIPs", "hostIPs"])
+        {
+            if (patch[key] is JsonArray list)
+                list.Insert(0, new JsonObject { ["$patch"] = "replace" });
         }
 
         var metadata = new JsonObject();

@@ -173,6 +173,8 @@ public sealed class PodStatusBuilderTests
         var moved = PodStatusBuilder.Patch("u1", old, (JsonObject)JsonNode.Parse("""{"podIP":"10.0.0.3","podIPs":[{"ip":"10.0.0.3"}]}""")!);
         Assert.Equal("""{"metadata":{"uid":"u1"},"status":{"podIP":"10.0.0.3","podIPs":[{"$patch":"replace"},{"ip":"10.0.0.3"}]}}""", moved.ToJsonString());
         // The report between the two, without an address, may never have been sent.
+        var host = PodStatusBuilder.Patch("u1", null, (JsonObject)JsonNode.Parse("""{"hostIP":"192.0.2.9","hostIPs":[{"ip":"192.0.2.9"}]}""")!);
+        Assert.Equal("""{"metadata":{"uid":"u1"},"status":{"hostIP":"192.0.2.9","hostIPs":[{"$patch":"replace"},{"ip":"192.0.2.9"}]}}""", host.ToJsonString());
         var between = PodStatusBuilder.Patch("u1", new JsonObject { ["phase"] = "Pending" }, (JsonObject)JsonNode.Parse("""{"podIP":"10.0.0.3","podIPs":[{"ip":"10.0.0.3"}]}""")!);
         Assert.Equal(moved.ToJsonString(), between.ToJsonString());
         var gone = PodStatusBuilder.Patch("u1", old, new JsonObject { ["phase"] = "Failed" });
