@@ -294,6 +294,8 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
                 Assert.Equal(limits, Limits(path));
                 Assert.Equal("40", Read(path, "pids.max"));
                 Assert.Equal(limits, Limits($"{path}/cri-containerd-{id}.scope"));
+                if (File.Exists($"{path}/cri-containerd-{id}.scope/memory.swap.max"))
+                    Assert.Equal("0", Read($"{path}/cri-containerd-{id}.scope", "memory.swap.max"));
                 Assert.True(UsageFilesOf(slice, id) > 0, slice);
             }
 
