@@ -5,22 +5,24 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'EOF'
-packaging/build-deb.sh [--out DIR] [--version V] [--arch amd64|arm64] [--from DIR]
+packaging/build-deb.sh [--out DIR] [--version V] [--arch amd64|arm64] [--from DIR [--needs-dotnet]]
 
 Publishes edgecore, cloudcore and edgectl self-contained and packs them with their systemd units into DIR/edge_V_ARCH.deb (DIR is artifacts/deb).
 Installing starts nothing: 'edgectl join --with-systemd' or 'systemctl enable --now cloudcore' does.
 
-  --from DIR   takes the programs from DIR/edgecore, DIR/cloudcore and DIR/edgectl, and publishes nothing
+  --from DIR       takes the programs from DIR/edgecore, DIR/cloudcore and DIR/edgectl, and publishes nothing; they must be published self-contained
+  --needs-dotnet   takes also programs that are not, and makes the package depend on the .NET runtime (aspnetcore-runtime-10.0)
 EOF
 }
 
-out=artifacts/deb version=0.1.0 arch=$(dpkg --print-architecture) from=
+out=artifacts/deb version=0.1.0 arch=$(dpkg --print-architecture) from= needs_dotnet=
 while [ $# -gt 0 ]; do
   case "$1" in
     --out) out=$2; shift 2 ;;
     --version) version=$2; shift 2 ;;
     --arch) arch=$2; shift 2 ;;
     --from) from=$2; shift 2 ;;
+    --needs-dotnet) needs_dotnet=1; shift ;;
     -h | --help) usage; exit 0 ;;
     *) echo "build-deb.sh: '$1' is not known; see --help" >&2; exit 2 ;;
   esac
@@ -32,14 +34,26 @@ case "$arch" in
 esac
 [[ "$version" =~ ^[0-9][A-Za-z0-9.+~-]*$ ]] || { echo "build-deb.sh: --version '$version' is no Debian version" >&2; exit 2; }
 
+[ -z "$needs_dotnet" ] || [ -n "$from" ] || { echo "build-deb.sh: --needs-dotnet is for programs that --from names; what is published here is self-contained" >&2; exit 2; }
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
 declare -A projects=([edgecore]=edge/EdgeCore.Host [cloudcore]=cloud/CloudCore.Host [edgectl]=cloud/Edgectl)
 mkdir -p "$root/DEBIAN" "$root/usr/lib/edge" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/etc/kubeedge/config" "$root/usr/share/doc/edge"
+if [ -n "$from" ]; then
+  # All are looked at before any is copied. 'dotnet publish' writes which frameworks come along.
+  for program in edgecore cloudcore edgectl; do
+    [ -x "$from/$program/$program" ] || { echo "build-deb.sh: --from: there is no $from/$program/$program" >&2; exit 1; }
+    if [ -z "$needs_dotnet" ] && ! grep -q '"includedFrameworks"' "$from/$program/$program.runtimeconfig.json" 2>/dev/null; then
+      echo "build-deb.sh: --from: $from/$program/$program needs an installed .NET, which a Debian does not have; publish it by" \
+        "'dotnet publish ${projects[$program]} -c Release -r $runtime --self-contained -o $from/$program', or leave --from out, or have the package depend on .NET by --needs-dotnet" >&2
+      exit 1
+    fi
+  done
+fi
 for program in edgecore cloudcore edgectl; do
   if [ -n "$from" ]; then
-    [ -x "$from/$program/$program" ] || { echo "build-deb.sh: --from: there is no $from/$program/$program" >&2; exit 1; }
     cp -R "$from/$program" "$root/usr/lib/edge/$program"
   else
     dotnet publish "${projects[$program]}" -c Release -r "$runtime" --self-contained -v q --nologo -o "$root/usr/lib/edge/$program"
@@ -67,7 +81,7 @@ Maintainer: Edge <edge@localhost>
 Section: net
 Priority: optional
 Installed-Size: $(du -sk "$root" | cut -f1)
-Depends: libc6, libgcc-s1, libstdc++6, libssl3t64 | libssl3, libsqlite3-0, ca-certificates
+Depends: libc6, libgcc-s1, libstdc++6, libssl3t64 | libssl3, libsqlite3-0, ca-certificates${needs_dotnet:+, aspnetcore-runtime-10.0}
 Recommends: containerd, containernetworking-plugins
 Suggests: kubernetes-client
 Description: edge computing hub of the KubeEdge kind

@@ -135,22 +135,21 @@ internal static class UpgradeCommand
     private static Command CreateConfirm()
     {
         var data = NodeAccess.CreateOption();
+        var to = new Option<string?>("--to") { Description = "The version that must be the one that waits; without it whichever waits.", HelpName = "VERSION" };
         var command = new Command("confirm", """
-            On a node: lets a NodeUpgradeJob with requireConfirmation go on, which waits here.
+            On a node: lets a NodeUpgradeJob with requireConfirmation go on, which waits here, and says of which version it is.
 
             Examples:
+              edgectl upgrade confirm --to 0.2.0
               edgectl upgrade confirm
             """)
         {
-            data,
+            to, data,
         };
         command.SetAction((parse, _) => RunAsync("upgrade confirm", () =>
         {
-            var directory = Path.Combine(Path.GetFullPath(parse.GetValue(data)!), "upgrade");
-            if (!File.Exists(Path.Combine(directory, "package.tar.gz")))
-                throw new UpgradeException($"no upgrade waits: there is no package in {directory}; name edgecore's data directory with --data-dir");
-            NodeBackup.WritePrivate(Path.Combine(directory, "confirmed"), []);
-            Console.Out.WriteLine("the upgrade goes on");
+            var version = UpgradeConfirmation.Give(Path.GetFullPath(parse.GetValue(data)!), parse.GetValue(to));
+            Console.Out.WriteLine($"edgecore {version} is confirmed; the upgrade goes on");
             return Task.FromResult(0);
         }));
         return command;

@@ -115,7 +115,7 @@ internal sealed class ContainerStarter(PodContext context, PodVolumes volumes, H
             PodSecurity.CheckUser(pod, container, image!);
             var environment = PodEnvironment.Resolve(pod, container, Find(pod), context.HostIp, podIps, context.Allocatable, InCluster.Environment(pod, context.InCluster()));
             config = CriConfigs.Container(
-                pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2), context.Options, context.NodeName);
+                pod, container, action.Attempt, image!, environment, Resources.Of(pod, container, context.MachineMemory, context.NegativeOomScore, context.HugePageSizes, context.Cgroups.IsV2, context.Cgroups.HasSwapLimit(pod)), context.Options, context.NodeName);
             if (container.TargetName.Length > 0)
                 config.Linux.SecurityContext.NamespaceOptions = PodSecurity.Targeting(config.Linux.SecurityContext.NamespaceOptions, Target(container, snapshot));
             AddMounts(pod, container, action.Attempt, environment.ToDictionary(StringComparer.Ordinal), podIps, config);

@@ -235,8 +235,9 @@ internal static class Resources
     /// <param name="negativeAllowed">Whether an OOM score below zero can be set here (CAP_SYS_RESOURCE).</param>
     /// <param name="hugePageSizes">Page sizes that are limited here; those that the container does not name, to nothing.</param>
     /// <param name="v2">Whether cgroups are of version 2: then all processes of a container that is out of memory end together.</param>
+    /// <param name="swapLimit">Whether this kernel limits swap on version 2: containers get none, as with a kubelet's NoSwap; their memory limit would otherwise not bound them.</param>
     public static Protocol.Cri.V1.LinuxContainerResources Of(
-        PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed, IReadOnlyList<string> hugePageSizes, bool v2)
+        PodDescription pod, ContainerDescription container, long machineMemory, bool negativeAllowed, IReadOnlyList<string> hugePageSizes, bool v2, bool swapLimit)
     {
         var limits = container.Json.At("resources", "limits");
         var requests = container.Json.At("resources", "requests");
@@ -255,6 +256,8 @@ internal static class Resources
         made.HugepageLimits.Add(huge.Select(pair => new Protocol.Cri.V1.HugepageLimit { PageSize = pair.Key, Limit = (ulong)pair.Value }));
         if (v2)
             made.Unified["memory.oom.group"] = "1";
+        if (v2 && swapLimit)
+            made.Unified["memory.swap.max"] = "0";
         return made;
     }
 

@@ -27,6 +27,9 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
 
     private string Package => Path.Combine(Directory, "package.tar.gz");
 
+    // What waits, for whoever confirms it, and what was confirmed: a copy of it that 'edgectl upgrade confirm' makes.
+    private string WaitingFile => Path.Combine(Directory, "waiting.json");
+
     private string ConfirmFile => Path.Combine(Directory, "confirmed");
 
     private static string Architecture => RuntimeInformation.OSArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "amd64";
@@ -54,7 +57,7 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
         try
         {
             System.IO.Directory.CreateDirectory(Directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            File.Delete(ConfirmFile);
+            Forget();
             await DownloadAsync(uri, Package, PackageBytesMax, cancellationToken);
             await DownloadAsync(uri + ".sig", Package + ".sig", SignatureBytesMax, cancellationToken);
             if (digests.Text(Architecture) is { Length: > 0 } wanted)
@@ -83,8 +86,46 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
         }
     }
 
-    /// <summary>Whether somebody on the node has said yes ('edgectl upgrade confirm').</summary>
-    public bool IsConfirmed => File.Exists(ConfirmFile);
+    /// <summary>Notes for 'edgectl upgrade confirm' which upgrade waits for it.</summary>
+    /// <exception cref="IOException">The note cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">Likewise.</exception>
+    public void Await(string version, string job)
+    {
+        // Whole or not at all, since edgectl may read it at any moment.
+        var beside = WaitingFile + ".tmp";
+        using (var file = new FileStream(beside, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite }))
+            file.Write(Note(version, job));
+        File.Move(beside, WaitingFile, overwrite: true);
+    }
+
+    /// <summary>Whether somebody on the node has said yes to this upgrade. A yes that was meant for another one, which this one took the place of, is none.</summary>
+    public bool IsConfirmed(string version, string job)
+    {
+        try
+        {
+            return File.Exists(ConfirmFile) && File.ReadAllBytes(ConfirmFile).AsSpan().SequenceEqual(Note(version, job));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false; // gone since, or not to be read: nobody said yes
+        }
+    }
+
+    /// <summary>No upgrade waits any more. A note that cannot be deleted stays, and is a yes to nothing else.</summary>
+    public void Forget()
+    {
+        foreach (var file in (string[])[WaitingFile, ConfirmFile])
+        {
+            try
+            {
+                File.Delete(file);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // As said above; the directory may not be there yet.
+            }
+        }
+    }
 
     /// <summary>Starts the upgrade in a process of its own, which outlives this one. Its words go where edgecore's go.</summary>
     /// <exception cref="Win32Exception">edgectl cannot be started.</exception>
@@ -104,6 +145,9 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
             return null;
         }
     }
+
+    private static byte[] Note(string version, string job)
+        => System.Text.Encoding.UTF8.GetBytes(new JsonObject { ["version"] = version, ["job"] = job }.ToJsonString());
 
     private List<string> Arguments(string version)
     {

@@ -98,7 +98,7 @@ internal sealed class TaskService : IEdgeModule
             Task<bool>? comes = null;
             while (!restarts)
             {
-                if (_held is { } held && _upgrader.IsConfirmed)
+                if (_held is { } held && _upgrader.IsConfirmed(held.Content.Text("version"), held.Key))
                     restarts = await DoAsync(held.Key, held.Path, held.Content, cancellationToken);
                 else if (_waiting.Reader.TryRead(out var message))
                     restarts = await TakeAsync(message, cancellationToken);
@@ -337,8 +337,18 @@ internal sealed class TaskService : IEdgeModule
                     return false;
             }
 
-            if (content.Flag(false, "requireConfirmation") && !_upgrader.IsConfirmed)
+            if (content.Flag(false, "requireConfirmation") && !_upgrader.IsConfirmed(version, key))
             {
+                try
+                {
+                    _upgrader.Await(version, key);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    await ReportAsync(path, "WaitingConfirmation", $"what waits cannot be noted for 'edgectl upgrade confirm': {e.Message}", "", cancellationToken);
+                    return false;
+                }
+
                 if (!row.Flag(false, "confirming")) // else told before edgecore started anew
                 {
                     // In this order: a crash between them tells it twice, not never.
@@ -366,7 +376,12 @@ internal sealed class TaskService : IEdgeModule
         }
 
         using (edgectl)
-            await TellAsync(path, await EndAsync(key, edgectl, cancellationToken), cancellationToken);
+        {
+            var end = await EndAsync(key, edgectl, cancellationToken);
+            _upgrader.Forget(); // only now: after a stop before it the confirmation still counts
+            await TellAsync(path, end, cancellationToken);
+        }
+
         return false;
     }
 
@@ -376,6 +391,7 @@ internal sealed class TaskService : IEdgeModule
         if (_held is not { } held)
             return;
         _held = null;
+        _upgrader.Forget();
         await ReportAsync(held.Path, "BackUp", $"NodeUpgradeJob '{by.Job}' came before it was confirmed and takes its place", "", cancellationToken);
         await DoneAsync(held.Key, cancellationToken);
     }

@@ -68,10 +68,11 @@ public sealed class PodCgroupTests : IDisposable
     public void A_container_gets_no_huge_pages_of_a_size_that_it_does_not_name()
     {
         var pod = Of("""[{"name":"c","resources":{"limits":{"cpu":"1","memory":"1Gi","hugepages-2Mi":"4Mi"}}}]""");
-        var made = Resources.Of(pod, pod.Containers[0], 4L << 30, false, ["2MB", "1GB"], v2: true);
+        var made = Resources.Of(pod, pod.Containers[0], 4L << 30, false, ["2MB", "1GB"], v2: true, swapLimit: true);
         Assert.Equal("1GB=0 2MB=4194304", string.Join(' ', made.HugepageLimits.OrderBy(limit => limit.PageSize, StringComparer.Ordinal).Select(limit => $"{limit.PageSize}={limit.Limit}")));
-        Assert.Equal("1", made.Unified["memory.oom.group"]);
-        Assert.Empty(Resources.Of(pod, pod.Containers[0], 4L << 30, false, [], v2: false).Unified);
+        Assert.Equal(("1", "0"), (made.Unified["memory.oom.group"], made.Unified["memory.swap.max"]));
+        Assert.Equal(["memory.oom.group"], Resources.Of(pod, pod.Containers[0], 4L << 30, false, [], v2: true, swapLimit: false).Unified.Keys);
+        Assert.Empty(Resources.Of(pod, pod.Containers[0], 4L << 30, false, [], v2: false, swapLimit: true).Unified);
     }
 
     [Fact]
@@ -100,6 +101,27 @@ public sealed class PodCgroupTests : IDisposable
         Assert.Equal("10", Text("kubepods/burstable", "cpu.weight"));
         cgroups.Remove(first);
         Assert.True(Directory.Exists(Path.Combine(_root, own)), "one in use stays");
+    }
+
+    [Fact]
+    public void A_pod_that_went_while_EdgeCore_was_away_no_longer_counts_for_its_class()
+    {
+        File.WriteAllText(Path.Combine(_root, "cgroup.controllers"), "cpu memory pids\n");
+        var (kept, gone) = (Of("[" + Limited + "]"), Of("[" + Limited + "," + Limited + "]"));
+        var before = new PodCgroups(new EdgedOptions(), new Lines(), _root);
+        before.Apply(kept);
+        before.Apply(gone);
+        Assert.Equal("30", Text("kubepods/burstable", "cpu.weight")); // 768 shares of both
+        foreach (var file in Directory.GetFiles(Path.Combine(_root, $"kubepods/burstable/pod{gone.Uid}")))
+            File.Delete(file); // the kernel's go with their cgroup
+
+        var after = new PodCgroups(new EdgedOptions(), new Lines(), _root);
+        after.Adopt(kept);
+        Assert.True(after.Remove(gone.Uid));
+        Assert.Equal("10", Text("kubepods/burstable", "cpu.weight"));
+        Assert.False(after.HasSwapLimit(kept));
+        File.WriteAllText(Path.Combine(_root, $"kubepods/burstable/pod{kept.Uid}/memory.swap.max"), "max\n");
+        Assert.True(after.HasSwapLimit(kept));
     }
 
     [Fact]
@@ -156,6 +178,7 @@ public sealed class PodCgroupTests : IDisposable
 /// <summary>The same on this machine's own cgroups, v1 or v2.</summary>
 [Collection("containerd")]
 [Trait("Category", "Pods")]
+[Trait("Depends", "Cgroups")]
 public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
 {
     [SkippableFact]
@@ -180,6 +203,8 @@ public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
                 Assert.Equal("10", Value("cpu", "cpu.weight", below)); // 256 shares
                 Assert.Equal("50000 100000", Value("cpu", "cpu.max", below));
                 Assert.Equal("67108864", Value("memory", "memory.max", below));
+                if (below.Length > 0 && File.Exists(Path.Combine("/sys/fs/cgroup", path, below, "memory.swap.max")))
+                    Assert.Equal("0", Value("memory", "memory.swap.max", below));
                 continue;
             }
 
@@ -198,6 +223,32 @@ public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
     }
 
     [SkippableFact]
+    public async Task A_child_that_the_kernel_kills_for_memory_takes_its_container_along_on_v2_and_it_starts_again()
+    {
+        await using var edged = containerd.Run("cgroup-child");
+        var pod = Pod("parent", """
+            {"terminationGracePeriodSeconds":1,"volumes":[{"name":"kept","emptyDir":{}}],"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0",
+              "command":["sh","-c","[ -f /kept/once ] || { touch /kept/once; dd if=/dev/zero of=/dev/null bs=64M count=1; }; touch /kept/ready; sleep 1000"],
+              "readinessProbe":{"exec":{"command":["test","-f","/kept/ready"]},"periodSeconds":1},
+              "resources":{"limits":{"memory":"16Mi"}},"volumeMounts":[{"name":"kept","mountPath":"/kept"}]}]}
+            """);
+        edged.Meta.Put("pod", pod);
+        var main = (await edged.StatusAsync(pod, "ready", IsReady)).Items("containerStatuses").Single();
+        if (File.Exists("/sys/fs/cgroup/cgroup.controllers"))
+        {
+            Assert.Equal((1L, "OOMKilled", 137L), (main.Number(-1, "restartCount"), main.Text("lastState", "terminated", "reason"), main.Number(-1, "lastState", "terminated", "exitCode")));
+        }
+        else
+        {
+            Assert.Equal(0, main.Number(-1, "restartCount")); // v1 knows no groups: the shell goes on
+            Assert.Null(main.At("lastState", "terminated"));
+        }
+
+        using var client = containerd.Client();
+        await PodSpecOnContainerdTests.GoneAsync(edged, client, pod);
+    }
+
+    [SkippableFact]
     public async Task A_container_that_uses_more_memory_than_it_may_is_OOMKilled_and_the_other_goes_on()
     {
         await using var edged = containerd.Run("cgroup-oom");
@@ -208,6 +259,7 @@ public sealed class PodCgroupsOnContainerdTests(ContainerdFixture containerd)
 /// <summary>Pods on a containerd whose cgroups systemd makes, as most distributions set it up.</summary>
 [Collection("containerd-systemd")]
 [Trait("Category", "Pods")]
+[Trait("Depends", "Cgroups")]
 public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containerd)
 {
     private const string Properties = "/run/systemd/system.control";
@@ -242,6 +294,8 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
                 Assert.Equal(limits, Limits(path));
                 Assert.Equal("40", Read(path, "pids.max"));
                 Assert.Equal(limits, Limits($"{path}/cri-containerd-{id}.scope"));
+                if (File.Exists($"{path}/cri-containerd-{id}.scope/memory.swap.max"))
+                    Assert.Equal("0", Read($"{path}/cri-containerd-{id}.scope", "memory.swap.max"));
                 Assert.True(UsageFilesOf(slice, id) > 0, slice);
             }
 
@@ -258,6 +312,15 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
             Assert.Equal((ids[slice], 0L), (Id(status), status.Items("containerStatuses").Single().Number(-1, "restartCount")));
             Assert.Equal(limits, Limits("/sys/fs/cgroup" + CriConfigs.CgroupPath(slice)));
         }
+
+        // The class weighs what the adopted pod and a new one ask for together, and less again when that goes.
+        const string Class = "/sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice";
+        var late = Limited("late", """{"requests":{"cpu":"250m"}}""");
+        meta.Put("pod", late);
+        await second.StatusAsync(late, "running", IsReady);
+        Assert.Equal("20", Read(Class, "cpu.weight")); // 512 shares
+        await PodSpecOnContainerdTests.GoneAsync(second, client, late);
+        await UntilAsync("its class to weigh less", () => Task.FromResult(Read(Class, "cpu.weight") == "10"));
 
         await PodSpecOnContainerdTests.GoneAsync(second, client, guaranteed, burstable, bestEffort);
         await UntilAsync("slices and their properties are gone", () => Task.FromResult(

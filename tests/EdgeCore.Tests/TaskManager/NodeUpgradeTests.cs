@@ -81,7 +81,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         await Eventually.HoldsAsync("it waits", () => Reports().Length == 2);
         Assert.Equal(["Check True ", "WaitingConfirmation True "], Reports());
         Assert.Single(File.ReadAllLines(_directory.File("told")));
-        File.WriteAllText(_directory.File("upgrade/confirmed"), "");
+        Confirm();
         await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 4);
         Assert.Equal("Upgrade True ", Reports()[3]);
     }
@@ -100,7 +100,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "3"));
         await Eventually.HoldsAsync("the second upgrade waits", () => Reports().Length == 6);
         Assert.Equal(["BackUp False NodeUpgradeJob 'job-3' came before it was confirmed and takes its place", "Check True ", "WaitingConfirmation True "], Reports()[3..]);
-        File.WriteAllText(_directory.File("upgrade/confirmed"), "");
+        Confirm();
         await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 8);
         Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
         Assert.Single(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 3", StringComparison.Ordinal));
@@ -118,7 +118,7 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         Start().TryTake(Update("2"));
         await Eventually.HoldsAsync("the other job is told", () => Reports().Length == 3);
         await StopAsync();
-        File.WriteAllText(_directory.File("upgrade/confirmed"), "");
+        Confirm();
         Start();
         await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 5);
         Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[3..]);
@@ -232,6 +232,34 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         File.WriteAllText(ConfigPath, File.ReadAllText(ConfigPath).Replace("file://", "http://", StringComparison.Ordinal));
         Assert.Contains("must begin with https:// or file:///", Assert.Throws<Common.Configuration.ConfigException>(Options).Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task A_confirmation_that_was_meant_for_the_upgrade_before_is_none_for_the_one_that_took_its_place()
+    {
+        Prepare(verify: "exit 0", upgrade: Journal("Succeeded", "").Replace("\"1\"", "\"2\"", StringComparison.Ordinal));
+        var tasks = Start();
+        tasks.TryTake(Job("0.2.0", ("requireConfirmation", true)));
+        await Eventually.HoldsAsync("the first waits", () => Reports().Length == 2);
+        Assert.Equal((UnixFileMode)Convert.ToInt32("600", 8), File.GetUnixFileMode(_directory.File("upgrade/waiting.json")));
+        var first = await File.ReadAllTextAsync(_directory.File("upgrade/waiting.json"));
+        Assert.Equal("""{"version":"0.2.0","job":"1"}""", first);
+        tasks.TryTake(Job("0.2.0", ("requireConfirmation", true), "2"));
+        await Eventually.HoldsAsync("the second waits", () => Reports().Length == 5);
+
+        // edgectl had read the first one's note.
+        await File.WriteAllTextAsync(_directory.File("upgrade/confirmed"), first);
+        tasks.TryTake(Update("3"));
+        await Eventually.HoldsAsync("the other job is told", () => Reports().Length == 6);
+        Assert.StartsWith("Check False updateFields", Reports()[5], StringComparison.Ordinal);
+        Assert.DoesNotContain(File.ReadAllLines(_directory.File("told")), line => line.Contains("--job", StringComparison.Ordinal));
+        Confirm();
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 8);
+        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
+        Assert.False(File.Exists(_directory.File("upgrade/waiting.json")) || File.Exists(_directory.File("upgrade/confirmed")), "nothing waits any more");
+    }
+
+    // As 'edgectl upgrade confirm' does it.
+    private void Confirm() => File.Copy(_directory.File("upgrade/waiting.json"), _directory.File("upgrade/confirmed"), overwrite: true);
 
     private string Journal(string step, string problem)
         => $$"""

@@ -26,12 +26,13 @@ public sealed class DebTests : IDisposable
             await Tool.RunAsync("cp", ["-RL", _directory.File(program), Path.Combine(from, program)], s_patient, CancellationToken.None);
 
         var script = Path.Combine(Executables.SourceTree!, "packaging/build-deb.sh");
-        var deb = (await Tool.RunAsync(script, ["--from", from, "--out", _directory.File("out"), "--version", "9.8.7"], s_patient, CancellationToken.None)).Trim();
+        var deb = (await Tool.RunAsync(script, ["--from", from, "--needs-dotnet", "--out", _directory.File("out"), "--version", "9.8.7"], s_patient, CancellationToken.None)).Trim();
         Assert.EndsWith("/edge_9.8.7_" + (await Tool.RunAsync("dpkg", ["--print-architecture"], s_patient, CancellationToken.None)).Trim() + ".deb", deb, StringComparison.Ordinal);
 
         var control = await Tool.RunAsync("dpkg-deb", ["-f", deb, "Package", "Version", "Depends"], s_patient, CancellationToken.None);
         Assert.Contains("Package: edge\nVersion: 9.8.7\n", control, StringComparison.Ordinal);
         Assert.Contains("libsqlite3-0", control, StringComparison.Ordinal);
+        Assert.Contains(", aspnetcore-runtime-10.0\n", control + "\n", StringComparison.Ordinal); // these are the tests' own builds
         var contents = await Tool.RunAsync("dpkg-deb", ["-c", deb], s_patient, CancellationToken.None);
         foreach (var path in (string[])["./usr/lib/systemd/system/edgecore.service", "./usr/lib/systemd/system/cloudcore.service", "./etc/kubeedge/config/cloudcore.yaml", "./usr/bin/edgectl -> ../lib/edge/edgectl/edgectl"])
             Assert.Contains(path, contents, StringComparison.Ordinal);
@@ -52,11 +53,41 @@ public sealed class DebTests : IDisposable
         }
     }
 
+    [SkippableFact]
+    public async Task A_program_that_needs_an_installed_DotNet_is_refused_and_the_fix_is_named()
+    {
+        Skip.If(Tool.OnPath("dpkg-deb") is null, "dpkg-deb");
+        var (from, built) = (_directory.File("from"), _directory.File("out"));
+        foreach (var program in (string[])["edgecore", "cloudcore", "edgectl"])
+        {
+            Directory.CreateDirectory(Path.Combine(from, program));
+            File.WriteAllText(Path.Combine(from, program, program), "#!/bin/sh\n");
+            File.SetUnixFileMode(Path.Combine(from, program, program), (UnixFileMode)Convert.ToInt32("755", 8));
+            // As 'dotnet publish' writes it; edgectl's without a runtime.
+            File.WriteAllText(
+                Path.Combine(from, program, program + ".runtimeconfig.json"),
+                $$"""{"runtimeOptions":{"tfm":"net10.0","{{(program == "edgectl" ? "frameworks" : "includedFrameworks")}}":[{"name":"Microsoft.NETCore.App","version":"10.0.0"}]} }""");
+        }
+
+        var script = Path.Combine(Executables.SourceTree!, "packaging/build-deb.sh");
+        string[] arguments = ["--from", from, "--out", built, "--arch", "amd64", "--version", "1"];
+        var refused = await Tool.TryRunAsync(script, arguments, s_patient, CancellationToken.None);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains($"{from}/edgectl/edgectl needs an installed .NET", refused.Error, StringComparison.Ordinal);
+        Assert.Contains($"dotnet publish cloud/Edgectl -c Release -r linux-x64 --self-contained -o {from}/edgectl", refused.Error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(built));
+
+        // The same with a runtime of its own is taken, and asks for none.
+        File.Copy(Path.Combine(from, "edgecore/edgecore.runtimeconfig.json"), Path.Combine(from, "edgectl/edgectl.runtimeconfig.json"), overwrite: true);
+        var deb = (await Tool.RunAsync(script, arguments, s_patient, CancellationToken.None)).Trim();
+        Assert.DoesNotContain("aspnetcore-runtime", await Tool.RunAsync("dpkg-deb", ["-f", deb, "Depends"], s_patient, CancellationToken.None), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Bad_arguments_name_themselves()
     {
         var script = Path.Combine(Executables.SourceTree!, "packaging/build-deb.sh");
-        foreach (var (arguments, text) in new (string[], string)[] { (["--arch", "z80"], "--arch 'z80' must be"), (["--wrong"], "'--wrong' is not known"), (["--version", "x"], "is no Debian version") })
+        foreach (var (arguments, text) in new (string[], string)[] { (["--arch", "z80"], "--arch 'z80' must be"), (["--wrong"], "'--wrong' is not known"), (["--version", "x"], "is no Debian version"), (["--needs-dotnet"], "is for programs that --from names") })
         {
             var result = await Tool.TryRunAsync(script, arguments, s_patient, CancellationToken.None);
             if (result.ExitCode == 0 || !result.Error.Contains(text, StringComparison.Ordinal))

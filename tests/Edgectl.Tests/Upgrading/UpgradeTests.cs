@@ -245,6 +245,36 @@ public sealed class UpgradeTests : IAsyncLifetime
         Assert.Equal(0, (await EdgectlAsync(["upgrade", "edge", "--verify", "--package", package, "--to", "0.1.0", "--public-key", pub, .. Places()])).ExitCode);
     }
 
+    [Fact]
+    public async Task Confirm_names_the_version_that_waits_and_refuses_another_one()
+    {
+        var (waiting, confirmed) = (Path.Combine(Data, "upgrade/waiting.json"), Path.Combine(Data, "upgrade/confirmed"));
+        var none = await EdgectlAsync("upgrade", "confirm", "--data-dir", Data);
+        Assert.Equal(1, none.ExitCode);
+        Assert.Contains($"no upgrade waits: there is no {waiting}; name edgecore's data directory", none.Error, StringComparison.Ordinal);
+
+        Directory.CreateDirectory(Path.GetDirectoryName(waiting)!);
+        const string Note = """{"version":"0.2.0","job":"1"}""";
+        await File.WriteAllTextAsync(waiting, Note);
+        var other = await EdgectlAsync("upgrade", "confirm", "--to", "0.3.0", "--data-dir", Data);
+        Assert.Equal(1, other.ExitCode);
+        Assert.Contains("the upgrade that waits is to version '0.2.0', not '0.3.0'; nothing was confirmed", other.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(confirmed));
+
+        foreach (var to in (string[][])[["--to", "0.2.0"], []])
+        {
+            File.Delete(confirmed);
+            var done = await EdgectlAsync(["upgrade", "confirm", .. to, "--data-dir", Data]);
+            Assert.True(done.ExitCode == 0, done.Error);
+            Assert.Equal("edgecore 0.2.0 is confirmed; the upgrade goes on\n", done.Output);
+            Assert.Equal(Note, await File.ReadAllTextAsync(confirmed));
+            Assert.Equal((UnixFileMode)Convert.ToInt32("600", 8), File.GetUnixFileMode(confirmed));
+        }
+
+        await File.WriteAllTextAsync(waiting, "{");
+        Assert.Contains("does not say which version waits", (await EdgectlAsync("upgrade", "confirm", "--data-dir", Data)).Error, StringComparison.Ordinal);
+    }
+
     private static Task<ToolResult> EdgectlAsync(params string[] arguments)
         => Tool.TryRunAsync(Executables.Find("edgectl"), arguments, new ToolOptions(TimeProvider.System), CancellationToken.None);
 

@@ -23,6 +23,9 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
     /// <summary>Whether this machine has cgroup v2 alone.</summary>
     public bool IsV2 { get; } = File.Exists(Path.Combine(root, "cgroup.controllers"));
 
+    /// <summary>Whether a limit of swap can be written for the containers of a pod whose sandbox runs: with some kernels there is no such file, and a runtime that is told to write it fails.</summary>
+    public bool HasSwapLimit(PodDescription pod) => IsV2 && File.Exists($"{root}{CriConfigs.CgroupPath(CriConfigs.CgroupParent(options, pod))}/memory.swap.max");
+
     private bool IsSystemd => options.CgroupDriver == "systemd";
 
     /// <summary>Makes the pod's cgroup with its limits; what is there already gets them anew.</summary>
@@ -82,11 +85,16 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
             {
                 // systemd keeps the properties of a slice, also of one that is stopped, in a directory of its name.
                 foreach (var slice in ((string[])["", "-burstable", "-besteffort"]).Select(qos => CriConfigs.Slice(qos, uid)).Where(slice => Directory.Exists($"{SliceProperties}/{slice}.d")))
+                {
                     RemoveSlice(slice);
+                    if (slice.StartsWith("kubepods-burstable-", StringComparison.Ordinal))
+                        ApplyClass("Burstable");
+                }
+
                 return true;
             }
 
-            var gone = true;
+            var (gone, wasBurstable) = (true, _burstable.Remove(uid));
             foreach (var hierarchy in IsV2 ? [root] : Directory.GetDirectories(root).Append(root))
             {
                 foreach (var path in (string[])[$"{hierarchy}/kubepods/pod{uid}", $"{hierarchy}/kubepods/burstable/pod{uid}", $"{hierarchy}/kubepods/besteffort/pod{uid}"])
@@ -94,11 +102,13 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
                     if (!Directory.Exists(path))
                         continue;
                     Native.RemoveDirectory(path);
+                    wasBurstable |= path.Contains("/burstable/", StringComparison.Ordinal);
                     gone &= !Directory.Exists(path);
                 }
             }
 
-            if (_burstable.Remove(uid))
+            // Also for one that only an EdgeCore before this one knew: its part is still in the class's weight.
+            if (wasBurstable)
                 ApplyClass("Burstable");
             return gone;
         }

@@ -142,6 +142,7 @@ public sealed class LocalApiOnContainerdTests(ContainerdFixture containerd)
     }
 
     [SkippableFact]
+    [Trait("Depends", "Cgroups")]
     public async Task Figures_of_pods_and_node_are_plausible_in_every_shape()
     {
         await using var edged = containerd.Run("node-stats");

@@ -21,6 +21,7 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     {
         Nothing,
         Memory,
+        Pids,
     }
 
     [SkippableFact]
@@ -84,6 +85,46 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
         var other = await again.StatusAsync(high, "running on", IsReady);
         Assert.Equal(0, other.Items("containerStatuses").Single().Number(-1, "restartCount"));
         await RemoveAsync(again, low, high);
+    }
+
+    [SkippableFact]
+    [Trait("Depends", "Cgroups")]
+    public async Task Who_goes_is_decided_by_what_the_pods_cgroups_use_without_what_the_kernel_can_drop()
+    {
+        await using var edged = containerd.Run("resources-f", resources: new ResourceOptions
+        {
+            Thresholds = [new(EvictionSignals.Memory, new EvictionAmount(100 << 20, 0)), new(EvictionSignals.Pid, new EvictionAmount(100, 0))], PressureTransition = TimeSpan.Zero,
+        }, read: ReadAsync);
+        // Files that were written once count for a cgroup as memory in use, and are no use that an eviction would end; a volume in memory is.
+        var files = Pod("files", "", 0, "dd if=/dev/zero of=/big bs=1M count=48; sleep 1000");
+        var memory = Pod("memory", "", 0, "dd if=/dev/zero of=/shm/big bs=1M count=16; sleep 1000");
+        memory["spec"]!["volumes"] = new JsonArray(new JsonObject { ["name"] = "shm", ["emptyDir"] = new JsonObject { ["medium"] = "Memory" } });
+        memory["spec"]!["containers"]![0]!["volumeMounts"] = new JsonArray(new JsonObject { ["name"] = "shm", ["mountPath"] = "/shm" });
+        var many = Pod("many", "", 0, "for i in $(seq 20); do sleep 1000 & done; sleep 1000");
+        JsonObject[] all = [files, memory, many];
+        foreach (var pod in all)
+            edged.Meta.Put("pod", pod);
+        foreach (var pod in all)
+            await edged.StatusAsync(pod, "running", IsReady);
+        var reader = new PodUsageReader(new EdgedOptions { RootDirectory = edged.Root, PodLogsDirectory = edged.Logs });
+        PodUsage Usage(JsonObject pod) => reader.Read(PodDescriptionOf(pod), new Dictionary<string, string>(), withDisk: false);
+        await UntilAsync("the volume to be full", () => Task.FromResult(Usage(memory).MemoryBytes > 16 << 20));
+        await UntilAsync("the file to be written", () => Task.FromResult(Current(files) > 48 << 20));
+        await UntilAsync("all processes to run", () => Task.FromResult(Usage(many).Processes >= 22));
+        Assert.InRange(Usage(files).MemoryBytes, 1, 12 << 20);
+
+        _low = Low.Memory;
+        var status = await edged.StatusAsync(memory, "evicted", status => status.Text("phase") == "Failed");
+        _low = Low.Nothing;
+        Assert.Matches(@"^The node was low on resource: memory\. .*Container main was using 1[6-9](\d{3}K|M)i, request is 0, has larger consumption of memory\. $", status.Text("message"));
+        await UntilAsync("the pressure to be over", () => Task.FromResult(edged.Runtime.Current.Pressures is { Count: 0 }));
+        _low = Low.Pids;
+        status = await edged.StatusAsync(many, "evicted", status => status.Text("phase") == "Failed");
+        _low = Low.Nothing;
+        Assert.Equal(("Evicted", "The node was low on resource: pids. Threshold quantity: 100, available: 50. "), (status.Text("reason"), status.Text("message")));
+        var kept = await edged.StatusAsync(files, "running on", IsReady);
+        Assert.Equal(0, kept.Items("containerStatuses").Single().Number(-1, "restartCount"));
+        await RemoveAsync(edged, all);
     }
 
     [SkippableFact]
@@ -199,7 +240,18 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
     }
 
     private Task<NodeReadings> ReadAsync(CancellationToken token) => Task.FromResult(new NodeReadings(
-        new Dictionary<string, SignalReading> { [EvictionSignals.Memory] = new(_low == Low.Memory ? 50 << 20 : 4 * Gi, 8 * Gi) }, true));
+        new Dictionary<string, SignalReading> { [EvictionSignals.Memory] = new(_low == Low.Memory ? 50 << 20 : 4 * Gi, 8 * Gi), [EvictionSignals.Pid] = new(_low == Low.Pids ? 50 : 4000, 8000) }, true));
+
+    private static Edged.PodDescription PodDescriptionOf(JsonObject pod)
+        => Edged.PodDescription.TryRead(pod, out var read, out var error) ? read : throw new InvalidOperationException(error);
+
+    // All that the kernel counts for the pod's cgroup.
+    private static long Current(JsonObject pod)
+    {
+        var path = $"kubepods/besteffort/pod{pod.Uid()}";
+        return ((string[])[$"/sys/fs/cgroup/memory/{path}/memory.usage_in_bytes", $"/sys/fs/cgroup/{path}/memory.current"]).Where(File.Exists)
+            .Select(file => long.Parse(File.ReadAllText(file), System.Globalization.CultureInfo.InvariantCulture)).FirstOrDefault();
+    }
 
     private async Task RemoveAsync(RunningEdged edged, params JsonObject[] pods)
     {

@@ -93,6 +93,7 @@ public sealed class VolumesOnContainerdTests(ContainerdFixture containerd)
     }
 
     [SkippableFact]
+    [Trait("Depends", "Cgroups")]
     public async Task An_emptyDir_in_memory_has_its_size_survives_a_restart_and_goes_with_the_pod()
     {
         var meta = new FakeMetaStore();
