@@ -23,31 +23,25 @@ internal static class MergePatch
         return target;
     }
 
-    /// <summary>As <see cref="ApplyTo"/>, of a patch that says only <paramref name="key"/>.</summary>
-    public static void MergeMember(JsonObject target, string key, JsonNode? value)
-    {
-        switch (value)
-        {
-            case null:
-                target.Remove(key);
-                break;
-            case JsonObject changes:
-                if (target[key] is not JsonObject child)
-                    target[key] = child = [];
-                Merge(child, changes);
-                break;
-            default:
-                target[key] = value.DeepClone();
-                break;
-        }
-    }
-
     private static void Merge(JsonObject target, JsonObject patch)
     {
         for (var i = 0; i < patch.Count; i++)
         {
             var (key, value) = patch.GetAt(i);
-            MergeMember(target, key, value);
+            switch (value)
+            {
+                case null:
+                    target.Remove(key);
+                    break;
+                case JsonObject changes:
+                    if (target[key] is not JsonObject child)
+                        target[key] = child = [];
+                    Merge(child, changes);
+                    break;
+                default:
+                    target[key] = value.DeepClone();
+                    break;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Admission;
 using Edge.ApiServer.Crd;
@@ -185,16 +186,16 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     public async Task<StoredObject> PatchAsync(
         ServedResource resource, string @namespace, string name, string subresource, ObjectPatch patch, WriteOptions options, CancellationToken cancellationToken)
     {
-        for (var attempt = 0; patch.Merge is { } merge && subresource == "status" && attempt < AttemptsMax; attempt++)
+        using var merge = subresource == "status" && resource.Custom is not null && patch.Merge is { } text ? StatusMerge.TryRead(text) : null;
+        for (var attempt = 0; merge is not null && attempt < AttemptsMax; attempt++)
         {
             var current = Get(resource, @namespace, name);
-            if (!StatusMerge.Serves(resource, current, merge, options))
+            if (!StatusMerge.Serves(resource, current, options))
                 break;
-            CheckMeant(resource, current, merge, isPart: true);
-            if (StatusMerge.Apply(resource, current, merge, options) is not { } next)
+            CheckMeant(resource, current, merge.RootElement);
+            if (StatusMerge.Apply(resource, current, merge.RootElement) is not { } json)
                 break;
-            var json = ObjectJson.Serialize(next);
-            if (json.MayBe(current) && JsonNode.DeepEquals(current.Parse(), next))
+            if (json.MayBe(current) && JsonNode.DeepEquals(current.Parse(), StoredObject.Parse(json.At(current.Version))))
                 return current; // nothing changes: no write, no event
             if (await store.ReplaceAsync(current, json, cancellationToken, resource.Custom!.Schema) is { } stored)
                 return stored;
@@ -353,27 +354,49 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     }
 
     /// <summary>Refuses what means another state or another object than the current one.</summary>
-    /// <param name="isPart">It need not have a name.</param>
-    private static void CheckMeant(ServedResource resource, StoredObject current, JsonObject wanted, bool isPart = false)
+    private static void CheckMeant(ServedResource resource, StoredObject current, JsonObject wanted)
     {
-        if (wanted.ResourceVersion() is { Length: > 0 } version && version != Text(current.Version))
-            throw ApiException.Modified(resource, current.Name);
-        if (wanted.Name() is var named && named != current.Name && !(isPart && named.Length == 0))
-            throw ApiException.BadRequest($"the name of the object ({named}) does not match the name on the URL ({current.Name})");
-        if (wanted.Uid() is { Length: > 0 } uid && uid != current.Uid)
-            throw ApiException.Conflict(resource, current.Name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {current.Uid}");
+        CheckMeant(resource, current, wanted.ResourceVersion(), wanted.Name(), wanted.Uid());
         CheckEnvelope(resource, wanted);
+    }
+
+    /// <summary>As <see cref="CheckMeant(ServedResource, StoredObject, JsonObject)"/>, of a part of an object: what it does not name is the current one's.</summary>
+    private static void CheckMeant(ServedResource resource, StoredObject current, JsonElement part)
+    {
+        if (part.TryGetProperty("metadata"u8, out var metadata))
+        {
+            var name = Text(metadata, "name"u8);
+            CheckMeant(resource, current, Text(metadata, "resourceVersion"u8), name.Length > 0 ? name : current.Name, Text(metadata, "uid"u8));
+        }
+
+        CheckEnvelope(resource, Text(part, "kind"u8), Text(part, "apiVersion"u8));
+
+        static string Text(JsonElement obj, ReadOnlySpan<byte> member) => obj.TryGetProperty(member, out var text) ? text.GetString()! : "";
+    }
+
+    private static void CheckMeant(ServedResource resource, StoredObject current, string version, string name, string uid)
+    {
+        if (version.Length > 0 && version != Text(current.Version))
+            throw ApiException.Modified(resource, current.Name);
+        if (name != current.Name)
+            throw ApiException.BadRequest($"the name of the object ({name}) does not match the name on the URL ({current.Name})");
+        if (uid.Length > 0 && uid != current.Uid)
+            throw ApiException.Conflict(resource, current.Name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {current.Uid}");
     }
 
     private static void CheckEnvelope(ServedResource resource, JsonObject obj)
     {
-        var (kind, apiVersion) = (obj.Kind(), obj.ApiVersion());
+        CheckEnvelope(resource, obj.Kind(), obj.ApiVersion());
+        if (obj["metadata"] is not (null or JsonObject))
+            throw ApiException.BadRequest($"{resource.Kind.Kind} in version \"{resource.Kind.Version}\" cannot be handled as a {resource.Kind.Kind}: metadata must be an object");
+    }
+
+    private static void CheckEnvelope(ServedResource resource, string kind, string apiVersion)
+    {
         if (kind.Length > 0 && kind != resource.Kind.Kind)
             throw ApiException.BadRequest($"{kind} in version \"{apiVersion}\" cannot be handled as a {resource.Kind.Kind}: the kind in the data ({kind}) does not match the resource ({resource.Kind.Kind})");
         if (apiVersion.Length > 0 && apiVersion != resource.Kind.ApiVersion)
             throw ApiException.BadRequest($"the API version in the data ({apiVersion}) does not match the expected API version ({resource.Kind.ApiVersion})");
-        if (obj["metadata"] is not (null or JsonObject))
-            throw ApiException.BadRequest($"{resource.Kind.Kind} in version \"{resource.Kind.Version}\" cannot be handled as a {resource.Kind.Kind}: metadata must be an object");
     }
 
     private void CheckNamespace(ServedResource resource, string @namespace, string name)

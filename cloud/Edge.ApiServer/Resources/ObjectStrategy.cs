@@ -54,17 +54,11 @@ internal static class ObjectStrategy
     {
         var next = current.Parse();
         Move(wanted, next, "status");
-        ShapeStatus(resource, next, options);
-        return next;
-    }
-
-    /// <summary>Prunes and defaults the status of a custom resource, and nothing else of it.</summary>
-    public static void ShapeStatus(ServedResource resource, JsonObject obj, WriteOptions options)
-    {
         var schema = resource.Custom!.Schema;
-        var unknown = schema.PruneStatus(obj);
-        schema.DefaultStatus(obj);
+        var unknown = schema.PruneStatus(next);
+        schema.DefaultStatus(next);
         Warn(resource, unknown, options);
+        return next;
     }
 
     /// <summary>Makes the wanted state into the next state of <paramref name="old"/>: what the (sub)resource may not change is taken from there.</summary>

@@ -19,18 +19,22 @@ internal static class PatchReader
             throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json"); // an apply of the object itself does not come here
         if (type is not ("application/json-patch+json" or "application/merge-patch+json") && !(strategicServed && type == "application/strategic-merge-patch+json"))
             throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml" + (strategicServed ? ", application/strategic-merge-patch+json" : ""));
-        var patch = RequestBody.ParseJson(await RequestBody.ReadAsync(request, cancellationToken));
+        var body = await RequestBody.ReadAsync(request, cancellationToken);
         return type switch
         {
-            "application/json-patch+json" => Guard(patch as JsonArray ?? throw ApiException.BadRequest("a JSON patch must be an array of operations"),
+            "application/json-patch+json" => Guard(RequestBody.ParseJson(body) as JsonArray ?? throw ApiException.BadRequest("a JSON patch must be an array of operations"),
                 static (tree, operations) => JsonPatch.Apply(tree, operations)),
-            "application/merge-patch+json" => Merge(AsObject(patch)),
-            _ => Guard(AsObject(patch), (tree, strategic) => StrategicMergePatch.Apply(resource.Kind, tree, strategic)),
+            "application/merge-patch+json" => Merge(body),
+            _ => Guard(AsObject(RequestBody.ParseJson(body)), (tree, strategic) => StrategicMergePatch.Apply(resource.Kind, tree, strategic)),
         };
     }
 
-    // Takes nothing out of the patch, and the tree is the change's own: nothing to clone for another try.
-    private static ObjectPatch Merge(JsonObject patch) => new(tree => MergePatch.ApplyTo(tree, patch), patch);
+    // Its tree is made when it is asked for. The merge takes nothing out of it, and the other tree is the change's own: nothing to clone for another try.
+    private static ObjectPatch Merge(byte[] body)
+    {
+        JsonObject? patch = null;
+        return new ObjectPatch(tree => MergePatch.ApplyTo(tree, patch ??= AsObject(RequestBody.ParseJson(body))), body);
+    }
 
     private static JsonObject AsObject(JsonNode? patch) => patch as JsonObject ?? throw ApiException.BadRequest("a merge patch of an object must be an object");
 

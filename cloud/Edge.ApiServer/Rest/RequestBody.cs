@@ -17,7 +17,8 @@ internal static class RequestBody
     public const int BytesMax = 3 * 1024 * 1024;
 
     private const int YamlNodesMax = 100_000;
-    private const int DepthMax = 128;
+    /// <summary>Levels of nesting.</summary>
+    public const int DepthMax = 128;
 
     public static async Task<byte[]> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {

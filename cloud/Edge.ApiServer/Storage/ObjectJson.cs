@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Patching;
 
 namespace Edge.ApiServer.Storage;
 
@@ -12,6 +13,8 @@ internal readonly struct ObjectJson
 {
     private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
     private static readonly JsonSerializerOptions s_nodeOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonDocumentOptions s_deep = new() { MaxDepth = 512 };
+
     // What a thread keeps for its next object; a large one's is let go.
     private const int BufferBytesMax = 64 * 1024;
 
@@ -62,16 +65,44 @@ internal readonly struct ObjectJson
         }
         finally
         {
-            if (buffer.Capacity > BufferBytesMax)
-            {
-                s_buffer = null;
-                s_writer = null;
-            }
-            else
-            {
-                buffer.ResetWrittenCount();
-                writer.Reset(buffer);
-            }
+            Keep(buffer, writer);
+        }
+    }
+
+    /// <summary>The status that an object has, over its very bytes; null when it has none.</summary>
+    public static JsonDocument? StatusOf(StoredObject stored)
+    {
+        var (_, status) = Places(stored.Json);
+        return status.Length == 0 ? null : JsonDocument.Parse(stored.Json.AsMemory(status.Start, status.Length), s_deep);
+    }
+
+    /// <summary>An object as it is stored, with a status into which a patch is merged; null when its status stands before its metadata, as a client may have sent it.</summary>
+    /// <param name="old">Its <see cref="StatusOf"/>; undefined when it has none.</param>
+    /// <param name="patch">Not null.</param>
+    public static ObjectJson? WithStatus(StoredObject stored, JsonElement old, JsonElement patch)
+    {
+        var json = stored.Json.AsSpan();
+        var (version, status) = Places(json);
+        if (status.Length > 0 && status.Start < version.Start)
+            return null;
+        var buffer = s_buffer ??= new ArrayBufferWriter<byte>(4096);
+        var writer = s_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
+        try
+        {
+            // All but the version's digits, which At puts back.
+            buffer.Write(json[..version.Start]);
+            var afterVersion = version.Start + version.Length;
+            buffer.Write(status.Length > 0 ? json[afterVersion..status.Start] : json[afterVersion..^1]);
+            if (status.Length == 0)
+                buffer.Write(",\"status\":"u8);
+            MergeText.Write(writer, old, patch);
+            writer.Flush();
+            buffer.Write(status.Length > 0 ? json[(status.Start + status.Length)..] : "}"u8);
+            return new ObjectJson(buffer.WrittenSpan.ToArray(), version.Start);
+        }
+        finally
+        {
+            Keep(buffer, writer);
         }
     }
 
@@ -97,6 +128,57 @@ internal readonly struct ObjectJson
 
     /// <summary>Compact JSON of any node, as this server writes it.</summary>
     public static byte[] Bytes(JsonNode node) => Encoding.UTF8.GetBytes(node.ToJsonString(s_nodeOptions));
+
+    // Where the digits of the resourceVersion are, and the status; a length of 0 for one without.
+    private static ((int Start, int Length) Version, (int Start, int Length) Status) Places(ReadOnlySpan<byte> json)
+    {
+        (int, int) version = default, status = default;
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = s_deep.MaxDepth });
+        reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isMetadata = reader.ValueTextEquals("metadata"u8);
+            var isStatus = reader.ValueTextEquals("status"u8);
+            reader.Read();
+            var start = (int)reader.TokenStartIndex;
+            if (isMetadata)
+                version = VersionPlace(ref reader);
+            else
+                reader.Skip();
+            if (isStatus)
+                status = (start, (int)reader.BytesConsumed - start);
+        }
+
+        return (version, status);
+    }
+
+    private static (int, int) VersionPlace(ref Utf8JsonReader reader)
+    {
+        (int, int) place = default;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isVersion = reader.ValueTextEquals("resourceVersion"u8);
+            reader.Read();
+            if (isVersion)
+                place = ((int)reader.TokenStartIndex + 1, reader.ValueSpan.Length);
+            reader.Skip();
+        }
+
+        return place;
+    }
+
+    private static void Keep(ArrayBufferWriter<byte> buffer, Utf8JsonWriter writer)
+    {
+        if (buffer.Capacity > BufferBytesMax)
+        {
+            s_buffer = null;
+            s_writer = null;
+            return;
+        }
+
+        buffer.ResetWrittenCount();
+        writer.Reset(buffer);
+    }
 
     // Of squares: two values that swap digits are rarer with the same one.
     private static long Sum(ReadOnlySpan<byte> bytes)

@@ -44,9 +44,12 @@ internal sealed class StoredObject(ResourceId resource, string @namespace, strin
     public static string Key(string @namespace, string name) => @namespace + "/" + name;
 
     /// <summary>A fresh tree that the caller may change.</summary>
-    public JsonObject Parse() => JsonNode.Parse(Json, documentOptions: s_options)!.AsObject();
+    public JsonObject Parse() => Parse(Json);
 
-    /// <summary>As <see cref="Parse"/>, as the given apiVersion shows it.</summary>
+    /// <summary>The tree of an object's JSON.</summary>
+    public static JsonObject Parse(byte[] json) => JsonNode.Parse(json, documentOptions: s_options)!.AsObject();
+
+    /// <summary>As <see cref="Parse()"/>, as the given apiVersion shows it.</summary>
     public JsonObject ParseAs(string apiVersion)
     {
         var tree = Parse();

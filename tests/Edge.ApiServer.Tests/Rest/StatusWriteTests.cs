@@ -39,10 +39,12 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Equal((8, 2), (replaced.Number(0, "status", "count"), replaced.Number(0, "spec", "n")));
     }
 
-    [Fact]
-    public async Task A_status_patched_alone_becomes_what_it_becomes_with_the_whole()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_status_patched_alone_becomes_what_it_becomes_with_the_whole(bool hasDefault)
     {
-        var (group, path) = await DefineAsync("3");
+        var (group, path) = await DefineAsync("3", hasDefault);
         foreach (var name in (string[])["alone", "whole"])
             await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"{{{name}}}"},"spec":{"n":2}}""");
         foreach (var (status, code) in ((string, HttpStatusCode)[])
@@ -57,6 +59,11 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
                 ("[]", HttpStatusCode.UnprocessableEntity),
                 ("null", HttpStatusCode.OK),
                 ("{}", HttpStatusCode.OK),
+                ("{  \"gone\" : \"a\\u0062\\/\\n ü\" ,\n \"li\\u0073t\":[ {\"a\" : \"1\", \"b\":{\"c\" : [null, 1.50, true]} } ] }", HttpStatusCode.OK),
+                ("""{"list":[],"count":9223372036854775807}""", HttpStatusCode.OK),
+                ("""{"count":1.5}""", HttpStatusCode.UnprocessableEntity),
+                ("""{"free":{"a":{"b":1,"c":2},"d":null}}""", HttpStatusCode.OK),
+                ("""{"free":{"a":{"b":null,"e":{"f":null}}}}""", HttpStatusCode.OK),
             ])
         {
             // A patch that names metadata other than the version takes the general way.
@@ -66,13 +73,17 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
             Assert.Equal(whole.Text("message").Replace("whole", "alone", StringComparison.Ordinal), alone.Text("message"));
             Assert.Equal(whole["spec"]?.ToJsonString(), alone["spec"]?.ToJsonString());
             Assert.Equal(whole.At("status")?.ToJsonString(), alone.At("status")?.ToJsonString());
+            if (code == HttpStatusCode.OK)
+                Assert.Equal(alone.ToJsonString(), (await api.GetAsync($"{path}/alone")).ToJsonString());
         }
     }
 
-    [Fact]
-    public async Task A_status_patch_names_the_state_that_it_means_and_makes_no_event_when_nothing_changes()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_status_patch_names_the_state_that_it_means_and_makes_no_event_when_nothing_changes(bool hasDefault)
     {
-        var (group, path) = await DefineAsync("3");
+        var (group, path) = await DefineAsync("3", hasDefault);
         await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"a"},"spec":{"n":2}}""");
         var first = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"count":12,"list":[{"a":"1","b":{"x":1}}]}}""");
 
@@ -106,14 +117,15 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Contains("spec.n", refused.Text("message"), StringComparison.Ordinal);
     }
 
-    private async Task<(string Group, string Path)> DefineAsync(string maximum)
+    private async Task<(string Group, string Path)> DefineAsync(string maximum, bool hasDefault = true)
     {
         var group = $"g{Guid.NewGuid():n}.example";
         await api.PostAsync("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", $$$"""
             {"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"things.{{{group}}}"},"spec":{"group":"{{{group}}}","scope":"Namespaced",
              "names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{} },
              "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"n":{"type":"integer","maximum":{{{maximum}}} } } },
-             "status":{"type":"object","properties":{"count":{"type":"integer"},"gone":{"type":"string"},"phase":{"type":"string","default":"new"},
+             "status":{"type":"object","properties":{"count":{"type":"integer"},"gone":{"type":"string"},"free":{"type":"object","x-kubernetes-preserve-unknown-fields":true},
+             "phase":{"type":"string"{{{(hasDefault ? ",\"default\":\"new\"" : "")}}} },
              "list":{"type":"array","items":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"object","x-kubernetes-preserve-unknown-fields":true} } } } } } } } } }]}}
             """);
         return (group, $"/apis/{group}/v1/namespaces/{await api.NamespaceAsync()}/things");
