@@ -93,6 +93,9 @@ public static class DnsFlags
     public const ushort CheckingDisabled = 0x0010;
     public const ushort OpcodeMask = 0x7800;
     public const ushort RcodeMask = 0x000f;
+
+    /// <summary>The flags of a query that its answer has: opcode, and of a QUERY RD and CD (RFC 1035 §4.1.1, RFC 4035 §3.1.6). What they mean for other opcodes is that opcode's own (RFC 8906 §8.1.4).</summary>
+    public static int Copied(int query) => query & ((query & OpcodeMask) == 0 ? OpcodeMask | RecursionDesired | CheckingDisabled : OpcodeMask);
 }
 
 /// <summary>Sizes in bytes.</summary>

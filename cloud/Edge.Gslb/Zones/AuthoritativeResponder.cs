@@ -92,11 +92,11 @@ public sealed class AuthoritativeResponder : IDnsResponder
 
     private bool Trusts(in DnsQuery query, in DnsRequest request) => query.HasSubnet && _options.EcsResolvers.Contains(request.Address);
 
-    // Header and question. RD and CD are copied (RFC 1035 §4.1.1, RFC 4035 §3.1.6), AD, RA and Z are not set.
+    // Header and question. AD, RA and Z are not set.
     private DnsWriter Begin(in Reply reply, Span<byte> response)
     {
         ref readonly var query = ref reply.Query;
-        var flags = DnsFlags.Response | DnsFlags.Authoritative | (query.Flags & (DnsFlags.OpcodeMask | DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled));
+        var flags = DnsFlags.Response | DnsFlags.Authoritative | DnsFlags.Copied(query.Flags);
         var limit = reply.IsTcp ? DnsLimits.Message : Math.Min(query.UdpPayloadSize, _options.UdpPayloadMax);
         var writer = new DnsWriter(response, limit - OptLength(reply), query.Id, (ushort)flags);
         if (query.HasQuestion)

@@ -116,7 +116,7 @@ internal sealed class Resolver(
     {
         var limit = isTcp ? DnsLimits.Message : Math.Min(query.HasEdns ? query.UdpPayloadSize : DnsLimits.PlainUdp, DnsLimits.SafeUdp);
         var buffer = new byte[limit];
-        var flags = (ushort)(DnsFlags.Response | DnsFlags.RecursionAvailable | (query.Flags & (DnsFlags.OpcodeMask | DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled))
+        var flags = (ushort)(DnsFlags.Response | (query.Opcode == Opcode.Query ? DnsFlags.RecursionAvailable : 0) | DnsFlags.Copied(query.Flags)
             | (answer.IsAuthoritative ? DnsFlags.Authoritative : 0) | ((int)answer.Code & DnsFlags.RcodeMask));
         var writer = new DnsWriter(buffer, query.HasEdns ? limit - OptSize : limit, query.Id, flags);
         if (query.HasQuestion)

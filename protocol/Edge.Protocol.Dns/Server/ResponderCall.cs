@@ -15,7 +15,7 @@ internal static class ResponderCall
             failed?.Invoke(e);
             if (!DnsHeader.TryRead(query, out var header) || header.IsResponse)
                 return 0;
-            var flags = DnsFlags.Response | (header.Flags & (DnsFlags.OpcodeMask | DnsFlags.RecursionDesired)) | (int)ResponseCode.ServerFailure;
+            var flags = DnsFlags.Response | DnsFlags.Copied(header.Flags) | (int)ResponseCode.ServerFailure;
             new DnsHeader(header.Id, (ushort)flags, 0, 0, 0, 0).Write(response);
             return DnsLimits.Header;
         }

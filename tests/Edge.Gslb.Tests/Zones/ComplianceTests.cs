@@ -38,6 +38,7 @@ public sealed class ComplianceTests : IAsyncLifetime
     [InlineData("+noedns +noad +zflag SOA example.com", "status:.NOERROR !MBZ IN\\s+SOA")] // §8.1.3.1: the reserved bit is ignored and not copied
     [InlineData("+noedns +noad +rec SOA example.com", "status:.NOERROR flags:.qr.aa.rd; IN\\s+SOA")] // §8.1.3.2
     [InlineData("+noedns +noad +opcode=15 +header-only", "status:.NOTIMP opcode:.RESERVED15 !aa")] // §8.1.4
+    [InlineData("+noedns +ad +cd +rec +zflag +opcode=15 +header-only", "status:.NOTIMP opcode:.RESERVED15 flags:.qr; !MBZ")] // an unknown opcode's flags are not answered
     [InlineData("+noedns +noad +tcp SOA example.com", "status:.NOERROR flags:.qr.aa; IN\\s+SOA")] // §8.1.5
     // §8.2: with EDNS.
     [InlineData("+edns=0 +nocookie SOA example.com", "status:.NOERROR EDNS:.version:.0 flags:.qr.aa; IN\\s+SOA")]
@@ -78,6 +79,21 @@ public sealed class ComplianceTests : IAsyncLifetime
             var isThere = Regex.IsMatch(answer, isAbsent ? pattern[1..] : pattern, RegexOptions.Multiline, TimeSpan.FromSeconds(10));
             Assert.True(isThere != isAbsent, $"{(isAbsent ? "has" : "lacks")} {pattern}:\n{text}");
         }
+    }
+
+    /// <summary>All tests of ISC's checker (the one behind ednscomp.isc.org): EDNS, flags and opcodes, types, what resolvers commonly send.</summary>
+    [SkippableTheory]
+    [InlineData("-f")]
+    [InlineData("-c")]
+    [InlineData("-t")]
+    public async Task The_public_compliance_checker_finds_nothing(string tests)
+    {
+        Skip.If(Tool.OnPath("genreport") is null, "genreport (gitlab.isc.org/isc-projects/DNS-Compliance-Testing; no Debian package)");
+        var said = await Tool.RunAsync("genreport", ["-4", "-P", Port, tests], s_tool with { Input = "example.com ns1.example.com 127.0.0.1\n" }, CancellationToken.None);
+        var results = said.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Where(word => word.Contains('=', StringComparison.Ordinal)).ToList();
+        Assert.NotEmpty(results);
+        // Behind ok come options that it names, no faults: opt=ok,nsid,cookie.
+        Assert.All(results, result => Assert.Matches(@"^[\w@-]+=ok(,(nsid|cookie|subnet))*$", result));
     }
 
     [SkippableFact]
