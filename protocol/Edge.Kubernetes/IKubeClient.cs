@@ -41,7 +41,7 @@ public interface IKubeClient
 public sealed record ListOptions(string LabelSelector = "", string FieldSelector = "")
 {
     /// <summary>Only the metadata of the objects is wanted: they come as <c>meta.k8s.io/v1 PartialObjectMetadata</c>, for a fraction of the work on both sides. A hint: who serves no such
-    /// shape answers the whole objects.</summary>
+    /// shape answers the whole objects. A watch may leave out changes of the status alone, so a resourceVersion may be one of before.</summary>
     public bool IsMetadataOnly { get; init; }
 
     /// <summary>Called when the server has accepted a watch, before its first event: a watch may be quiet for long, and is well all the same.</summary>

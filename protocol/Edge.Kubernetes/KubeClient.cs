@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -269,7 +270,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
                 request.Options.Set(ObjectWatch.Asked, true);
             if (body is { } bytes)
             {
-                request.Content = new ReadOnlyMemoryContent(bytes);
+                request.Content = MemoryMarshal.TryGetArray(bytes, out var array) && array.Array is { } all && all.Length == array.Count ? new WholeContent(all) : new ReadOnlyMemoryContent(bytes);
                 request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType!);
             }
 

@@ -82,6 +82,39 @@ public sealed class InProcessTests(ApiFixture api)
     }
 
     [Fact]
+    public async Task Who_watches_metadata_inside_is_not_told_of_the_status_and_all_others_are()
+    {
+        using var client = new KubeClient(api.Inside, TimeProvider.System);
+        var group = $"g{Guid.NewGuid():n}.example";
+        var kind = new ResourceKind(group, "v1", "things", "Thing", true);
+        await client.CreateAsync(ResourceKind.CustomResourceDefinition, null, JsonNode.Parse($$$"""
+            {"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"things.{{{group}}}"},"spec":{"group":"{{{group}}}","scope":"Namespaced",
+             "names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{} },
+             "schema":{"openAPIV3Schema":{"type":"object","properties":{"status":{"type":"object","properties":{"count":{"type":"integer"} } } } } } }]}}
+            """)!.AsObject(), s_none);
+        var space = await ApiFixture.NamespaceAsync(client);
+        await client.CreateAsync(kind, space, JsonNode.Parse($$"""{"apiVersion":"{{group}}/v1","kind":"Thing","metadata":{"name":"a"} }""")!.AsObject(), s_none);
+        Task<JsonObject> Count(int count) => client.PatchAsync(kind, space, "a", PatchKind.Merge, System.Text.Encoding.UTF8.GetBytes($$$"""{"status":{"count":{{{count}}} } }"""), "status", s_none);
+        var version = (await Count(0)).ResourceVersion(); // the schema has judged this state
+
+        using var deadline = new CancellationTokenSource(Wait.Net);
+        // Of what was before the watch began, and what comes after.
+        var replayed = (await Count(1)).ResourceVersion();
+        await using var metadata = client.WatchAsync(kind, space, version, new ListOptions { IsMetadataOnly = true }, deadline.Token).GetAsyncEnumerator(deadline.Token);
+        await using var whole = client.WatchAsync(kind, space, version, new ListOptions(), deadline.Token).GetAsyncEnumerator(deadline.Token);
+        var (first, second) = (metadata.MoveNextAsync().AsTask(), whole.MoveNextAsync().AsTask());
+        Assert.True(await second);
+        Assert.Equal((replayed, 1), (whole.Current.Object.ResourceVersion(), whole.Current.Object.Number(0, "status", "count")));
+        second = whole.MoveNextAsync().AsTask();
+        await Count(2);
+        Assert.True(await second);
+        Assert.Equal(2, whole.Current.Object.Number(0, "status", "count"));
+        await client.PatchAsync(kind, space, "a", PatchKind.Merge, """{"metadata":{"labels":{"app":"x"}}}"""u8.ToArray(), null, s_none);
+        Assert.True(await first);
+        Assert.Equal((WatchEventType.Modified, "x"), (metadata.Current.Type, metadata.Current.Object.Label("app")));
+    }
+
+    [Fact]
     public async Task A_watch_inside_sees_an_object_enter_and_leave_its_selection()
     {
         using var client = new KubeClient(api.Inside, TimeProvider.System);

@@ -17,7 +17,7 @@ internal sealed record DeviceBatch(
     public long StateVersion { get; init; }
 }
 
-/// <summary>What waits to be written of one device. Guarded by its writer's lock, but for <see cref="Status"/>.</summary>
+/// <summary>What waits to be written of one device. Guarded by its writer's lock, but for <see cref="Status"/> and <see cref="NotBefore"/>.</summary>
 internal sealed class DeviceLane(DeviceFacts device, Task loop)
 {
     // Answers that may wait for one write. Beyond, the oldest report goes unanswered and its edge sends it again.
@@ -52,6 +52,9 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
 
     /// <summary>The DeviceStatus as last seen, as its JSON: a tree of it takes four times as much. Empty asks for a fresh look. Only the writer touches it.</summary>
     public ReadOnlyMemory<byte> Status { get; set; }
+
+    /// <summary>When the next write may be. Only the writer touches it.</summary>
+    public DateTimeOffset NotBefore { get; set; }
 
     /// <summary>Nothing waits.</summary>
     public bool IsIdle

@@ -16,6 +16,9 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     /// <summary>Shortest time between two writes of one device.</summary>
     public static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
 
+    // Also where the clock was set back in between.
+    private static readonly TimeSpan s_pauseMax = TimeSpan.FromSeconds(30);
+
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Namespace, string Name), DeviceLane> _lanes = [];
     private readonly CancellationTokenSource _stop = new();
@@ -91,19 +94,19 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
             return;
         lane.IsRunning = true;
         var previous = lane.Loop;
-        lane.Loop = Task.Run(() => RunAsync(key, lane, previous, _stop.Token));
+        lane.Loop = RunAsync(key, lane, previous, _stop.Token);
     }
 
+    // Ends when nothing waits: a device that reports once a second has no task and no timer in between.
     private async Task RunAsync((string Namespace, string Name) key, DeviceLane lane, Task previous, CancellationToken cancellationToken)
     {
+        await Task.Yield(); // out of the caller's lock
         await previous;
         var failures = 0;
         try
         {
             while (true)
             {
-                DeviceBatch batch;
-                string? trace;
                 lock (_gate)
                 {
                     if (lane.IsIdle)
@@ -113,7 +116,14 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                             _lanes.Remove(key);
                         return;
                     }
+                }
 
+                if (lane.NotBefore - time.GetUtcNow() is var early && early > TimeSpan.Zero)
+                    await Task.Delay(early < s_pauseMax ? early : s_pauseMax, time, cancellationToken);
+                DeviceBatch batch;
+                string? trace;
+                lock (_gate)
+                {
                     batch = lane.Take();
                     (trace, lane.Trace) = (lane.Trace, null);
                 }
@@ -158,7 +168,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     }
                 }
 
-                await Task.Delay(pause, time, cancellationToken);
+                lane.NotBefore = time.GetUtcNow() + pause;
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -177,7 +187,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     {
         lock (_gate)
         {
-            return TimeSpan.FromSeconds(Math.Min(30, 0.2 * Math.Pow(2, Math.Min(failures, 10))) * (0.5 + (random.NextDouble() / 2)));
+            return TimeSpan.FromSeconds(Math.Min(s_pauseMax.TotalSeconds, 0.2 * Math.Pow(2, Math.Min(failures, 10))) * (0.5 + (random.NextDouble() / 2)));
         }
     }
 

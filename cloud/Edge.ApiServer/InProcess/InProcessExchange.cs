@@ -11,30 +11,31 @@ namespace Edge.ApiServer.InProcess;
 #pragma warning disable CA1001 // Its source of cancellation has no timer and no wait handle, and its reader may outlive its handler; the watch is the answer's, which its receiver disposes.
 internal sealed class InProcessExchange
 #pragma warning restore CA1001
-    : IHttpRequestFeature, IHttpRequestBodyDetectionFeature, IRequestBodyPipeFeature, IHttpResponseFeature, IHttpResponseBodyFeature, IHttpRequestLifetimeFeature, IObjectWatchFeature
+    : IHttpRequestFeature, IHttpRequestBodyDetectionFeature, IRequestBodyPipeFeature, IHttpResponseFeature, IHttpResponseBodyFeature, IHttpRequestLifetimeFeature, IObjectWatchFeature, IWholeBodyFeature
 {
+    private static readonly PipeOptions s_pipe = new(pauseWriterThreshold: 1024 * 1024, resumeWriterThreshold: 512 * 1024, useSynchronizationContext: false);
+
     // Continues where it is set: handler and caller share a thread, which is what makes this cheap.
     private readonly TaskCompletionSource _started = new();
     private readonly CancellationTokenSource _aborted = new();
     private readonly CancellationToken _ending;
-    private readonly Pipe _answer;
-    private readonly AnswerWriter _writer;
     private readonly byte[] _body;
+    private Pipe? _pipe; // made by Interlocked, see Answers
+    private AnswerWriter? _writer;
     private PipeReader? _bodyReader;
     private Stream? _answerStream;
     private InProcessWatch? _watch;
+    private byte[]? _whole;
     private volatile bool _isWritten;
     private volatile bool _isComplete;
 
     /// <param name="request">What is asked; its content has been read into <paramref name="body"/>.</param>
     /// <param name="body">The body.</param>
-    /// <param name="answer">What the answer's body goes through.</param>
     /// <param name="isObjects">A watch is answered with objects.</param>
     /// <param name="ending">The API ends.</param>
-    public InProcessExchange(HttpRequestMessage request, byte[] body, Pipe answer, bool isObjects, CancellationToken ending)
+    public InProcessExchange(HttpRequestMessage request, byte[] body, bool isObjects, CancellationToken ending)
     {
-        (_body, _answer, _ending) = (body, answer, ending);
-        _writer = new AnswerWriter(this, answer.Writer);
+        (_body, _ending) = (body, ending);
         var uri = request.RequestUri!;
         Method = request.Method.Method;
         Path = Decode(uri.AbsolutePath);
@@ -49,13 +50,14 @@ internal sealed class InProcessExchange
             Headers.ContentLength = body.Length;
         }
 
-        var features = new FeatureCollection(8);
+        var features = new FeatureCollection(9);
         features.Set<IHttpRequestFeature>(this);
         features.Set<IHttpRequestBodyDetectionFeature>(this);
         features.Set<IRequestBodyPipeFeature>(this);
         features.Set<IHttpResponseFeature>(this);
         features.Set<IHttpResponseBodyFeature>(this);
         features.Set<IHttpRequestLifetimeFeature>(this);
+        features.Set<IWholeBodyFeature>(this);
         if (isObjects)
             features.Set<IObjectWatchFeature>(this);
         Context = new DefaultHttpContext(features);
@@ -88,6 +90,8 @@ internal sealed class InProcessExchange
 
     public PipeReader Reader => _bodyReader ??= PipeReader.Create(new ReadOnlySequence<byte>(_body));
 
+    public byte[] Asked => _body;
+
     public int StatusCode { get; set; } = 200;
 
     public string? ReasonPhrase { get; set; }
@@ -104,13 +108,16 @@ internal sealed class InProcessExchange
 
     public Stream Stream => _answerStream ??= Writer.AsStream(leaveOpen: true);
 
-    public PipeWriter Writer => _writer;
+    public PipeWriter Writer => _writer ??= new AnswerWriter(this, Pipe.Writer);
 
     public CancellationToken RequestAborted
     {
         get => _aborted.Token;
         set => throw new NotSupportedException("a request's end cannot be replaced");
     }
+
+    // What the answer's body goes through where it is not handed over whole. Both sides may be the first to ask.
+    private Pipe Pipe => Volatile.Read(ref _pipe) ?? Interlocked.CompareExchange(ref _pipe, new Pipe(s_pipe), null) ?? _pipe!;
 
     private IHeaderDictionary Answered => ((IHttpResponseFeature)this).Headers;
 
@@ -133,7 +140,7 @@ internal sealed class InProcessExchange
 
     public Task SendFileAsync(string path, long offset, long? count, CancellationToken cancellationToken = default) => throw new NotSupportedException("the API serves no files");
 
-    public async Task CompleteAsync() => await _answer.Writer.CompleteAsync();
+    public async Task CompleteAsync() => await Pipe.Writer.CompleteAsync();
 
     /// <summary>The handler gives up an answer that it has begun.</summary>
     public void Abort() => _aborted.Cancel();
@@ -142,7 +149,13 @@ internal sealed class InProcessExchange
     public void Leave()
     {
         _aborted.Cancel();
-        _answer.Reader.Complete();
+        Pipe.Reader.Complete();
+    }
+
+    public void Answer(byte[] body)
+    {
+        _whole = body;
+        _isWritten = true;
     }
 
     public async Task ServeAsync(IAsyncEnumerable<WatchEvent> events)
@@ -164,7 +177,10 @@ internal sealed class InProcessExchange
     /// <param name="fault">What it threw, which it should not.</param>
     public void Complete(Exception? fault)
     {
-        _answer.Writer.Complete(fault ?? (_aborted.IsCancellationRequested ? new IOException("the request was aborted") : null));
+        if (fault is not null)
+            _whole = null; // its reader gets the fault
+        if (_whole is null)
+            Pipe.Writer.Complete(fault ?? (_aborted.IsCancellationRequested ? new IOException("the request was aborted") : null));
         _isComplete = true;
         _started.TrySetResult();
     }
@@ -173,8 +189,8 @@ internal sealed class InProcessExchange
     public async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request)
     {
         HttpContent content = _watch is not null ? _watch
-            : _isComplete ? new WholeContent(await WholeAsync())
-            : new AnswerContent(_answer.Reader.AsStream(), _aborted);
+            : _isComplete ? new WholeContent(_whole ?? await WholeAsync())
+            : new AnswerContent(Pipe.Reader.AsStream(), _aborted);
         var response = new HttpResponseMessage((HttpStatusCode)StatusCode) { RequestMessage = request, Version = HttpVersion.Version20, Content = content };
         foreach (var (name, values) in Answered)
         {
@@ -187,9 +203,9 @@ internal sealed class InProcessExchange
 
     private async ValueTask<byte[]> WholeAsync()
     {
-        var read = await _answer.Reader.ReadAsync(CancellationToken.None);
+        var read = await Pipe.Reader.ReadAsync(CancellationToken.None);
         var whole = read.Buffer.ToArray();
-        await _answer.Reader.CompleteAsync();
+        await Pipe.Reader.CompleteAsync();
         return whole;
     }
 

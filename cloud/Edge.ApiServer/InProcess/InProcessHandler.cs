@@ -1,4 +1,3 @@
-using System.IO.Pipelines;
 using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
 
@@ -8,8 +7,6 @@ namespace Edge.ApiServer.InProcess;
 /// same token and rights, and audited like any other. A watch that asks for objects (<see cref="ObjectWatch"/>) gets those that every other such watch gets too.</summary>
 internal sealed class InProcessHandler(RequestDelegate serve) : HttpMessageHandler
 {
-    private static readonly PipeOptions s_pipe = new(pauseWriterThreshold: 1024 * 1024, resumeWriterThreshold: 512 * 1024, useSynchronizationContext: false);
-
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _ending = new();
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -40,7 +37,12 @@ internal sealed class InProcessHandler(RequestDelegate serve) : HttpMessageHandl
     /// <exception cref="HttpRequestException">The API has ended.</exception>
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        var body = request.Content is { } content ? await content.ReadAsByteArrayAsync(cancellationToken) : [];
+        var body = request.Content switch
+        {
+            null => [],
+            WholeContent whole => whole.Bytes,
+            var content => await content.ReadAsByteArrayAsync(cancellationToken),
+        };
         lock (_gate)
         {
             if (_isEnded)
@@ -48,7 +50,7 @@ internal sealed class InProcessHandler(RequestDelegate serve) : HttpMessageHandl
             _running++;
         }
 
-        var exchange = new InProcessExchange(request, body, new Pipe(s_pipe), request.Options.TryGetValue(ObjectWatch.Asked, out var isAsked) && isAsked, _ending.Token);
+        var exchange = new InProcessExchange(request, body, request.Options.TryGetValue(ObjectWatch.Asked, out var isAsked) && isAsked, _ending.Token);
         _ = ServeAsync(exchange); // never throws; EndAsync waits for it
         try
         {

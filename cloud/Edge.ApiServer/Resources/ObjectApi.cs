@@ -197,7 +197,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
                 break;
             if (json.MayBe(current) && JsonNode.DeepEquals(current.Parse(), StoredObject.Parse(json.At(current.Version))))
                 return current; // nothing changes: no write, no event
-            if (await store.ReplaceAsync(current, json, cancellationToken, resource.Custom!.Schema) is { } stored)
+            if (await store.ReplaceAsync(current, json, cancellationToken, resource.Custom!.Schema, isStatusAlone: true) is { } stored)
                 return stored;
         }
 

@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.InProcess;
 using Edge.ApiServer.Resources;
 using Edge.ApiServer.Storage;
 using Edge.ApiServer.Tables;
@@ -12,12 +14,17 @@ internal static class ApiResponse
 {
     public static Task WriteAsync(HttpContext context, int code, JsonNode body) => WriteAsync(context, code, ObjectJson.Bytes(body));
 
+    /// <param name="body">Not to be changed afterwards.</param>
     public static async Task WriteAsync(HttpContext context, int code, ReadOnlyMemory<byte> body, string contentType = "application/json")
     {
         context.Response.StatusCode = code;
         context.Response.ContentType = contentType;
         context.Response.ContentLength = body.Length;
-        if (!HttpMethods.IsHead(context.Request.Method))
+        if (HttpMethods.IsHead(context.Request.Method))
+            return;
+        if (MemoryMarshal.TryGetArray(body, out var array) && array.Array is { } all && all.Length == body.Length && context.Features.Get<IWholeBodyFeature>() is { } whole)
+            whole.Answer(all);
+        else
             await context.Response.BodyWriter.WriteAsync(body, context.RequestAborted);
     }
 

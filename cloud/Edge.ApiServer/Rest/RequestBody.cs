@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.InProcess;
 using Edge.Common.Text;
 using Microsoft.AspNetCore.Http;
 using YamlDotNet.Core;
@@ -20,10 +21,13 @@ internal static class RequestBody
     /// <summary>Levels of nesting.</summary>
     public const int DepthMax = 128;
 
+    /// <summary>The body as it came; not to be changed.</summary>
     public static async Task<byte[]> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
         if (request.ContentLength > BytesMax)
             throw ApiException.TooLarge(BytesMax);
+        if (request.HttpContext.Features.Get<IWholeBodyFeature>() is { } whole)
+            return whole.Asked.Length <= BytesMax ? whole.Asked : throw ApiException.TooLarge(BytesMax);
         var reader = request.BodyReader;
         while (true)
         {

@@ -95,14 +95,16 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     {
         IReadOnlyList<StoredObject> initial = [];
         ObjectWatcher? watcher;
+        // Metadata does not change with the status; a selection by status does.
+        var skipsStatus = begin.Shape == ObjectShape.Metadata && !filter.HasSelectors;
         if (begin.Version == 0 || begin.SendInitial)
         {
-            watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items);
+            watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items, skipsStatus);
             initial = items;
         }
         else
         {
-            watcher = store.Watch(resource.Id, filter.Namespace, filter.Name, begin.Version);
+            watcher = store.Watch(resource.Id, filter.Namespace, filter.Name, begin.Version, skipsStatus);
         }
 
         using (watcher)
@@ -157,7 +159,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     {
         if (shape == ObjectShape.Metadata)
             return obj.ParseMetadata();
-        if (resource.Custom is not null && obj.Field("apiVersion") != resource.Kind.ApiVersion)
+        if (resource.Custom is not null && !obj.IsOf(resource.Kind.ApiVersion))
             return obj.ParseAs(resource.Kind.ApiVersion);
         return shared?.Read() ?? obj.Parse();
     }

@@ -16,6 +16,13 @@ internal static class FieldReader
         return TryFind(ref reader, path) ? Scalar(ref reader) ?? "" : "";
     }
 
+    /// <summary>Whether the text under a dotted path is this one.</summary>
+    public static bool Is(ReadOnlySpan<byte> json, string path, string text)
+    {
+        var reader = new Utf8JsonReader(json, s_options);
+        return TryFind(ref reader, path) && reader.TokenType == JsonTokenType.String && reader.ValueTextEquals(text);
+    }
+
     /// <summary>The scalars of the object under a dotted path; empty when there is none.</summary>
     public static Dictionary<string, string> Map(ReadOnlySpan<byte> json, string path)
     {

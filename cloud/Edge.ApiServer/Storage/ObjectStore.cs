@@ -32,6 +32,7 @@ internal sealed class ObjectStore : IAsyncDisposable
         _database = database;
         _historyMax = historyMax;
         _floor = StoreLoader.FloorOfAll(database);
+        database.AtClose(_ => _writer.Dispose());
     }
 
     /// <summary>The newest visible version.</summary>
@@ -83,15 +84,17 @@ internal sealed class ObjectStore : IAsyncDisposable
         => WriteAsync(WatchEventType.Modified, expected.Resource, obj, expected, judgedBy, cancellationToken);
 
     /// <summary>As <see cref="ReplaceAsync(StoredObject, JsonObject, CancellationToken, object?)"/>, of an object that has been serialised: namespace, name and uid are the expected one's.</summary>
-    public ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, ObjectJson json, CancellationToken cancellationToken, object? judgedBy = null)
-        => WriteAsync(WatchEventType.Modified, expected.Resource, (expected.Namespace, expected.Name, expected.Uid), json, expected, judgedBy, cancellationToken);
+    /// <param name="isStatusAlone">See <see cref="StoredEvent.IsStatusAlone"/>.</param>
+    public ValueTask<StoredObject?> ReplaceAsync(StoredObject expected, ObjectJson json, CancellationToken cancellationToken, object? judgedBy = null, bool isStatusAlone = false)
+        => WriteAsync(WatchEventType.Modified, expected.Resource, (expected.Namespace, expected.Name, expected.Uid), json, expected, judgedBy, cancellationToken, isStatusAlone);
 
     /// <summary>Removes exactly that state; <paramref name="last"/> is what watchers get. Null when it is no longer the newest.</summary>
     public ValueTask<StoredObject?> DeleteAsync(StoredObject expected, JsonObject last, CancellationToken cancellationToken)
         => WriteAsync(WatchEventType.Deleted, expected.Resource, last, expected, null, cancellationToken);
 
     /// <summary>Watches from after a version; null when the changes since then are no longer kept, or the version is not reached yet.</summary>
-    public ObjectWatcher? Watch(ResourceId resource, string @namespace, string? name, long after)
+    /// <param name="skipsStatus">Changes of the status alone are not wanted.</param>
+    public ObjectWatcher? Watch(ResourceId resource, string @namespace, string? name, long after, bool skipsStatus = false)
     {
         lock (_gate)
         {
@@ -101,21 +104,22 @@ internal sealed class ObjectStore : IAsyncDisposable
             var replay = new List<StoredEvent>();
             for (var i = table.History.FirstAfter(after); i < table.History.Count; i++)
                 replay.Add(table.History[i]);
-            var watcher = new ObjectWatcher(this, resource, @namespace, name, replay, _version);
-            replay.RemoveAll(change => !watcher.Wants(change.Object));
+            var watcher = new ObjectWatcher(this, resource, @namespace, name, replay, _version) { SkipsStatus = skipsStatus };
+            replay.RemoveAll(change => !watcher.Wants(change));
             Add(table, watcher);
             return watcher;
         }
     }
 
     /// <summary>Watches from now; gives the objects of now as well.</summary>
-    public ObjectWatcher WatchFromNow(ResourceId resource, string @namespace, string? name, out ImmutableList<StoredObject> items)
+    /// <param name="skipsStatus">Changes of the status alone are not wanted.</param>
+    public ObjectWatcher WatchFromNow(ResourceId resource, string @namespace, string? name, out ImmutableList<StoredObject> items, bool skipsStatus = false)
     {
         lock (_gate)
         {
             var table = Table(resource);
             items = table.Items;
-            var watcher = new ObjectWatcher(this, resource, @namespace, name, [], _version);
+            var watcher = new ObjectWatcher(this, resource, @namespace, name, [], _version) { SkipsStatus = skipsStatus };
             Add(table, watcher);
             return watcher;
         }
@@ -185,7 +189,8 @@ internal sealed class ObjectStore : IAsyncDisposable
         => WriteAsync(type, resource, (obj.Namespace(), obj.Name(), obj.Uid()), ObjectJson.Serialize(obj), expected, judgedBy, cancellationToken);
 
     private async ValueTask<StoredObject?> WriteAsync(
-        WatchEventType type, ResourceId resource, (string Namespace, string Name, string Uid) id, ObjectJson json, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken)
+        WatchEventType type, ResourceId resource, (string Namespace, string Name, string Uid) id, ObjectJson json, StoredObject? expected, object? judgedBy, CancellationToken cancellationToken,
+        bool isStatusAlone = false)
     {
         var (ns, name, uid) = id;
         var table = Table(resource);
@@ -198,7 +203,10 @@ internal sealed class ObjectStore : IAsyncDisposable
                 if (_writer.Version(resource, ns, name) != expected?.Version)
                     return null;
                 var version = newest + 1;
-                var stored = new StoredObject(resource, ns, name, uid, version, json.At(version)) { JudgedBy = judgedBy };
+                var at = json.At(version);
+                var stored = expected is not null && expected.Uid == uid
+                    ? new StoredObject(expected, version, at) { JudgedBy = judgedBy }
+                    : new StoredObject(resource, ns, name, uid, version, at) { JudgedBy = judgedBy };
                 _writer.Write(type, stored);
                 var floor = Floor(table);
                 if (floor >= table.TrimmedTo + TrimStep)
@@ -209,7 +217,7 @@ internal sealed class ObjectStore : IAsyncDisposable
 
                 lock (_gate)
                 {
-                    _pending.Enqueue(new StoredEvent(type, stored, expected));
+                    _pending.Enqueue(new StoredEvent(type, stored, expected) { IsStatusAlone = isStatusAlone });
                     _pendingNewest = version;
                 }
 
@@ -259,7 +267,7 @@ internal sealed class ObjectStore : IAsyncDisposable
                     continue;
                 var item = new WatchItem(change, change.Version, new SharedTree(change.Object));
                 for (var i = table.Watchers.Count - 1; i >= 0; i--)
-                    if (table.Watchers[i].Wants(change.Object) && !table.Watchers[i].TryPost(item))
+                    if (table.Watchers[i].Wants(change) && !table.Watchers[i].TryPost(item))
                         table.Watchers.RemoveAt(i);
             }
         }

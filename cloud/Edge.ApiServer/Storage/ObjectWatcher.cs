@@ -58,8 +58,11 @@ internal sealed class ObjectWatcher : IDisposable
     /// <summary>Completes when the watcher is closed: too slow, or the store ends.</summary>
     public ChannelReader<WatchItem> Queue => _queue.Reader;
 
-    public bool Wants(StoredObject obj)
-        => (Namespace.Length == 0 || obj.Namespace == Namespace) && (Name is null || obj.Name == Name);
+    /// <summary>Changes of the status alone are not wanted.</summary>
+    public bool SkipsStatus { get; init; }
+
+    public bool Wants(StoredEvent change)
+        => (Namespace.Length == 0 || change.Object.Namespace == Namespace) && (Name is null || change.Object.Name == Name) && !(SkipsStatus && change.IsStatusAlone);
 
     /// <summary>Asks for an item that says up to which version all changes have been handed over.</summary>
     public void RequestProgress() => _store.PostProgress(this);

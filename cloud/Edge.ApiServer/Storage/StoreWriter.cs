@@ -1,13 +1,13 @@
-using System.Globalization;
+using Edge.Common.Storage;
 using Edge.Kubernetes;
 using Microsoft.Data.Sqlite;
 
 namespace Edge.ApiServer.Storage;
 
 /// <summary>The SQL of one change, with its statements prepared once. Used on the database's writer thread only.</summary>
-internal sealed class StoreWriter
+internal sealed class StoreWriter : IDisposable
 {
-    /// <summary>Schema, see <see cref="Common.Storage.SqliteDatabase.Open"/>. <c>events.type</c> is a <see cref="WatchEventType"/>.</summary>
+    /// <summary>Schema, see <see cref="SqliteDatabase.Open"/>. <c>events.type</c> is a <see cref="WatchEventType"/>.</summary>
     public static readonly string[] Migrations =
     [
         """
@@ -20,25 +20,31 @@ internal sealed class StoreWriter
         """,
     ];
 
+    // What names an object are the parameters 1 to 4 of all statements.
+    private const int Uid = 5;
+    private const int Rv = 6;
+    private const int Json = 7;
+    private const int Type = 8;
+
     private SqliteConnection? _connection;
-    private SqliteCommand? _newest;
-    private SqliteCommand? _version;
-    private SqliteCommand? _put;
-    private SqliteCommand? _remove;
-    private SqliteCommand? _event;
+    private SqliteStatement? _newest;
+    private SqliteStatement? _version;
+    private SqliteStatement? _put;
+    private SqliteStatement? _remove;
+    private SqliteStatement? _event;
 
     /// <summary>The newest version in the database, uncommitted ones of this batch included; 0 when empty.</summary>
     public long Newest(SqliteConnection connection)
     {
         Bind(connection);
-        return Convert.ToInt64(_newest!.ExecuteScalar(), CultureInfo.InvariantCulture);
+        return _newest!.RunForNumber() ?? 0;
     }
 
     /// <summary>The object's version, or null when there is none.</summary>
     public long? Version(ResourceId resource, string @namespace, string name)
     {
         Set(_version!, resource, @namespace, name);
-        return _version!.ExecuteScalar() is long version ? version : null;
+        return _version!.RunForNumber();
     }
 
     public void Write(WatchEventType type, StoredObject obj)
@@ -46,17 +52,25 @@ internal sealed class StoreWriter
         if (type == WatchEventType.Deleted)
         {
             Set(_remove!, obj.Resource, obj.Namespace, obj.Name);
-            _remove!.ExecuteNonQuery();
+            _remove!.Run();
         }
         else
         {
             SetAll(_put!, obj);
-            _put!.ExecuteNonQuery();
+            _put!.Run();
         }
 
         SetAll(_event!, obj);
-        _event!.Parameters["$type"].Value = (long)type;
-        _event.ExecuteNonQuery();
+        _event!.Bind(Type, (long)type);
+        _event.Run();
+    }
+
+    /// <summary>Lets the statements go, before the connection they are of is closed.</summary>
+    public void Dispose()
+    {
+        foreach (var statement in (SqliteStatement?[])[_newest, _version, _put, _remove, _event])
+            statement?.Dispose();
+        _connection = null;
     }
 
     /// <summary>Forgets the changes up to the floor, and remembers it.</summary>
@@ -78,36 +92,26 @@ internal sealed class StoreWriter
         if (ReferenceEquals(connection, _connection))
             return;
         _connection = connection;
-        _newest = Command("SELECT ifnull(max(rv), 0) FROM events");
-        _version = Command("SELECT rv FROM objects WHERE grp = $grp AND plural = $plural AND ns = $ns AND name = $name");
-        _remove = Command("DELETE FROM objects WHERE grp = $grp AND plural = $plural AND ns = $ns AND name = $name");
-        _put = Command("INSERT OR REPLACE INTO objects (grp, plural, ns, name, uid, rv, json) VALUES ($grp, $plural, $ns, $name, $uid, $rv, $json)");
-        _event = Command("INSERT INTO events (rv, grp, plural, ns, name, uid, type, json) VALUES ($rv, $grp, $plural, $ns, $name, $uid, $type, $json)");
+        _newest = new SqliteStatement(connection, "SELECT max(rv) FROM events");
+        _version = new SqliteStatement(connection, "SELECT rv FROM objects WHERE grp = ?1 AND plural = ?2 AND ns = ?3 AND name = ?4");
+        _remove = new SqliteStatement(connection, "DELETE FROM objects WHERE grp = ?1 AND plural = ?2 AND ns = ?3 AND name = ?4");
+        _put = new SqliteStatement(connection, "INSERT OR REPLACE INTO objects (grp, plural, ns, name, uid, rv, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        _event = new SqliteStatement(connection, "INSERT INTO events (grp, plural, ns, name, uid, rv, json, type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
     }
 
-    private SqliteCommand Command(string sql)
+    private static void Set(SqliteStatement statement, ResourceId resource, string @namespace, string name)
     {
-        var command = _connection!.CreateCommand();
-        command.CommandText = sql;
-        foreach (var (name, type) in ((string, SqliteType)[])[("$grp", SqliteType.Text), ("$plural", SqliteType.Text), ("$ns", SqliteType.Text), ("$name", SqliteType.Text), ("$uid", SqliteType.Text), ("$rv", SqliteType.Integer), ("$type", SqliteType.Integer), ("$json", SqliteType.Blob)])
-            if (sql.Contains(name, StringComparison.Ordinal))
-                command.Parameters.Add(name, type);
-        return command;
+        statement.Bind(1, resource.Group);
+        statement.Bind(2, resource.Plural);
+        statement.Bind(3, @namespace);
+        statement.Bind(4, name);
     }
 
-    private static void Set(SqliteCommand command, ResourceId resource, string @namespace, string name)
+    private static void SetAll(SqliteStatement statement, StoredObject obj)
     {
-        command.Parameters["$grp"].Value = resource.Group;
-        command.Parameters["$plural"].Value = resource.Plural;
-        command.Parameters["$ns"].Value = @namespace;
-        command.Parameters["$name"].Value = name;
-    }
-
-    private static void SetAll(SqliteCommand command, StoredObject obj)
-    {
-        Set(command, obj.Resource, obj.Namespace, obj.Name);
-        command.Parameters["$uid"].Value = obj.Uid;
-        command.Parameters["$rv"].Value = obj.Version;
-        command.Parameters["$json"].Value = obj.Json;
+        Set(statement, obj.Resource, obj.Namespace, obj.Name);
+        statement.Bind(Uid, obj.Uid);
+        statement.Bind(Rv, obj.Version);
+        statement.Bind(Json, obj.Json);
     }
 }

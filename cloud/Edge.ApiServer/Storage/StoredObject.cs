@@ -11,35 +11,44 @@ internal readonly record struct ResourceId(string Group, string Plural)
 }
 
 /// <summary>One state of one object: its UTF-8 JSON as it is answered, and what selectors need. Immutable; shared by readers and watchers.</summary>
-internal sealed class StoredObject(ResourceId resource, string @namespace, string name, string uid, long version, byte[] json)
+internal sealed class StoredObject
 {
+    private static readonly Dictionary<string, string> s_none = new(StringComparer.Ordinal);
+
     // As deep as a request's body may be, and deeper: what was stored must be readable.
     private static readonly JsonDocumentOptions s_options = new() { MaxDepth = 512 };
     private Dictionary<string, string>? _labels;
     private Dictionary<string, string>? _fields;
-    private (string ApiVersion, byte[] Json)? _converted;
+    private Converted? _converted;
 
-    public ResourceId Resource { get; } = resource;
+    public StoredObject(ResourceId resource, string @namespace, string name, string uid, long version, byte[] json)
+        => (Resource, Namespace, Name, Uid, SortKey, Version, Json) = (resource, @namespace, name, uid, Key(@namespace, name), version, json);
+
+    /// <summary>The next state of an object, which shares what names it.</summary>
+    public StoredObject(StoredObject before, long version, byte[] json)
+        => (Resource, Namespace, Name, Uid, SortKey, Version, Json) = (before.Resource, before.Namespace, before.Name, before.Uid, before.SortKey, version, json);
+
+    public ResourceId Resource { get; }
 
     /// <summary>Empty for cluster-scoped objects.</summary>
-    public string Namespace { get; } = @namespace;
+    public string Namespace { get; }
 
-    public string Name { get; } = name;
+    public string Name { get; }
 
-    public string Uid { get; } = uid;
+    public string Uid { get; }
 
-    public long Version { get; } = version;
+    public long Version { get; }
 
     /// <summary>What has pruned, defaulted and judged this state, where that is known: the schema of a custom resource's version. A write to a part of it by the same needs not look at the rest again.</summary>
     public object? JudgedBy { get; init; }
 
     /// <summary>The JSON with its resourceVersion inside; not to be changed.</summary>
-    public byte[] Json { get; } = json;
+    public byte[] Json { get; }
 
     /// <summary>The order of lists and continue tokens: ordinal by namespace, then name.</summary>
-    public string SortKey { get; } = Key(@namespace, name);
+    public string SortKey { get; }
 
-    public IReadOnlyDictionary<string, string> Labels => _labels ??= FieldReader.Map(Json, "metadata.labels");
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= FieldReader.Map(Json, "metadata.labels") is { Count: > 0 } labels ? labels : s_none;
 
     public static string Key(string @namespace, string name) => @namespace + "/" + name;
 
@@ -90,24 +99,32 @@ internal sealed class StoredObject(ResourceId resource, string @namespace, strin
         return value;
     }
 
+    /// <summary>Whether it is stored as this apiVersion.</summary>
+    public bool IsOf(string apiVersion) => FieldReader.Is(Json, "apiVersion", apiVersion);
+
     /// <summary>The JSON as the given apiVersion shows it (conversion strategy None: only apiVersion changes).</summary>
     public byte[] JsonAs(string apiVersion)
     {
-        if (Field("apiVersion") == apiVersion)
+        if (IsOf(apiVersion))
             return Json;
         if (_converted is { } converted && converted.ApiVersion == apiVersion)
             return converted.Json;
         var obj = Parse();
         obj["apiVersion"] = apiVersion;
         var json = ObjectJson.Serialize(obj).At(Version);
-        _converted = (apiVersion, json);
+        _converted = new Converted(apiVersion, json);
         return json;
     }
+
+    private sealed record Converted(string ApiVersion, byte[] Json);
 }
 
 /// <summary>One change. <see cref="Previous"/> is null when the object is new, or when <see cref="PreviousUnknown"/> says that the
 /// state before is no longer kept (the oldest changes after a restart).</summary>
 internal sealed record StoredEvent(WatchEventType Type, StoredObject Object, StoredObject? Previous, bool PreviousUnknown = false)
 {
+    /// <summary>Nothing but its status differs from <see cref="Previous"/>, and the version.</summary>
+    public bool IsStatusAlone { get; init; }
+
     public long Version => Object.Version;
 }

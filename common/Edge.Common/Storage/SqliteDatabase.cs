@@ -39,12 +39,12 @@ public sealed class SqliteDatabase : IAsyncDisposable
     private readonly System.Collections.Concurrent.ConcurrentBag<SqliteConnection> _readers = [];
     private readonly Task _loop;
     private readonly WalCheckpoints _checkpoints;
-    private readonly RawStatement _begin;
-    private readonly RawStatement _commit;
-    private readonly RawStatement _rollback;
-    private readonly RawStatement _savepoint;
-    private readonly RawStatement _rollbackTo;
-    private readonly RawStatement _release;
+    private readonly SqliteStatement _begin;
+    private readonly SqliteStatement _commit;
+    private readonly SqliteStatement _rollback;
+    private readonly SqliteStatement _savepoint;
+    private readonly SqliteStatement _rollbackTo;
+    private readonly SqliteStatement _release;
     private readonly KeyValuePair<string, object?> _label;
     private readonly Lock _atCloseGate = new();
     private readonly List<Action<SqliteConnection>> _atClose = [];
@@ -57,12 +57,12 @@ public sealed class SqliteDatabase : IAsyncDisposable
         _connectionText = connectionText;
         CorruptBackup = corruptBackup;
         _label = new("store", System.IO.Path.GetFileNameWithoutExtension(path));
-        _begin = new RawStatement(writer, "BEGIN IMMEDIATE");
-        _commit = new RawStatement(writer, "COMMIT");
-        _rollback = new RawStatement(writer, "ROLLBACK");
-        _savepoint = new RawStatement(writer, "SAVEPOINT job");
-        _rollbackTo = new RawStatement(writer, "ROLLBACK TO job");
-        _release = new RawStatement(writer, "RELEASE job");
+        _begin = new SqliteStatement(writer, "BEGIN IMMEDIATE");
+        _commit = new SqliteStatement(writer, "COMMIT");
+        _rollback = new SqliteStatement(writer, "ROLLBACK");
+        _savepoint = new SqliteStatement(writer, "SAVEPOINT job");
+        _rollbackTo = new SqliteStatement(writer, "ROLLBACK TO job");
+        _release = new SqliteStatement(writer, "RELEASE job");
         _checkpoints = new WalCheckpoints(writer, connectionText);
         _loop = Task.Factory.StartNew(RunAsync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }
@@ -210,7 +210,7 @@ public sealed class SqliteDatabase : IAsyncDisposable
         await _checkpoints.DisposeAsync();
         while (_readers.TryTake(out var reader))
             await reader.DisposeAsync();
-        foreach (var statement in (RawStatement[])[_begin, _commit, _rollback, _savepoint, _rollbackTo, _release])
+        foreach (var statement in (SqliteStatement[])[_begin, _commit, _rollback, _savepoint, _rollbackTo, _release])
             statement.Dispose();
         await _writer.DisposeAsync();
     }
@@ -328,40 +328,6 @@ public sealed class SqliteDatabase : IAsyncDisposable
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return command.ExecuteScalar();
-    }
-
-    // Two of these run round each write, so they go past ADO.NET to the statement itself.
-    private sealed class RawStatement : IDisposable
-    {
-        private readonly sqlite3 _connection;
-        private readonly sqlite3_stmt _statement;
-
-        public RawStatement(SqliteConnection connection, string sql)
-        {
-            _connection = connection.Handle!;
-            SqliteException.ThrowExceptionForRC(raw.sqlite3_prepare_v2(_connection, sql, out _statement), _connection);
-        }
-
-        public void Run()
-        {
-            var code = raw.sqlite3_step(_statement);
-            // The text of the error is the connection's until the next call.
-            if (code != raw.SQLITE_DONE)
-            {
-                try
-                {
-                    SqliteException.ThrowExceptionForRC(code, _connection);
-                }
-                finally
-                {
-                    _ = raw.sqlite3_reset(_statement);
-                }
-            }
-
-            _ = raw.sqlite3_reset(_statement);
-        }
-
-        public void Dispose() => _statement.Dispose();
     }
 
     private abstract class Job

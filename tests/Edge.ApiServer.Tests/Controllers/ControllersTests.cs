@@ -16,18 +16,21 @@ public sealed class ControllersTests : IAsyncLifetime
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("edge-controllers-tests-");
     private EmbeddedApiServer _server = null!;
     private KubeClient _client = null!;
+    private KubeClient _inside = null!;
     private EmbeddedControllers _controllers = null!;
 
     public async Task InitializeAsync()
     {
         _server = await EmbeddedApiServer.StartAsync(new ApiServerOptions { DataDirectory = _directory.FullName, Port = 0 }, TimeProvider.System, NullLoggerFactory.Instance, s_none);
         _client = KubeClient.FromKubeconfig(_server.KubeconfigPath, TimeProvider.System);
-        _controllers = EmbeddedControllers.Start(_client, TimeProvider.System, new Random(1), NullLoggerFactory.Instance);
+        _inside = new KubeClient(_server.Inside, TimeProvider.System); // as cloudcore's
+        _controllers = EmbeddedControllers.Start(_inside, TimeProvider.System, new Random(1), NullLoggerFactory.Instance, _client.Options.CertificateAuthorityPem);
     }
 
     public async Task DisposeAsync()
     {
         await _controllers.DisposeAsync().AsTask().WaitAsync(s_net);
+        _inside.Dispose();
         _client.Dispose();
         await _server.DisposeAsync();
         _directory.Delete(recursive: true);
@@ -209,6 +212,20 @@ public sealed class ControllersTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_dependent_whose_status_changed_since_is_let_go_all_the_same()
+    {
+        await CreateCrdAsync();
+        var owner = await CreateAsync(ResourceKind.ConfigMap, "default", """{"metadata":{"name":"owner"}}""");
+        await CreateAsync(s_gadget, "default", Owned("dependent", ResourceKind.ConfigMap, owner));
+        // The first makes the state one that the schema has judged; the controllers are not shown the second.
+        foreach (var count in (int[])[1, 2])
+            await _client.PatchAsync(s_gadget, "default", "dependent", PatchKind.Merge, Encoding.UTF8.GetBytes($$$"""{"status":{"count":{{{count}}}}}"""), "status", s_none);
+        await _client.DeleteAsync(ResourceKind.ConfigMap, "default", "owner", new JsonObject { ["propagationPolicy"] = "Orphan" }, s_none);
+        await UntilAsync(s_gadget, "default", "dependent", obj => !obj!.Items("metadata", "ownerReferences").Any(), "the dependent to be free");
+        await UntilAsync(ResourceKind.ConfigMap, "default", "owner", obj => obj is null, "the owner to go");
+    }
+
+    [Fact]
     public async Task Endpoints_follow_the_pods_and_go_with_the_service()
     {
         await ApplyNodeAsync("n", "4", "a");
@@ -244,7 +261,8 @@ public sealed class ControllersTests : IAsyncLifetime
     {
         await CreateAsync(ResourceKind.CustomResourceDefinition, null, """
             {"metadata":{"name":"gadgets.test.example"},"spec":{"group":"test.example","scope":"Namespaced","names":{"plural":"gadgets","singular":"gadget","kind":"Gadget","listKind":"GadgetList"},
-             "versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}
+             "versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{}},"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true,
+             "properties":{"status":{"type":"object","properties":{"count":{"type":"integer"}}}}}}}]}}
             """);
         return (await UntilAsync(ResourceKind.CustomResourceDefinition, null, "gadgets.test.example", crd => Condition(crd!, "Established").Text("status") == "True", "the CRD to be established"))!;
     }

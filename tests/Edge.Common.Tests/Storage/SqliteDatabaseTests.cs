@@ -57,6 +57,39 @@ public sealed class SqliteDatabaseTests : IDisposable
     }
 
     [Fact]
+    public async Task A_statement_binds_what_is_empty_as_what_it_is_and_can_be_used_again()
+    {
+        await using var database = Open();
+        await database.WriteAsync(connection =>
+        {
+            using var put = new SqliteStatement(connection, "INSERT INTO item (key, value) VALUES (?1, ?2)");
+            foreach (var (key, value) in ((string, string)[])[("", ""), ("ü", new string('ä', 1000)), ("n", "1")])
+            {
+                put.Bind(1, key);
+                put.Bind(2, value);
+                put.Run();
+            }
+
+            using var length = new SqliteStatement(connection, "SELECT length(value) FROM item WHERE key = ?1");
+            foreach (var (key, expected) in ((string, long?)[])[("", 0), ("ü", 1000), ("none", null)])
+            {
+                length.Bind(1, key);
+                Assert.Equal(expected, length.RunForNumber());
+            }
+
+            using var blob = new SqliteStatement(connection, "SELECT ?1 IS NOT NULL AND typeof(?1) = 'blob' AND ?2 = 7");
+            blob.Bind(1, ReadOnlySpan<byte>.Empty);
+            blob.Bind(2, 7L);
+            Assert.Equal(1, blob.RunForNumber());
+            put.Bind(1, "n");
+            Assert.Equal(19, Assert.Throws<SqliteException>(put.Run).SqliteErrorCode);
+            put.Bind(1, "m");
+            put.Run();
+        });
+        Assert.Equal(4L, database.Read(connection => Scalar(connection, "SELECT COUNT(*) FROM item")));
+    }
+
+    [Fact]
     public async Task What_is_left_for_the_end_is_committed_after_the_last_write_and_a_failure_there_keeps_nothing_else_from_it()
     {
         await using (var database = Open())

@@ -121,14 +121,31 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
                 if (e.Code != 409)
                     LogFailed(_logger, action.GetType().Name, action.Target.Kind.Plural, action.Target.Object.Namespace(), action.Target.Object.Name(), e.Message);
                 retry = true;
+                var newer = e.Code == 409 ? await NewerAsync(action.Target, token) : null;
                 lock (_gate)
                 {
+                    if (newer is not null)
+                        _graph.Upsert(newer);
                     _graph.Touch(action.Target.Uid);
                 }
             }
         }
 
         return retry ? s_retry : null;
+    }
+
+    // The informers show no changes of the status alone, but those have versions too.
+    private async Task<GcObject?> NewerAsync(GcObject known, CancellationToken token)
+    {
+        try
+        {
+            var found = await _client.TryGetAsync(known.Kind, known.Kind.Namespaced ? known.Object.Namespace() : null, known.Object.Name(), token);
+            return found?.Uid() == known.Uid ? new GcObject(known.Kind, MetadataOnly(known.Kind, found)) : null;
+        }
+        catch (KubeException)
+        {
+            return null; // the next try asks again
+        }
     }
 
     private async Task FollowCustomKindsAsync(CancellationToken token)
