@@ -20,7 +20,7 @@ internal sealed class InProcessExchange
     private readonly CancellationTokenSource _aborted = new();
     private readonly CancellationToken _ending;
     private readonly byte[] _body;
-    private Pipe? _pipe; // made by Interlocked, see Answers
+    private Pipe? _pipe; // made where it is first asked for, see Pipe
     private AnswerWriter? _writer;
     private PipeReader? _bodyReader;
     private Stream? _answerStream;
