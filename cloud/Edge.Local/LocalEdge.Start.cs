@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Edge.GlobalServices.Resources;
 using Edge.Kubernetes;
@@ -59,12 +58,17 @@ public sealed partial class LocalEdge
     {
         int Port(int wellKnown, string what)
         {
-            if (!_options.WellKnownPorts)
-                return 0;
-            if (IsFree(wellKnown))
-                return wellKnown;
-            Note("ports", $"port {wellKnown} ({what}) is in use; taking a free one");
-            return 0;
+            if (_options.WellKnownPorts)
+            {
+                if (PortLease.IsFree(wellKnown))
+                    return wellKnown;
+                Note("ports", $"port {wellKnown} ({what}) is in use; taking a free one");
+            }
+
+            // Not 0: it must still be this cloudcore's after a restart.
+            var lease = PortLease.Take();
+            _leases.Add(lease);
+            return lease.Port;
         }
 
         return
@@ -85,25 +89,9 @@ public sealed partial class LocalEdge
         if (!_options.Dns)
             return [];
         var wellKnown = 10053 + Nodes.TakeWhile(other => other != node).Count();
-        var own = $"127.0.0.1:{(_options.WellKnownPorts && IsFree(wellKnown) ? wellKnown : 0)}";
+        var own = $"127.0.0.1:{(_options.WellKnownPorts && PortLease.IsFree(wellKnown) ? wellKnown : 0)}";
         // Nothing here routes clusterIPs.
         return [$"modules.edgeDns.listen=[{(node.Containerd is not null && _options.WellKnownPorts ? $"169.254.30.10:53, {own}" : own)}]", "modules.edgeDns.serviceAddresses=endpoints"];
-    }
-
-    private static bool IsFree(int port)
-    {
-        try
-        {
-            using var listener = new TcpListener(IPAddress.Any, port) { ExclusiveAddressUse = true };
-            listener.Start();
-            using var datagrams = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ExclusiveAddressUse = true };
-            datagrams.Bind(new IPEndPoint(IPAddress.Any, port));
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
     }
 
     private Task StartCloudCoreAsync(IReadOnlyList<string> portSettings, CancellationToken cancellationToken)

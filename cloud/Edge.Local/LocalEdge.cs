@@ -18,6 +18,7 @@ public sealed partial class LocalEdge : IAsyncDisposable
     private readonly Janitor _janitor;
     private readonly ConcurrentQueue<string> _deaths = new();
     private readonly List<ChildProcess> _processes = [];
+    private readonly List<PortLease> _leases = [];
     private KubeClient? _client;
     private LocalPorts? _ports;
 
@@ -235,6 +236,8 @@ public sealed partial class LocalEdge : IAsyncDisposable
             System.IO.Directory.Delete(_directory, recursive: true);
         foreach (var process in _processes)
             process.Dispose();
+        foreach (var lease in _leases)
+            lease.Dispose();
         _janitor.Dismiss();
         _janitor.Dispose();
         await _lock.DisposeAsync();

@@ -6,25 +6,23 @@ using Edge.Testing;
 
 namespace Edge.Devices.Tests;
 
-/// <summary>A real database server of one test, with its files in a folder of its own; its port is one that was free a moment ago.</summary>
+/// <summary>A real database server of one test, with its files in a folder of its own; its port stays its own.</summary>
 internal abstract class DatabaseServer : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
+    private readonly PortLease _port = PortLease.Take();
     private Process? _process;
 
     protected TempDirectory Directory { get; } = new();
 
-    public int Port { get; private set; }
+    public int Port => _port.Port;
 
     /// <summary>Starts it, or starts it again on its old port.</summary>
     public async Task StartAsync()
     {
         var clock = Stopwatch.StartNew();
-        var isNew = Port == 0;
         while (clock.Elapsed < s_patience)
         {
-            if (isNew)
-                Port = FreePort();
             if (await TryStartAsync(clock))
                 return;
         }
@@ -45,6 +43,7 @@ internal abstract class DatabaseServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await KillAsync();
+        _port.Dispose();
         Directory.Dispose();
     }
 
@@ -61,13 +60,6 @@ internal abstract class DatabaseServer : IAsyncDisposable
         await process.WaitForExitAsync();
         await errors;
         return process.ExitCode == 0 ? await output : null;
-    }
-
-    private static int FreePort()
-    {
-        using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
-        probe.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)probe.LocalEndPoint!).Port;
     }
 
     private async Task<bool> TryStartAsync(Stopwatch clock)

@@ -13,15 +13,16 @@ public sealed class Mosquitto : IAsyncDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly TempDirectory _directory = new();
     private readonly string _extra;
+    private readonly PortLease _port;
     private Process? _process;
 
-    private Mosquitto(int port, string extra)
+    private Mosquitto(PortLease port, string extra)
     {
-        Port = port;
+        _port = port;
         _extra = extra;
     }
 
-    public int Port { get; }
+    public int Port => _port.Port;
 
     public static string? Broker => Tool.OnPath("mosquitto");
 
@@ -33,11 +34,8 @@ public sealed class Mosquitto : IAsyncDisposable
     {
         for (var attempt = 0; ; attempt++)
         {
-            // mosquitto takes no port 0: a port that was free a moment ago, and another one when it no longer is.
-            using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
-            probe.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-            var mosquitto = new Mosquitto(((IPEndPoint)probe.LocalEndPoint!).Port, extra);
-            probe.Dispose();
+            // mosquitto takes no port 0.
+            var mosquitto = new Mosquitto(PortLease.Take(), extra);
             if (await mosquitto.TryRunAsync())
                 return mosquitto;
             await mosquitto.DisposeAsync();
@@ -66,6 +64,7 @@ public sealed class Mosquitto : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await KillAsync();
+        _port.Dispose();
         _directory.Dispose();
     }
 

@@ -106,7 +106,8 @@ public sealed class JoinTests(CloudCoreFixture cloud) : IClassFixture<CloudCoreF
     [Fact]
     public async Task An_enrolment_server_that_is_not_there_is_named_with_the_option_that_chooses_it()
     {
-        var port = FreePort();
+        using var free = PortLease.Take();
+        var port = free.Port;
         Refused(
             await JoinAsync("--certport", $"{port}"),
             $"https://127.0.0.1:{port}/ca.crt cannot be reached: Connection refused; is CloudCore running, and is --certport its enrolment port?");
@@ -115,7 +116,8 @@ public sealed class JoinTests(CloudCoreFixture cloud) : IClassFixture<CloudCoreF
     [Fact]
     public async Task A_hub_that_is_not_there_is_named_with_the_option_that_chooses_it()
     {
-        var port = FreePort();
+        using var free = PortLease.Take();
+        var port = free.Port;
         Refused(await JoinAsync("--cloudcore-ipport", $"127.0.0.1:{port}"), $"CloudCore's hub 127.0.0.1:{port} (--cloudcore-ipport) cannot be reached: Connection refused");
     }
 
@@ -141,13 +143,6 @@ public sealed class JoinTests(CloudCoreFixture cloud) : IClassFixture<CloudCoreF
     public async Task A_wrong_option_is_named_with_what_it_must_be(string option, string value, string message) => Refused(await JoinAsync(option, value), message);
 
     private static bool IsReady(ChildProcess edge) => File.Exists(edge.LogPath) && File.ReadAllText(edge.LogPath).Contains("edgecore is ready: node press-3", StringComparison.Ordinal);
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     // The whole of what it says, and nothing is written.
     private void Refused(ToolResult joined, string message)

@@ -23,7 +23,7 @@ internal static class ApiBench
             await using var cloud = await CloudProcess.StartAsync(
                 cloudcore, Path.Combine(directory, "cloud"),
                 [
-                    "modules.apiServer.port=0", "modules.cloudHub.websocket.address=127.0.0.1", "modules.cloudHub.websocket.port=0", "modules.cloudHub.https.address=127.0.0.1",
+                    "modules.apiServer.port=0", "modules.cloudHub.websocket.address=127.0.0.1", "modules.cloudHub.https.address=127.0.0.1",
                     "modules.cloudHub.https.port=0", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", "modules.cloudHub.advertiseAddress=[\"127.0.0.1\"]",
                 ],
                 cancellationToken);

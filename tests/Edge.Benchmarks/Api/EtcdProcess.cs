@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
+using Edge.Local.Processes;
 
 namespace Edge.Benchmarks.Api;
 
@@ -11,10 +11,11 @@ internal sealed class EtcdProcess : IAsyncDisposable
     private const string Executable = "/usr/bin/etcd";
     private static readonly TimeSpan s_startWithin = TimeSpan.FromSeconds(60);
     private readonly Process _process;
+    private readonly PortLease[] _ports;
 
-    private EtcdProcess(Process process, int port) => (_process, Port) = (process, port);
+    private EtcdProcess(Process process, params PortLease[] ports) => (_process, _ports) = (process, ports);
 
-    public int Port { get; }
+    public int Port => _ports[0].Port;
 
     /// <summary>Null where the machine has no etcd.</summary>
     public static async Task<EtcdProcess?> StartAsync(string directory, CancellationToken cancellationToken)
@@ -22,22 +23,22 @@ internal sealed class EtcdProcess : IAsyncDisposable
         if (!File.Exists(Executable))
             return null;
         Directory.CreateDirectory(directory);
-        var (client, peer) = (FreePort(), FreePort());
+        var (client, peer) = (PortLease.Take(), PortLease.Take());
         var log = Path.Combine(directory, "log");
         var process = Hub.Children.Start(
             Executable,
             [
-                "--name=bench", $"--data-dir={Path.Combine(directory, "data")}", $"--listen-client-urls=http://127.0.0.1:{client}", $"--advertise-client-urls=http://127.0.0.1:{client}",
-                $"--listen-peer-urls=http://127.0.0.1:{peer}", $"--initial-advertise-peer-urls=http://127.0.0.1:{peer}", $"--initial-cluster=bench=http://127.0.0.1:{peer}",
+                "--name=bench", $"--data-dir={Path.Combine(directory, "data")}", $"--listen-client-urls=http://127.0.0.1:{client.Port}", $"--advertise-client-urls=http://127.0.0.1:{client.Port}",
+                $"--listen-peer-urls=http://127.0.0.1:{peer.Port}", $"--initial-advertise-peer-urls=http://127.0.0.1:{peer.Port}", $"--initial-cluster=bench=http://127.0.0.1:{peer.Port}",
             ],
             log);
-        var etcd = new EtcdProcess(process, client);
+        var etcd = new EtcdProcess(process, client, peer);
         var clock = Stopwatch.StartNew();
         while (true)
         {
             try
             {
-                using var probe = WireClient.Connect(client);
+                using var probe = WireClient.Connect(client.Port);
                 probe.Post("/v3/kv/put", """{"key":"cHJvYmU=","value":"cHJvYmU="}"""u8.ToArray());
                 return etcd;
             }
@@ -60,14 +61,7 @@ internal sealed class EtcdProcess : IAsyncDisposable
             await term.WaitForExitAsync();
         await _process.WaitForExitAsync();
         _process.Dispose();
-    }
-
-    private static int FreePort()
-    {
-        var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        var port = ((IPEndPoint)listener.LocalEndpoint).Port;
-        listener.Stop();
-        return port;
+        foreach (var port in _ports)
+            port.Dispose();
     }
 }

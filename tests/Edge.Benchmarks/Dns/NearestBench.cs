@@ -77,9 +77,9 @@ internal static class NearestBench
         return (answers / Math.Max(0.01, process.CpuSeconds() - before), lost);
     }
 
-    private sealed class GeoPeer(Process process, string directory, int port) : IAsyncDisposable
+    private sealed class GeoPeer(Process process, string directory, PortLease port) : IAsyncDisposable
     {
-        public int Port => port;
+        public int Port => port.Port;
 
         public int ProcessId => process.Id;
 
@@ -94,15 +94,15 @@ internal static class NearestBench
             }
 
             var directory = Directory.CreateTempSubdirectory("edge-dns-geo-").FullName;
-            var port = DnsPeer.FreePort();
-            NearestWorld.WritePowerDns(directory, port, Networks);
+            var port = PortLease.Take();
+            NearestWorld.WritePowerDns(directory, port.Port, Networks);
             var process = Process.Start(new ProcessStartInfo(program, [$"--config-dir={directory}", "--daemon=no", "--guardian=no", "--disable-syslog"]))!;
             var peer = new GeoPeer(process, directory, port);
             var query = NearestWorld.Queries(Networks, 1)[0];
             for (var attempt = 0; attempt < 100 && !process.HasExited; attempt++)
             {
                 using var socket = new UdpClient();
-                socket.Connect(IPAddress.Loopback, port);
+                socket.Connect(IPAddress.Loopback, port.Port);
                 using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
                 deadline.CancelAfter(200);
                 try
@@ -129,6 +129,7 @@ internal static class NearestBench
                 process.Kill();
             await process.WaitForExitAsync();
             process.Dispose();
+            port.Dispose();
             Directory.Delete(directory, recursive: true);
         }
     }

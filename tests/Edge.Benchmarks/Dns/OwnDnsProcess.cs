@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using Edge.Cloud.Gslb.Zones;
 using Edge.GlobalServices.Zones;
 using Edge.Common;
+using Edge.Local.Processes;
 using Edge.Protocol.Dns;
 using Edge.Protocol.Dns.Server;
 using Edge.Testing.Dns;
@@ -15,15 +16,16 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly string _zoneFile;
+    private readonly PortLease _port;
 
-    private OwnDnsProcess(Process process, string zoneFile, int port)
+    private OwnDnsProcess(Process process, string zoneFile, PortLease port)
     {
         _process = process;
         _zoneFile = zoneFile;
-        Port = port;
+        _port = port;
     }
 
-    public int Port { get; }
+    public int Port => _port.Port;
 
     public int ProcessId => _process.Id;
 
@@ -32,15 +34,15 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
     {
         var zoneFile = Path.GetTempFileName();
         await File.WriteAllTextAsync(zoneFile, zone, cancellationToken);
-        var port = DnsPeer.FreePort();
-        var process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [typeof(OwnDnsProcess).Assembly.Location, "dns-server", $"{port}", zoneFile, $"{networks}"]))!;
+        var port = PortLease.Take();
+        var process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [typeof(OwnDnsProcess).Assembly.Location, "dns-server", $"{port.Port}", zoneFile, $"{networks}"]))!;
         var own = new OwnDnsProcess(process, zoneFile, port);
         for (var attempt = 0; attempt < 400; attempt++)
         {
             using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             try
             {
-                await probe.ConnectAsync(IPAddress.Loopback, port, cancellationToken);
+                await probe.ConnectAsync(IPAddress.Loopback, port.Port, cancellationToken);
                 return own;
             }
             catch (SocketException) when (!process.HasExited)
@@ -80,6 +82,7 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
             _process.Kill();
         await _process.WaitForExitAsync();
         _process.Dispose();
+        _port.Dispose();
         File.Delete(_zoneFile);
     }
 }

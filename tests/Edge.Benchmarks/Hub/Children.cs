@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.Local.Processes;
 
 namespace Edge.Benchmarks.Hub;
 
@@ -13,6 +14,7 @@ internal sealed class CloudProcess : IAsyncDisposable
     private readonly string _executable;
     private readonly string _directory;
     private readonly string[] _settings;
+    private readonly PortLease _hub = PortLease.Take();
     private Process _process;
     private JsonObject _ports = [];
 
@@ -24,7 +26,7 @@ internal sealed class CloudProcess : IAsyncDisposable
         _process = Spawn();
     }
 
-    public int HubPort => (int)_ports["websocket"]!;
+    public int HubPort => _hub.Port;
 
     public string Kubeconfig => (string)_ports["kubeconfig"]!;
 
@@ -46,9 +48,8 @@ internal sealed class CloudProcess : IAsyncDisposable
 
     public async Task StartAgainAsync(CancellationToken cancellationToken)
     {
-        var hub = HubPort;
         _process.Dispose();
-        _process = Spawn($"modules.cloudHub.websocket.port={hub.ToString(CultureInfo.InvariantCulture)}");
+        _process = Spawn();
         await WaitAsync(cancellationToken);
     }
 
@@ -75,14 +76,15 @@ internal sealed class CloudProcess : IAsyncDisposable
         }
 
         _process.Dispose();
+        _hub.Dispose();
     }
 
     private string PortsPath => Path.Combine(_directory, "cloudcore.ports.json");
 
-    private Process Spawn(params string[] more)
+    private Process Spawn()
     {
         var arguments = new List<string> { "--data-dir", _directory };
-        foreach (var setting in (string[])[.. _settings, .. more])
+        foreach (var setting in (string[])[.. _settings, $"modules.cloudHub.websocket.port={HubPort.ToString(CultureInfo.InvariantCulture)}"])
             arguments.AddRange(["--set", setting]);
         return Children.Start(_executable, arguments, Path.Combine(_directory, "log"));
     }

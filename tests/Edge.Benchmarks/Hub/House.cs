@@ -10,7 +10,7 @@ internal sealed class House : IAsyncDisposable
 {
     private static readonly string[] s_hub =
     [
-        "modules.cloudHub.websocket.address=127.0.0.1", "modules.cloudHub.websocket.port=0", "modules.cloudHub.https.address=127.0.0.1", "modules.cloudHub.https.port=0",
+        "modules.cloudHub.websocket.address=127.0.0.1", "modules.cloudHub.https.address=127.0.0.1", "modules.cloudHub.https.port=0",
         "commonConfig.monitorServer.bindAddress=127.0.0.1:0", "modules.cloudHub.advertiseAddress=[\"127.0.0.1\"]",
     ];
 

@@ -16,16 +16,17 @@ internal sealed class BrokerProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly string _directory;
+    private readonly PortLease _port;
 
-    private BrokerProcess(Process process, string directory, int port)
+    private BrokerProcess(Process process, string directory, PortLease port)
     {
         _process = process;
         _directory = directory;
-        Port = port;
+        _port = port;
         Figures = new ProcessFigures(process.Id);
     }
 
-    public int Port { get; }
+    public int Port => _port.Port;
 
     public ProcessFigures Figures { get; }
 
@@ -80,26 +81,21 @@ internal sealed class BrokerProcess : IAsyncDisposable
             _process.Kill();
         await _process.WaitForExitAsync();
         _process.Dispose();
+        _port.Dispose();
         Directory.Delete(_directory, recursive: true);
     }
 
     private static async Task<BrokerProcess> StartAsync(Func<int, string, ProcessStartInfo> start, CancellationToken cancellationToken)
     {
         var directory = Directory.CreateTempSubdirectory("edge-bench-mqtt-").FullName;
-        int port;
-        using (var probe = new Socket(SocketType.Stream, ProtocolType.Tcp))
-        {
-            probe.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-            port = ((IPEndPoint)probe.LocalEndPoint!).Port;
-        }
-
-        var broker = new BrokerProcess(Process.Start(start(port, directory))!, directory, port);
+        var port = PortLease.Take();
+        var broker = new BrokerProcess(Process.Start(start(port.Port, directory))!, directory, port);
         for (var attempt = 0; ; attempt++)
         {
             using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
             try
             {
-                await probe.ConnectAsync(IPAddress.Loopback, port, cancellationToken);
+                await probe.ConnectAsync(IPAddress.Loopback, port.Port, cancellationToken);
                 return broker;
             }
             catch (SocketException) when (attempt < 200 && !broker._process.HasExited)

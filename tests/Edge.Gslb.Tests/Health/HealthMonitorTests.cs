@@ -7,6 +7,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
+using Edge.Local.Processes;
 
 namespace Edge.Cloud.Gslb.Tests;
 
@@ -34,12 +35,13 @@ public sealed class HealthMonitorTests : IAsyncDisposable
     [Fact]
     public async Task A_tcp_port_that_closes_and_opens_again_falls_and_rises()
     {
-        var server = new Server(_ => Task.CompletedTask);
+        using var lease = PortLease.Take();
+        var server = new Server(_ => Task.CompletedTask, lease.Port);
         await SetAsync(Target("a", server.Port, s_fast with { Kind = CheckKind.Tcp }));
         await UntilAsync("a", state => state.Status == HealthStatus.Up);
         await server.DisposeAsync();
         await UntilAsync("a", state => state is { Status: HealthStatus.Down, Reason: "connection refused" });
-        await using var again = new Server(_ => Task.CompletedTask, server.Port);
+        await using var again = new Server(_ => Task.CompletedTask, lease.Port);
         await UntilAsync("a", state => state.Status == HealthStatus.Up);
     }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Edge.Local.Processes;
 using Edge.Protocol.Modbus;
 using Edge.Protocol.Modbus.Lines;
 using Xunit;
@@ -190,13 +191,8 @@ public sealed class ModbusTcpTests
     [Fact]
     public async Task A_line_that_cannot_be_opened_is_tried_again_with_delays_and_serves_once_it_can()
     {
-        int port;
-        using (var free = new TcpListener(IPAddress.Loopback, 0))
-        {
-            free.Start();
-            port = ((IPEndPoint)free.LocalEndpoint).Port;
-        }
-
+        using var lease = PortLease.Take();
+        var port = lease.Port;
         using var master = new ModbusMaster(ModbusLineSettings.Tcp("127.0.0.1", port), TimeProvider.System, new Random(1));
         var error = await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(master, 1).ReadRegistersAsync(false, 0, 1, default));
         Assert.Contains($"cannot connect to 127.0.0.1:{port}", error.Message, StringComparison.Ordinal);

@@ -12,20 +12,21 @@ public sealed class DnsPeer : IAsyncDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly Process _process;
     private readonly string _directory;
+    private readonly PortLease _port;
     private readonly StringBuilder _said = new();
 
-    private DnsPeer(Process process, string directory, int port)
+    private DnsPeer(Process process, string directory, PortLease port)
     {
         _process = process;
         _directory = directory;
-        Port = port;
+        _port = port;
         process.OutputDataReceived += Hear;
         process.ErrorDataReceived += Hear;
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
     }
 
-    public int Port { get; }
+    public int Port => _port.Port;
 
     public int ProcessId => _process.Id;
 
@@ -85,9 +86,9 @@ public sealed class DnsPeer : IAsyncDisposable
         var last = "";
         for (var attempt = 0; attempt < 5; attempt++)
         {
-            var port = FreePort();
+            var port = PortLease.Take();
             var directory = Directory.CreateTempSubdirectory("edge-dns-peer-").FullName;
-            var arguments = configure(directory, port);
+            var arguments = configure(directory, port.Port);
             var start = new ProcessStartInfo(Tool.OnPath(program) ?? throw new InvalidOperationException($"{program} is not installed"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
             var peer = new DnsPeer(Process.Start(start)!, directory, port);
             if (await peer.AnswersAsync(apex))
@@ -105,27 +106,8 @@ public sealed class DnsPeer : IAsyncDisposable
             _process.Kill();
         await _process.WaitForExitAsync();
         _process.Dispose();
+        _port.Dispose();
         Directory.Delete(_directory, recursive: true);
-    }
-
-    /// <summary>A port that was free for UDP and TCP a moment ago.</summary>
-    public static int FreePort()
-    {
-        while (true)
-        {
-            using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            tcp.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-            using var udp = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-            try
-            {
-                udp.Bind(tcp.LocalEndPoint!);
-                return ((IPEndPoint)tcp.LocalEndPoint!).Port;
-            }
-            catch (SocketException)
-            {
-                // UDP has that port in use: another one.
-            }
-        }
     }
 
     private static string[] Configure(string program, string directory, int port, string apex, string zone, int threads)

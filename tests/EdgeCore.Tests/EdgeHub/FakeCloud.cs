@@ -7,6 +7,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Edge.Local.Processes;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Sync;
 using Edge.Transport;
@@ -29,6 +30,7 @@ internal sealed class FakeCloud : IAsyncDisposable
     private readonly Channel<Message> _received = Channel.CreateUnbounded<Message>();
     private readonly Channel<HubConnect> _connects = Channel.CreateUnbounded<HubConnect>();
     private readonly List<Message> _seen = [];
+    private readonly PortLease _port = PortLease.Take();
     private WebApplication? _app;
     private ILink? _link;
     private volatile HttpContext? _context;
@@ -75,7 +77,7 @@ internal sealed class FakeCloud : IAsyncDisposable
         return X509CertificateLoader.LoadPkcs12(both.Export(X509ContentType.Pkcs12), null);
     }
 
-    public int Port { get; private set; }
+    public int Port => _port.Port;
 
     public string Bearer { get; set; } = "eyJ.eyJ.sig";
 
@@ -120,13 +122,13 @@ internal sealed class FakeCloud : IAsyncDisposable
     /// <summary>Headers of each hub connection.</summary>
     public ChannelReader<HubConnect> Connects => _connects.Reader;
 
-    public async Task StartAsync(int port = 0)
+    public async Task StartAsync()
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Services.Configure<Microsoft.Extensions.Hosting.HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromMilliseconds(100));
         builder.WebHost.UseKestrelHttpsConfiguration();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, port, listen => listen.UseHttps(new HttpsConnectionAdapterOptions
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, Port, listen => listen.UseHttps(new HttpsConnectionAdapterOptions
         {
             ServerCertificate = _server,
             ServerCertificateChain = _chain,
@@ -137,10 +139,9 @@ internal sealed class FakeCloud : IAsyncDisposable
         _app.UseWebSockets();
         _app.Run(ServeAsync);
         await _app.StartAsync();
-        Port = new Uri(_app.Urls.First()).Port;
     }
 
-    /// <summary>Stops listening and cuts the connection; <see cref="StartAsync"/> with the old port brings it back.</summary>
+    /// <summary>Stops listening and cuts the connection; <see cref="StartAsync"/> brings it back.</summary>
     public async Task StopAsync()
     {
         Cut();
@@ -208,6 +209,7 @@ internal sealed class FakeCloud : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
+        _port.Dispose();
         _caKey.Dispose();
         _server.Dispose();
         foreach (var one in _trusted.Concat(_chain))

@@ -157,7 +157,6 @@ public sealed class HubServiceTests
         using var directory = new TempDirectory();
         await using var cloud = new FakeCloud();
         await cloud.StartAsync();
-        var port = cloud.Port;
         await using (var edge = new RunningEdge(RunningEdge.Options(cloud, directory)))
         {
             await edge.Log.WaitForAsync("connected to");
@@ -167,7 +166,7 @@ public sealed class HubServiceTests
             await edge.Host.Uplink.PostAsync(PodStatus("2"), CancellationToken.None);
         }
 
-        await cloud.StartAsync(port);
+        await cloud.StartAsync();
         await using var again = new RunningEdge(RunningEdge.Options(cloud, directory));
         var sent = await cloud.NextAsync(message => message.Resource == "default/podpatch/web", "pod status");
         Assert.Equal("\"{\\\"v\\\":2}\"", Encoding.UTF8.GetString(sent.Content.Span));

@@ -244,13 +244,12 @@ public sealed class IdentityTests : IAsyncDisposable
     public async Task Node_that_knows_only_the_former_CA_connects_after_a_rollover_by_the_chain_that_the_hub_sends()
     {
         await _cloud.StartAsync();
-        var port = _cloud.Port;
         await using var edge = new RunningEdge(RunningEdge.Options(_cloud, _directory));
         await edge.Log.WaitForAsync("connected to");
         var former = Assert.Single(Authorities()).Thumbprint;
         await _cloud.StopAsync();
         _cloud.RollOver();
-        await _cloud.StartAsync(port);
+        await _cloud.StartAsync();
         await HubServiceTests.WaitUntilAsync(() => edge.Hub is { Connections: 2, IsConnected: true });
         Assert.Equal(1, _cloud.Enrolments);
         Assert.Equal(former, Assert.Single(Authorities()).Thumbprint);
@@ -264,10 +263,9 @@ public sealed class IdentityTests : IAsyncDisposable
         var identity = new NodeIdentity(options.EdgeHub, "edge-node", TimeProvider.System);
         var credentials = await identity.EnrolAsync("", CancellationToken.None);
         var former = _cloud.Ca;
-        var port = _cloud.Port;
         await _cloud.StopAsync();
         _cloud.RollOver();
-        await _cloud.StartAsync(port);
+        await _cloud.StartAsync();
         credentials = await identity.RenewAsync(credentials, CancellationToken.None);
         Assert.Equal([_cloud.Ca.Thumbprint, former.Thumbprint], credentials.Authorities.Select(one => one.Thumbprint));
         _cloud.Bundle = _cloud.Ca.ExportCertificatePem();

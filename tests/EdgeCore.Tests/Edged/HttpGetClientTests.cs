@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Edge.Core.Edged.Probes;
+using Edge.Local.Processes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -89,7 +90,8 @@ public sealed class HttpGetClientTests : IAsyncLifetime
     {
         var slow = await Assert.ThrowsAsync<HttpGetException>(() => _client.GetAsync(Target("/never"), "127.0.0.1", HttpGetClient.ProbeAgent, TimeSpan.FromMilliseconds(300), default));
         Assert.Equal($"Get \"http://127.0.0.1:{_plain}/never\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", slow.Message);
-        var free = FreePort();
+        using var lease = PortLease.Take(); // nobody listens there
+        var free = lease.Port;
         var refused = await Assert.ThrowsAsync<HttpGetException>(() => GetAsync(Target("/x") with { Port = free }));
         Assert.Equal($"Get \"http://127.0.0.1:{free}/x\": dial tcp 127.0.0.1:{free}: connect: connection refused", refused.Message);
     }
@@ -106,14 +108,6 @@ public sealed class HttpGetClientTests : IAsyncLifetime
         => new("http", "", _plain, path, [.. headers.Select(header => KeyValuePair.Create(header.Name, header.Value))]);
 
     private Task<HttpGetAnswer> GetAsync(HttpGetTarget target) => _client.GetAsync(target, "127.0.0.1", HttpGetClient.ProbeAgent, TimeSpan.FromSeconds(30), default);
-
-    // Bound and let go: nobody listens there.
-    private static int FreePort()
-    {
-        using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 
     private static X509Certificate2 SelfSigned()
     {

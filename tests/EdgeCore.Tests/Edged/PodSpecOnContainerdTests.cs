@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
+using Edge.Local.Processes;
 using Edge.Protocol.Cri;
 using Xunit;
 using static Edge.Core.Tests.PodsOnContainerdTests;
@@ -195,13 +196,8 @@ public sealed class PodSpecOnContainerdTests(ContainerdFixture containerd)
     {
         Skip.IfNot(File.Exists("/usr/sbin/iptables"), "iptables is not installed");
         await using var edged = containerd.Run("spec-e");
-        int port;
-        using (var probe = new TcpListener(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            port = ((IPEndPoint)probe.LocalEndpoint).Port;
-        }
-
+        using var lease = PortLease.Take();
+        var port = lease.Port;
         var pod = Spec("port", """
             {"terminationGracePeriodSeconds":1,"containers":[{"name":"main","image":"docker.io/edge/busybox:1.0","command":["sh","-c","while true; do echo through | nc -l -p 80; done"],
               "ports":[{"containerPort":80,"hostPort":PORT,"hostIP":"127.0.0.1"}]}]}

@@ -53,7 +53,6 @@ public sealed class OfflineTests : IAsyncLifetime
     public async Task After_days_offline_and_a_restart_nothing_that_runs_is_made_again_and_nothing_deleted_returns()
     {
         Want(Pod("stays", "u1", 1), Pod("goes", "u2", 2), Pod("ended", "u3", 3, "Never"));
-        var port = _cloud.Port;
         await using (var edge = Edge())
         {
             await StatusAsync("stays", "Running");
@@ -86,7 +85,7 @@ public sealed class OfflineTests : IAsyncLifetime
         Want(labelled);
         lock (_wanted)
             _wanted.Remove("default/pod/goes");
-        await _cloud.StartAsync(port);
+        await _cloud.StartAsync();
 
         await StatusAsync("made", "Running");
         await HubServiceTests.WaitUntilAsync(() => _runtime.Trace.Contains("remove u2"));

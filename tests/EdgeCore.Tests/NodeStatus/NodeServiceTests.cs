@@ -159,11 +159,10 @@ public sealed class NodeServiceTests
             RunningEdge.Options(cloud, directory, "modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds=4"), host => host.AddPods(_ => pods));
         await HubServiceTests.WaitUntilAsync(() => cloud.Objects.ContainsKey("kube-node-lease/lease/edge-node"));
         Assert.False(pods.WasAsked.IsCompleted, "nothing was cut yet");
-        var port = cloud.Port;
         await cloud.StopAsync();
         var cut = System.Diagnostics.Stopwatch.StartNew();
         await HubServiceTests.WaitUntilAsync(() => cut.Elapsed > TimeSpan.FromSeconds(5)); // until the lease has run out
-        await cloud.StartAsync(port);
+        await cloud.StartAsync();
         await pods.WasAsked.WaitAsync(TimeSpan.FromSeconds(90));
     }
 

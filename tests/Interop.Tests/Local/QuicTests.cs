@@ -1,6 +1,5 @@
-using System.Net;
-using System.Net.Sockets;
 using Edge.Kubernetes;
+using Edge.Local.Processes;
 using Edge.Testing;
 using Xunit;
 
@@ -15,7 +14,8 @@ public sealed class QuicTests
     public async Task Node_lives_over_quic_alone_and_comes_back_after_cloudcore_was_killed()
     {
         Requires.Quic();
-        var port = FreeUdpPort();
+        using var lease = PortLease.Take(); // the edge has to be told before cloudcore has it
+        var port = lease.Port;
         await using var edge = await TestEdge.StartAsync(new TestEdgeOptions
         {
             CloudCoreSettings = ["modules.cloudHub.quic.enable=true", "modules.cloudHub.quic.address=127.0.0.1", $"modules.cloudHub.quic.port={port}"],
@@ -29,12 +29,4 @@ public sealed class QuicTests
 
     private static async Task<string> RenewTimeAsync(TestEdge edge)
         => (await edge.Client.TryGetAsync(ResourceKind.Lease, "kube-node-lease", "edge-1", CancellationToken.None)).Text("spec", "renewTime");
-
-    // The edge has to be told before cloudcore has it.
-    private static int FreeUdpPort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 }

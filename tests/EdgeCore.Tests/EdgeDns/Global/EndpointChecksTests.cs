@@ -6,6 +6,7 @@ using Edge.Core.EdgeHub;
 using Edge.GlobalServices.Health;
 using Edge.GlobalServices.Locations;
 using Edge.GlobalServices.Services;
+using Edge.Local.Processes;
 using Edge.Testing;
 using EndpointReport = Edge.Protocol.Sync.EndpointHealth;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -43,7 +44,8 @@ public sealed class EndpointChecksTests : IAsyncLifetime
     [Fact]
     public async Task Each_change_goes_to_the_cloud_as_the_newest_of_its_endpoint_and_all_again_when_the_link_comes_up()
     {
-        var listener = new TcpListener(IPAddress.Loopback, 0);
+        using var lease = PortLease.Take();
+        var listener = new TcpListener(IPAddress.Loopback, lease.Port);
         listener.Start();
         var port = ((IPEndPoint)listener.LocalEndpoint).Port;
         var check = HealthCheckSpec.None with { Kind = CheckKind.Tcp, IntervalMs = 100, TimeoutMs = 100, Rise = 2, Fall = 2 };

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Edge.Core.EdgeDns.Global;
 using Edge.GlobalServices.Locations;
+using Edge.Local.Processes;
 using Edge.Protocol.Sync;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -71,7 +72,8 @@ public sealed class RoundTripProbeTests : IAsyncDisposable
     [Fact]
     public async Task A_handshake_is_timed_and_a_refusal_is_a_round_trip_too()
     {
-        var listener = new TcpListener(IPAddress.Loopback, 0);
+        using var lease = PortLease.Take();
+        var listener = new TcpListener(IPAddress.Loopback, lease.Port);
         listener.Start();
         var place = (IPEndPoint)listener.LocalEndpoint;
         Assert.NotNull(await RoundTripProbe.HandshakeAsync(place, TimeProvider.System, CancellationToken.None));

@@ -136,7 +136,7 @@ public sealed class MetaServerTests : IAsyncDisposable
 
         // The watch was never closed, and goes on from where it was.
         _watches.Clear();
-        await _cloud.StartAsync(_cloud.Port);
+        await _cloud.StartAsync();
         var again = await WaitForWatchAsync();
         Assert.Contains("resourceVersion=61", again.Http!.Target, StringComparison.Ordinal);
         await EventAsync(again, 0, """{"type":"MODIFIED","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"two","namespace":"default","resourceVersion":"70"}}}""");
