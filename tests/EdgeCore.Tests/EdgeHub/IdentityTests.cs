@@ -117,7 +117,7 @@ public sealed class IdentityTests : IAsyncDisposable
         var (asked, first) = (0, new TaskCompletionSource());
         _cloud.Answer = message =>
         {
-            if (message.Resource != "default/configmap/slow" || Interlocked.Increment(ref asked) > 1)
+            if (message is not { Operation: Operations.Query, Resource: "default/configmap/slow" } || Interlocked.Increment(ref asked) > 1)
                 return _cloud.DefaultAnswer(message);
             first.TrySetResult();
             return null;
