@@ -37,7 +37,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
     public static CloudCoreOptions? Restrict(CloudCoreOptions options, string? modules) => modules switch
     {
         null => options,
-        "gslb" => options with { IsHubEnabled = false, Gslb = options.Gslb with { IsEnabled = true } },
+        "gslb" => options with { IsHubEnabled = false, Gslb = options.Gslb with { IsEnabled = true, IsAlone = true } },
         _ => null,
     };
 

@@ -23,6 +23,9 @@ public sealed partial class LocalEdge
     private const int LogLines = 15;
     private static readonly TimeSpan s_stopGrace = TimeSpan.FromSeconds(10);
 
+    // Where pods ask, as KubeEdge's EdgeMesh has it.
+    private static readonly IPEndPoint s_podDns = new(IPAddress.Parse("169.254.30.10"), 53);
+
     private async Task StartPartsAsync(CancellationToken cancellationToken)
     {
         // What needs nothing else starts at once.
@@ -90,8 +93,12 @@ public sealed partial class LocalEdge
             return [];
         var wellKnown = 10053 + Nodes.TakeWhile(other => other != node).Count();
         var own = $"127.0.0.1:{(_options.WellKnownPorts && PortLease.IsFree(wellKnown) ? wellKnown : 0)}";
+        var isForPods = node.Containerd is not null && _options.WellKnownPorts;
+        // Said, not refused: edgecore takes it as soon as it is free, and all but the names of pods works without.
+        if (isForPods && PortLease.IsTaken(s_podDns))
+            Note("dns", $"{s_podDns} is in use, by another edge on this machine perhaps: pods here cannot ask {node.Name} for names until that one stops");
         // Nothing here routes clusterIPs.
-        return [$"modules.edgeDns.listen=[{(node.Containerd is not null && _options.WellKnownPorts ? $"169.254.30.10:53, {own}" : own)}]", "modules.edgeDns.serviceAddresses=endpoints"];
+        return [$"modules.edgeDns.listen=[{(isForPods ? $"{s_podDns}, {own}" : own)}]", "modules.edgeDns.serviceAddresses=endpoints"];
     }
 
     private Task StartCloudCoreAsync(IReadOnlyList<string> portSettings, CancellationToken cancellationToken)

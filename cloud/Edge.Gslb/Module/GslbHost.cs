@@ -63,7 +63,7 @@ public sealed class GslbHost : IAsyncDisposable
             Cookies = new DnsCookies(RandomNumberGenerator.GetBytes(16)),
             RateLimiter = options.ResponsesPerSecond > 0 ? new ResponseRateLimiter(options.ResponsesPerSecond, 2, 16, ResponseRateLimiter.NewSeed()) : null,
         });
-        _health = new HealthMonitor(HealthChanged, time, new Random(random.Next()));
+        _health = new HealthMonitor(HealthChanged, time, new Random(random.Next()), options.IsAlone ? HealthMonitor.KeptShareAlone : HealthMonitor.KeptShare);
         _pods = new PodWatches(kube, Wake, time, new Random(random.Next()), _logger);
         _statuses = new StatusWriter(kube, mayWrite, time, _logger);
         _files = new DatabaseFiles(() => _paths, (path, layer, error) => PostAsync(builder => builder.SetDatabase(path, layer, error), _stop.Token), time, _logger);

@@ -24,6 +24,9 @@ public sealed record GslbOptions
     /// <summary>Equal answers a second over UDP to one client network; 0: no limit. Too low and busy resolvers come again over TCP.</summary>
     public int ResponsesPerSecond { get; init; }
 
+    /// <summary>Whether the process has no hub (<c>--modules gslb</c>), so that most of its files may be connections that health checks keep.</summary>
+    public bool IsAlone { get; init; }
+
     /// <summary>Reads the section; problems go to the file.</summary>
     public static GslbOptions Read(ConfigSection section)
     {

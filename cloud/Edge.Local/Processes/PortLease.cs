@@ -89,6 +89,21 @@ public sealed class PortLease : IDisposable
         }
     }
 
+    /// <summary>Whether something has bound this address and port for UDP. False where no interface has the address.</summary>
+    public static bool IsTaken(IPEndPoint endPoint)
+    {
+        try
+        {
+            using var datagrams = new Socket(endPoint.AddressFamily, SocketType.Dgram, ProtocolType.Udp) { ExclusiveAddressUse = true };
+            datagrams.Bind(endPoint);
+            return false;
+        }
+        catch (SocketException e)
+        {
+            return e.SocketErrorCode == SocketError.AddressAlreadyInUse;
+        }
+    }
+
     private static (int First, int Last) KernelRange()
     {
         var range = File.ReadAllText("/proc/sys/net/ipv4/ip_local_port_range").Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);

@@ -7,10 +7,16 @@ namespace Edge.GlobalServices.Health;
 /// once.</summary>
 internal sealed class HealthMonitor : IAsyncDisposable
 {
-    /// <summary>Checks at once; further ones wait. With answers within a tick of 20 ms, 25,000 checks a second.</summary>
+    /// <summary>Checks at once; further ones wait. With answers within a tick of 50 ms, 20,000 checks a second.</summary>
     public const int AtOnceMax = ProbeSockets.AtOnceMax;
 
-    private const int TickMs = 20;
+    /// <summary>Files for kept connections beside other work, such as a hub's.</summary>
+    public const double KeptShare = 0.5;
+
+    /// <summary>Files for kept connections where there is nothing but checks and DNS, whose connections are bounded.</summary>
+    public const double KeptShareAlone = 0.9;
+
+    private const int TickMs = 50;
 
     // Changes of the cluster; their sender waits when it is full.
     private readonly Channel<Input> _inbox = Channel.CreateBounded<Input>(new BoundedChannelOptions(1024) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
@@ -37,10 +43,10 @@ internal sealed class HealthMonitor : IAsyncDisposable
     private int _secure; // https checks that run
 
     /// <param name="changed">The endpoints whose health changed, with what it is now; called on the loop, must be quick and not throw.</param>
-    /// <param name="keptMax">Connections kept between checks; null for as many as <see cref="ProbeSockets"/> takes.</param>
-    public HealthMonitor(Action<IReadOnlyDictionary<string, HealthState>> changed, TimeProvider time, Random random, int? keptMax = null)
+    /// <param name="keptShare">Of the files that this process may open, the share that connections kept between checks may be.</param>
+    public HealthMonitor(Action<IReadOnlyDictionary<string, HealthState>> changed, TimeProvider time, Random random, double keptShare = KeptShare)
     {
-        _sockets = new ProbeSockets(keptMax);
+        _sockets = new ProbeSockets(keptShare);
         _changed = changed;
         _time = time;
         _startedAt = time.GetTimestamp();

@@ -20,6 +20,9 @@ internal static unsafe partial class ProbeNative
     private const int NoSignal = 0x4000; // MSG_NOSIGNAL
     private const int SocketLevel = 1; // SOL_SOCKET
     private const int ErrorOption = 4; // SO_ERROR
+    private const int LingerOption = 13; // SO_LINGER
+    private const int TcpLevel = 6; // IPPROTO_TCP
+    private const int QuickAckOption = 12; // TCP_QUICKACK
     private const int OpenFiles = 7; // RLIMIT_NOFILE
 
     /// <summary>struct pollfd</summary>
@@ -40,6 +43,23 @@ internal static unsafe partial class ProbeNative
     {
         fixed (byte* bytes = address)
             return Connect(file, bytes, (uint)address.Length) == 0 ? 0 : Error;
+    }
+
+    /// <summary>To be called before <see cref="Connect(int, ReadOnlySpan{byte})"/> where a request follows at once: it then is the acknowledgement that ends the handshake (tcp(7), TCP_QUICKACK), so
+    /// that one packet and one wake of the server are saved.</summary>
+    public static void AcknowledgeByRequest(int file)
+    {
+        var off = 0;
+        _ = SetOption(file, TcpLevel, QuickAckOption, &off, sizeof(int)); // where it is refused, the handshake ends as always
+    }
+
+    /// <summary>Closes with a reset (socket(7), SO_LINGER of 0 s): neither side keeps a connection in TIME_WAIT for a minute, which after 30,000 checks each 10 s
+    /// would be 180,000 of them. Only for a connection that nothing more is expected of.</summary>
+    public static void Reset(int file)
+    {
+        var linger = stackalloc int[2] { 1, 0 };
+        _ = SetOption(file, SocketLevel, LingerOption, linger, 2 * sizeof(int)); // where it is refused, it is closed as always
+        _ = Close(file);
     }
 
     /// <summary>Bytes sent; below 0, <see cref="Error"/> says why none.</summary>
@@ -100,6 +120,9 @@ internal static unsafe partial class ProbeNative
 
     [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
     private static partial int Option(int file, int level, int name, int* value, uint* length);
+
+    [LibraryImport("libc", EntryPoint = "setsockopt")]
+    private static partial int SetOption(int file, int level, int name, int* value, uint length);
 
     [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
     private static partial int Limit(int resource, ulong* limits);

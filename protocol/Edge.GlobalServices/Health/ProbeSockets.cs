@@ -15,7 +15,7 @@ internal readonly record struct ProbeResult(HealthProbe Probe, string? Error, bo
 internal sealed class ProbeSockets : IDisposable
 {
     /// <summary>Checks at once.</summary>
-    public const int AtOnceMax = 512;
+    public const int AtOnceMax = 1024;
 
     private readonly ProbeNative.Polled[] _polled = new ProbeNative.Polled[AtOnceMax];
     private readonly Exchange[] _running = new Exchange[AtOnceMax];
@@ -23,8 +23,8 @@ internal sealed class ProbeSockets : IDisposable
     private readonly Dictionary<string, Kept> _kept = new(StringComparer.Ordinal);
     private readonly int _keptMax;
 
-    /// <param name="keptMax">Connections kept between checks; null for half of the files that this process may open, the other half is for all else.</param>
-    public ProbeSockets(int? keptMax = null) => _keptMax = keptMax ?? (int)(ProbeNative.FilesMax() / 2);
+    /// <param name="keptShare">Of the files that this process may open, the share that connections kept between checks may be; the others are for all else.</param>
+    public ProbeSockets(double keptShare) => _keptMax = (int)(keptShare * ProbeNative.FilesMax());
 
     /// <summary>Checks that have begun and not ended.</summary>
     public int Running { get; private set; }
@@ -140,6 +140,8 @@ internal sealed class ProbeSockets : IDisposable
             return;
         }
 
+        if (target.Check.Kind == CheckKind.Http)
+            ProbeNative.AcknowledgeByRequest(file);
         var answer = ProbeNative.Connect(file, address[..length]);
         if (answer is not (0 or ProbeNative.InProgress))
         {
@@ -224,8 +226,10 @@ internal sealed class ProbeSockets : IDisposable
         var target = exchange.Probe.Target;
         if (isKept && exchange.Uses < target.Check.ChecksPerConnection && _kept.Count < _keptMax && _kept.TryAdd(target.Endpoint, new Kept(file, exchange.Uses, target.Address, target.Port)))
             file = -1;
-        if (file >= 0)
-            _ = ProbeNative.Close(file);
+        if (file >= 0 && target.Check.Kind == CheckKind.Http)
+            ProbeNative.Reset(file);
+        else if (file >= 0)
+            _ = ProbeNative.Close(file); // a server may take the reset of a connection without a request for an attack
         var last = --Running;
         (_running[at], _polled[at]) = (_running[last], _polled[last]);
         _free.Push(exchange);

@@ -62,10 +62,10 @@ internal static class HealthBench
         }
     }
 
-    /// <summary>The hidden mode of this program: checks until it is killed.</summary>
+    /// <summary>The hidden mode of this program: checks until it is killed, as <c>cloudcore --modules gslb</c> does.</summary>
     public static async Task<int> CheckAsync(int port, int targets, int intervalMs, CancellationToken cancellationToken)
     {
-        await using var monitor = new HealthMonitor(_ => { }, TimeProvider.System, new Random(1));
+        await using var monitor = new HealthMonitor(_ => { }, TimeProvider.System, new Random(1), HealthMonitor.KeptShareAlone);
         var check = HealthCheckSpec.None with { Kind = CheckKind.Http, IntervalMs = intervalMs };
         // An address for each: a place that is asked again must wait for no port that is in TIME_WAIT.
         await monitor.SetTargetsAsync([.. Enumerable.Range(0, targets).Select(i => new HealthTarget($"default/s{i / 100}/e{i % 100}", Network.Mapped(0x7F01_0001u + (uint)i), port, "", check))], cancellationToken);

@@ -34,6 +34,21 @@ public sealed class PortLeaseTests
         Assert.False(PortLease.TryTake(port, out _));
     }
 
+    [Fact]
+    public void Address_is_taken_where_something_has_bound_it_and_not_where_no_interface_has_it()
+    {
+        using var lease = PortLease.Take();
+        var place = new IPEndPoint(IPAddress.Parse("127.9.8.7"), lease.Port);
+        Assert.False(PortLease.IsTaken(place));
+        using (new UdpClient(place))
+        {
+            Assert.True(PortLease.IsTaken(place));
+            Assert.False(PortLease.IsTaken(new IPEndPoint(IPAddress.Loopback, lease.Port)));
+        }
+
+        Assert.False(PortLease.IsTaken(new IPEndPoint(IPAddress.Parse("203.0.113.5"), lease.Port)));
+    }
+
     // What looks for a listener that is away for a moment may otherwise get that port from the kernel and connect to itself.
     [Fact]
     public void Port_is_none_that_the_kernel_gives_to_connections()
