@@ -23,7 +23,7 @@ public sealed partial class LocalEdge
     private const int LogLines = 15;
     private static readonly TimeSpan s_stopGrace = TimeSpan.FromSeconds(10);
 
-    // Where pods ask, as KubeEdge's EdgeMesh has it.
+    // Where pods ask for names: the first of modules.edgeDns.listen, as it is by default.
     private static readonly IPEndPoint s_podDns = new(IPAddress.Parse("169.254.30.10"), 53);
 
     private async Task StartPartsAsync(CancellationToken cancellationToken)

@@ -45,8 +45,8 @@ internal static unsafe partial class ProbeNative
             return Connect(file, bytes, (uint)address.Length) == 0 ? 0 : Error;
     }
 
-    /// <summary>To be called before <see cref="Connect(int, ReadOnlySpan{byte})"/> where a request follows at once: it then is the acknowledgement that ends the handshake (tcp(7), TCP_QUICKACK), so
-    /// that one packet and one wake of the server are saved.</summary>
+    /// <summary>To be called before <see cref="Connect(int, ReadOnlySpan{byte})"/> where a request follows at once: it then is the acknowledgement that ends the
+    /// handshake (tcp(7), TCP_QUICKACK), so that one packet and one wake of the server are saved.</summary>
     public static void AcknowledgeByRequest(int file)
     {
         var off = 0;
