@@ -6,6 +6,8 @@ namespace Edge.Cloud.Dashboard.Tests;
 /// <summary>Debian's Chromium without a window. Pages keep account of errors in the console and of requests that leave the origin.</summary>
 public sealed class Browser : IAsyncLifetime
 {
+    // What Playwright waits for by itself, 5 s, is too short beside other tests.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private IPlaywright? _playwright;
     private IBrowser? _browser;
 
@@ -14,6 +16,7 @@ public sealed class Browser : IAsyncLifetime
         if (!File.Exists("/usr/bin/chromium"))
             return; // the tests say so and are skipped
         _playwright = await Playwright.CreateAsync();
+        Assertions.SetDefaultExpectTimeout((float)s_patience.TotalMilliseconds);
         _browser = await _playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = "/usr/bin/chromium", Headless = true, Args = ["--disable-gpu", "--disable-dev-shm-usage"] });
     }
 
@@ -27,7 +30,7 @@ public sealed class Browser : IAsyncLifetime
     internal async Task<Tab> OpenAsync(int port, string path, int width = 1360, int height = 900, ColorScheme colours = ColorScheme.Light)
     {
         var context = await _browser!.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = colours });
-        context.SetDefaultTimeout(30_000);
+        context.SetDefaultTimeout((float)s_patience.TotalMilliseconds);
         var tab = new Tab(context, await context.NewPageAsync(), $"http://127.0.0.1:{port}");
         await tab.Page.GotoAsync(tab.Origin + path);
         return tab;
