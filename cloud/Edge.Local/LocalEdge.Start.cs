@@ -30,6 +30,8 @@ public sealed partial class LocalEdge
     {
         // What needs nothing else starts at once.
         await AllAsync(cancellationToken, token => StartCloudCoreAsync(Settings(), token), StartContainerdsAsync, StartSimulatorAsync);
+        if (_options.OwnHub)
+            await StartHubAsync(cancellationToken);
         await AllAsync(cancellationToken, [.. Nodes.Select(node => (Func<CancellationToken, Task>)(token => JoinAsync(node, token)))]);
         if (_options.Examples)
             await StepAsync("apply docs/examples", () => ApplyExamplesAsync(cancellationToken));
@@ -104,27 +106,41 @@ public sealed partial class LocalEdge
     private Task StartCloudCoreAsync(IReadOnlyList<string> portSettings, CancellationToken cancellationToken)
         => StepAsync("cloudcore", async () =>
         {
-            var data = Path.Combine(_directory, "cloud");
             var config = Path.Combine(_directory, "cloudcore.yaml");
-            System.IO.Directory.CreateDirectory(data);
             await File.WriteAllTextAsync(config, "apiVersion: cloudcore.config.kubeedge.io/v1alpha1\nkind: CloudCore\n", cancellationToken);
-
-            // Written when ready; one from an earlier run would be believed too soon.
-            var portsFile = Path.Combine(data, "cloudcore.ports.json");
-            File.Delete(portsFile);
-            CloudCore = StartChild(
-                "cloudcore",
-                "cloudcore",
-                ["--config", config, "--data-dir", data, .. Sets([.. portSettings, "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. _options.CloudCoreSettings])]);
-            await WaitForAsync("cloudcore gets ready", _ => Task.FromResult(File.Exists(portsFile)), _options.ReadyDeadline, cancellationToken);
-
-            var ports = JsonNode.Parse(await File.ReadAllTextAsync(portsFile, cancellationToken));
+            var ports = await StartCloudCoreAsync(
+                "cloudcore", "cloud", child => CloudCore = child, ["--config", config, .. Sets([.. portSettings, "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. _options.CloudCoreSettings])],
+                cancellationToken);
             _ports = new LocalPorts(
                 (int)ports.Number(0, "api"), (int)ports.Number(0, "websocket"), (int)ports.Number(0, "https"), (int)ports.Number(0, "metrics"), ports.Text("kubeconfig"), (int)ports.Number(0, "dns"));
             _client?.Dispose();
             _client = KubeClient.FromKubeconfig(_ports.Kubeconfig, _options.Time);
             return $"API {_ports.Api}, hub {_ports.WebSocket}, enrolment {_ports.Https}";
         });
+
+    private Task StartHubAsync(CancellationToken cancellationToken)
+        => StepAsync("hub", async () =>
+        {
+            var ports = await StartCloudCoreAsync(
+                "hub", "hub", child => Hub = child,
+                ["--kubeconfig", Kubeconfig, .. Sets(["modules.cloudHub.websocket.port=0", "modules.cloudHub.https.port=0", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. _options.CloudCoreSettings])],
+                cancellationToken);
+            _ports = Ports with { WebSocket = (int)ports.Number(0, "websocket"), Https = (int)ports.Number(0, "https") };
+            return $"hub {Ports.WebSocket}, enrolment {Ports.Https}";
+        });
+
+    // What it says of its ports once it is ready.
+    private async Task<JsonNode?> StartCloudCoreAsync(string name, string folder, Action<ChildProcess> started, IEnumerable<string> arguments, CancellationToken cancellationToken)
+    {
+        var data = System.IO.Directory.CreateDirectory(Path.Combine(_directory, folder)).FullName;
+
+        // Written when ready; one from an earlier run would be believed too soon.
+        var portsFile = Path.Combine(data, "cloudcore.ports.json");
+        File.Delete(portsFile);
+        started(StartChild(name, "cloudcore", ["--data-dir", data, .. arguments]));
+        await WaitForAsync($"{name} gets ready", _ => Task.FromResult(File.Exists(portsFile)), _options.ReadyDeadline, cancellationToken);
+        return JsonNode.Parse(await File.ReadAllTextAsync(portsFile, cancellationToken));
+    }
 
     private async Task StartContainerdsAsync(CancellationToken cancellationToken)
     {

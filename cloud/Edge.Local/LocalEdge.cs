@@ -54,6 +54,9 @@ public sealed partial class LocalEdge : IAsyncDisposable
 
     public ChildProcess? CloudCore { get; private set; }
 
+    /// <summary>The cloudcore that the nodes connect to where it is not <see cref="CloudCore"/> (<see cref="LocalEdgeOptions.OwnHub"/>), else null. It is not started again when that one is.</summary>
+    public ChildProcess? Hub { get; private set; }
+
     public ChildProcess? Simulator { get; private set; }
 
     /// <summary>The mapper when it runs as a process; null when it runs as a pod or not at all.</summary>
@@ -227,6 +230,7 @@ public sealed partial class LocalEdge : IAsyncDisposable
         await StepAsync("stop cloudcore", async () =>
         {
             _client?.Dispose();
+            await StopAsync(Hub);
             await StopAsync(CloudCore);
             await Leftovers.CleanAsync(_directory, _options.Time);
             return "";

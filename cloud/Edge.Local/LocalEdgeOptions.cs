@@ -10,6 +10,9 @@ public sealed record LocalEdgeOptions
     /// <summary>How many EdgeCores, named edge-1, edge-2, … Default 1.</summary>
     public int Nodes { get; init; } = 1;
 
+    /// <summary>Whether the nodes connect to a cloudcore without an API, beside the one whose embedded API it uses by its kubeconfig, as beside a cluster. Default false: there is one.</summary>
+    public bool OwnHub { get; init; }
+
     /// <summary>Whether edge-1 runs pods on a containerd of its own. Without root or containerd it goes on without, with a note. Default true.</summary>
     public bool Pods { get; init; } = true;
 

@@ -12,7 +12,7 @@ internal static class AuthorityMasking
     private static async Task ServeAsync(ConnectionDelegate next, ConnectionContext connection)
     {
         var socket = connection.Transport;
-        var masked = new Pipe(new PipeOptions(useSynchronizationContext: false));
+        var masked = new Pipe(new PipeOptions(readerScheduler: PipeScheduler.Inline, writerScheduler: PipeScheduler.Inline, useSynchronizationContext: false));
         connection.Transport = new Duplex(masked.Reader, socket.Output);
         var pump = PumpAsync(socket.Input, masked.Writer);
         try

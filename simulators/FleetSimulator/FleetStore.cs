@@ -195,8 +195,14 @@ internal sealed class FleetStore : IAsyncDisposable
     {
         public IReadOnlyList<UplinkSlot> ReadSlots() => [.. store._kept[node]];
 
-        public ValueTask<UplinkSlot> StoreAsync(UplinkEntry entry, CancellationToken cancellationToken)
-            => store._database.WriteAsync(connection => (store._statements ??= new Statements(connection)).Enqueue(node, entry, ++store._version), cancellationToken);
+        public ValueTask<IReadOnlyList<UplinkSlot>> StoreAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
+            => store._database.WriteAsync<IReadOnlyList<UplinkSlot>>(
+                connection =>
+                {
+                    var statements = store._statements ??= new Statements(connection);
+                    return [.. entries.Select(entry => statements.Enqueue(node, entry, ++store._version))];
+                },
+                cancellationToken);
 
         public IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids) => store._database.Read(connection =>
         {

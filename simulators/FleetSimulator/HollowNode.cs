@@ -111,7 +111,7 @@ internal sealed class HollowNode
             Guid.NewGuid().ToString(), now,
             new TwinOutput.SendTwin(
                 "default", Name, "",
-                new Dictionary<string, PropertyTwin> { ["temperature"] = new() { Type = "FLOAT", Value = number.ToString(CultureInfo.InvariantCulture), TimestampMs = now, EdgeVersion = number } },
+                new SortedList<string, PropertyTwin> { ["temperature"] = new() { Type = "FLOAT", Value = number.ToString(CultureInfo.InvariantCulture), TimestampMs = now, EdgeVersion = number } },
                 []));
         var key = replaces ? $"twin/default/{Name}" : $"twin/default/{Name}/{number}";
         await _queue.PostAsync(

@@ -132,6 +132,12 @@ internal sealed class FakeUplink : IUplink
         }
     }
 
+    public async ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
+    {
+        foreach (var entry in entries)
+            await PostAsync(entry, cancellationToken);
+    }
+
     public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {
         await PostAsync(entry, cancellationToken);

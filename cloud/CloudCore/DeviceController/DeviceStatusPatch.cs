@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Edge.Common.Text;
 
 namespace Edge.Cloud.DeviceController;
 
@@ -40,7 +41,7 @@ internal static class DeviceStatusPatch
         if (IsOlder(versions.Member("state"u8), batch.StateVersion))
             batch = batch with { State = "", LastOnlineTime = "", StateVersion = 0 };
         var full = false;
-        var patch = JsonBytes.Of((document.RootElement, old, annotation, batch), (json, all) =>
+        var patch = JsonBuffer.Bytes((document.RootElement, old, annotation, batch), (json, all) =>
         {
             json.WriteStartObject();
             json.WriteStartObject("metadata"u8);

@@ -95,7 +95,11 @@ internal sealed class StoreWriter : IDisposable
         _newest = new SqliteStatement(connection, "SELECT max(rv) FROM events");
         _version = new SqliteStatement(connection, "SELECT rv FROM objects WHERE grp = ?1 AND plural = ?2 AND ns = ?3 AND name = ?4");
         _remove = new SqliteStatement(connection, "DELETE FROM objects WHERE grp = ?1 AND plural = ?2 AND ns = ?3 AND name = ?4");
-        _put = new SqliteStatement(connection, "INSERT OR REPLACE INTO objects (grp, plural, ns, name, uid, rv, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        // To replace the row would give it another number, and with that another place in the table and in the index.
+        _put = new SqliteStatement(
+            connection,
+            "INSERT INTO objects (grp, plural, ns, name, uid, rv, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+            + "ON CONFLICT (grp, plural, ns, name) DO UPDATE SET uid = excluded.uid, rv = excluded.rv, json = excluded.json");
         _event = new SqliteStatement(connection, "INSERT INTO events (grp, plural, ns, name, uid, rv, json, type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
     }
 

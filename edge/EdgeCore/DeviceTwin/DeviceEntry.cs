@@ -17,9 +17,9 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 
     public string Name { get; } = name;
 
-    public string Id => $"{Namespace}/{Name}";
+    public string Id { get; } = $"{@namespace}/{name}";
 
-    public string RowKey => TwinRows.DeviceKey(Namespace, Name);
+    public string RowKey { get; } = TwinRows.DeviceKey(@namespace, name);
 
     /// <summary>The Device as the cloud says it.</summary>
     public JsonObject Object
@@ -28,6 +28,7 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
         set
         {
             _object = value;
+            Uid = DmiConvert.Text(DmiConvert.Get(value, "metadata"), "uid");
             ModelKey = (Namespace, DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "spec"), "deviceModelRef"), "name"));
             var history = DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "annotations"), HistoryAnnotation);
             Labels = Texts(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "labels"));
@@ -35,7 +36,7 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
         }
     }
 
-    public string Uid => DmiConvert.Text(DmiConvert.Get(Object, "metadata"), "uid");
+    public string Uid { get; private set; } = "";
 
     /// <summary>Of the Device; applications at this edge see them as its attributes.</summary>
     public SortedDictionary<string, string> Labels { get; private set; } = new(StringComparer.Ordinal);
@@ -81,7 +82,17 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
     public bool KeepsHistory(string property) => _history.Contains(property);
 
     /// <summary>The model of one property, or null.</summary>
-    public ModelProperty? PropertyModel(string property) => Model?.Spec.Properties.FirstOrDefault(one => one.Name == property);
+    public ModelProperty? PropertyModel(string property)
+    {
+        var properties = Model?.Spec.Properties;
+        for (var i = 0; i < properties?.Count; i++)
+        {
+            if (properties[i].Name == property)
+                return properties[i];
+        }
+
+        return null;
+    }
 
     public bool HasProperty(string property) => PropertyModel(property) is not null || Message?.Spec.Properties.Any(one => one.Name == property) == true;
 }

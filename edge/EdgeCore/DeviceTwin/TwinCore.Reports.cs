@@ -140,7 +140,8 @@ internal sealed partial class TwinCore
         _due.Remove(device);
         device.IsTwinDue = false;
         device.TwinSentMs = now;
-        outputs.Add(new TwinOutput.SendTwin(device.Namespace, device.Name, device.Uid, new Dictionary<string, PropertyTwin>(device.Row.Properties), [.. device.Problems.Values]));
+        outputs.Add(new TwinOutput.SendTwin(
+            device.Namespace, device.Name, device.Uid, new SortedList<string, PropertyTwin>(device.Row.Properties, StringComparer.Ordinal), [.. device.Problems.Values]));
     }
 
     private void OnTick(long now, List<TwinOutput> outputs)

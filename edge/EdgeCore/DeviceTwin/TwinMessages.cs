@@ -39,7 +39,7 @@ internal abstract record TwinOutput
     public sealed record Forget(string Key) : TwinOutput;
 
     /// <summary>Send the device's newest twin to the cloud.</summary>
-    public sealed record SendTwin(string Namespace, string Name, string Uid, IReadOnlyDictionary<string, PropertyTwin> Properties, IReadOnlyList<string> Problems) : TwinOutput;
+    public sealed record SendTwin(string Namespace, string Name, string Uid, SortedList<string, PropertyTwin> Properties, IReadOnlyList<string> Problems) : TwinOutput;
 
     /// <summary>Send one sample of a property that keeps its history; none may be lost.</summary>
     public sealed record SendSample(string Namespace, string Name, string Uid, string Property, string Value, long TimestampMs) : TwinOutput;

@@ -1,8 +1,7 @@
-using System.Buffers;
 using System.Globalization;
 using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
+using Edge.Common.Text;
 using Edge.Protocol.Messages;
 
 namespace Edge.Core.DeviceTwin;
@@ -10,92 +9,56 @@ namespace Edge.Core.DeviceTwin;
 /// <summary>Contents of the messages to the cloud (kubeedge-wire §4.3, and the recorded exchange of stock peers).</summary>
 internal static class TwinPayload
 {
-    private static readonly JsonWriterOptions s_options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
     /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/twin/edge_updated</c>: a JSON object.</summary>
     /// <remarks>Stock readers ignore what is ours: <c>uid</c> (of the Device it is about), <c>problems</c>, <c>actual.metadata.error</c> of a property that cannot be read,
     /// <c>expected.metadata.conflict</c>.</remarks>
-    public static byte[] Twin(string eventId, long nowMs, TwinOutput.SendTwin twin)
+    public static byte[] Twin(string eventId, long nowMs, TwinOutput.SendTwin twin) => JsonBuffer.Bytes((eventId, nowMs, twin), static (json, content) =>
     {
-        var buffer = new ArrayBufferWriter<byte>(256);
-        using (var json = new Utf8JsonWriter(buffer, s_options))
-        {
-            json.WriteStartObject();
-            json.WriteString("event_id"u8, eventId);
-            json.WriteNumber("timestamp"u8, nowMs);
-            json.WriteStartObject("twin"u8);
-            foreach (var (name, property) in twin.Properties.OrderBy(pair => pair.Key, StringComparer.Ordinal))
-            {
-                if (property.Expected is null && property.Conflict.Length == 0 && property.Value is null && property.Error.Length == 0)
-                    continue;
-                json.WriteStartObject(name);
-                if (property.Expected is not null || property.Conflict.Length > 0)
-                    WriteSide(json, "expected"u8, property.Expected ?? property.Desired ?? "", property.ExpectedTimestampMs, "conflict"u8, property.Conflict);
-                if (property.Value is not null || property.Error.Length > 0)
-                    WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error);
-                json.WriteBoolean("optional"u8, true);
-                json.WriteStartObject("metadata"u8);
-                json.WriteString("type"u8, property.Type);
-                json.WriteEndObject();
-                json.WriteStartObject("actual_version"u8);
-                json.WriteNumber("cloud"u8, 0);
-                json.WriteNumber("edge"u8, property.EdgeVersion);
-                json.WriteEndObject();
-                json.WriteEndObject();
-            }
-
-            json.WriteEndObject();
-            WriteOwn(json, twin.Uid, twin.Problems);
-            json.WriteEndObject();
-        }
-
-        return buffer.WrittenSpan.ToArray();
-    }
+        var (eventId, nowMs, twin) = content;
+        WriteHead(json, eventId, nowMs);
+        json.WriteStartObject("twin"u8);
+        for (var i = 0; i < twin.Properties.Count; i++)
+            WriteProperty(json, twin.Properties.GetKeyAtIndex(i), twin.Properties.GetValueAtIndex(i));
+        json.WriteEndObject();
+        WriteOwn(json, twin.Uid, twin.Problems);
+        json.WriteEndObject();
+    });
 
     /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/twin/edge_updated</c> with every sample of properties that keep their history:
     /// {event_id, timestamp, twin{}, history{PROPERTY: [{value, timestamp}]}, uid}. A stock reader finds an empty twin.</summary>
-    public static byte[] History(string eventId, long nowMs, string uid, IReadOnlyList<TwinOutput.SendSample> samples)
+    public static byte[] History(string eventId, long nowMs, string uid, IReadOnlyList<TwinOutput.SendSample> samples) => JsonBuffer.Bytes(
+        (eventId, nowMs, uid, samples), static (json, content) =>
     {
-        var buffer = new ArrayBufferWriter<byte>(256);
-        using (var json = new Utf8JsonWriter(buffer, s_options))
+        WriteHead(json, content.eventId, content.nowMs);
+        json.WriteStartObject("twin"u8);
+        json.WriteEndObject();
+        json.WriteStartObject("history"u8);
+        foreach (var property in content.samples.GroupBy(sample => sample.Property, StringComparer.Ordinal))
         {
-            json.WriteStartObject();
-            json.WriteString("event_id"u8, eventId);
-            json.WriteNumber("timestamp"u8, nowMs);
-            json.WriteStartObject("twin"u8);
-            json.WriteEndObject();
-            json.WriteStartObject("history"u8);
-            foreach (var property in samples.GroupBy(sample => sample.Property, StringComparer.Ordinal))
+            json.WriteStartArray(property.Key);
+            foreach (var sample in property)
             {
-                json.WriteStartArray(property.Key);
-                foreach (var sample in property)
-                {
-                    json.WriteStartObject();
-                    json.WriteString("value"u8, sample.Value);
-                    json.WriteNumber("timestamp"u8, sample.TimestampMs);
-                    json.WriteEndObject();
-                }
-
-                json.WriteEndArray();
+                json.WriteStartObject();
+                json.WriteString("value"u8, sample.Value);
+                json.WriteNumber("timestamp"u8, sample.TimestampMs);
+                json.WriteEndObject();
             }
 
-            json.WriteEndObject();
-            WriteOwn(json, uid, []);
-            json.WriteEndObject();
+            json.WriteEndArray();
         }
 
-        return buffer.WrittenSpan.ToArray();
-    }
+        json.WriteEndObject();
+        WriteOwn(json, content.uid, []);
+        json.WriteEndObject();
+    });
 
     /// <summary>Content of <c>device/&lt;ns&gt;/&lt;name&gt;/state/update</c>: the JSON document inside a JSON string, as stock peers send it.</summary>
     public static ReadOnlyMemory<byte> State(string eventId, long nowMs, TwinOutput.SendState device)
     {
-        var buffer = new ArrayBufferWriter<byte>(256);
-        using (var json = new Utf8JsonWriter(buffer, s_options))
+        var document = JsonBuffer.Bytes((eventId, nowMs, device), static (json, content) =>
         {
-            json.WriteStartObject();
-            json.WriteString("event_id"u8, eventId);
-            json.WriteNumber("timestamp"u8, nowMs);
+            var (eventId, nowMs, device) = content;
+            WriteHead(json, eventId, nowMs);
             json.WriteStartObject("device"u8);
             json.WriteString("name"u8, device.Name);
             json.WriteString("state"u8, device.State);
@@ -109,9 +72,36 @@ internal static class TwinPayload
             json.WriteEndObject();
             WriteOwn(json, device.Uid, []);
             json.WriteEndObject();
-        }
+        });
+        return MessageCodec.JsonString(Encoding.UTF8.GetString(document));
+    }
 
-        return MessageCodec.JsonString(Encoding.UTF8.GetString(buffer.WrittenSpan));
+    private static void WriteHead(Utf8JsonWriter json, string eventId, long nowMs)
+    {
+        json.WriteStartObject();
+        json.WriteString("event_id"u8, eventId);
+        json.WriteNumber("timestamp"u8, nowMs);
+    }
+
+    // Nothing, where nothing was said of it yet.
+    private static void WriteProperty(Utf8JsonWriter json, string name, PropertyTwin property)
+    {
+        if (property.Expected is null && property.Conflict.Length == 0 && property.Value is null && property.Error.Length == 0)
+            return;
+        json.WriteStartObject(name);
+        if (property.Expected is not null || property.Conflict.Length > 0)
+            WriteSide(json, "expected"u8, property.Expected ?? property.Desired ?? "", property.ExpectedTimestampMs, "conflict"u8, property.Conflict);
+        if (property.Value is not null || property.Error.Length > 0)
+            WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error);
+        json.WriteBoolean("optional"u8, true);
+        json.WriteStartObject("metadata"u8);
+        json.WriteString("type"u8, property.Type);
+        json.WriteEndObject();
+        json.WriteStartObject("actual_version"u8);
+        json.WriteNumber("cloud"u8, 0);
+        json.WriteNumber("edge"u8, property.EdgeVersion);
+        json.WriteEndObject();
+        json.WriteEndObject();
     }
 
     private static void WriteOwn(Utf8JsonWriter json, string uid, IReadOnlyList<string> problems)

@@ -1,6 +1,6 @@
-using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Edge.Protocol.Dmi.V1Beta1;
 using Google.Protobuf;
 
@@ -20,7 +20,8 @@ internal sealed class DeviceRow
     /// <summary>The state that the mapper said last; empty when it said none.</summary>
     public string MapperState { get; set; } = "";
 
-    public Dictionary<string, PropertyTwin> Properties { get; } = new(StringComparer.Ordinal);
+    /// <summary>By name, in order.</summary>
+    public SortedList<string, PropertyTwin> Properties { get; } = new(StringComparer.Ordinal);
 }
 
 /// <summary>JSON of the room's local rows. Rows of another form are refused, not guessed.</summary>
@@ -31,52 +32,61 @@ internal static class TwinRows
 
     public static string DeviceKey(string @namespace, string name) => $"{DevicePrefix}{@namespace}/{name}";
 
-    public static byte[] WriteDevice(DeviceRow row)
+    public static byte[] WriteDevice(DeviceRow row) => JsonBuffer.Bytes(row, static (json, row) =>
     {
-        var buffer = new ArrayBufferWriter<byte>(256);
-        using (var json = new Utf8JsonWriter(buffer))
+        json.WriteStartObject();
+        json.WriteString("state"u8, row.State);
+        json.WriteNumber("lastOnline"u8, row.LastOnlineMs);
+        json.WriteString("uid"u8, row.Uid);
+        json.WriteString("mapperState"u8, row.MapperState);
+        json.WriteStartObject("properties"u8);
+        for (var i = 0; i < row.Properties.Count; i++)
         {
-            json.WriteStartObject();
-            json.WriteString("state"u8, row.State);
-            json.WriteNumber("lastOnline"u8, row.LastOnlineMs);
-            json.WriteString("uid"u8, row.Uid);
-            json.WriteString("mapperState"u8, row.MapperState);
-            json.WriteStartObject("properties"u8);
-            foreach (var (name, property) in row.Properties)
-            {
-                json.WriteStartObject(name);
-                if (property.Value is not null)
-                    json.WriteString("value"u8, property.Value);
-                json.WriteNumber("timestamp"u8, property.TimestampMs);
-                json.WriteString("type"u8, property.Type);
-                json.WriteString("error"u8, property.Error);
-                if (property.Expected is not null)
-                    json.WriteString("expected"u8, property.Expected);
-                json.WriteNumber("expectedTimestamp"u8, property.ExpectedTimestampMs);
-                json.WriteNumber("edgeVersion"u8, property.EdgeVersion);
-                WriteDesired(json, property);
-                json.WriteEndObject();
-            }
-
-            json.WriteEndObject();
-            json.WriteEndObject();
+            json.WritePropertyName(row.Properties.GetKeyAtIndex(i));
+            WriteProperty(json, row.Properties.GetValueAtIndex(i));
         }
 
-        return buffer.WrittenSpan.ToArray();
+        json.WriteEndObject();
+        json.WriteEndObject();
+    });
+
+    private static void WriteProperty(Utf8JsonWriter json, PropertyTwin property)
+    {
+        json.WriteStartObject();
+        if (property.Value is not null)
+            json.WriteString("value"u8, property.Value);
+        json.WriteNumber("timestamp"u8, property.TimestampMs);
+        json.WriteString("type"u8, property.Type);
+        json.WriteString("error"u8, property.Error);
+        if (property.Expected is not null)
+            json.WriteString("expected"u8, property.Expected);
+        json.WriteNumber("expectedTimestamp"u8, property.ExpectedTimestampMs);
+        json.WriteNumber("edgeVersion"u8, property.EdgeVersion);
+        WriteDesired(json, property);
+        json.WriteEndObject();
     }
 
+    // What is as without any desired value is left out: the row of each report is written to the disk.
     private static void WriteDesired(Utf8JsonWriter json, PropertyTwin property)
     {
         if (property.Desired is not null)
             json.WriteString("desired"u8, property.Desired);
         if (property.CloudDesired is not null)
             json.WriteString("cloudDesired"u8, property.CloudDesired);
-        json.WriteBoolean("desiredHere"u8, property.IsDesiredHere);
-        json.WriteNumber("desiredCloudVersion"u8, property.DesiredCloudVersion);
-        json.WriteNumber("desiredEdgeVersion"u8, property.DesiredEdgeVersion);
-        json.WriteNumber("desiredTimestamp"u8, property.DesiredTimestampMs);
-        json.WriteNumber("cloudTimestamp"u8, property.CloudTimestampMs);
-        json.WriteString("conflict"u8, property.Conflict);
+        if (property.IsDesiredHere)
+            json.WriteBoolean("desiredHere"u8, true);
+        WriteNumber(json, "desiredCloudVersion"u8, property.DesiredCloudVersion);
+        WriteNumber(json, "desiredEdgeVersion"u8, property.DesiredEdgeVersion);
+        WriteNumber(json, "desiredTimestamp"u8, property.DesiredTimestampMs);
+        WriteNumber(json, "cloudTimestamp"u8, property.CloudTimestampMs);
+        if (property.Conflict.Length > 0)
+            json.WriteString("conflict"u8, property.Conflict);
+    }
+
+    private static void WriteNumber(Utf8JsonWriter json, ReadOnlySpan<byte> name, long number)
+    {
+        if (number != 0)
+            json.WriteNumber(name, number);
     }
 
     public static bool TryReadDevice(ReadOnlyMemory<byte> json, out DeviceRow row)

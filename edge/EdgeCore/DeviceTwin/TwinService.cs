@@ -139,7 +139,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     private async Task<IMessage?> AskAsync(TwinInput input, CancellationToken cancellationToken)
     {
-        var job = new Job(input, new TaskCompletionSource<IMessage?>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var job = new Job(input, new TaskCompletionSource<IMessage?>());
         try
         {
             await _inbox.Writer.WriteAsync(job, cancellationToken);
@@ -300,6 +300,13 @@ public sealed class TwinService : IEdgeModule, IDmiManager
         }
 
         _outputs.Clear();
+        if (answers.Count > 0)
+            ThreadPool.UnsafeQueueUserWorkItem(static batch => Answer(batch.answers, batch.failure), (answers, failure), preferLocal: false);
+    }
+
+    // Beside the next batch; the callers go on one after the other on this thread, since to wake one for each costs more than what they then do.
+    private static void Answer(List<(Job Job, TwinOutput? Answer)> answers, string? failure)
+    {
         foreach (var (job, answer) in answers)
         {
             if (answer is TwinOutput.Refuse(var code, var reason))
@@ -394,7 +401,8 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     {
         try
         {
-            await Task.WhenAll(entries.Select(entry => _uplink.PostAsync(entry, cancellationToken).AsTask()));
+            if (entries.Count > 0)
+                await _uplink.PostAsync(entries, cancellationToken);
             return null;
         }
         catch (Exception e) when (e is StoreException)

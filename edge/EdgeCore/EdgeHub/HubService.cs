@@ -100,6 +100,8 @@ internal sealed class HubService : IHubLink
 
     public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => _queue.PostAsync(entry, cancellationToken);
 
+    public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => _queue.PostAsync(entries, cancellationToken);
+
     public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => _queue.TryPostAsync(entry, cancellationToken);
 
     public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => RequestAsync(request, timeout, acknowledge: true, cancellationToken);

@@ -44,7 +44,10 @@ public interface IUplink
     /// <summary>Puts an entry in the durable queue; completes when it is on disk. It is sent in priority order and forgotten once the cloud has answered.</summary>
     ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken);
 
-    /// <summary>As <see cref="PostAsync"/>, for an entry whose sender can be told no. False: the queue of its priority is full, and nothing was kept or pushed out.</summary>
+    /// <summary>As above, of several at once: all of them or none.</summary>
+    ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken);
+
+    /// <summary>As <see cref="PostAsync(UplinkEntry, CancellationToken)"/>, for an entry whose sender can be told no. False: the queue of its priority is full, and nothing was kept or pushed out.</summary>
     ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken);
 
     /// <summary>Sends at once and waits for the answer with this message as parent; nothing is stored.</summary>

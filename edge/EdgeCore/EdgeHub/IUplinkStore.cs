@@ -10,9 +10,9 @@ internal interface IUplinkStore
     /// <remarks>Versions of one node's entries never go back, whatever was answered and deleted meanwhile: an Edge cloud takes a lower one for an old message.</remarks>
     IReadOnlyList<UplinkSlot> ReadSlots();
 
-    /// <summary>Writes an entry, over the one of the same key where <see cref="UplinkRule.Newest"/> says so; completes when it is on disk.</summary>
+    /// <summary>Writes entries, each over the one of the same key where <see cref="UplinkRule.Newest"/> says so; completes when they are on disk. The slots are in the order of the entries.</summary>
     /// <exception cref="StoreException">The write failed; nothing was kept.</exception>
-    ValueTask<UplinkSlot> StoreAsync(UplinkEntry entry, CancellationToken cancellationToken);
+    ValueTask<IReadOnlyList<UplinkSlot>> StoreAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken);
 
     /// <summary>Entries by row id, in one read; those whose row is gone are left out. Each as a message without an id of its own, with the row's version (decimal) in
     /// <see cref="Message.ResourceVersion"/>.</summary>

@@ -1,6 +1,5 @@
 using System.Buffers.Text;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Threading.Channels;
 using Edge.Common.Storage;
@@ -28,14 +27,23 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     private readonly Lock _gate = new();
     private List<UplinkRow> _done = [];
     private bool _isWaiting;
-    private long _version; // touched only on the database's writer thread, and by ReadSlots before that
+    private long _version; // as the statements, touched only on the database's writer thread, and by ReadSlots before that
+    private SqliteStatement? _known;
+    private SqliteStatement? _renew;
+    private SqliteStatement? _put;
+    private SqliteStatement? _delete;
 
     public SqliteUplinkStore(SqliteDatabase database, TimeProvider time, ILogger log)
     {
         _database = database;
         _time = time;
         _log = log;
-        database.AtClose(DeleteDone);
+        database.AtClose(connection =>
+        {
+            DeleteDone(connection);
+            foreach (var statement in (SqliteStatement?[])[_known, _renew, _put, _delete])
+                statement?.Dispose();
+        });
     }
 
     public IReadOnlyList<UplinkSlot> ReadSlots()
@@ -45,8 +53,16 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         return slots;
     }
 
-    public ValueTask<UplinkSlot> StoreAsync(UplinkEntry entry, CancellationToken cancellationToken)
-        => _database.WriteAsync(connection => Store(connection, entry), cancellationToken);
+    public ValueTask<IReadOnlyList<UplinkSlot>> StoreAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
+        => _database.WriteAsync<IReadOnlyList<UplinkSlot>>(
+            connection =>
+            {
+                var slots = new UplinkSlot[entries.Count];
+                for (var i = 0; i < slots.Length; i++)
+                    slots[i] = Store(connection, entries[i]);
+                return slots;
+            },
+            cancellationToken);
 
     public IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids) => _database.Read(connection => Load(connection, ids));
 
@@ -108,13 +124,15 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         Delete(connection, rows);
     }
 
-    private static void Delete(SqliteConnection connection, IReadOnlyList<UplinkRow> rows)
+    private void Delete(SqliteConnection connection, IReadOnlyList<UplinkRow> rows)
     {
-        if (rows.Count == 0)
-            return;
-        var command = connection.Prepared("DELETE FROM uplink WHERE id = $id AND version = $version", "$id", "$version");
+        _delete ??= new SqliteStatement(connection, "DELETE FROM uplink WHERE id = ?1 AND version = ?2");
         foreach (var row in rows)
-            command.With(row.Id, row.Version).ExecuteNonQuery();
+        {
+            _delete.Bind(1, row.Id);
+            _delete.Bind(2, row.Version);
+            _delete.Run();
+        }
     }
 
     /// <summary>Whether a stock cloud answers such an entry: not events, user data, the reports of node tasks and the membership question (kubeedge-wire §3.2, §4.3, §6).</summary>
@@ -126,29 +144,45 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     {
         var version = ++_version;
         var newest = entry.Rule == UplinkRule.Newest;
-        var content = Bytes(entry.Content);
-        if (newest && connection.Prepared("SELECT id FROM uplink WHERE key = $key AND newest = 1", "$key").With(entry.Key).ExecuteScalar() is long known)
+        long? known = null;
+        if (newest)
         {
-            connection.Prepared(
-                "UPDATE uplink SET priority = $priority, version = $version, source = $source, grp = $grp, operation = $operation, resource = $resource, content = $content WHERE id = $id",
-                "$priority", "$version", "$source", "$grp", "$operation", "$resource", "$content", "$id")
-                .With((long)entry.Priority, version, entry.Source, entry.Group, entry.Operation, entry.Resource, content, known).ExecuteNonQuery();
-            return Slot(known);
+            _known ??= new SqliteStatement(connection, "SELECT id FROM uplink WHERE key = ?1 AND newest = 1");
+            _known.Bind(1, entry.Key);
+            known = _known.RunForNumber();
         }
 
-        connection.Prepared(
-            "INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) "
-            + "VALUES($key, $newest, $priority, $version, $source, $grp, $operation, $resource, $content)",
-            "$key", "$newest", "$priority", "$version", "$source", "$grp", "$operation", "$resource", "$content")
-            .With(entry.Key, newest ? 1L : 0L, (long)entry.Priority, version, entry.Source, entry.Group, entry.Operation, entry.Resource, content).ExecuteNonQuery();
+        if (known is { } id)
+        {
+            _renew ??= new SqliteStatement(
+                connection, "UPDATE uplink SET priority = ?1, version = ?2, source = ?3, grp = ?4, operation = ?5, resource = ?6, content = ?7 WHERE id = ?8");
+            Bind(_renew, entry, version);
+            _renew.Bind(8, id);
+            _renew.Run();
+            return Slot(id);
+        }
+
+        _put ??= new SqliteStatement(
+            connection, "INSERT INTO uplink(priority, version, source, grp, operation, resource, content, key, newest) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        Bind(_put, entry, version);
+        _put.Bind(8, entry.Key);
+        _put.Bind(9, newest ? 1 : 0);
+        _put.Run();
         return Slot(connection.LastInsertRowId());
 
         UplinkSlot Slot(long id) => new(id, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
     }
 
-    // SQLite's parameters take arrays; most contents are one already.
-    private static byte[] Bytes(ReadOnlyMemory<byte> content)
-        => MemoryMarshal.TryGetArray(content, out var segment) && segment.Offset == 0 && segment.Count == segment.Array!.Length ? segment.Array : content.ToArray();
+    private static void Bind(SqliteStatement statement, UplinkEntry entry, long version)
+    {
+        statement.Bind(1, (long)entry.Priority);
+        statement.Bind(2, version);
+        statement.Bind(3, entry.Source);
+        statement.Bind(4, entry.Group);
+        statement.Bind(5, entry.Operation);
+        statement.Bind(6, entry.Resource);
+        statement.Bind(7, entry.Content.Span);
+    }
 
     private static Dictionary<long, Message> Load(SqliteConnection connection, IReadOnlyList<long> ids)
     {

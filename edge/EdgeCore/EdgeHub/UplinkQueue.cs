@@ -59,29 +59,45 @@ internal sealed class UplinkQueue
     /// <summary>Readable when there may be something new to send. One sender a lane; on a link without lanes there is but the first.</summary>
     public ChannelReader<bool> Wake(Transport.LinkLane lane) => _wakes[(int)lane].Reader;
 
-    public async ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken)
+    public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => PostAsync([entry], cancellationToken);
+
+    /// <summary>As above, of several at once: all of them or none.</summary>
+    public async ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
     {
-        if (entry.Content.Length > MessageLimits.MessageSizeMax - 4096)
-            throw new ArgumentException($"the content of {entry.Key} has {entry.Content.Length} bytes, the limit is {MessageLimits.MessageSizeMax - 4096}", nameof(entry));
-        var slot = await _store.StoreAsync(entry, cancellationToken);
-        IReadOnlyList<UplinkRow> pushedOut;
+        foreach (var entry in entries)
+        {
+            if (entry.Content.Length > MessageLimits.MessageSizeMax - 4096)
+                throw new ArgumentException($"the content of {entry.Key} has {entry.Content.Length} bytes, the limit is {MessageLimits.MessageSizeMax - 4096}", nameof(entries));
+        }
+
+        var slots = await _store.StoreAsync(entries, cancellationToken);
+        List<UplinkRow>? pushedOut = null;
         lock (_gate)
         {
-            pushedOut = _core.Apply(slot);
-            if (entry.Trace is not null && _traces.Count < TracesMax)
-                _traces[slot.Id] = entry.Trace;
-            if (_up)
-                KeepFresh(slot, entry);
-            foreach (var row in pushedOut)
-                DropFresh(row.Id);
+            for (var i = 0; i < slots.Count; i++)
+            {
+                if (Apply(slots[i], entries[i]) is { Count: > 0 } rows)
+                    (pushedOut ??= []).AddRange(rows);
+            }
         }
 
         WakeAll();
-        if (pushedOut.Count > 0)
-        {
-            HubLog.QueueOverflow(_log, entry.Priority, pushedOut.Count);
+        if (pushedOut is not null)
             await DeleteAsync(pushedOut, canWait: false);
-        }
+    }
+
+    private IReadOnlyList<UplinkRow> Apply(UplinkSlot slot, UplinkEntry entry)
+    {
+        var pushedOut = _core.Apply(slot);
+        if (entry.Trace is not null && _traces.Count < TracesMax)
+            _traces[slot.Id] = entry.Trace;
+        if (_up)
+            KeepFresh(slot, entry);
+        foreach (var row in pushedOut)
+            DropFresh(row.Id);
+        if (pushedOut.Count > 0)
+            HubLog.QueueOverflow(_log, entry.Priority, pushedOut.Count);
+        return pushedOut;
     }
 
     /// <summary>As above, where the bounds leave room; else false.</summary>

@@ -145,6 +145,8 @@ internal static class StoreBench
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => throw new InvalidOperationException("nothing is posted here");
 
+        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => throw new NotSupportedException();
+
         public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
         public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");

@@ -22,27 +22,21 @@ internal static class TwinBench
     public static async Task<int> RunAsync(int devices, int seconds, CancellationToken cancellationToken)
     {
         var report = new Report("twin");
-        await using var edge = await LocalEdge.StartAsync(
-            new LocalEdgeOptions
-            {
-                Directory = Directory.CreateTempSubdirectory("edge-bench-").FullName, Pods = false, Simulator = false, Mapper = false, Examples = false, ExamplePods = false, RemoveDirectory = true,
-            },
-            new Progress<LocalStep>(), cancellationToken);
+        await TogetherAsync(devices, seconds, report, cancellationToken);
+        await ApartAsync(devices, seconds, report, cancellationToken);
+        report.Write();
+        return 0;
+    }
+
+    // cloudcore as it is shipped, hub and API in one process.
+    private static async Task TogetherAsync(int devices, int seconds, Report report, CancellationToken cancellationToken)
+    {
+        await using var edge = await StartAsync(false, cancellationToken);
         var node = edge.Nodes[0];
         var (cloud, core) = (new ProcessFigures(edge.CloudCore!.Id), new ProcessFigures(node.Process!.Id));
-        await CreateAsync(edge.Client, node.Name, devices, cancellationToken);
         await using var mapper = new BenchMapper(node.DmiSocket);
-        await mapper.StartAsync(Path.Combine(node.DmiDirectory, "bench.sock"), cancellationToken);
-        await UntilAsync(() => mapper.Devices == devices, "all devices at the mapper", cancellationToken);
         await using var watch = new StatusWatch(edge.Client);
-        await watch.StartAsync(cancellationToken);
-        var values = new long[devices];
-
-        // The first report of a device makes its DeviceStatus.
-        await ReportAsync(mapper, watch, values, devices, 1, TimeSpan.Zero, cancellationToken);
-        await SettledAsync(watch, values, cancellationToken);
-        watch.TakeLatencies();
-
+        var values = await PrepareAsync(edge, mapper, watch, devices, cancellationToken);
         foreach (var (rate, properties) in ((int, int)[])[(10, 1), (100, 1), (400, 1), (1000, 1), (1000, Properties)])
         {
             // Reports of one device within its window go together: the last ones of the former rate would hold up the first ones of this.
@@ -69,8 +63,49 @@ internal static class TwinBench
         await FloodAsync(mapper, watch, values, seconds, report, cancellationToken);
         report.Plain("edgecore, resident memory at the end", "MB", core.ResidentKb() / 1024);
         report.Plain("cloudcore with the API, resident memory at the end", "MB", cloud.ResidentKb() / 1024);
-        report.Write();
-        return 0;
+    }
+
+    // The API in a process of its own, so that its processor time shows. It costs more than in one process: every call goes through HTTP and TLS.
+    private static async Task ApartAsync(int devices, int seconds, Report report, CancellationToken cancellationToken)
+    {
+        await using var edge = await StartAsync(true, cancellationToken);
+        var node = edge.Nodes[0];
+        var (api, hub) = (new ProcessFigures(edge.CloudCore!.Id), new ProcessFigures(edge.Hub!.Id));
+        await using var mapper = new BenchMapper(node.DmiSocket);
+        await using var watch = new StatusWatch(edge.Client);
+        var values = await PrepareAsync(edge, mapper, watch, devices, cancellationToken);
+        await Task.Delay(s_window, cancellationToken);
+        var (apiBefore, hubBefore) = (api.CpuSeconds(), hub.CpuSeconds());
+        var began = Stopwatch.GetTimestamp();
+        await ReportAsync(mapper, watch, values, devices * seconds, Properties, s_window / devices, cancellationToken);
+        var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        report.AtMost($"{devices} devices x {Properties} properties x 1 Hz, the API in a process of its own", "cores", (api.CpuSeconds() - apiBefore) / took, 0.5);
+        report.Plain($"{devices} devices x {Properties} properties x 1 Hz, the hub beside it", "cores", (hub.CpuSeconds() - hubBefore) / took);
+        await SettledAsync(watch, values, cancellationToken);
+    }
+
+    private static Task<LocalEdge> StartAsync(bool ownHub, CancellationToken cancellationToken)
+        => LocalEdge.StartAsync(
+            new LocalEdgeOptions
+            {
+                Directory = Directory.CreateTempSubdirectory("edge-bench-").FullName, OwnHub = ownHub, Pods = false, Simulator = false, Mapper = false, Examples = false, ExamplePods = false,
+                RemoveDirectory = true,
+            },
+            new Progress<LocalStep>(), cancellationToken);
+
+    // The devices with their mapper and one report each, which makes its DeviceStatus; the newest value of each.
+    private static async Task<long[]> PrepareAsync(LocalEdge edge, BenchMapper mapper, StatusWatch watch, int devices, CancellationToken cancellationToken)
+    {
+        var node = edge.Nodes[0];
+        await CreateAsync(edge.Client, node.Name, devices, cancellationToken);
+        await mapper.StartAsync(Path.Combine(node.DmiDirectory, "bench.sock"), cancellationToken);
+        await UntilAsync(() => mapper.Devices == devices, "all devices at the mapper", cancellationToken);
+        await watch.StartAsync(cancellationToken);
+        var values = new long[devices];
+        await ReportAsync(mapper, watch, values, devices, 1, TimeSpan.Zero, cancellationToken);
+        await SettledAsync(watch, values, cancellationToken);
+        watch.TakeLatencies();
+        return values;
     }
 
     private static string NameOf(int device) => $"d{device}";

@@ -358,7 +358,7 @@ public sealed partial class TwinCoreTests
     [Fact]
     public void Contents_for_the_cloud_have_the_recorded_form()
     {
-        var twin = new Dictionary<string, PropertyTwin>
+        var twin = new SortedList<string, PropertyTwin>
         {
             ["temperature"] = new() { Value = "21", TimestampMs = 1795237470989, Type = "int", EdgeVersion = 1 },
         };

@@ -110,6 +110,8 @@ public sealed class TwinServiceTests
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => queue.PostAsync(entry, cancellationToken);
 
+        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => queue.PostAsync(entries, cancellationToken);
+
         public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => queue.TryPostAsync(entry, cancellationToken);
 
         public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("not connected");

@@ -150,8 +150,8 @@ public sealed class UplinkStoreTests : IAsyncDisposable
         var store = new SqliteUplinkStore(_database, _time, NullLogger.Instance);
         store.ReadSlots();
         var slots = new List<UplinkSlot>();
-        foreach (var slot in Enumerable.Range(0, SqliteUplinkStore.RowsMax).Select(i => store.StoreAsync(Entry($"k{i}", "1"), CancellationToken.None).AsTask()).ToList())
-            slots.Add(await slot);
+        foreach (var slot in Enumerable.Range(0, SqliteUplinkStore.RowsMax).Select(i => store.StoreAsync([Entry($"k{i}", "1")], CancellationToken.None).AsTask()).ToList())
+            slots.AddRange(await slot);
         await store.DeleteAsync([.. slots.Skip(1).Select(slot => new UplinkRow(slot.Id, slot.Version))], canWait: true);
         Assert.Equal(SqliteUplinkStore.RowsMax, Rows());
         await store.DeleteAsync([new UplinkRow(slots[0].Id, slots[0].Version)], canWait: true);

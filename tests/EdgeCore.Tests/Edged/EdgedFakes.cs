@@ -148,6 +148,12 @@ internal sealed class FakeUplink : IUplink
 
     public void Change(bool isConnected) => LinkChanged?.Invoke(isConnected);
 
+    public async ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
+    {
+        foreach (var entry in entries)
+            await PostAsync(entry, cancellationToken);
+    }
+
     public async ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken)
     {
         if (IsFull)

@@ -374,6 +374,8 @@ public sealed class MetaServiceTests : IAsyncDisposable
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
+        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
         public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
         public Task<Message> RequestAsync(Message request, TimeSpan timeout, CancellationToken cancellationToken) => throw new UplinkException("offline");

@@ -1,4 +1,3 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Common.Text;
@@ -11,7 +10,6 @@ internal static class JsonReading
 {
     // Deep enough for CRDs with their schemas; a key that stands twice would surface only at a later access.
     private const int DepthMax = 256;
-    private static readonly JsonWriterOptions s_writer = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Null where it is no JSON object.</summary>
     public static JsonObject? Object(ReadOnlyMemory<byte> utf8)
@@ -26,11 +24,5 @@ internal static class JsonReading
         }
     }
 
-    public static byte[] Bytes(JsonNode node)
-    {
-        var buffer = new System.Buffers.ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(buffer, s_writer))
-            node.WriteTo(json);
-        return buffer.WrittenSpan.ToArray();
-    }
+    public static byte[] Bytes(JsonNode node) => JsonBuffer.Bytes(node, static (json, node) => node.WriteTo(json));
 }
