@@ -321,7 +321,7 @@ internal sealed class UplinkQueue
     }
 
     // An Edge cloud applies a row once, by its version, however often it comes; what a stock one took is deleted before anything else happens.
-    private async ValueTask DeleteAsync(IReadOnlyList<UplinkRow> rows, bool canWait)
+    private async ValueTask DeleteAsync(List<UplinkRow> rows, bool canWait)
     {
         if (rows.Count == 0)
             return;

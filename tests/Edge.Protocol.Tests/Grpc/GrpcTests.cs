@@ -162,6 +162,18 @@ public sealed class GrpcTests : IDisposable
     }
 
     [Fact]
+    public async Task A_request_may_come_in_any_pieces()
+    {
+        await using var server = await StartAsync();
+        using var http = Http();
+        var body = Framed(new StringValue { Value = "in pieces" }.ToByteArray());
+        using var request = Request(Echo, new Pieces(body));
+        using var response = await http.SendAsync(request);
+        Assert.Equal(body, await response.Content.ReadAsByteArrayAsync());
+        Assert.Equal("0", response.TrailingHeaders.GetValues("grpc-status").Single());
+    }
+
+    [Fact]
     public async Task The_server_refuses_a_length_over_the_limit_without_reading_on()
     {
         await using var server = await StartAsync();
@@ -241,13 +253,7 @@ public sealed class GrpcTests : IDisposable
 
     private static async Task<(GrpcStatusCode Status, string Message)> PostAsync(HttpClient http, string path, byte[] body, string? timeout)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, "http://localhost" + path)
-        {
-            Version = HttpVersion.Version20,
-            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-            Content = new ByteArrayContent(body),
-        };
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
+        using var request = Request(path, new ByteArrayContent(body));
         if (timeout is not null)
             request.Headers.TryAddWithoutValidation("grpc-timeout", timeout);
         using var response = await http.SendAsync(request);
@@ -255,6 +261,17 @@ public sealed class GrpcTests : IDisposable
         string Trailer(string name) => response.TrailingHeaders.TryGetValues(name, out var found) ? found.Single()
             : response.Headers.TryGetValues(name, out found) ? found.Single() : "";
         return ((GrpcStatusCode)int.Parse(Trailer("grpc-status"), System.Globalization.CultureInfo.InvariantCulture), Uri.UnescapeDataString(Trailer("grpc-message")));
+    }
+
+    private static HttpRequestMessage Request(string path, HttpContent content)
+    {
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
+        return new HttpRequestMessage(HttpMethod.Post, "http://localhost" + path)
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = content,
+        };
     }
 
     private HttpClient Http() => new(new SocketsHttpHandler
@@ -287,6 +304,25 @@ public sealed class GrpcTests : IDisposable
         finally
         {
             _released.TrySetResult();
+        }
+    }
+
+    // Each byte in a frame of its own.
+    private sealed class Pieces(byte[] bytes) : HttpContent
+    {
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        {
+            for (var i = 0; i < bytes.Length; i++)
+            {
+                await stream.WriteAsync(bytes.AsMemory(i, 1));
+                await stream.FlushAsync();
+            }
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
         }
     }
 

@@ -332,6 +332,24 @@ public sealed partial class TwinCoreTests
     }
 
     [Fact]
+    public void A_row_says_only_what_is_there_and_brings_all_of_it_back()
+    {
+        var row = new DeviceRow { State = "online", LastOnlineMs = 5, Uid = "u", MapperState = "ok" };
+        row.Properties["plain"] = new PropertyTwin { Value = "ä", TimestampMs = 7, Type = "string", EdgeVersion = 3 };
+        row.Properties["full"] = new PropertyTwin
+        {
+            Value = "1", TimestampMs = 7, Type = "int", Error = "e", Expected = "2", ExpectedTimestampMs = 8, EdgeVersion = 4, Desired = "2", CloudDesired = "3", IsDesiredHere = true,
+            DesiredCloudVersion = 9, DesiredEdgeVersion = 10, DesiredTimestampMs = 11, CloudTimestampMs = 12, Conflict = "c",
+        };
+        var json = TwinRows.WriteDevice(row);
+        Assert.EndsWith(
+            ""","plain":{"value":"ä","timestamp":7,"type":"string","error":"","expectedTimestamp":0,"edgeVersion":3}}}""", Encoding.UTF8.GetString(json), StringComparison.Ordinal);
+        Assert.True(TwinRows.TryReadDevice(json, out var read));
+        Assert.Equal((row.State, row.LastOnlineMs, row.Uid, row.MapperState), (read.State, read.LastOnlineMs, read.Uid, read.MapperState));
+        Assert.Equal(row.Properties, read.Properties);
+    }
+
+    [Fact]
     public void Versions_and_mappers_survive_a_restart_and_rows_of_gone_devices_do_not()
     {
         Put();

@@ -104,6 +104,24 @@ public sealed class UplinkStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Several_entries_that_are_posted_together_are_kept_together_or_not_at_all()
+    {
+        var queue = Make(_time);
+        await queue.PostAsync([Entry("a", "1"), Entry("b", "2"), Entry("a", "3")], CancellationToken.None);
+        await PragmaAsync("PRAGMA max_page_count = 1");
+        await Assert.ThrowsAsync<StoreException>(
+            async () => await queue.PostAsync([Entry("b", "4"), Entry("lost", $"\"{new string('x', 2_000_000)}\"")], CancellationToken.None));
+        await PragmaAsync("PRAGMA max_page_count = 1000000");
+        Assert.Equal(2, queue.Figures().Depth[(int)UplinkPriority.Twin]);
+        queue.LinkUp(edgeWire: true);
+        Assert.Equal(["3", "2"], queue.TakeBatch().Messages.Select(message => Encoding.UTF8.GetString(message.Content.Span)));
+        await ReopenAsync();
+        queue = Make(_time);
+        queue.LinkUp(edgeWire: true);
+        Assert.Equal(["2", "3"], queue.TakeBatch().Messages.Select(message => Encoding.UTF8.GetString(message.Content.Span))); // a restart orders by version
+    }
+
+    [Fact]
     public async Task A_file_that_became_read_only_fails_the_post_and_serves_what_it_has()
     {
         var queue = Make(_time);
