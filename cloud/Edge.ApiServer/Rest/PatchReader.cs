@@ -19,7 +19,7 @@ internal static class PatchReader
             throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json"); // an apply of the object itself does not come here
         if (type is not ("application/json-patch+json" or "application/merge-patch+json") && !(strategicServed && type == "application/strategic-merge-patch+json"))
             throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml" + (strategicServed ? ", application/strategic-merge-patch+json" : ""));
-        var body = await RequestBody.ReadAsync(request, cancellationToken);
+        var body = UnicodeText.Of(await RequestBody.ReadAsync(request, cancellationToken));
         return type switch
         {
             "application/json-patch+json" => Guard(RequestBody.ParseJson(body) as JsonArray ?? throw ApiException.BadRequest("a JSON patch must be an array of operations"),

@@ -57,7 +57,7 @@ internal static class RequestBody
             return null;
         if (mediaType == ProtobufBody.MediaType)
             return ProtobufBody.Parse(bytes);
-        var node = yaml ? ParseYaml(bytes) : ParseJson(bytes);
+        var node = yaml ? ParseYaml(bytes) : ParseJson(UnicodeText.Of(bytes));
         return node as JsonObject ?? throw ApiException.BadRequest("the object provided is unrecognized: the body must be an object");
     }
 

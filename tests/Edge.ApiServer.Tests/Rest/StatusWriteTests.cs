@@ -105,6 +105,30 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task Text_that_is_no_Unicode_is_repaired_as_Kubernetes_does_it_and_can_be_read_and_patched_on()
+    {
+        var (group, path) = await DefineAsync("3");
+        var made = await api.PostAsync(path, $$$"""{"apiVersion":"{{{group}}}/v1","kind":"Thing","metadata":{"name":"a","annotations":{"half":"x\ud800y","pair":"\uD83D\ude00","not":"\\ud800"}},"spec":{"n":2}}""");
+        var annotations = made.At("metadata", "annotations")!;
+        Assert.Equal(("x\ufffdy", "\ud83d\ude00", @"\ud800"), (annotations.Text("half"), annotations.Text("pair"), annotations.Text("not")));
+
+        var patched = await api.PatchAsync($"{path}/a/status", "merge", """{"status":{"gone":"\udc00\ud800","free":{"\ud900":1}}}""");
+        Assert.Equal("\ufffd\ufffd", patched.Text("status", "gone"));
+        Assert.Equal(1, patched.Number(0, "status", "free", "\ufffd"));
+        patched = await api.PatchAsync($"{path}/a", "json", """[{"op":"add","path":"/metadata/labels","value":{"l":"b"}},{"op":"add","path":"/metadata/annotations/more","value":"\ud800"}]""");
+        Assert.Equal("\ufffd", patched.Text("metadata", "annotations", "more"));
+
+        using var request = new HttpRequestMessage(HttpMethod.Patch, $"{path}/a/status")
+        {
+            Content = new ByteArrayContent([.. """{"status":{"gone":"é"""u8, 0xff, .. "\"}}"u8]),
+        };
+        request.Content.Headers.ContentType = new("application/merge-patch+json");
+        using var response = await api.Client.SendAsync(request);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.Equal("é\ufffd", (await api.GetAsync($"{path}/a")).Text("status", "gone"));
+    }
+
+    [Fact]
     public async Task After_a_change_of_the_schema_a_status_patch_is_judged_with_the_whole_object()
     {
         var (group, path) = await DefineAsync("3");
