@@ -49,7 +49,7 @@ public sealed partial class GrpcServer : IAsyncDisposable
         builder.WebHost.UseKestrelCore().UseSockets(options =>
         {
             options.CreateBoundListenSocket = Bind;
-            options.UnsafePreferInlineScheduling = true; // a call's bytes go from the socket to its handler, which does not block, without a change of threads for each step
+            options.UnsafePreferInlineScheduling = true; // reading, unmasking and parsing go on where the socket's bytes came in; Kestrel gives each call a thread of its own after that
         }).ConfigureKestrel(options =>
         {
             options.Limits.MaxRequestBodySize = GrpcText.MessageSizeMax + GrpcText.PrefixSize;

@@ -145,7 +145,7 @@ internal static class StoreBench
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => throw new InvalidOperationException("nothing is posted here");
 
-        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => throw new NotSupportedException();
+        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => throw new InvalidOperationException("nothing is posted here");
 
         public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
