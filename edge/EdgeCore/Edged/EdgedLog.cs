@@ -91,4 +91,7 @@ internal static partial class EdgedLog
 
     [LoggerMessage(4062, LogLevel.Warning, "container {Id} of pod {Pod} has ended and cannot be removed ({Reason}): what is left of it is ended")]
     public static partial void LeftoverTask(ILogger logger, string id, string pod, string reason);
+
+    [LoggerMessage(4063, LogLevel.Warning, "pod {Pod} has ended, and its volumes could not be removed: {Reason}; it is tried again in a minute")]
+    public static partial void VolumesStay(ILogger logger, string pod, string reason);
 }

@@ -27,6 +27,9 @@ internal abstract record PodAction
     /// <summary>Remove a container that has ended.</summary>
     public sealed record RemoveContainer(string Id) : PodAction;
 
+    /// <summary>All containers have ended for good: remove the volumes that are the pod's own.</summary>
+    public sealed record RemoveVolumes : PodAction;
+
     /// <summary>Everything at the runtime is gone: remove the pod's directories, report, and for a deleted object tell the cloud.</summary>
     public sealed record Finish : PodAction;
 

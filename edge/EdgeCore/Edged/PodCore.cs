@@ -10,6 +10,8 @@ namespace Edge.Core.Edged;
 /// deleted/deleting  sandboxes or containers left              StopSandbox, RemoveContainer, RemoveSandbox
 /// deleted/deleting  nothing left                              Finish
 /// ended             sandbox ready                             StopSandbox
+/// ended             all stopped                               RemoveVolumes, once
+/// ended, discarded  sandboxes or containers left              RemoveContainer, RemoveSandbox
 /// run               no ready sandbox, containers run          StopContainer each
 /// run               no ready sandbox                          StopSandbox old ones, RunSandbox
 /// run               sandbox ready, init container i not done  StartContainer i, or wait for its end or back-off
@@ -32,6 +34,7 @@ internal sealed partial class PodCore
     private static readonly TimeSpan s_configRetry = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_failureShown = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_stopRetry = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_volumesRetry = TimeSpan.FromMinutes(1);
 
     private readonly Dictionary<string, RestartState> _restarts = new(StringComparer.Ordinal);
     private readonly HashSet<string> _killed = new(StringComparer.Ordinal); // for a probe
@@ -39,6 +42,7 @@ internal sealed partial class PodCore
     private int _sandboxFailures;
     private DateTimeOffset _sandboxRetry;
     private DateTimeOffset _stopRetry;
+    private DateTimeOffset _volumesRetry;
 
     /// <summary>Why containers are not running, by name; for the status.</summary>
     public Dictionary<string, StartFailure> Waiting { get; } = new(StringComparer.Ordinal);
@@ -132,6 +136,12 @@ internal sealed partial class PodCore
     /// <summary>Stopping failed; it is tried again in 2 s.</summary>
     public void NoteStopFailed(DateTimeOffset now) => _stopRetry = now + s_stopRetry;
 
+    /// <summary>The volumes of the pod, which has ended, are gone.</summary>
+    public void NoteVolumesRemoved() => _volumesRetry = DateTimeOffset.MaxValue;
+
+    /// <summary>They could not be removed; it is tried again in a minute.</summary>
+    public void NoteVolumesStay(DateTimeOffset now) => _volumesRetry = now + s_volumesRetry;
+
     /// <summary>Something the pod reads has changed: what failed for missing configuration is tried at once.</summary>
     public void NoteReferencesChanged()
     {
@@ -183,9 +193,25 @@ internal sealed partial class PodCore
     {
         HasEnded = true;
         Waiting.Clear();
-        return now < _stopRetry
-            ? [new PodAction.WaitUntil(_stopRetry)]
-            : [.. Stops(pod, snapshot), .. snapshot.Sandboxes.Where(sandbox => sandbox.Ready).Select(sandbox => new PodAction.StopSandbox(sandbox.Id))];
+        if (now < _stopRetry)
+            return [new PodAction.WaitUntil(_stopRetry)];
+        List<PodAction> stops = [.. Stops(pod, snapshot), .. snapshot.Sandboxes.Where(sandbox => sandbox.Ready).Select(sandbox => new PodAction.StopSandbox(sandbox.Id))];
+        if (stops.Count > 0)
+            return stops;
+
+        // What it held of the node's memory and disk is free now, though its object stays.
+        if (now >= _volumesRetry)
+            return [new PodAction.RemoveVolumes()];
+        if (pod.IsDiscarded && (snapshot.Sandboxes.Count > 0 || snapshot.Containers.Count > 0))
+        {
+            return
+            [
+                .. snapshot.Containers.Select(container => new PodAction.RemoveContainer(container.Id)),
+                .. snapshot.Sandboxes.Select(sandbox => new PodAction.RemoveSandbox(sandbox.Id)),
+            ];
+        }
+
+        return _volumesRetry < DateTimeOffset.MaxValue ? [new PodAction.WaitUntil(_volumesRetry)] : [];
     }
 
     // Sidecars serve the others to the last: their SIGTERM comes when the others have ended, and of the sidecars the last one goes first.

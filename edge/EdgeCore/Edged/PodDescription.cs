@@ -48,6 +48,9 @@ internal sealed record PodDescription
     /// <summary><c>Succeeded</c> or <c>Failed</c> when the stored status already says that the pod has ended.</summary>
     public string EndedPhase { get; init; } = "";
 
+    /// <summary>Whether its containers are removed as soon as it has ended, and not with its object: it was evicted, or what they hold of the disk is needed.</summary>
+    public bool IsDiscarded { get; init; }
+
     /// <summary>Reads a stored pod; false with the reason when it cannot be run at all.</summary>
     public static bool TryRead(JsonObject json, out PodDescription pod, out string error)
     {

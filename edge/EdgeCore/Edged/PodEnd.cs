@@ -16,6 +16,9 @@ internal sealed record PodEnd(string Reason, string Message, string EventMessage
     /// <summary>Whether the pod never had containers, and its status names none.</summary>
     public bool Refused { get; init; }
 
+    /// <summary>Whether the pod held something that the node needed, or more than it may.</summary>
+    public bool IsEviction => Reason == "Evicted";
+
     /// <summary>The end that a stored status tells of, or null.</summary>
     public static PodEnd? Of(JsonObject? status)
         => status.Text("phase") == "Failed" && status.Text("reason") is { Length: > 0 } reason

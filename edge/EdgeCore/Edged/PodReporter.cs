@@ -21,6 +21,7 @@ internal sealed class PodReporter
     private PodEnd? _ordered;
     private PodEnd? _end;
     private string _endedAt;
+    private bool _isOwn; // this node said it, not the object
     private bool _endDue;
     private bool _again;
 
@@ -29,6 +30,7 @@ internal sealed class PodReporter
     {
         _context = context;
         _sent = last ?? pod.Json["status"] as JsonObject;
+        _isOwn = last is not null;
         _end = PodEnd.Of(_sent);
         _endedAt = _sent.Items("conditions").FirstOrDefault(condition => condition.Text("type") == "DisruptionTarget").Text("lastTransitionTime");
         HasEnded = _sent.Text("phase") is "Succeeded" or "Failed";
@@ -68,18 +70,20 @@ internal sealed class PodReporter
             await EventAsync(pod, true, ordered.Reason, ordered.EventMessage, "", cancellationToken);
         }
 
-        return _end is null ? pod : pod with { EndedPhase = "Failed", Grace = pod.Grace < _end.Grace ? pod.Grace : _end.Grace };
+        return _end is null ? pod : pod with { EndedPhase = "Failed", Grace = pod.Grace < _end.Grace ? pod.Grace : _end.Grace, IsDiscarded = _end.IsEviction };
     }
 
     /// <summary>Says the pod's status when it differs from the one said last.</summary>
     /// <returns>False when it could not be stored, and is to be tried again: a full disk stops no container from being restarted.</returns>
     public async Task<bool> PublishAsync(PodDescription pod, bool removed, PodSnapshot snapshot, PodCore core, ProbeVerdicts verdicts, CancellationToken cancellationToken)
     {
-        // Without containers a pod that goes, or went before, would look as if it had never run.
-        if (removed || !_endDue && snapshot.Containers.Count == 0 && (pod.IsDeleting || pod.EndedPhase.Length > 0))
+        // Without its containers a pod that goes, or went before, would look as if it had never run.
+        var isPast = !_endDue && (pod.EndedPhase.Length > 0 ? HasLost(snapshot) : pod.IsDeleting && snapshot.Containers.Count == 0);
+        if (removed || isPast && (_sent is null || !_isOwn || _sentText.Length > 0))
             return true;
-        var status = _builder.Build(pod, snapshot, core, verdicts, _context.HostIp, _context.Time.GetUtcNow());
-        _end?.Apply(status, _endedAt);
+        var status = isPast ? _sent! : _builder.Build(pod, snapshot, core, verdicts, _context.HostIp, _context.Time.GetUtcNow());
+        if (!isPast)
+            _end?.Apply(status, _endedAt);
         var text = status.ToJsonString();
         if (text == _sentText)
             return true;
@@ -102,10 +106,16 @@ internal sealed class PodReporter
 
         _sentText = text;
         _sent = status;
+        _isOwn = true;
         _endDue = false;
         HasEnded = status.Text("phase") is "Succeeded" or "Failed";
         return true;
     }
+
+    // Whether containers that the last status tells of are gone, or all are.
+    private bool HasLost(PodSnapshot snapshot)
+        => snapshot.Containers.Count == 0 || ((string[])["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]).SelectMany(list => _sent.Items(list))
+            .Any(told => told.Text("containerID").Length > 0 && snapshot.Newest(told.Text("name")) is null);
 
     /// <summary>Records an Event of the pod, unless it said the same a moment ago.</summary>
     public ValueTask EventAsync(PodDescription pod, bool warning, string reason, string message, string fieldPath, CancellationToken cancellationToken)

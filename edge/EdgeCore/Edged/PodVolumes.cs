@@ -18,6 +18,8 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     /// <summary>Folder in the pod's directory for what subPaths are bound to.</summary>
     internal const string SubPaths = "volume-subpaths";
 
+    private const string VolumesFolder = "volumes";
+
     private const UnixFileMode FolderMode = (UnixFileMode)0b111_101_000;
 
     /// <summary>The pod's directory.</summary>
@@ -102,6 +104,25 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
         return path;
     }
 
+    /// <summary>Unmounts and removes the volumes of a pod whose containers have all ended, with what is in them; the containers' last words stay.</summary>
+    /// <exception cref="IOException">Something could not be removed.</exception>
+    public void RemoveVolumes()
+    {
+        var volumes = Path.Combine(PodDirectory, VolumesFolder);
+        var subPaths = Path.Combine(PodDirectory, SubPaths);
+        if (!Directory.Exists(volumes) && !Directory.Exists(subPaths))
+            return;
+        MountTable.UnmountBelow(PodDirectory);
+        if (Directory.Exists(subPaths))
+        {
+            RemoveTargets(subPaths);
+            Directory.Delete(subPaths, recursive: true);
+        }
+
+        if (Directory.Exists(volumes))
+            Directory.Delete(volumes, recursive: true);
+    }
+
     /// <summary>Unmounts what is mounted below the pod's directory and removes it.</summary>
     public void Remove() => Remove(PodDirectory);
 
@@ -136,7 +157,7 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
     private string Folder(JsonObject volume)
     {
         var kind = s_kinds.FirstOrDefault(kind => volume[kind.Key] is not null).Folder ?? "empty-dir";
-        return Path.Combine(PodDirectory, "volumes", "kubernetes.io~" + kind, volume.Text("name"));
+        return Path.Combine(PodDirectory, VolumesFolder, "kubernetes.io~" + kind, volume.Text("name"));
     }
 
     // A claim that has no volume is a problem of the pod, one whose volume cannot be mounted one of the volume.

@@ -37,6 +37,7 @@ internal sealed class PodWorker : IDisposable
     private Wanted _wanted;
     private CancellationTokenSource _interrupt = new();
     private bool _referencesChanged;
+    private bool _discarded;
     private JsonObject? _refreshed; // what the volumes of a running pod were made for last
     private int _cgroupTries;
 
@@ -71,6 +72,9 @@ internal sealed class PodWorker : IDisposable
     /// <summary>Whether containers ran when the runtime was asked last.</summary>
     public bool IsRunning { get; private set; }
 
+    /// <summary>Whether it had containers, running or not, when the runtime was asked last.</summary>
+    public bool HasContainers { get; private set; }
+
     /// <summary>Ends the pod as Failed; the first end counts.</summary>
     public void End(PodEnd end)
     {
@@ -89,6 +93,16 @@ internal sealed class PodWorker : IDisposable
     {
         _reporter.Again();
         Wake();
+    }
+
+    /// <summary>Removes the containers of a pod that has ended before its object goes: the disk is full.</summary>
+    /// <returns>False when there is nothing to remove, or it was asked before.</returns>
+    public bool Discard()
+    {
+        if (!HasEnded || !HasContainers || Interlocked.Exchange(ref _discarded, true))
+            return false;
+        Wake();
+        return true;
     }
 
     /// <summary>A newer object, or its removal. Work that the removal makes pointless is cancelled.</summary>
@@ -189,6 +203,8 @@ internal sealed class PodWorker : IDisposable
         {
             var (pod, removed) = _wanted;
             pod = await _reporter.EndedAsync(pod, cancellationToken);
+            if (Volatile.Read(ref _discarded))
+                pod = pod with { IsDiscarded = true };
             var snapshot = await ReadAsync(pod, cancellationToken);
             var refresh = _context.Time.GetUtcNow() >= _starter.RefreshAt || !ReferenceEquals(pod.Json, _refreshed);
             if (Volatile.Read(ref _referencesChanged))
@@ -219,6 +235,10 @@ internal sealed class PodWorker : IDisposable
                     next = wait.Time < next ? wait.Time : next;
                     continue;
                 }
+
+                // They are what its last status is read from.
+                if (action is PodAction.RemoveContainer && !published && !removed && !pod.IsDeleting)
+                    break;
 
                 did = true;
                 if (action is PodAction.StopContainer stop)
@@ -267,11 +287,28 @@ internal sealed class PodWorker : IDisposable
                 return await RemoveContainerAsync(pod, remove.Id);
             case PodAction.RemoveSandbox remove:
                 return await TryAsync(() => _context.Cri.RemovePodSandboxAsync(remove.Id, _starter.Stopping));
+            case PodAction.RemoveVolumes:
+                RemoveVolumes(pod);
+                return true;
             case PodAction.Finish:
                 await FinishAsync(pod, removed, cancellationToken);
                 return false;
             default:
                 throw new System.Diagnostics.UnreachableException(action.ToString());
+        }
+    }
+
+    private void RemoveVolumes(PodDescription pod)
+    {
+        try
+        {
+            _volumes.RemoveVolumes();
+            _core.NoteVolumesRemoved();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            EdgedLog.VolumesStay(_context.Log, $"{pod.Namespace}/{pod.Name}", e.Message);
+            _core.NoteVolumesStay(_context.Time.GetUtcNow());
         }
     }
 
@@ -343,6 +380,7 @@ internal sealed class PodWorker : IDisposable
     {
         var snapshot = await _runtime.ReadAsync(pod, cancellationToken);
         IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
+        HasContainers = snapshot.Containers.Count > 0;
         _prober.Observe(pod, snapshot, Ip(pod, snapshot));
         return snapshot;
     }

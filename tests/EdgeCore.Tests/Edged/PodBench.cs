@@ -132,6 +132,9 @@ internal sealed class PodBench
             case PodAction.RemoveSandbox remove:
                 _sandboxes.RemoveAll(sandbox => sandbox.Id == remove.Id);
                 return [$"remove {remove.Id}"];
+            case PodAction.RemoveVolumes:
+                Core.NoteVolumesRemoved();
+                return ["remove volumes"];
             default:
                 return ["finish"];
         }

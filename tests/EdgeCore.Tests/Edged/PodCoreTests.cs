@@ -72,7 +72,7 @@ public sealed class PodCoreTests
         var bench = new PodBench("""{"restartPolicy":"Never","initContainers":[{"name":"i"}],"containers":[{"name":"a"}]}""");
         bench.Step();
         bench.Exit("i", 3);
-        Assert.Equal("stop s0", bench.Step());
+        Assert.Equal("stop s0, remove volumes", bench.Step());
         Assert.True(bench.Core.HasEnded);
         Assert.Equal("Failed", (string)bench.Status()["phase"]!);
     }
@@ -87,7 +87,7 @@ public sealed class PodCoreTests
         bench.Exit("s", 1);
         Assert.Equal("start s 1", bench.Step());
         bench.Exit("a", 0);
-        Assert.Equal("stop s 30s, stop s0", bench.Step());
+        Assert.Equal("stop s 30s, stop s0, remove volumes", bench.Step());
         Assert.Equal("Succeeded", (string)bench.Status()["phase"]!);
     }
 
@@ -374,7 +374,7 @@ public sealed class PodCoreTests
         var bench = new PodBench("""{"restartPolicy":"Never","containers":[{"name":"a"}]}""");
         bench.Step();
         bench.LoseSandbox(alone: true);
-        Assert.Equal("report SandboxChanged, stop a 30s", bench.Step());
+        Assert.Equal("report SandboxChanged, stop a 30s, remove volumes", bench.Step());
         Assert.Equal("Failed", (string)bench.Status()["phase"]!);
     }
 
@@ -428,7 +428,31 @@ public sealed class PodCoreTests
     {
         var core = new PodCore();
         var pod = PodBench.Read("""{"restartPolicy":"Never","containers":[{"name":"a"}]}""", status: """{"phase":"Succeeded"}""");
+        Assert.IsType<PodAction.RemoveVolumes>(Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, PodBench.Start)));
+        core.NoteVolumesRemoved();
         Assert.Empty(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, PodBench.Start));
+    }
+
+    [Fact]
+    public void Volumes_of_an_ended_pod_that_could_not_be_removed_are_tried_again_in_a_minute()
+    {
+        var core = new PodCore();
+        var pod = PodBench.Read("""{"restartPolicy":"Never","containers":[{"name":"a"}]}""", status: """{"phase":"Succeeded"}""");
+        PodAction Next(double seconds) => Assert.Single(core.Decide(pod, false, PodSnapshot.Empty, ProbeVerdicts.Empty, PodBench.Start.AddSeconds(seconds)));
+        Assert.IsType<PodAction.RemoveVolumes>(Next(0));
+        core.NoteVolumesStay(PodBench.Start);
+        Assert.Equal(PodBench.Start.AddMinutes(1), Assert.IsType<PodAction.WaitUntil>(Next(59)).Time);
+        Assert.IsType<PodAction.RemoveVolumes>(Next(60));
+    }
+
+    [Fact]
+    public void What_an_evicted_pod_left_at_the_runtime_goes_when_all_of_it_has_stopped()
+    {
+        var bench = new PodBench(Two);
+        bench.Step();
+        bench.Pod = bench.Pod with { EndedPhase = "Failed", IsDiscarded = true, Grace = TimeSpan.Zero };
+        Assert.Equal("stop a 0s, stop b 0s, stop s0, remove volumes, remove a, remove b, remove s0", bench.Step());
+        Assert.Equal("", bench.Step());
     }
 
     [Theory]
@@ -445,7 +469,7 @@ public sealed class PodCoreTests
 
         // Although it ends well: it was killed because it did not do well.
         bench.Exit("a", 0);
-        Assert.Equal(policy == "Never" ? "stop s0" : "start a 1", bench.Step());
+        Assert.Equal(policy == "Never" ? "stop s0, remove volumes" : "start a 1", bench.Step());
         bench.Probes = new ProbeVerdicts(new Dictionary<string, ContainerVerdict> { ["c2"] = new(true, true, ProbeKind.Liveness) });
         Assert.Equal(policy == "Never" ? "" : "stop a 4s", bench.Step());
         if (policy == "Never")
@@ -495,14 +519,14 @@ public sealed class PodCoreTests
         var builder = new PodStatusBuilder(null, PodBench.Start);
         bench.Core.Decide(bench.Pod, false, bench.Snapshot, ProbeVerdicts.Empty, bench.Now);
         Assert.Equal("Running", (string)bench.Status(builder)["phase"]!); // until what is killed has gone
-        Assert.Equal("stop a 30s, stop b 30s, stop s0", bench.Step());
+        Assert.Equal("stop a 30s, stop b 30s, stop s0, remove volumes", bench.Step());
         var status = bench.Status(builder);
         Assert.Equal("Failed DeadlineExceeded Pod was active on the node longer than the specified deadline", $"{status["phase"]} {status["reason"]} {status["message"]}");
 
         // Known after a restart of EdgeCore too.
         bench.Forget();
         bench.Pod = bench.Pod with { EndedPhase = "Failed" };
-        Assert.Equal("", bench.Step());
+        Assert.Equal("remove volumes", bench.Step());
         Assert.Equal("DeadlineExceeded", (string)bench.Status(new PodStatusBuilder(status, bench.Now))["reason"]!);
     }
 
@@ -520,7 +544,7 @@ public sealed class PodCoreTests
         Assert.Equal("report BackOff", bench.Step());
         Assert.Equal(15, (bench.Until!.Value - PodBench.Start).TotalSeconds);
         bench.WaitUntilDue();
-        Assert.Equal("report DeadlineExceeded, stop s0", bench.Step());
+        Assert.Equal("report DeadlineExceeded, stop s0, remove volumes", bench.Step());
         Assert.Equal("Failed", (string)bench.Status()["phase"]!);
     }
 

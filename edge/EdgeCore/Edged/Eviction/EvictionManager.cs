@@ -16,6 +16,8 @@ internal sealed class EvictionManager(
     // How long a pod that is evicted may take beyond its grace before another goes.
     private static readonly TimeSpan s_stopTime = TimeSpan.FromSeconds(30);
 
+    private static readonly ILookup<string, LayerUse> s_noLayers = Array.Empty<LayerUse>().ToLookup(_ => "");
+
     private readonly EvictionCore _core = new(context.Options.Resources);
     private readonly PodUsageReader _usage = new(context.Options);
     private string _lowOn = "";
@@ -32,7 +34,7 @@ internal sealed class EvictionManager(
             try
             {
                 await LookAsync(cancellationToken);
-                LookAtVolumes();
+                await LookAtLimitsAsync(cancellationToken);
             }
             catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
@@ -64,18 +66,26 @@ internal sealed class EvictionManager(
         if (_evicted is { IsRunning: true, IsFinished: false } && context.Time.GetUtcNow() < _evictedUntil)
             return;
 
-        // Images that nobody uses go before any pod.
+        // As a kubelet: what pods that have ended left at the runtime and images that nobody uses go before any pod.
+        Func<string, PodDisk>? disk = null;
         if (EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure)
         {
-            var readings = await read(cancellationToken);
+            var shared = (await read(cancellationToken)).ImagesOnNodeFs;
             var onImages = met.Threshold.Signal is EvictionSignals.ImageFs or EvictionSignals.ImageFsInodes;
-            if ((onImages || readings.ImagesOnNodeFs) && await images.RemoveUnusedAsync(cancellationToken) > 0
-                && EvictionCore.IsResolved(met.Threshold, await read(cancellationToken)))
-                return;
+            if (onImages || shared)
+            {
+                if (workers().Where(worker => worker.Discard()).ToList() is not [])
+                    return; // the next look sees what came free
+                if (await images.RemoveUnusedAsync(cancellationToken) > 0 && EvictionCore.IsResolved(met.Threshold, await read(cancellationToken)))
+                    return;
+            }
+
+            var layers = onImages || shared ? await LayersAsync(cancellationToken) : s_noLayers;
+            disk = uid => new PodDisk(!onImages || shared, [.. layers[uid]]);
         }
 
-        var active = workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting).ToDictionary(worker => worker.Pod.Uid, StringComparer.Ordinal);
-        var candidates = await CandidatesAsync(active.Values, EvictionCore.Pressure(met.Threshold.Signal) == EvictionCore.DiskPressure, cancellationToken);
+        var active = Active().ToDictionary(worker => worker.Pod.Uid, StringComparer.Ordinal);
+        var candidates = await CandidatesAsync(active.Values, disk, cancellationToken);
         if (EvictionRanking.Choose(candidates, met, context.Options.Resources.EvictionPodGraceMax) is { } eviction)
         {
             _evicted = active[eviction.Uid];
@@ -88,17 +98,44 @@ internal sealed class EvictionManager(
         }
     }
 
-    /// <summary>Ends the pods whose emptyDir holds more than its sizeLimit, whatever the node has left.</summary>
-    internal void LookAtVolumes()
+    /// <summary>Ends the pods that hold more of the disk than they set themselves as limit, whatever the node has left.</summary>
+    internal async Task LookAtLimitsAsync(CancellationToken cancellationToken)
     {
-        foreach (var worker in workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting))
+        var limited = Active().Where(worker => LocalStorageLimits.Any(worker.Pod)).ToList();
+        var layers = limited.Exists(worker => LocalStorageLimits.HasContainerLimit(worker.Pod)) ? await LayersAsync(cancellationToken) : s_noLayers;
+        foreach (var worker in limited)
         {
-            if (EmptyDirLimits.Exceeded(worker.Pod, volume => PodUsageReader.Walk(EmptyDirLimits.Folder(context.Options.RootDirectory, worker.Pod.Uid, volume)).Bytes) is { } message)
+            var pod = worker.Pod;
+            var message = LocalStorageLimits.Exceeded(
+                pod, volume => PodUsageReader.Walk(LocalStorageLimits.Folder(context.Options.RootDirectory, pod.Uid, volume)).Bytes, container => _usage.ContainerBytes(pod, container, layers[pod.Uid]));
+            if (message is not null)
                 worker.End(new PodEnd("Evicted", message, message, TimeSpan.Zero));
         }
     }
 
-    private async Task<List<EvictionCandidate>> CandidatesAsync(IEnumerable<PodWorker> active, bool withDisk, CancellationToken cancellationToken)
+    private IEnumerable<PodWorker> Active() => workers().Where(worker => !worker.HasEnded && !worker.IsFinished && !worker.IsRemoved && !worker.Pod.IsDeleting);
+
+    // What containers wrote to their file systems, by their pods' uid, as the runtime measured it last.
+    private async Task<ILookup<string, LayerUse>> LayersAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var filter = new ContainerStatsFilter();
+            filter.LabelSelector[CriConfigs.NodeLabel] = context.NodeName;
+            return (await context.Cri.ListContainerStatsAsync(filter, cancellationToken)).Where(stats => stats is { Attributes: not null, WritableLayer: not null }).ToLookup(
+                stats => stats.Attributes.Labels.TryGetValue(CriConfigs.UidLabel, out var uid) ? uid : "",
+                stats => new LayerUse(stats.Attributes.Metadata.Name, (long)(stats.WritableLayer.UsedBytes?.Value ?? 0), (long)(stats.WritableLayer.InodesUsed?.Value ?? 0)),
+                StringComparer.Ordinal);
+        }
+        catch (GrpcException e)
+        {
+            // Without it volumes and logs decide alone.
+            EdgedLog.RuntimeMissing(context.Log, context.Cri.SocketPath, e.Detail);
+            return s_noLayers;
+        }
+    }
+
+    private async Task<List<EvictionCandidate>> CandidatesAsync(IEnumerable<PodWorker> active, Func<string, PodDisk>? disk, CancellationToken cancellationToken)
     {
         var running = new Dictionary<string, Dictionary<string, string>>(StringComparer.Ordinal);
         try
@@ -120,6 +157,6 @@ internal sealed class EvictionManager(
             EdgedLog.RuntimeMissing(context.Log, context.Cri.SocketPath, e.Detail);
         }
 
-        return [.. active.Select(worker => worker.Pod).Select(pod => new EvictionCandidate(pod.Json, _usage.Read(pod, running.GetValueOrDefault(pod.Uid) ?? [], withDisk)))];
+        return [.. active.Select(worker => worker.Pod).Select(pod => new EvictionCandidate(pod.Json, _usage.Read(pod, running.GetValueOrDefault(pod.Uid) ?? [], disk?.Invoke(pod.Uid))))];
     }
 }

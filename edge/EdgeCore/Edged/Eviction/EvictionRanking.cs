@@ -58,13 +58,12 @@ internal static class EvictionRanking
         var wanted = met.Threshold.Amount.Of(met.Reading.Capacity);
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"The node was low on resource: {resource}. Threshold quantity: {Size(wanted)}, available: {Available(met)}. ");
-        if (resource != "memory")
-            return text.ToString();
+        var usage = resource switch { "memory" => candidate.Usage.ContainerMemory, "ephemeral-storage" => candidate.Usage.ContainerDisk, _ => new Dictionary<string, long>() };
         foreach (var container in candidate.Json.Items("spec", "containers"))
         {
-            var request = PodResources.Read(container, "resources", "requests").GetValueOrDefault("memory").Value;
-            if (candidate.Usage.ContainerMemory.TryGetValue(container.Text("name"), out var used) && used > request)
-                text.Append(CultureInfo.InvariantCulture, $"Container {container.Text("name")} was using {Size(used / 1024 * 1024)}, request is {Size(request)}, has larger consumption of memory. ");
+            var request = PodResources.Read(container, "resources", "requests").GetValueOrDefault(resource).Value;
+            if (usage.TryGetValue(container.Text("name"), out var used) && used > request)
+                text.Append(CultureInfo.InvariantCulture, $"Container {container.Text("name")} was using {Size(resource == "memory" ? used / 1024 * 1024 : used)}, request is {Size(request)}, has larger consumption of {resource}. ");
         }
 
         return text.ToString();

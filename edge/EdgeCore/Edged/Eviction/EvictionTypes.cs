@@ -17,7 +17,18 @@ internal sealed record PodUsage(long MemoryBytes, long DiskBytes, long Inodes, l
 
     /// <summary>Working set of each container by name, in bytes.</summary>
     public IReadOnlyDictionary<string, long> ContainerMemory { get; init; } = new Dictionary<string, long>();
+
+    /// <summary>What each container wrote to its own file system and to its log, by name, in bytes.</summary>
+    public IReadOnlyDictionary<string, long> ContainerDisk { get; init; } = new Dictionary<string, long>();
 }
+
+/// <summary>What a container wrote to its own file system; it lies with the images.</summary>
+internal sealed record LayerUse(string Container, long Bytes, long Inodes);
+
+/// <summary>What counts as a pod's use of a disk.</summary>
+/// <param name="Directories">Whether its volumes and logs lie there.</param>
+/// <param name="Layers">The file systems of its containers that lie there.</param>
+internal sealed record PodDisk(bool Directories, IReadOnlyList<LayerUse> Layers);
 
 /// <summary>A pod that may be evicted.</summary>
 /// <param name="Json">The pod's object.</param>

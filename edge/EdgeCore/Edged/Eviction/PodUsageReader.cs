@@ -3,23 +3,29 @@ using Edge.Core.Configuration;
 
 namespace Edge.Core.Edged.Eviction;
 
-/// <summary>Reads what a pod uses: its cgroups' memory and processes, its directories' size. What cannot be read counts as nothing. The containers' writable
-/// layers are the runtime's and not counted.</summary>
+/// <summary>Reads what a pod uses: its cgroups' memory and processes, the size of its directories and of what its containers wrote. What cannot be read counts as nothing.</summary>
 internal sealed class PodUsageReader(EdgedOptions options, string cgroups = "/sys/fs/cgroup")
 {
     /// <param name="containers">Ids of the pod's running containers by name.</param>
-    /// <param name="withDisk">Whether to walk its directories, which takes time.</param>
-    public PodUsage Read(PodDescription pod, IReadOnlyDictionary<string, string> containers, bool withDisk)
+    /// <param name="disk">What to count of the disk; null for nothing, since to walk directories takes time.</param>
+    public PodUsage Read(PodDescription pod, IReadOnlyDictionary<string, string> containers, PodDisk? disk)
     {
         var parent = CriConfigs.CgroupParent(options, pod);
         var path = CriConfigs.CgroupPath(parent);
-        var (disk, inodes) = withDisk ? Walk([.. Own(Path.Combine(options.RootDirectory, "pods", pod.Uid)), CriConfigs.LogDirectory(options, pod)]) : (0, 0);
-        return new PodUsage(WorkingSet(path), disk, inodes, Processes(path))
+        var layers = disk?.Layers ?? [];
+        var (bytes, inodes) = disk is { Directories: true } ? Walk([.. Own(Path.Combine(options.RootDirectory, "pods", pod.Uid)), CriConfigs.LogDirectory(options, pod)]) : (0, 0);
+        return new PodUsage(WorkingSet(path), bytes + layers.Sum(layer => layer.Bytes), inodes + layers.Sum(layer => layer.Inodes), Processes(path))
         {
+            ContainerDisk = disk is null ? new Dictionary<string, long>() : pod.AllContainers.GroupBy(container => container.Name, StringComparer.Ordinal)
+                .ToDictionary(same => same.Key, same => ContainerBytes(pod, same.Key, layers), StringComparer.Ordinal),
             ContainerMemory = containers.ToDictionary(
                 pair => pair.Key, pair => WorkingSet(CriConfigs.ContainerCgroup(parent, pair.Value)), StringComparer.Ordinal),
         };
     }
+
+    /// <summary>Bytes that a container wrote to its file system and to its log.</summary>
+    public long ContainerBytes(PodDescription pod, string container, IEnumerable<LayerUse> layers)
+        => layers.Where(layer => layer.Container == container).Sum(layer => layer.Bytes) + Walk(Path.Combine(CriConfigs.LogDirectory(options, pod), container)).Bytes;
 
     // As cAdvisor: usage less what the kernel can drop at once. v1 has a hierarchy for memory, v2 has one for all.
     private long WorkingSet(string path)

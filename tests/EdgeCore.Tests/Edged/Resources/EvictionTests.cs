@@ -129,9 +129,11 @@ public sealed class EvictionTests
         Write("root/pods/p/volumes/kubernetes.io~empty-dir/d/file", new string('x', 5000));
         Write("logs/default_p_p/main/0.log", new string('x', 70));
         Assert.True(Edged.PodDescription.TryRead(Pod("p", 0, 0), out var pod, out _));
-        var v1 = new PodUsageReader(options, directory.File("v1")).Read(pod, new Dictionary<string, string> { ["main"] = "c1" }, withDisk: true);
-        Assert.Equal((700, 12, 5070, 500), (v1.MemoryBytes, v1.Processes, v1.DiskBytes, v1.ContainerMemory["main"]));
-        var v2 = new PodUsageReader(options with { CgroupDriver = "systemd" }, directory.File("v2")).Read(pod, new Dictionary<string, string>(), withDisk: false);
+        var v1 = new PodUsageReader(options, directory.File("v1")).Read(pod, new Dictionary<string, string> { ["main"] = "c1" }, new PodDisk(true, [new LayerUse("main", 1000, 3), new LayerUse("main", 500, 1)]));
+        Assert.Equal((700, 12, 6570, 500, 1570), (v1.MemoryBytes, v1.Processes, v1.DiskBytes, v1.ContainerMemory["main"], v1.ContainerDisk["main"]));
+        var images = new PodUsageReader(options, directory.File("v1")).Read(pod, new Dictionary<string, string>(), new PodDisk(false, [new LayerUse("main", 1000, 3)]));
+        Assert.Equal((1000, 3), (images.DiskBytes, images.Inodes));
+        var v2 = new PodUsageReader(options with { CgroupDriver = "systemd" }, directory.File("v2")).Read(pod, new Dictionary<string, string>(), disk: null);
         Assert.Equal((1900, 0), (v2.MemoryBytes, v2.DiskBytes));
     }
 

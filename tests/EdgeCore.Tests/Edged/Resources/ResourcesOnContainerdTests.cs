@@ -4,6 +4,7 @@ using Edge.Core.Configuration;
 using Edge.Core.Edged.Eviction;
 using Edge.Kubernetes;
 using Edge.Local.Images;
+using Edge.Local.Processes;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -107,7 +108,7 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
         foreach (var pod in all)
             await edged.StatusAsync(pod, "running", IsReady);
         var reader = new PodUsageReader(new EdgedOptions { RootDirectory = edged.Root, PodLogsDirectory = edged.Logs });
-        PodUsage Usage(JsonObject pod) => reader.Read(PodDescriptionOf(pod), new Dictionary<string, string>(), withDisk: false);
+        PodUsage Usage(JsonObject pod) => reader.Read(PodDescriptionOf(pod), new Dictionary<string, string>(), disk: null);
         await UntilAsync("the volume to be full", () => Task.FromResult(Usage(memory).MemoryBytes > 16 << 20));
         await UntilAsync("the file to be written", () => Task.FromResult(Current(files) > 48 << 20));
         await UntilAsync("all processes to run", () => Task.FromResult(Usage(many).Processes >= 22));
@@ -125,6 +126,94 @@ public sealed class ResourcesOnContainerdTests(ContainerdFixture containerd)
         var kept = await edged.StatusAsync(files, "running on", IsReady);
         Assert.Equal(0, kept.Items("containerStatuses").Single().Number(-1, "restartCount"));
         await RemoveAsync(edged, all);
+    }
+
+    [SkippableFact]
+    public async Task When_the_images_disk_is_low_what_ended_pods_left_there_goes_first_and_then_who_wrote_most()
+    {
+        using var client = containerd.Client();
+        var watch = false;
+        async Task<IReadOnlyList<Protocol.Cri.V1.Container>> Of(JsonObject pod) => [.. (await client.ListContainersAsync(null, default)).Where(one => one.Labels.Values.Contains(pod.Uid()))];
+        var done = Pod("done", "", 0, "dd if=/dev/zero of=/file bs=1M count=1");
+        done["spec"]!["restartPolicy"] = "Never";
+        var modest = Pod("modest", "", 0);
+        var hungry = Pod("hungry", "", 0, "dd if=/dev/zero of=/file bs=1M count=24; sleep 1000");
+        var limited = Pod("limited", """{"limits":{"ephemeral-storage":"4Mi"}}""", 0, "dd if=/dev/zero of=/file bs=1M count=6; sleep 1000");
+        JsonObject[] all = [done, modest, hungry, limited];
+        async Task<NodeReadings> Read(CancellationToken token)
+            => new NodeReadings(new Dictionary<string, SignalReading> { [EvictionSignals.ImageFs] = new(Volatile.Read(ref watch) && (await Of(hungry)).Count > 0 ? Gi : 50 * Gi, 100 * Gi) }, false);
+        await using var edged = containerd.Run("resources-h", read: Read);
+        foreach (var pod in all)
+            edged.Meta.Put("pod", pod);
+        await edged.StatusAsync(done, "ended", status => status.Text("phase") == "Succeeded");
+        await edged.StatusAsync(modest, "running", IsReady);
+        await edged.StatusAsync(hungry, "running", IsReady);
+
+        // The pod's own limit holds, however much the node has left.
+        var status = await edged.StatusAsync(limited, "evicted", status => status.Text("phase") == "Failed");
+        Assert.Equal(("Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. "), (status.Text("reason"), status.Text("message")));
+        await UntilAsync("its containers to go", async () => (await Of(limited)).Count == 0);
+
+        // containerd measures what a container wrote every 10 s.
+        await UntilAsync("containerd to know what was written", async () => (await client.ListContainerStatsAsync(null, default)).Any(stats => stats.WritableLayer?.UsedBytes?.Value > 24 << 20));
+        Assert.Single(await Of(done));
+        Volatile.Write(ref watch, true);
+        status = await edged.StatusAsync(hungry, "evicted", status => status.Text("phase") == "Failed");
+        Assert.Equal("Evicted", status.Text("reason"));
+        Assert.Matches(@"^The node was low on resource: ephemeral-storage\. Threshold quantity: 15Gi, available: 1048576Ki\. Container main was using 25\d{6}, request is 0, has larger consumption of ephemeral-storage\. $", status.Text("message"));
+        Assert.Empty(await Of(done));
+        await edged.StatusAsync(hungry, "its end", status => status.Items("containerStatuses").Single().At("state", "terminated") is not null);
+        await UntilAsync("its containers to go", async () => (await Of(hungry)).Count == 0);
+        await UntilAsync("its sandbox to go", async () => (await client.ListPodSandboxAsync(null, default)).All(sandbox => sandbox.Metadata.Uid != hungry.Uid()));
+
+        // What they were is still told, although nothing of it is left.
+        var from = edged.Uplink.Entries.Count;
+        status = (JsonObject)FakeUplink.Content(edged.Uplink.Entries.Last(entry => entry.Resource == "default/podpatch/hungry"))["status"]!;
+        edged.ReportAll();
+        var again = await edged.StatusAsync(hungry, "told again", _ => true, from);
+        foreach (var member in (string[])["phase", "reason", "message", "startTime", "conditions", "containerStatuses"])
+            Assert.Equal(status[member]!.ToJsonString(), again[member]!.ToJsonString());
+        Assert.Equal("Completed", (await edged.StatusAsync(done, "told again", _ => true, from)).Items("containerStatuses").Single().Text("state", "terminated", "reason"));
+        Assert.Equal(0, (await edged.StatusAsync(modest, "running on", IsReady, from)).Items("containerStatuses").Single().Number(-1, "restartCount"));
+        await RemoveAsync(edged, all);
+    }
+
+    [SkippableFact]
+    public async Task A_pod_that_fills_the_nodes_own_disk_is_evicted_and_what_it_wrote_goes()
+    {
+        var root = Directory.CreateDirectory(Path.Combine(containerd.Directory, "resources-g")).FullName;
+        _ = containerd.Socket;
+        await Tool.RunAsync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", root], new ToolOptions(TimeProvider.System), CancellationToken.None);
+        try
+        {
+            await using var edged = containerd.Run("resources-g", resources: new ResourceOptions
+            {
+                Thresholds = [new(EvictionSignals.NodeFs, new EvictionAmount(24 << 20, 0))], PressureTransition = TimeSpan.Zero,
+            });
+            var modest = Pod("modest", """{"requests":{"ephemeral-storage":"4Mi"}}""", 0);
+            edged.Meta.Put("pod", modest);
+            await edged.StatusAsync(modest, "running", IsReady);
+            var hungry = Pod("hungry", "", 1000, "dd if=/dev/zero of=/data/file bs=1M count=48; sleep 1000");
+            hungry["spec"]!["volumes"] = new JsonArray(new JsonObject { ["name"] = "data", ["emptyDir"] = new JsonObject() });
+            hungry["spec"]!["containers"]![0]!["volumeMounts"] = new JsonArray(new JsonObject { ["name"] = "data", ["mountPath"] = "/data" });
+            edged.Meta.Put("pod", hungry);
+
+            // Its higher priority does not help it: the other uses no more than it asked for.
+            var status = await edged.StatusAsync(hungry, "evicted", status => status.Text("phase") == "Failed");
+            Assert.Equal("Evicted", status.Text("reason"));
+            Assert.Matches(@"^The node was low on resource: ephemeral-storage\. Threshold quantity: 24Mi, available: \d+Ki\. (Container main was using \d+(Ki)?, request is 0, has larger consumption of ephemeral-storage\. )?$", status.Text("message"));
+            await UntilAsync("what it wrote to go", () => Task.FromResult(new DriveInfo(root).AvailableFreeSpace > 40 << 20));
+            await UntilAsync("the pressure to be over", () => Task.FromResult(edged.Runtime.Current.Pressures is { Count: 0 }));
+            var from = edged.Uplink.Entries.Count;
+            edged.ReportAll();
+            var kept = await edged.StatusAsync(modest, "running on", IsReady, from);
+            Assert.Equal(0, kept.Items("containerStatuses").Single().Number(-1, "restartCount"));
+            await RemoveAsync(edged, modest, hungry);
+        }
+        finally
+        {
+            await Tool.RunAsync("umount", ["--lazy", root], new ToolOptions(TimeProvider.System), CancellationToken.None);
+        }
     }
 
     [SkippableFact]

@@ -203,9 +203,31 @@ public sealed class VolumePathTests : IDisposable
     public void An_emptyDir_over_its_limit_ends_the_pod(string empty, long used, string? message)
     {
         var pod = Pod("{}", $$"""[{"name":"tmp","emptyDir":{{empty}}}]""");
-        Assert.Equal(message, EmptyDirLimits.Exceeded(pod, _ => used));
+        Assert.Equal(message, LocalStorageLimits.Exceeded(pod, _ => used, _ => 0));
+        Assert.Equal(empty.Contains("1Ki", StringComparison.Ordinal) && !empty.Contains("Memory", StringComparison.Ordinal), LocalStorageLimits.Any(pod));
         pod.Json["spec"]!["priority"] = EvictionRanking.CriticalPriority;
-        Assert.Null(EmptyDirLimits.Exceeded(pod, _ => used));
+        Assert.False(LocalStorageLimits.Any(pod));
+        Assert.Null(LocalStorageLimits.Exceeded(pod, _ => used, _ => 0));
+    }
+
+    [Theory]
+    [InlineData(1024, 0, 0, null)]
+    [InlineData(1025, 0, 0, "Container a exceeded its local ephemeral storage limit \"1Ki\". ")]
+    [InlineData(1024, 2048, 0, null)]
+    [InlineData(1024, 2049, 0, "Pod ephemeral local storage usage exceeds the total limit of containers 3Ki. ")]
+    [InlineData(0, 0, 3073, "Pod ephemeral local storage usage exceeds the total limit of containers 3Ki. ")]
+    public void Containers_over_their_ephemeral_storage_end_the_pod(long first, long second, long volume, string? message)
+    {
+        var json = PodsOnContainerdTests.Pod("p", """
+            {"containers":[{"name":"a","image":"x","resources":{"limits":{"ephemeral-storage":"1Ki"} } },{"name":"b","image":"x","resources":{"limits":{"ephemeral-storage":"2Ki"} } }],
+             "volumes":[{"name":"tmp","emptyDir":{} },{"name":"memory","emptyDir":{"medium":"Memory"} }]}
+            """);
+        Assert.True(PodDescription.TryRead(json, out var pod, out _));
+        Assert.True(LocalStorageLimits.Any(pod) && LocalStorageLimits.HasContainerLimit(pod));
+        string? Exceeded() => LocalStorageLimits.Exceeded(pod, name => name == "tmp" ? volume : 1_000_000, name => name == "a" ? first : second);
+        Assert.Equal(message, Exceeded());
+        pod.Json["spec"]!["priority"] = EvictionRanking.CriticalPriority;
+        Assert.Null(Exceeded());
     }
 
     private static PodDescription Pod(string security, string volumes = "[]")
