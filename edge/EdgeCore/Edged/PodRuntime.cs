@@ -8,19 +8,26 @@ using Edge.Protocol.Grpc;
 namespace Edge.Core.Edged;
 
 /// <summary>Reads what the runtime has of one pod. Answers that cannot change any more are kept.</summary>
-internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volumes, string logDirectory, TimeProvider time)
+/// <param name="oomKills">How many processes of the pod the kernel has killed for memory, or null.</param>
+internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volumes, string logDirectory, Func<PodDescription, long?> oomKills, TimeProvider time)
 {
     private const int KilledExitCode = 137;
+    private const string OutOfMemory = "OOMKilled";
     private const int CauseTries = 10;
     private static readonly TimeSpan s_causePause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan s_causeWithin = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<string, ContainerView> _exited = new(StringComparer.Ordinal);
     private readonly Dictionary<string, IReadOnlyList<string>> _ips = new(StringComparer.Ordinal);
+    private readonly OomLedger _ooms = new();
+    private bool _looked;
 
     /// <summary>The pod's sandboxes and containers now.</summary>
     public async Task<PodSnapshot> ReadAsync(PodDescription pod, CancellationToken cancellationToken)
     {
+        if (!_looked)
+            _ooms.Look(oomKills(pod));
+        _looked = true;
         var podFilter = new PodSandboxFilter();
         podFilter.LabelSelector[CriConfigs.UidLabel] = pod.Uid;
         podFilter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
@@ -48,6 +55,7 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
         filter.LabelSelector[CriConfigs.UidLabel] = pod.Uid;
         filter.LabelSelector[CriConfigs.NodeLabel] = nodeName;
         var containers = new List<ContainerView>();
+        var wasOutOfMemory = false;
         foreach (var item in await cri.ListContainersAsync(filter, cancellationToken))
         {
             if (_exited.TryGetValue(item.Id, out var known))
@@ -61,6 +69,7 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
                 var view = View(pod, item.PodSandboxId, await WithCauseAsync(pod, await cri.ContainerStatusAsync(item.Id, cancellationToken), cancellationToken));
                 if (view.Phase == ContainerPhase.Exited)
                     _exited[item.Id] = view;
+                wasOutOfMemory |= view.Reason == OutOfMemory;
                 containers.Add(view);
             }
             catch (GrpcException e) when (e.Code == GrpcStatusCode.NotFound)
@@ -69,16 +78,31 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
             }
         }
 
+        // All at once: several may have been killed since the last look.
+        if (wasOutOfMemory)
+        {
+            _ooms.Look(oomKills(pod));
+            _ooms.Settle();
+        }
+
         foreach (var id in _exited.Keys.Where(id => !containers.Exists(container => container.Id == id)).ToList())
             _exited.Remove(id);
         return new PodSnapshot(sandboxes, containers);
     }
 
     // containerd learns of an exit and of its cause by two events, in no certain order: one that was killed at its memory limit may be an "Error" for a moment before it is "OOMKilled".
+    // It may also never learn it; the kernel's own count tells.
     private async Task<ContainerStatus> WithCauseAsync(PodDescription pod, ContainerStatus status, CancellationToken cancellationToken)
     {
-        var isUnsure = status is { State: ContainerState.ContainerExited, ExitCode: KilledExitCode, Reason: "" or "Error" } && !pod.Json.IsDeleting()
-            && (time.GetUtcNow() - Time(status.FinishedAt)).Duration() < s_causeWithin
+        if (status is not { State: ContainerState.ContainerExited, ExitCode: KilledExitCode, Reason: "" or "Error" })
+            return status;
+        if (IsOutOfMemory(pod, status))
+        {
+            status.Reason = OutOfMemory;
+            return status;
+        }
+
+        var isUnsure = !_ooms.IsCounted && !pod.Json.IsDeleting() && (time.GetUtcNow() - Time(status.FinishedAt)).Duration() < s_causeWithin
             && pod.AllContainers.FirstOrDefault(container => container.Name == status.Metadata.Name)?.Json.Text("resources", "limits", "memory") is { Length: > 0 };
         for (var tries = 0; isUnsure && tries < CauseTries && status.Reason is ("" or "Error"); tries++)
         {
@@ -87,6 +111,26 @@ internal sealed class PodRuntime(CriClient cri, string nodeName, PodVolumes volu
         }
 
         return status;
+    }
+
+    private bool IsOutOfMemory(PodDescription pod, ContainerStatus status)
+    {
+        var (name, attempt) = (status.Metadata.Name, status.Metadata.Attempt);
+        if (volumes.WasOutOfMemory(name, attempt))
+            return true;
+        _ooms.Look(oomKills(pod));
+        if (!_ooms.HasKilled)
+            return false;
+        try
+        {
+            volumes.MarkOutOfMemory(name, attempt);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Without it the cause is forgotten at the next start of EdgeCore; a full disk is told by others.
+        }
+
+        return true;
     }
 
     private static DateTimeOffset Time(long nanoseconds) => DateTimeOffset.UnixEpoch.AddTicks(nanoseconds / TimeSpan.NanosecondsPerTick);

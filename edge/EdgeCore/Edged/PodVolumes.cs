@@ -95,6 +95,18 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
         }
     }
 
+    /// <summary>Whether <see cref="MarkOutOfMemory"/> was said of this start of the container, also before a restart of EdgeCore.</summary>
+    public bool WasOutOfMemory(string container, uint attempt) => File.Exists(OutOfMemoryFile(container, attempt));
+
+    /// <summary>Remembers that the kernel killed this start of the container for memory, which the runtime does not know.</summary>
+    /// <exception cref="IOException">It cannot be written.</exception>
+    public void MarkOutOfMemory(string container, uint attempt)
+    {
+        var path = OutOfMemoryFile(container, attempt);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, []);
+    }
+
     /// <summary>Writes the hosts file that containers get as /etc/hosts, and returns its path.</summary>
     public string WriteHosts(string text)
     {
@@ -153,6 +165,8 @@ internal sealed class PodVolumes(string root, PodDescription pod, TimeProvider t
 
     private string TerminationFile(string container, uint attempt)
         => Path.Combine(PodDirectory, "containers", container, attempt.ToString(CultureInfo.InvariantCulture));
+
+    private string OutOfMemoryFile(string container, uint attempt) => TerminationFile(container, attempt) + ".oom";
 
     private string Folder(JsonObject volume)
     {

@@ -50,7 +50,7 @@ internal sealed class PodWorker : IDisposable
         _reporter = new PodReporter(context, pod, last);
         _core = new PodCore { StartTime = _reporter.StartTime, LastRestarts = PodStatusBuilder.Restarts(_reporter.Last) };
         _volumes = new PodVolumes(context.Options.RootDirectory, pod, context.Time);
-        _runtime = new PodRuntime(context.Cri, context.NodeName, _volumes, CriConfigs.LogDirectory(context.Options, pod), context.Time);
+        _runtime = new PodRuntime(context.Cri, context.NodeName, _volumes, CriConfigs.LogDirectory(context.Options, pod), context.Cgroups.OomKills, context.Time);
         var hooks = new HookRunner(context, ReportAsync);
         _stopper = new ContainerStopper(context, hooks, ReportAsync);
         _starter = new ContainerStarter(context, _volumes, hooks, _stopper, ReportAsync);

@@ -355,11 +355,15 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
     }
 
     [SkippableFact]
-    public async Task A_container_that_uses_more_memory_than_it_may_is_killed_by_the_kernel_and_the_other_goes_on()
+    public async Task A_container_that_uses_more_memory_than_it_may_is_OOMKilled_although_containerd_may_not_know_and_the_other_goes_on()
     {
-        await using var edged = Run("slice-oom", new FakeMetaStore());
-        // The reason is not asked for: systemd removes the scope at once, and containerd 1.6 may then not find out why its process ended, and says Error, whoever the client is.
-        await CgroupSteps.OomKilledAsync(containerd, edged, isCauseKnown: false);
+        var meta = new FakeMetaStore();
+        // systemd removes the scope at once, and containerd 1.6 may then not find out why its process ended, and says Error. On v1 the kernel has no count for the whole pod.
+        var isCauseKnown = File.Exists("/sys/fs/cgroup/cgroup.controllers");
+        await using (var edged = Run("slice-oom", meta))
+            await CgroupSteps.OomKilledAsync(containerd, edged, isCauseKnown, isKept: true);
+        await using var again = Run("slice-oom", meta);
+        await CgroupSteps.OomKilledAsync(containerd, again, isCauseKnown);
     }
 
     private RunningEdged Run(string node, FakeMetaStore meta) => containerd.Run(node, meta, edged: Systemd);
@@ -393,9 +397,10 @@ public sealed class PodSlicesOnContainerdTests(SystemdContainerdFixture containe
 internal static class CgroupSteps
 {
     /// <summary>A container allocates more than its limit; its neighbour in the pod does not.</summary>
-    public static async Task OomKilledAsync(ContainerdFixture containerd, RunningEdged edged, bool isCauseKnown = true)
+    /// <param name="isKept">Whether the pod stays for a next call, which finds it ended.</param>
+    public static async Task OomKilledAsync(ContainerdFixture containerd, RunningEdged edged, bool isCauseKnown = true, bool isKept = false)
     {
-        var pod = Pod("greedy", """
+        var pod = edged.Meta.List("pod").Select(stored => JsonNode.Parse(stored.Json.Span)).OfType<JsonObject>().SingleOrDefault() ?? Pod("greedy", """
             {"terminationGracePeriodSeconds":1,"restartPolicy":"Never","containers":[
               {"name":"greedy","image":"docker.io/edge/busybox:1.0","command":["dd","if=/dev/zero","of=/dev/null","bs=64M","count=1"],"resources":{"limits":{"memory":"16Mi"}}},
               {"name":"other","image":"docker.io/edge/busybox:1.0","command":["sleep","1000"],"resources":{"limits":{"memory":"16Mi"}}}]}
@@ -405,9 +410,9 @@ internal static class CgroupSteps
         Assert.Equal(137, Of(status, "greedy").Number(-1, "state", "terminated", "exitCode"));
         if (isCauseKnown)
             Assert.Equal("OOMKilled", Of(status, "greedy").Text("state", "terminated", "reason"));
-        else if (File.Exists("/sys/fs/cgroup/cgroup.controllers"))
-            Assert.DoesNotContain("\noom_kill 0\n", await File.ReadAllTextAsync($"/sys/fs/cgroup{CriConfigs.CgroupPath($"kubepods-burstable-pod{pod.Uid().Replace('-', '_')}.slice")}/memory.events"), StringComparison.Ordinal);
         await edged.StatusAsync(pod, "the other runs", state => Of(state, "other").At("state", "running") is not null && Of(state, "other").Number(-1, "restartCount") == 0);
+        if (isKept)
+            return;
         using var client = containerd.Client();
         await PodSpecOnContainerdTests.GoneAsync(edged, client, pod);
     }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Edge.Core.Configuration;
 using Microsoft.Extensions.Logging;
 
@@ -25,6 +26,22 @@ internal sealed class PodCgroups(EdgedOptions options, ILogger log, string root 
 
     /// <summary>Whether a limit of swap can be written for the containers of a pod whose sandbox runs: with some kernels there is no such file, and a runtime that is told to write it fails.</summary>
     public bool HasSwapLimit(PodDescription pod) => IsV2 && File.Exists($"{root}{CriConfigs.CgroupPath(CriConfigs.CgroupParent(options, pod))}/memory.swap.max");
+
+    /// <summary>How many processes of the pod the kernel has killed for memory; null where its cgroup is not there, or is of version 1, which counts for each cgroup alone.</summary>
+    public long? OomKills(PodDescription pod)
+    {
+        const string Key = "oom_kill ";
+        var file = $"{root}{CriConfigs.CgroupPath(CriConfigs.CgroupParent(options, pod))}/memory.events";
+        try
+        {
+            return IsV2 && File.Exists(file) && Array.Find(File.ReadAllLines(file), line => line.StartsWith(Key, StringComparison.Ordinal)) is { } line
+                && long.TryParse(line.AsSpan(Key.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var count) ? count : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null; // it went while it was read
+        }
+    }
 
     private bool IsSystemd => options.CgroupDriver == "systemd";
 
