@@ -23,8 +23,10 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
     // Answers that may wait for one write. Beyond, the oldest report goes unanswered and its edge sends it again.
     private const int AnswersMax = 1000;
 
-    private Dictionary<string, TwinEntry> _twins = [];
-    private Dictionary<string, List<DeviceSample>> _history = [];
+    // Null while nothing waits, as of most devices most of the time: what a thousand lanes hold from one report to the next, the collector moves again and again.
+    private Dictionary<string, TwinEntry>? _twins;
+    private Dictionary<string, List<DeviceSample>>? _history;
+    private Queue<Action>? _answers;
     private long _twinVersion;
     private long _stateVersion;
     private string _state = "";
@@ -33,7 +35,6 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
     private IReadOnlyList<string>? _edgeProblems;
     private IReadOnlyList<string>? _writtenCloudProblems;
     private IReadOnlyList<string>? _writtenEdgeProblems;
-    private Queue<Action> _answers = [];
 
     public string Uid { get; } = device.Uid;
 
@@ -58,12 +59,15 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
 
     /// <summary>Nothing waits.</summary>
     public bool IsIdle
-        => _twins.Count == 0 && _history.Count == 0 && _state.Length == 0 && _lastOnlineTime.Length == 0 && _cloudProblems is null && _edgeProblems is null && _answers.Count == 0;
+        => _twins is null && _history is null && _state.Length == 0 && _lastOnlineTime.Length == 0 && _cloudProblems is null && _edgeProblems is null && _answers is null;
 
     public void Add(DeviceReport report, IReadOnlyList<string> problems, Action confirm)
     {
         foreach (var (property, twin) in report.Twins)
+        {
+            _twins ??= new Dictionary<string, TwinEntry>(report.Twins.Count);
             _twins[property] = _twins.TryGetValue(property, out var older) ? older.Under(twin) : twin;
+        }
 
         // Each report of an Edge peer says all of the device's twins, or its state.
         if (report.Twins.Count > 0 || report.Problems is not null)
@@ -72,6 +76,7 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
             _stateVersion = report.Version;
         foreach (var (property, samples) in report.History)
         {
+            _history ??= [];
             if (!_history.TryGetValue(property, out var list))
                 _history[property] = list = [];
             list.AddRange(samples);
@@ -84,6 +89,7 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
         Add(problems);
         if (report.Problems is { } own && (_edgeProblems ?? _writtenEdgeProblems)?.SequenceEqual(own) != true)
             _edgeProblems = own;
+        _answers ??= [];
         _answers.Enqueue(confirm);
         if (_answers.Count > AnswersMax)
             _answers.Dequeue();
@@ -98,8 +104,8 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
 
     public DeviceBatch Take()
     {
-        var batch = new DeviceBatch(_twins, _history, _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers) { TwinVersion = _twinVersion, StateVersion = _stateVersion };
-        (_twins, _history, _state, _lastOnlineTime, _answers) = ([], [], "", "", []);
+        var batch = new DeviceBatch(_twins ?? [], _history ?? [], _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers ?? []) { TwinVersion = _twinVersion, StateVersion = _stateVersion };
+        (_twins, _history, _state, _lastOnlineTime, _answers) = (null, null, "", "", null);
         (_twinVersion, _stateVersion) = (0, 0);
         (_writtenCloudProblems, _writtenEdgeProblems) = (_cloudProblems ?? _writtenCloudProblems, _edgeProblems ?? _writtenEdgeProblems);
         (_cloudProblems, _edgeProblems) = (null, null);
@@ -109,10 +115,10 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
     /// <summary>Returns what could not be written; what came meanwhile is newer.</summary>
     public void PutBack(DeviceBatch batch)
     {
-        foreach (var (property, newer) in _twins)
+        foreach (var (property, newer) in _twins ?? [])
             batch.Twins[property] = batch.Twins.TryGetValue(property, out var older) ? older.Under(newer) : newer;
 
-        foreach (var (property, newer) in _history)
+        foreach (var (property, newer) in _history ?? [])
         {
             if (batch.History.TryGetValue(property, out var older))
                 older.AddRange(newer);
@@ -120,16 +126,16 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
                 batch.History[property] = newer;
         }
 
-        _twins = batch.Twins;
-        _history = batch.History;
+        _twins = batch.Twins.Count > 0 ? batch.Twins : null;
+        _history = batch.History.Count > 0 ? batch.History : null;
         _state = _state.Length > 0 ? _state : batch.State;
         _lastOnlineTime = _lastOnlineTime.Length > 0 ? _lastOnlineTime : batch.LastOnlineTime;
         _twinVersion = Math.Max(_twinVersion, batch.TwinVersion);
         _stateVersion = Math.Max(_stateVersion, batch.StateVersion);
         _cloudProblems ??= batch.CloudProblems;
         _edgeProblems ??= batch.EdgeProblems;
-        foreach (var answer in _answers)
+        foreach (var answer in _answers ?? [])
             batch.Answers.Enqueue(answer);
-        _answers = batch.Answers;
+        _answers = batch.Answers.Count > 0 ? batch.Answers : null;
     }
 }

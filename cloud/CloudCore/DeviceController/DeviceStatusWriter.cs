@@ -97,7 +97,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         lane.Loop = RunAsync(key, lane, previous, _stop.Token);
     }
 
-    // Ends when nothing waits: a device that reports once a second has no task and no timer in between.
+    // Ends when nothing waits: a device that reports once a second has no task and no timer in between, and what it reported is held by nobody.
     private async Task RunAsync((string Namespace, string Name) key, DeviceLane lane, Task previous, CancellationToken cancellationToken)
     {
         await Task.Yield(); // out of the caller's lock
@@ -112,6 +112,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
                     if (lane.IsIdle)
                     {
                         lane.IsRunning = false;
+                        lane.Loop = Task.CompletedTask;
                         if (lane.IsForgotten && _lanes.GetValueOrDefault(key) == lane)
                             _lanes.Remove(key);
                         return;
@@ -120,61 +121,66 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
 
                 if (lane.NotBefore - time.GetUtcNow() is var early && early > TimeSpan.Zero)
                     await Task.Delay(early < s_pauseMax ? early : s_pauseMax, time, cancellationToken);
-                DeviceBatch batch;
-                string? trace;
-                lock (_gate)
-                {
-                    batch = lane.Take();
-                    (trace, lane.Trace) = (lane.Trace, null);
-                }
-
-                var pause = Interval;
-                try
-                {
-                    using (EdgeTrace.Continue("write DeviceStatus", ActivityKind.Client, trace))
-                        await WriteAsync(key, lane, batch, cancellationToken);
-                    metrics.DeviceWritten();
-                    failures = 0;
-                    Confirm(batch);
-                }
-                catch (KubeException e) when (e.Code is >= 400 and < 500 and not (401 or 403 or 408 or 409 or 429))
-                {
-                    // The API will never take this; asking the edge to send it again would stop its queue.
-                    DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
-                    lane.Status = default;
-                    Confirm(batch);
-                }
-                catch (KubeException e)
-                {
-                    pause = e.Code == 409 ? TimeSpan.Zero : BackoffAfter(++failures);
-                    if (e.Code != 409)
-                        DeviceLog.NotWritten(logger, key.Namespace, key.Name, e.Message, pause.TotalSeconds);
-                    lane.Status = default;
-                    lock (_gate)
-                    {
-                        lane.PutBack(batch);
-                    }
-                }
-
-                catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
-                {
-                    // A defect here must not leave the device with a writer that writes nothing any more.
-                    pause = BackoffAfter(++failures);
-                    DeviceLog.WriterBroke(logger, key.Namespace, key.Name, pause.TotalSeconds, e);
-                    lane.Status = default;
-                    lock (_gate)
-                    {
-                        lane.PutBack(batch);
-                    }
-                }
-
-                lane.NotBefore = time.GetUtcNow() + pause;
+                failures = await TryWriteAsync(key, lane, failures, cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             // Stopping: what was not confirmed comes again.
         }
+    }
+
+    // Writes what waits, or puts it back; sets when the next write may be. Returns how many writes in a row have failed now.
+    private async Task<int> TryWriteAsync((string Namespace, string Name) key, DeviceLane lane, int failures, CancellationToken cancellationToken)
+    {
+        DeviceBatch batch;
+        string? trace;
+        lock (_gate)
+        {
+            batch = lane.Take();
+            (trace, lane.Trace) = (lane.Trace, null);
+        }
+
+        var pause = Interval;
+        try
+        {
+            using (EdgeTrace.Continue("write DeviceStatus", ActivityKind.Client, trace))
+                await WriteAsync(key, lane, batch, cancellationToken);
+            metrics.DeviceWritten();
+            failures = 0;
+            Confirm(batch);
+        }
+        catch (KubeException e) when (e.Code is >= 400 and < 500 and not (401 or 403 or 408 or 409 or 429))
+        {
+            // The API will never take this; asking the edge to send it again would stop its queue.
+            DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
+            lane.Status = default;
+            Confirm(batch);
+        }
+        catch (KubeException e)
+        {
+            pause = e.Code == 409 ? TimeSpan.Zero : BackoffAfter(++failures);
+            if (e.Code != 409)
+                DeviceLog.NotWritten(logger, key.Namespace, key.Name, e.Message, pause.TotalSeconds);
+            PutBack(lane, batch);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+        {
+            // A defect here must not leave the device with a writer that writes nothing any more.
+            pause = BackoffAfter(++failures);
+            DeviceLog.WriterBroke(logger, key.Namespace, key.Name, pause.TotalSeconds, e);
+            PutBack(lane, batch);
+        }
+
+        lane.NotBefore = time.GetUtcNow() + pause;
+        return failures;
+    }
+
+    private void PutBack(DeviceLane lane, DeviceBatch batch)
+    {
+        lane.Status = default;
+        lock (_gate)
+            lane.PutBack(batch);
     }
 
     private static void Confirm(DeviceBatch batch)
