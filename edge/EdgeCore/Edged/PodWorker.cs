@@ -69,9 +69,6 @@ internal sealed class PodWorker : IDisposable
     /// <summary>True once the object is gone, and the pod with it soon.</summary>
     public bool IsRemoved => _wanted.Removed;
 
-    /// <summary>Whether containers ran when the runtime was asked last.</summary>
-    public bool IsRunning { get; private set; }
-
     /// <summary>Whether it had containers, running or not, when the runtime was asked last.</summary>
     public bool HasContainers { get; private set; }
 
@@ -237,7 +234,7 @@ internal sealed class PodWorker : IDisposable
                 }
 
                 // They are what its last status is read from.
-                if (action is PodAction.RemoveContainer && !published && !removed && !pod.IsDeleting)
+                if (action is PodAction.RemoveContainer && pod.IsDiscarded && !published && !removed && !pod.IsDeleting)
                     break;
 
                 did = true;
@@ -379,7 +376,6 @@ internal sealed class PodWorker : IDisposable
     private async Task<PodSnapshot> ReadAsync(PodDescription pod, CancellationToken cancellationToken)
     {
         var snapshot = await _runtime.ReadAsync(pod, cancellationToken);
-        IsRunning = snapshot.Containers.Any(container => container.Phase == ContainerPhase.Running);
         HasContainers = snapshot.Containers.Count > 0;
         _prober.Observe(pod, snapshot, Ip(pod, snapshot));
         return snapshot;

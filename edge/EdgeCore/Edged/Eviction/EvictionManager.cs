@@ -62,8 +62,8 @@ internal sealed class EvictionManager(
             EdgedLog.LowOn(context.Log, met.Threshold.Signal, met.Reading.Available, met.Threshold.Amount.Of(met.Reading.Capacity));
         _lowOn = met.Threshold.Signal;
 
-        // What the last one held counts as soon as it has stopped.
-        if (_evicted is { IsRunning: true, IsFinished: false } && context.Time.GetUtcNow() < _evictedUntil)
+        // What the last one held counts as soon as it is gone; its containers go last.
+        if (_evicted is { HasContainers: true, IsFinished: false } && context.Time.GetUtcNow() < _evictedUntil)
             return;
 
         // As a kubelet: what pods that have ended left at the runtime and images that nobody uses go before any pod.

@@ -29,7 +29,7 @@ internal static class LocalStorageLimits
 
         if (!HasContainerLimit(pod))
             return null;
-        var limits = pod.Containers.Concat(pod.InitContainers.Where(init => init.IsSidecar)).Sum(Limit);
+        var limits = Math.Max(pod.Containers.Concat(pod.InitContainers.Where(init => init.IsSidecar)).Sum(Limit), pod.InitContainers.Select(Limit).DefaultIfEmpty(0).Max());
         var used = pod.AllContainers.Sum(one => container(one.Name))
             + pod.Json.Items("spec", "volumes").Where(one => one["emptyDir"] is { } empty && empty.Text("medium").Length == 0).Sum(one => volume(one.Text("name")));
         if (limits > 0 && used > limits)

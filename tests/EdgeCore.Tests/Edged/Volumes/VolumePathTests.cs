@@ -230,6 +230,17 @@ public sealed class VolumePathTests : IDisposable
         Assert.Null(Exceeded());
     }
 
+    [Fact]
+    public void An_init_container_may_have_what_is_the_limit_of_the_pod()
+    {
+        var json = PodsOnContainerdTests.Pod("p", """
+            {"initContainers":[{"name":"i","image":"x","resources":{"limits":{"ephemeral-storage":"2Ki"} } }],"containers":[{"name":"a","image":"x","resources":{"limits":{"ephemeral-storage":"1Ki"} } }]}
+            """);
+        Assert.True(PodDescription.TryRead(json, out var pod, out _));
+        Assert.Null(LocalStorageLimits.Exceeded(pod, _ => 0, name => name == "i" ? 2048 : 0));
+        Assert.Equal("Pod ephemeral local storage usage exceeds the total limit of containers 2Ki. ", LocalStorageLimits.Exceeded(pod, _ => 0, name => name == "i" ? 2048 : 1));
+    }
+
     private static PodDescription Pod(string security, string volumes = "[]")
     {
         var json = PodsOnContainerdTests.Pod("p", """{"containers":[{"name":"a","image":"x"}]}""");
