@@ -39,7 +39,7 @@ public sealed class NodePressureTests
 
         var megabytes = free / 3 / (1 << 20);
         await edge.ApplyAsync(PodSteps.Manifest(
-            "hungry", $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","dd if=/dev/zero of=/memory/file bs=1M count={{megabytes}}; sleep 100000"],"volumeMounts":[{"name":"memory","mountPath":"/memory"}]}""",
+            "hungry", $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","echo begins to eat; dd if=/dev/zero of=/memory/file bs=1M count={{megabytes}}; sleep 100000"],"volumeMounts":[{"name":"memory","mountPath":"/memory"}]}""",
             ""","volumes":[{"name":"memory","emptyDir":{"medium":"Memory"} }]"""));
         await edge.WaitForAsync("the node tells its pressure", async () => PodSteps.Condition(await NodeAsync(edge), "MemoryPressure") == "True", PodSteps.Long);
         var evicted = await edge.PodWhenAsync("hungry", "is evicted", pod => pod.Text("status", "phase") == "Failed");
@@ -61,6 +61,11 @@ public sealed class NodePressureTests
         }
 
         Assert.Equal("Evicted", (await edge.PodAsync("hungry")).Text("status", "reason"));
+
+        // What it said is there although its container is not.
+        using var node = new PodNode(edge);
+        Assert.DoesNotContain(await node.ContainersAsync(), container => PodNode.Uid(container) == evicted.Uid());
+        Assert.StartsWith("begins to eat\n", await edge.KubectlAsync("logs -f hungry"), StringComparison.Ordinal);
     }
 
     private static async Task<JsonObject> NodeAsync(TestEdge edge) => await edge.Client.TryGetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None) ?? [];

@@ -120,7 +120,7 @@ internal sealed class LocalApiHandler(
         context.Response.ContentType = PlainText;
         // A follower sees that he is connected before the container says anything.
         await context.Response.StartAsync(cancellationToken);
-        var malformed = await _logs.CopyAsync(source.Path, wanted, token => IsRunningAsync(source.ContainerId, token), context.Response.BodyWriter, cancellationToken);
+        var malformed = await _logs.CopyAsync(source.Path, wanted, token => source.Ended ? Task.FromResult(false) : IsRunningAsync(source.ContainerId, token), context.Response.BodyWriter, cancellationToken);
         if (malformed > 0)
             LocalApiLog.MalformedLog(log, malformed, source.Path);
     }

@@ -12,8 +12,9 @@ using Edge.Protocol.Grpc;
 namespace Edge.Core.Edged.LocalApi;
 
 /// <summary>The log that a request means.</summary>
-/// <param name="ContainerId">Empty when the runtime was not there to ask.</param>
-internal sealed record LogSource(string Path, string ContainerId);
+/// <param name="ContainerId">Empty when the runtime was not there to ask, or has removed it.</param>
+/// <param name="Ended">Whether nothing more comes.</param>
+internal sealed record LogSource(string Path, string ContainerId, bool Ended);
 
 /// <summary>Finds pods in the store and their containers at the runtime.</summary>
 internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaStore meta, CriClient cri)
@@ -87,23 +88,25 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
             ?? throw new LocalApiRefusal(404, $"pod {pod.Namespace}/{pod.Name} is not running");
     }
 
-    /// <summary>The file of a container's log. While the runtime does not answer, the files themselves say which there are.</summary>
+    /// <summary>The file of a container's log. While the runtime does not answer, and of a pod that has ended and whose containers are gone, the files themselves say which there are.</summary>
     /// <exception cref="LocalApiRefusal">400, the container has not run, or not before.</exception>
     public async Task<LogSource> LogAsync(PodDescription pod, string container, bool previous, CancellationToken cancellationToken)
     {
         var directory = Path.Combine(CriConfigs.LogDirectory(options, pod), container);
+        var status = PodRows.Statuses.Load(meta).GetValueOrDefault(pod.Uid);
         List<(uint Attempt, bool Ended, string Id)> runs;
         try
         {
             runs = [.. (await ContainersAsync(pod, container, cancellationToken)).Where(one => one.State != ContainerState.ContainerCreated)
                 .Select(one => (one.Metadata.Attempt, one.State == ContainerState.ContainerExited, one.Id))];
+            if (runs.Count == 0 && status.Text("phase") is "Succeeded" or "Failed")
+                runs = [.. Attempts(directory).Select(attempt => (attempt, true, ""))];
         }
         catch (GrpcException)
         {
             runs = [.. Attempts(directory).Select(attempt => (attempt, false, ""))];
         }
 
-        var status = PodRows.Statuses.Load(meta).GetValueOrDefault(pod.Uid);
         var state = status.Items("containerStatuses").Concat(status.Items("initContainerStatuses")).Concat(status.Items("ephemeralContainerStatuses")).FirstOrDefault(one => one.Text("name") == container).At("state", "waiting");
         if (LogSelection.Choose(runs, state is not null, previous) is not { } chosen)
         {
@@ -112,7 +115,7 @@ internal sealed class PodDirectory(EdgedOptions options, string nodeName, IMetaS
                 : $"container {container} in pod {pod.Namespace}/{pod.Name} is waiting to start: {(state.Text("reason") is { Length: > 0 } reason ? reason : "ContainerCreating")}");
         }
 
-        return new LogSource(Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"{chosen.Attempt}.log")), chosen.Id);
+        return new LogSource(Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"{chosen.Attempt}.log")), chosen.Id, chosen.Ended);
     }
 
     private static IEnumerable<uint> Attempts(string directory)
