@@ -146,6 +146,10 @@ public sealed class CriClient(string endpoint, TimeProvider time, TimeSpan callT
     public Task<ImageFsInfoResponse> ImageFsInfoAsync(CancellationToken cancellationToken)
         => ImageAsync("ImageFsInfo", new ImageFsInfoRequest(), ImageFsInfoResponse.Parser, callTimeout, cancellationToken);
 
+    /// <summary>What happens to sandboxes and containers from now on, until the runtime ends; containerd has it since 1.7, and is UNIMPLEMENTED before. Events may be lost: they say where to look, not what is.</summary>
+    public IAsyncEnumerable<ContainerEventResponse> ContainerEventsAsync(CancellationToken cancellationToken)
+        => _channel.ServerStreamAsync("/runtime.v1.RuntimeService/GetContainerEvents", new GetEventsRequest(), ContainerEventResponse.Parser, cancellationToken);
+
     public void Dispose() => _channel.Dispose();
 
     private Task<TResponse> RuntimeAsync<TRequest, TResponse>(

@@ -14,7 +14,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Edge.Protocol.Grpc;
 
-/// <summary>A gRPC server for unary methods on one unix socket.</summary>
+/// <summary>A gRPC server for unary methods, and ones that answer with a stream, on one unix socket.</summary>
 /// <remarks>A handler's <see cref="GrpcException"/> is the caller's status. Any other exception of it is logged and becomes UNKNOWN; the
 /// server goes on. The caller's <c>grpc-timeout</c> is kept: when it has passed, the handler's token is cancelled and the call ends with
 /// DEADLINE_EXCEEDED.</remarks>
@@ -175,7 +175,10 @@ public sealed partial class GrpcServer : IAsyncDisposable
         {
             limit = Limit(context.Request, _time);
             using var aborted = context.RequestAborted.UnsafeRegister(static limit => ((CancellationTokenSource)limit!).Cancel(), limit);
-            answer = await AnswerAsync(path, context.Request.BodyReader, limit.Token).ConfigureAwait(false);
+            if (_methods.FindStream(path) is { } stream)
+                await StreamAsync(stream, context, limit.Token).ConfigureAwait(false);
+            else
+                answer = await AnswerAsync(path, context.Request.BodyReader, limit.Token).ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -196,12 +199,29 @@ public sealed partial class GrpcServer : IAsyncDisposable
             context.Response.AppendTrailer("grpc-message", GrpcText.Escape(detail));
     }
 
+    // A caller sees that he is connected before there is anything to say.
+    private static async Task StreamAsync(GrpcStreamHandler handler, HttpContext context, CancellationToken cancellationToken)
+    {
+        var request = await ReadAsync(context.Request.BodyReader, cancellationToken).ConfigureAwait(false);
+        await context.Response.StartAsync(cancellationToken).ConfigureAwait(false);
+        await foreach (var message in handler(request, cancellationToken).ConfigureAwait(false))
+        {
+            await context.Response.Body.WriteAsync(Framed(message), cancellationToken).ConfigureAwait(false);
+            await context.Response.Body.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     // The answer with its prefix.
     private async Task<ReadOnlyMemory<byte>> AnswerAsync(string path, PipeReader body, CancellationToken cancellationToken)
     {
         var handler = _methods.Find(path) ?? throw new GrpcException(GrpcStatusCode.Unimplemented, $"unknown method {path}");
         var answer = await handler(await ReadAsync(body, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
         cancellationToken.ThrowIfCancellationRequested();
+        return Framed(answer);
+    }
+
+    private static byte[] Framed(IMessage answer)
+    {
         var size = answer.CalculateSize();
         if (size > GrpcText.MessageSizeMax)
             throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"answer of {size} bytes is over the limit of {GrpcText.MessageSizeMax}");

@@ -24,6 +24,8 @@ public sealed class PodManager : IPodModule, IDisposable
     private readonly Random _random;
     private readonly NodeKeeper _keeper;
     private readonly PodRelist _relist;
+    private readonly RuntimeEvents _events;
+    private readonly RelistPace _pace = new();
     private readonly StaticPodSource _statics;
     private Dictionary<string, JsonObject> _lastStatus = [];
     private volatile PodWorker[] _workers = [];
@@ -40,6 +42,7 @@ public sealed class PodManager : IPodModule, IDisposable
         _random = services.Random;
         _state = new CriRuntimeState(_context.Cri, services.Time, _context.Log);
         _relist = new PodRelist(_context);
+        _events = new RuntimeEvents(_context, uid => Array.Find(_workers, worker => worker.Pod.Uid == uid)?.Wake());
         _statics = new StaticPodSource(_context);
         _keeper = new NodeKeeper(_context, read, () => _workers, _state.SetPressures);
     }
@@ -67,6 +70,7 @@ public sealed class PodManager : IPodModule, IDisposable
             await StaticPodsAsync(stop.Token); // before the rest: what runs of them is nobody's leftover
             await ForgetStrangersAsync(stop.Token);
             running.Add(_keeper.RunAsync(stop.Token));
+            running.Add(_events.RunAsync(stop.Token));
             await LoopAsync(changes, state, stop.Token);
         }
         finally
@@ -124,7 +128,8 @@ public sealed class PodManager : IPodModule, IDisposable
                 await StaticPodsAsync(cancellationToken);
                 await _statics.ReconcileAsync(key => _pods.Values.Any(entry => $"{entry.Worker.Pod.Namespace}/{entry.Worker.Pod.Name}" == key), cancellationToken);
                 tick = timer.WaitForNextTickAsync(cancellationToken).AsTask();
-                relist ??= _relist.ReadAsync(cancellationToken);
+                if (_pace.IsDue(_events.IsFollowing))
+                    relist ??= _relist.ReadAsync(cancellationToken);
             }
 
             // A module that ends takes this one with it, so that its fault is seen.

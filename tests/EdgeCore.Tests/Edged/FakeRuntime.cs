@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
 using Edge.Protocol.Cri.V1;
 using Edge.Protocol.Grpc;
 using Google.Protobuf;
@@ -14,6 +16,8 @@ internal sealed class FakeRuntime : IAsyncDisposable
     private (string Id, int Asked) _outOfMemory = ("", 0);
     private readonly Dictionary<string, string> _homes = [];
     private readonly List<string> _trace = [];
+    private int _followers;
+    private readonly Channel<ContainerEventResponse> _events = Channel.CreateUnbounded<ContainerEventResponse>();
     private GrpcServer? _server;
     private int _ids;
 
@@ -27,7 +31,11 @@ internal sealed class FakeRuntime : IAsyncDisposable
         }
     }
 
-    public static async Task<FakeRuntime> StartAsync(string socketPath)
+    /// <summary>How many follow the events.</summary>
+    public int Followers => Volatile.Read(ref _followers);
+
+    /// <param name="hasEvents">Whether it has GetContainerEvents, as containerd since 1.7.</param>
+    public static async Task<FakeRuntime> StartAsync(string socketPath, bool hasEvents = false)
     {
         var runtime = new FakeRuntime();
         var methods = new GrpcMethods();
@@ -46,6 +54,8 @@ internal sealed class FakeRuntime : IAsyncDisposable
         {
             Image = request.Image.Image == "present:1" ? new Image { Id = "sha256:1" } : null,
         });
+        if (hasEvents)
+            methods.MapServerStream("/runtime.v1.RuntimeService/GetContainerEvents", GetEventsRequest.Parser, (_, stop) => runtime.FollowAsync(stop));
         runtime._server = await GrpcServer.StartAsync(socketPath, methods, NullLoggerFactory.Instance, default);
         return runtime;
     }
@@ -72,6 +82,26 @@ internal sealed class FakeRuntime : IAsyncDisposable
         }
     }
 
+    /// <summary>Says that something has happened to a container, as containerd does: with its sandbox and its containers as they are then.</summary>
+    /// <param name="namesSandbox">False as of a sandbox that is gone.</param>
+    public void Tell(string container, bool namesSandbox = true)
+    {
+        lock (_gate)
+        {
+            var status = _containers.Last(status => status.Metadata.Name == container);
+            var change = new ContainerEventResponse { ContainerId = status.Id, ContainerEventType = ContainerEventType.ContainerStoppedEvent, ContainersStatuses = { status.Clone() } };
+            if (namesSandbox)
+                change.PodSandboxStatus = new PodSandboxStatus { Metadata = _sandboxes.Single(sandbox => sandbox.Id == _homes[status.Id]).Metadata };
+            _events.Writer.TryWrite(change);
+        }
+    }
+
+    /// <summary>Says something of a pod that nobody here knows.</summary>
+    public void TellOfAnother() => _events.Writer.TryWrite(new ContainerEventResponse { ContainerId = "other", PodSandboxStatus = new PodSandboxStatus { Metadata = new PodSandboxMetadata { Uid = "other" } } });
+
+    /// <summary>The stream of events ends, and the next one with the next event.</summary>
+    public void BreakEvents() => _events.Writer.TryWrite(new ContainerEventResponse { ContainerId = "break" });
+
     /// <summary>The runtime loses everything, as when its directory is removed.</summary>
     public void Wipe()
     {
@@ -92,6 +122,24 @@ internal sealed class FakeRuntime : IAsyncDisposable
             lock (_gate)
                 return Task.FromResult(answer(request));
         });
+
+    private async IAsyncEnumerable<ContainerEventResponse> FollowAsync([EnumeratorCancellation] CancellationToken stop)
+    {
+        Interlocked.Increment(ref _followers);
+        try
+        {
+            await foreach (var change in _events.Reader.ReadAllAsync(stop))
+            {
+                if (change.ContainerId == "break")
+                    throw new GrpcException(GrpcStatusCode.Unavailable, "the runtime restarts");
+                yield return change;
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _followers);
+        }
+    }
 
     private RunPodSandboxResponse Run(RunPodSandboxRequest request)
     {

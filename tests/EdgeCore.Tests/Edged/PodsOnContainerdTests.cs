@@ -14,6 +14,16 @@ namespace Edge.Core.Tests;
 public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
 {
     [SkippableFact]
+    public async Task A_containerd_without_events_says_so()
+    {
+        using var client = containerd.Client();
+        var version = (await client.VersionAsync(default)).RuntimeVersion;
+        Skip.IfNot(version.StartsWith("1.6.", StringComparison.Ordinal), $"containerd {version} has events");
+        await using var events = client.ContainerEventsAsync(default).GetAsyncEnumerator();
+        Assert.Equal(Protocol.Grpc.GrpcStatusCode.Unimplemented, (await Assert.ThrowsAsync<Protocol.Grpc.GrpcException>(() => events.MoveNextAsync().AsTask())).Code);
+    }
+
+    [SkippableFact]
     public async Task A_pod_runs_with_environment_and_volumes_and_is_gone_after_its_deletion()
     {
         await using var edged = containerd.Run("node-a");
