@@ -42,8 +42,11 @@ internal sealed class RuntimeEvents(PodContext context, Action<string> changed)
                 if (e.Code == GrpcStatusCode.Unimplemented)
                     pause = s_absent;
             }
+            finally
+            {
+                _isFollowing = false;
+            }
 
-            _isFollowing = false;
             await Task.Delay(pause, context.Time, cancellationToken);
         }
     }
