@@ -40,7 +40,7 @@ public static class EdgeDatabase
     public static SqliteDatabase Open(string path, TimeProvider time)
     {
         var database = SqliteDatabase.Open(path, s_migrations, time, replaceCorrupt: true);
-        MetaTable.FillFingerprints(database);
+        MetaTable.CheckRows(database);
         return database;
     }
 }

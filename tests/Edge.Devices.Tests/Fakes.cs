@@ -16,6 +16,8 @@ internal sealed class FakeMetaStore : IMetaStore
     private readonly List<(string[] Types, Channel<MetaChange> Channel)> _readers = [];
     private readonly Dictionary<(string Room, string Key), ReadOnlyMemory<byte>> _local = [];
 
+    public IReadOnlyCollection<string> UnreadableUids(string type) => [];
+
     public void Put(string type, JsonObject one)
     {
         var name = (string)one["metadata"]!["name"]!;

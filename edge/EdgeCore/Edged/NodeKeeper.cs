@@ -30,7 +30,7 @@ internal sealed class NodeKeeper : IDisposable
         read ??= ReadMachineAsync;
         _images = new ImageCollector(context, read, () => Active(workers()));
         _eviction = new EvictionManager(context, read, workers, _images, pressures);
-        _leftovers = new LeftoverCollector(context, () => workers().Select(worker => worker.Pod.Uid).Concat(context.Meta.List("pod").Select(pod => pod.Uid)).ToHashSet(StringComparer.Ordinal));
+        _leftovers = new LeftoverCollector(context, () => workers().Select(worker => worker.Pod.Uid).Concat(context.Meta.List("pod").Select(pod => pod.Uid)).Concat(context.Meta.UnreadableUids("pod")).ToHashSet(StringComparer.Ordinal));
         _logs = new LogRotator(context, () => workers().Select(worker => worker.Pod));
     }
 

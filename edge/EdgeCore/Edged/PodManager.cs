@@ -170,7 +170,7 @@ public sealed class PodManager : IPodModule, IDisposable
     // Rows of pods that went while nobody cleaned up after them.
     private async Task ForgetStrangersAsync(CancellationToken cancellationToken)
     {
-        var here = _context.Meta.List("pod").Select(pod => pod.Uid).Concat(_statics.Uids).ToHashSet(StringComparer.Ordinal);
+        var here = _context.Meta.List("pod").Select(pod => pod.Uid).Concat(_context.Meta.UnreadableUids("pod")).Concat(_statics.Uids).ToHashSet(StringComparer.Ordinal);
         try
         {
             await _context.Tokens.ForgetOthersAsync(here, cancellationToken);
@@ -200,9 +200,12 @@ public sealed class PodManager : IPodModule, IDisposable
     {
         foreach (var uid in _relist.Changed(seen, _pods.Keys))
             _pods[uid].Worker.Wake();
-        foreach (var (uid, found) in seen)
+        var strangers = seen.Where(pair => !_pods.ContainsKey(pair.Key)).ToList();
+        var unreadable = strangers.Count > 0 ? _context.Meta.UnreadableUids("pod") : [];
+        foreach (var (uid, found) in strangers)
         {
-            if (_pods.ContainsKey(uid) || PodRelist.Orphan(uid, found) is not { } pod)
+            // One that the disk has lost runs on as it is until the cloud has said what it is.
+            if (unreadable.Contains(uid) || PodRelist.Orphan(uid, found) is not { } pod)
                 continue;
             EdgedLog.Orphan(_context.Log, $"{found.Namespace}/{found.Name}", uid);
             Start(pod, removed: true, cancellationToken);

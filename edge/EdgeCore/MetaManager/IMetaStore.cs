@@ -27,6 +27,9 @@ public interface IMetaStore
     /// <summary>The stored object, or null.</summary>
     MetaObject? Get(string type, string @namespace, string name);
 
+    /// <summary>Uids of objects that were stored here and that the disk does not give back as they were: they count as missing until the cloud has sent them again, or deleted them.</summary>
+    IReadOnlyCollection<string> UnreadableUids(string type);
+
     /// <summary>All stored objects of a type, by key.</summary>
     IReadOnlyList<MetaObject> List(string type);
 

@@ -25,4 +25,7 @@ internal static partial class MetaLog
 
     [LoggerMessage(2006, LogLevel.Error, "{Path} was corrupt; it is kept as {Backup}, and an empty one is filled again from the cloud")]
     public static partial void Corrupt(ILogger log, string path, string backup);
+
+    [LoggerMessage(2007, LogLevel.Error, "the row of {Key} in {Path} is no object any more (a damaged disk?); it counts as missing until the cloud has sent it again")]
+    public static partial void Unreadable(ILogger log, string key, string path);
 }

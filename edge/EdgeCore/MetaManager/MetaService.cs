@@ -39,11 +39,15 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
         _order = new CommitOrder(_sequence + 1, Publish);
         if (database.CorruptBackup is { } backup)
             MetaLog.Corrupt(_log, database.Path, backup);
+        foreach (var (key, _) in _table.Unreadable(null))
+            MetaLog.Unreadable(_log, key, database.Path);
     }
 
     public MetaObject? Get(string type, string @namespace, string name) => _table.Get(Key(type, @namespace, name));
 
     public IReadOnlyList<MetaObject> List(string type) => [.. _table.List([type]).Select(row => row.Object)];
+
+    public IReadOnlyCollection<string> UnreadableUids(string type) => [.. _table.Unreadable(type).Select(row => row.Uid)];
 
     public ChannelReader<MetaChange> Subscribe(params string[] types) => _order.Between(() =>
     {
@@ -241,7 +245,7 @@ internal sealed class MetaService : IMetaStore, IMetaMessages
 
     private static MetaObject ToObject(string key, string type, string @namespace, string name, ReadOnlyMemory<byte> json, string headerVersion)
     {
-        var fingerprint = JsonText.IsUnicode(json.Span) ? MetaTable.Fingerprint(json.Span) : 0;
+        var fingerprint = MetaTable.Fingerprint(json.Span);
         var (uid, version) = fingerprint == 0 ? ("", "") : ReadMetadata(json);
         if (!long.TryParse(headerVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             _ = long.TryParse(version, NumberStyles.None, CultureInfo.InvariantCulture, out number);

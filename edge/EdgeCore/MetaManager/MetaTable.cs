@@ -62,12 +62,26 @@ internal sealed class MetaTable(SqliteDatabase database)
         return (long)command.ExecuteScalar()!;
     });
 
-    public MetaObject? Get(string key) => database.Read(connection => Get(connection, key));
+    public MetaObject? Get(string key) => database.Read(connection => Get(connection, key)) is { Fingerprint: > 0 } held ? held : null;
+
+    /// <summary>Keys and uids of rows that are no JSON object any more; of one type, or of all.</summary>
+    public List<(string Key, string Uid)> Unreadable(string? type) => database.Read(connection =>
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT key, uid FROM objects WHERE fp = 0" + (type is null ? "" : " AND type = $type");
+        if (type is not null)
+            command.Parameters.AddWithValue("$type", type);
+        using var row = command.ExecuteReader();
+        var list = new List<(string, string)>();
+        while (row.Read())
+            list.Add((row.GetString(0), row.GetString(1)));
+        return list;
+    });
 
     public List<(MetaObject Object, long Sequence)> List(IReadOnlyList<string> types) => database.Read(connection =>
     {
         using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT {Columns} FROM objects WHERE type IN ({string.Join(',', types.Select((_, i) => $"$t{i}"))}) ORDER BY key";
+        command.CommandText = $"SELECT {Columns} FROM objects WHERE type IN ({string.Join(',', types.Select((_, i) => $"$t{i}"))}) AND fp <> 0 ORDER BY key";
         for (var i = 0; i < types.Count; i++)
             command.Parameters.AddWithValue($"$t{i}", types[i]);
         using var row = command.ExecuteReader();
@@ -81,7 +95,8 @@ internal sealed class MetaTable(SqliteDatabase database)
     public List<InventoryItem> Inventory() => database.Read(connection =>
     {
         using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT key, uid, rv, fp FROM objects WHERE type IN ({s_covered})";
+        // To the cloud a fingerprint of 0 is one that is not known; a version of 0 is older than any.
+        command.CommandText = $"SELECT key, uid, CASE WHEN fp = 0 THEN 0 ELSE rv END, fp FROM objects WHERE type IN ({s_covered})";
         using var row = command.ExecuteReader();
         var list = new List<InventoryItem>();
         while (row.Read())
@@ -89,30 +104,37 @@ internal sealed class MetaTable(SqliteDatabase database)
         return list;
     });
 
-    /// <summary>Computes the fingerprints of rows that an older release stored without one.</summary>
+    /// <summary>Looks at every row: one that an older release stored without a fingerprint gets it, one that is something else than was stored (a disk that is damaged tells no error)
+    /// gets that of what it is now, so that the cloud sees the difference and sends it again. One that is no JSON object any more has 0 and counts as missing, but for
+    /// <see cref="Unreadable"/> and in an inventory.</summary>
     /// <exception cref="StoreException">They cannot be written.</exception>
-    public static void FillFingerprints(SqliteDatabase database)
+    public static void CheckRows(SqliteDatabase database)
     {
-        var without = database.Read(connection =>
+        var changed = database.Read(connection =>
         {
             using var command = connection.CreateCommand();
-            command.CommandText = "SELECT key, json FROM objects WHERE fp IS NULL";
+            command.CommandText = "SELECT key, fp, json FROM objects";
             using var row = command.ExecuteReader();
             var list = new List<(string Key, ulong Fingerprint)>();
             while (row.Read())
-                list.Add((row.GetString(0), Fingerprint(row.GetFieldValue<byte[]>(1))));
+            {
+                var fingerprint = Fingerprint(row.GetFieldValue<byte[]>(2));
+                if (row.IsDBNull(1) || (ulong)row.GetInt64(1) != fingerprint)
+                    list.Add((row.GetString(0), fingerprint));
+            }
+
             return list;
         });
-        if (without.Count == 0)
+        if (changed.Count == 0)
             return;
-        // Once after an upgrade, before anybody else uses the file.
+        // At the start, before anybody else uses the file.
         database.WriteAsync(connection =>
         {
             using var command = connection.CreateCommand();
             command.CommandText = "UPDATE objects SET fp = $fp WHERE key = $key";
             var key = command.Parameters.Add("$key", SqliteType.Text);
             var fp = command.Parameters.Add("$fp", SqliteType.Integer);
-            foreach (var (name, fingerprint) in without)
+            foreach (var (name, fingerprint) in changed)
             {
                 (key.Value, fp.Value) = (name, (long)fingerprint);
                 command.ExecuteNonQuery();
@@ -121,13 +143,15 @@ internal sealed class MetaTable(SqliteDatabase database)
     }
 
     /// <summary>The fingerprint as it stands in an inventory: never 0 for an object, 0 for what is none.</summary>
-    public static ulong Fingerprint(ReadOnlySpan<byte> json) => ObjectFingerprint.TryOf(json, out var fingerprint) ? Math.Max(fingerprint, 1) : 0;
+    public static ulong Fingerprint(ReadOnlySpan<byte> json) => JsonText.IsUnicode(json) && ObjectFingerprint.TryOf(json, out var fingerprint) ? Math.Max(fingerprint, 1) : 0;
 
     /// <summary>On the writer: stores <paramref name="incoming"/> when the rules let it.</summary>
     /// <param name="isRepair">The cloud has compared and means this state, whatever its version is (<see cref="InventoryMessages.RepairDestination"/>).</param>
     public static MetaDecision Store(SqliteConnection connection, MetaObject incoming, bool isRepair, long sequence)
     {
         var held = Held(connection, incoming, out var deleted);
+        // What cannot be read says nothing of versions.
+        isRepair |= held is { Fingerprint: 0 };
         if (!isRepair && !MetaRules.Replaces(held, incoming))
             return MetaRules.IsDoubtful(held!, incoming) ? MetaDecision.Doubtful : MetaDecision.Ignored;
         if (!isRepair && deleted is { } version && MetaRules.IsHeldBack(incoming, version))

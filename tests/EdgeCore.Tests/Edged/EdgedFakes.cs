@@ -37,6 +37,11 @@ internal sealed class FakeMetaStore : IMetaStore
 
     public MetaObject? Get(string type, string @namespace, string name) => _objects.GetValueOrDefault($"{@namespace}/{type}/{name}");
 
+    /// <summary>Uids of pods whose rows cannot be read.</summary>
+    public IReadOnlyCollection<string> Unreadable { get; set; } = [];
+
+    public IReadOnlyCollection<string> UnreadableUids(string type) => type == "pod" ? Unreadable : [];
+
     public IReadOnlyList<MetaObject> List(string type) => [.. _objects.Values.Where(obj => obj.Type == type)];
 
     public ChannelReader<MetaChange> Subscribe(params string[] types)

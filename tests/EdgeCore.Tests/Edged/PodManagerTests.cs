@@ -94,6 +94,35 @@ public sealed class PodManagerTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_pod_whose_row_cannot_be_read_runs_on_until_the_cloud_has_said_what_it_is()
+    {
+        var pod = Pod("p", "u1", "present:1");
+        _meta.Put("pod", pod);
+        _meta.Put("pod", Pod("q", "u2", "present:1"));
+        await PhaseAsync("p", "u1", "Running");
+        await PhaseAsync("q", "u2", "Running");
+        await StopAsync();
+        _meta.Delete("pod", pod);
+        _meta.Delete("pod", Pod("q", "u2", "present:1"));
+        _meta.Unreadable = ["u1"];
+
+        Start();
+        await Eventually.HoldsAsync("the one that nobody wants is gone", () => _runtime.Trace.Contains("remove u2"));
+        Assert.DoesNotContain("stop p-main 7s", _runtime.Trace);
+        Assert.True(Directory.Exists(_directory.File("root/pods/u1")));
+
+        // Sent again it is taken over as it runs; deleted in the cloud it goes.
+        var from = _uplink.Entries.Count;
+        _meta.Put("pod", pod);
+        _meta.Unreadable = [];
+        await _uplink.WaitAsync("p is taken over", entry => entry.Resource == "default/podpatch/p" && FakeUplink.Content(entry)["status"].Text("phase") == "Running", from);
+        Assert.Single(_runtime.Trace, line => line == "start p-main");
+        Assert.DoesNotContain("remove u1", _runtime.Trace);
+        _meta.Delete("pod", pod);
+        await Eventually.HoldsAsync("it is gone", () => _runtime.Trace.Contains("remove u1"));
+    }
+
+    [Fact]
     public async Task What_killed_a_container_is_told_also_when_the_runtime_knows_it_a_moment_later()
     {
         var pod = Pod("p", "u1", "present:1");

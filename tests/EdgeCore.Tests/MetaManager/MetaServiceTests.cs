@@ -172,6 +172,69 @@ public sealed class MetaServiceTests : IAsyncDisposable
         AssertOk(await SendAsync(Operations.Insert, "u1", 1));
     }
 
+    [Theory]
+    [InlineData("not json")]
+    [InlineData("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"we")]
+    [InlineData("[]")]
+    [InlineData("")]
+    public async Task A_row_that_is_no_object_any_more_counts_as_missing_until_the_cloud_has_sent_it_again(string damaged)
+    {
+        AssertOk(await SendAsync(Operations.Insert, "u1", 5));
+        AssertOk(await _meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/configmap/kept", """{"metadata":{"name":"kept","namespace":"default","uid":"u2","resourceVersion":"9"}}""", "9")));
+        var (_, before) = _meta.InventoryDigest();
+        await DamageAsync("default/pod/web", damaged);
+        Assert.Null(_meta.Get("pod", "default", "web"));
+        Assert.Empty(_meta.List("pod"));
+        Assert.False(_meta.Subscribe("pod").TryRead(out _));
+        Assert.Equal("u1", Assert.Single(_meta.UnreadableUids("pod")));
+        Assert.Equal(9, _meta.Get("configmap", "default", "kept")!.ResourceVersion);
+        Assert.Empty(_meta.UnreadableUids("configmap"));
+
+        // The cloud is told of a version that is older than any.
+        Assert.NotEmpty(before.Differences(_meta.InventoryDigest().Digest));
+        Assert.Equal([("default/configmap/kept", 9L), ("default/pod/web", 0L)], _meta.InventoryPart(1, [0]).Items.Select(item => (item.Key, item.Version)).Order());
+        AssertOk(await SendAsync(Operations.Insert, "u1", 5));
+        Assert.Equal(5, _meta.Get("pod", "default", "web")!.ResourceVersion);
+        Assert.Empty(_meta.UnreadableUids("pod"));
+        Assert.Empty(before.Differences(_meta.InventoryDigest().Digest));
+        await RestartAsync();
+        Assert.Empty(_meta.UnreadableUids("pod"));
+    }
+
+    [Fact]
+    public async Task A_row_that_is_no_object_any_more_goes_when_the_cloud_deletes_it()
+    {
+        AssertOk(await SendAsync(Operations.Insert, "u1", 5));
+        await DamageAsync("default/pod/web", "x");
+        var changes = _meta.Subscribe("pod");
+        AssertOk(await SendAsync(Operations.Delete, "u1", 6));
+        Assert.True(changes.TryRead(out var change) && change is { Deleted: true, Object.Key: "default/pod/web", Object.Uid: "u1" });
+        Assert.Empty(_meta.UnreadableUids("pod"));
+    }
+
+    [Fact]
+    public async Task A_row_that_is_another_object_than_was_stored_serves_and_is_told_as_what_it_is()
+    {
+        AssertOk(await SendAsync(Operations.Insert, "u1", 5, ""","spec":{"x":1}"""));
+        var (_, before) = _meta.InventoryDigest();
+        await DamageAsync("default/pod/web", Pod("u1", 5, ""","spec":{"x":3}"""));
+        Assert.NotNull(_meta.Get("pod", "default", "web"));
+        Assert.NotEmpty(before.Differences(_meta.InventoryDigest().Digest));
+    }
+
+    private async Task DamageAsync(string key, string json)
+    {
+        await _database.WriteAsync(connection =>
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = "UPDATE objects SET json = $json WHERE key = $key";
+            command.Parameters.AddWithValue("$json", Encoding.UTF8.GetBytes(json));
+            command.Parameters.AddWithValue("$key", key);
+            Assert.Equal(1, command.ExecuteNonQuery());
+        });
+        await RestartAsync();
+    }
+
     [Fact]
     public async Task The_digest_changes_with_the_content_and_not_with_the_bookkeeping()
     {
