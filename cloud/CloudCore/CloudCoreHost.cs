@@ -415,6 +415,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                     routerToken(change.Object);
                 if (kind == ResourceKind.Device && change.Type == ChangeType.Deleted)
                     statuses.Forget(change.Object.Namespace(), change.Object.Name(), change.Object.Uid());
+                else if (kind == ResourceKind.Device && sync.Device(change.Object.Namespace(), change.Object.Name()) is { } device)
+                    statuses.Changed(device);
                 return ValueTask.CompletedTask;
             });
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
@@ -14,10 +15,17 @@ internal static class DeviceChecks
 {
     public const string OutOfRange = "DesiredValueOutOfRange";
     public const string WrongType = "DesiredValueWrongType";
+    public const string TooLong = "DesiredValueTooLong";
     public const string ReadOnly = "DesiredValueReadOnly";
     public const string NotInModel = "PropertyNotInModel";
     public const string ModelNotFound = "DeviceModelNotFound";
     public const string BadVisitor = "VisitorInvalid";
+
+    /// <summary>UTF-8 bytes of the longest value that a property may have.</summary>
+    public const int ValueBytesMax = 64 * 1024;
+
+    // Of a value in a text that people read.
+    private const int QuoteMax = 64;
 
     public static List<DeviceProblem> Check(JsonObject device, JsonObject model)
     {
@@ -43,8 +51,10 @@ internal static class DeviceChecks
 
     private static DeviceProblem? Desired(string name, string desired, JsonObject definition)
     {
+        if (Encoding.UTF8.GetByteCount(desired) is > ValueBytesMax and var bytes)
+            return new DeviceProblem(name, TooLong, $"property '{name}': the desired value has {bytes} bytes, the limit is {ValueBytesMax}; it is not sent");
         if (definition.Text("accessMode") == "ReadOnly")
-            return new DeviceProblem(name, ReadOnly, $"property '{name}' is ReadOnly in its DeviceModel; the desired value '{desired}' is not sent");
+            return new DeviceProblem(name, ReadOnly, $"property '{name}' is ReadOnly in its DeviceModel; the desired value '{Quote(desired)}' is not sent");
         var type = definition.Text("type").ToUpperInvariant();
         switch (type)
         {
@@ -64,20 +74,26 @@ internal static class DeviceChecks
     }
 
     private static DeviceProblem Wrong(string name, string desired, string must)
-        => new(name, WrongType, $"property '{name}': the desired value '{desired}' is not {must}; it is not sent");
+        => new(name, WrongType, $"property '{name}': the desired value '{Quote(desired)}' is not {must}; it is not sent");
 
     private static DeviceProblem? Range(string name, string desired, double value, JsonObject definition)
     {
-        if (Bound(definition, "minimum") is { } minimum && value < minimum)
-            return new DeviceProblem(name, OutOfRange, $"property '{name}': the desired value {desired} is below the minimum {definition.Text("minimum")}; it is not sent");
-        if (Bound(definition, "maximum") is { } maximum && value > maximum)
-            return new DeviceProblem(name, OutOfRange, $"property '{name}': the desired value {desired} is above the maximum {definition.Text("maximum")}; it is not sent");
+        if (Compare(desired, value, definition.Text("minimum")) < 0)
+            return new DeviceProblem(name, OutOfRange, $"property '{name}': the desired value {Quote(desired)} is below the minimum {definition.Text("minimum")}; it is not sent");
+        if (Compare(desired, value, definition.Text("maximum")) > 0)
+            return new DeviceProblem(name, OutOfRange, $"property '{name}': the desired value {Quote(desired)} is above the maximum {definition.Text("maximum")}; it is not sent");
         return null;
     }
 
-    // A bound that is no number bounds nothing.
-    private static double? Bound(JsonObject definition, string key)
-        => double.TryParse(definition.Text(key), NumberStyles.Float, CultureInfo.InvariantCulture, out var bound) ? bound : null;
+    // In decimals where both have them: a double holds no whole number beyond 2^53 exactly. A bound that is no number bounds nothing.
+    private static int Compare(string desired, double value, string bound)
+    {
+        if (decimal.TryParse(desired, NumberStyles.Float, CultureInfo.InvariantCulture, out var one) && decimal.TryParse(bound, NumberStyles.Float, CultureInfo.InvariantCulture, out var other))
+            return one.CompareTo(other);
+        return double.TryParse(bound, NumberStyles.Float, CultureInfo.InvariantCulture, out var limit) ? value.CompareTo(limit) : 0;
+    }
+
+    private static string Quote(string value) => value.Length <= QuoteMax ? value : value[..QuoteMax] + "...";
 
     // Modbus addresses are 16 bits, and a read carries at most 125 registers (Modbus application protocol 1.1b3, §4.4 and §6.3).
     private static string? Visitor(JsonObject property)

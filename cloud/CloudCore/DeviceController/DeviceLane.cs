@@ -10,6 +10,9 @@ internal sealed record DeviceBatch(
     Dictionary<string, TwinEntry> Twins, Dictionary<string, List<DeviceSample>> History, string State, string LastOnlineTime, IReadOnlyList<string>? CloudProblems,
     IReadOnlyList<string>? EdgeProblems, Queue<Action> Answers)
 {
+    /// <summary>Where the newest report was made: a node's versions say nothing about another's.</summary>
+    public string Node { get; init; } = "";
+
     /// <summary>Of the newest report that <see cref="Twins"/> and <see cref="EdgeProblems"/> are from; 0 when its edge tells none.</summary>
     public long TwinVersion { get; init; }
 
@@ -27,6 +30,7 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
     private Dictionary<string, TwinEntry>? _twins;
     private Dictionary<string, List<DeviceSample>>? _history;
     private Queue<Action>? _answers;
+    private string _node = "";
     private long _twinVersion;
     private long _stateVersion;
     private string _state = "";
@@ -69,6 +73,10 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
             _twins[property] = _twins.TryGetValue(property, out var older) ? older.Under(twin) : twin;
         }
 
+        // The device has moved meanwhile: what waits of the node before is older than what this one says.
+        if (_node != report.Node)
+            (_node, _twinVersion, _stateVersion) = (report.Node, 0, 0);
+
         // Each report of an Edge peer says all of the device's twins, or its state.
         if (report.Twins.Count > 0 || report.Problems is not null)
             _twinVersion = report.Version;
@@ -104,13 +112,24 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
 
     public DeviceBatch Take()
     {
-        var batch = new DeviceBatch(_twins ?? [], _history ?? [], _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers ?? []) { TwinVersion = _twinVersion, StateVersion = _stateVersion };
+        // It has moved: what its former node said of it now no longer holds, its samples do.
+        if (_node.Length > 0 && _node != Device.Node)
+            (_twins, _state, _lastOnlineTime, _edgeProblems, _twinVersion, _stateVersion) = (null, "", "", null, 0, 0);
+        var batch = new DeviceBatch(_twins ?? [], _history ?? [], _state, _lastOnlineTime, _cloudProblems, _edgeProblems, _answers ?? [])
+        {
+            Node = _node,
+            TwinVersion = _twinVersion,
+            StateVersion = _stateVersion,
+        };
         (_twins, _history, _state, _lastOnlineTime, _answers) = (null, null, "", "", null);
         (_twinVersion, _stateVersion) = (0, 0);
         (_writtenCloudProblems, _writtenEdgeProblems) = (_cloudProblems ?? _writtenCloudProblems, _edgeProblems ?? _writtenEdgeProblems);
         (_cloudProblems, _edgeProblems) = (null, null);
         return batch;
     }
+
+    /// <summary>The API took something else than the problems that are known here: the next report says them again.</summary>
+    public void ForgetProblems() => _writtenCloudProblems = null;
 
     /// <summary>Returns what could not be written; what came meanwhile is newer.</summary>
     public void PutBack(DeviceBatch batch)
@@ -130,8 +149,8 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
         _history = batch.History.Count > 0 ? batch.History : null;
         _state = _state.Length > 0 ? _state : batch.State;
         _lastOnlineTime = _lastOnlineTime.Length > 0 ? _lastOnlineTime : batch.LastOnlineTime;
-        _twinVersion = Math.Max(_twinVersion, batch.TwinVersion);
-        _stateVersion = Math.Max(_stateVersion, batch.StateVersion);
+        if (_node == batch.Node)
+            (_twinVersion, _stateVersion) = (Math.Max(_twinVersion, batch.TwinVersion), Math.Max(_stateVersion, batch.StateVersion));
         _cloudProblems ??= batch.CloudProblems;
         _edgeProblems ??= batch.EdgeProblems;
         foreach (var answer in _answers ?? [])

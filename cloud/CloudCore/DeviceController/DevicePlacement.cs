@@ -26,6 +26,10 @@ internal sealed class DevicePlacement
     /// <summary>What is wrong with the device, as far as it shows here.</summary>
     public IReadOnlyList<string> Problems(string @namespace, string name) => _devices.GetValueOrDefault((@namespace, name))?.Problems ?? [];
 
+    /// <summary>Devices of the node with which something is wrong, as far as it shows here.</summary>
+    public IEnumerable<(DeviceFacts Device, IReadOnlyList<string> Problems)> Complaints(string node)
+        => _byNode.TryGetValue(node, out var devices) ? devices.Values.Where(record => record.Problems.Count > 0).Select(record => (record.Facts, record.Problems)) : [];
+
     /// <summary>Everything the node should have, models before devices.</summary>
     public IEnumerable<DownObject> All(string node)
     {
@@ -123,7 +127,8 @@ internal sealed class DevicePlacement
 
     private void Replace((string, string) id, DeviceRecord? before, JsonObject device)
     {
-        var record = new DeviceRecord(device, ModelIdOf(device));
+        var model = ModelIdOf(device);
+        var record = new DeviceRecord(device, model, before?.Facts ?? _byModel.GetValueOrDefault(model)?.Values.FirstOrDefault()?.Facts);
         if (before is not null)
         {
             foreach (var (property, value) in before.GoodDesired)
@@ -263,9 +268,9 @@ internal sealed class DevicePlacement
     private static DownObject OfDevice(DeviceRecord record, string operation, bool isFinal = false)
         => DownObject.Of(ResourceKind.Device, ResourceTypes.Device, operation, Sources.DeviceController, record.Sent!, isFinal, record.Version);
 
-    private sealed class DeviceRecord(JsonObject device, (string Namespace, string Name) modelId)
+    private sealed class DeviceRecord(JsonObject device, (string Namespace, string Name) modelId, DeviceFacts? alike)
     {
-        public DeviceFacts Facts { get; } = DeviceFacts.Of(device);
+        public DeviceFacts Facts { get; } = DeviceFacts.Of(device, alike);
 
         /// <summary>The device as the API has it.</summary>
         public ObjectBody Body { get; } = new(device);

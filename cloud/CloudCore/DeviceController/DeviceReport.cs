@@ -16,12 +16,14 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyList
     public const int SamplesMax = 10_000;
 
     private const int ProblemsMax = 32;
-    private const int ProblemLengthMax = 1024;
     private static readonly string[] s_types = ["INT", "FLOAT", "DOUBLE", "STRING", "BOOLEAN", "BYTES", "STREAM", "int", "float", "double", "string", "boolean", "bytes"];
     private static readonly Dictionary<string, IReadOnlyList<DeviceSample>> s_noHistory = [];
 
     /// <summary>Of the Device that the edge speaks of; empty with stock edges.</summary>
     public string Uid { get; init; } = "";
+
+    /// <summary>Where it was made.</summary>
+    public string Node { get; init; } = "";
 
     /// <summary>Of the report in its edge's queue, where later ones have higher versions; 0 with stock edges.</summary>
     public long Version { get; init; }
@@ -31,6 +33,9 @@ internal sealed record DeviceReport(string Namespace, string Name, IReadOnlyList
 
     /// <summary>What is wrong with the device at its edge; null when the report does not say.</summary>
     public IReadOnlyList<string>? Problems { get; init; }
+
+    /// <summary>Most characters of a problem's text.</summary>
+    public const int ProblemLengthMax = 1024;
 
     /// <summary>Properties that one report may carry, and that one DeviceStatus may hold.</summary>
     public const int TwinsMax = 1024;

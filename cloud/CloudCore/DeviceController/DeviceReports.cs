@@ -58,7 +58,7 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        writer.Report(device, report with { Version = Upstream.VersionOf(session, message) }, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
+        writer.Report(device, report with { Node = session.Node, Version = Upstream.VersionOf(session, message) }, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
     }
 
     private void Confirm(HubSession session, Message message) => Answer(session, message, MessageCodec.Ok);

@@ -52,6 +52,16 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         }
     }
 
+    /// <summary>A Device changed: what a node that no longer has it still had to say of it is not written any more.</summary>
+    public void Changed(DeviceFacts device)
+    {
+        lock (_gate)
+        {
+            if (_lanes.TryGetValue((device.Namespace, device.Name), out var lane) && lane.Uid == device.Uid)
+                lane.Device = device;
+        }
+    }
+
     /// <summary>Forgets a device that is gone.</summary>
     public void Forget(string @namespace, string name, string uid)
     {
@@ -155,6 +165,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
             // The API will never take this; asking the edge to send it again would stop its queue.
             DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
             lane.Status = default;
+            await TellRefusalAsync(key, lane, batch, e, cancellationToken);
             Confirm(batch);
         }
         catch (KubeException e)
@@ -175,6 +186,25 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
         lane.NotBefore = time.GetUtcNow() + pause;
         return failures;
     }
+
+    // The device's user learns from its status that values are missing in it, and why.
+    private async Task TellRefusalAsync((string Namespace, string Name) key, DeviceLane lane, DeviceBatch refused, KubeException refusal, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var text = $"the last report is left out, the API refused it: {refusal.Message}";
+            await WriteAsync(key, lane, new DeviceBatch([], [], refused.State, refused.LastOnlineTime, [.. refused.CloudProblems ?? [], Short(text)], refused.EdgeProblems, []), cancellationToken);
+            lock (_gate)
+                lane.ForgetProblems();
+        }
+        catch (KubeException e)
+        {
+            DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
+            lane.Status = default;
+        }
+    }
+
+    private static string Short(string text) => text.Length <= DeviceReport.ProblemLengthMax ? text : text[..DeviceReport.ProblemLengthMax];
 
     private void PutBack(DeviceLane lane, DeviceBatch batch)
     {
@@ -201,7 +231,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
     {
         if (lane.Status.IsEmpty)
             lane.Status = JsonBytes.Of(await LoadAsync(key, lane, cancellationToken));
-        var patch = DeviceStatusPatch.Of(lane.Status, lane.Device.History, batch, out var isFull);
+        var patch = DeviceStatusPatch.Of(lane.Status, lane.Device, batch, out var isFull);
         if (isFull)
             DeviceLog.TooManyTwins(logger, key.Namespace, key.Name, DeviceReport.TwinsMax);
         try

@@ -454,6 +454,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
         // Records of a time when a stock edge ran there say nothing about this one.
         if (member.Session.IsEdgeWire)
             _records.RemoveNode(member.Session.Node);
+        // Those that arose while it was away were said to nobody: the CloudCore that has the node writes its devices' status.
+        foreach (var (device, problems) in _devices.Complaints(member.Session.Node))
+            ProblemsChanged?.Invoke(device, problems);
         member.Session.Open();
     }
 
@@ -502,7 +505,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 _events.Warn(warn.About, warn.Reason, warn.Text);
                 break;
             case PlacementOutput.DeviceProblems found when _members.ContainsKey(found.Node):
-                ProblemsChanged?.Invoke(found.Device, found.Problems); // the CloudCore that has the node writes its devices' status
+                ProblemsChanged?.Invoke(found.Device, found.Problems);
                 break;
             case PlacementOutput.NodeGone gone:
                 RemoveNode(gone.Node);

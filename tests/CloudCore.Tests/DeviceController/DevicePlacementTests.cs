@@ -64,6 +64,41 @@ public sealed class DevicePlacementTests
         Assert.Equal("9", SentDesired());
     }
 
+    [Theory]
+    [InlineData("9007199254740993", "9007199254740992", "DesiredValueOutOfRange")]
+    [InlineData("9007199254740992", "9007199254740992", null)]
+    [InlineData("10", "1e1", null)]
+    [InlineData("11", "1e1", "DesiredValueOutOfRange")]
+    public void Limits_of_whole_numbers_are_exact(string desired, string maximum, string? reason)
+    {
+        Model(1, Property("temperature", "INT", "0", maximum));
+        var told = Device(2, "n1", desired);
+        Assert.Equal(reason is null ? [] : [$"warn {reason}"], told.Where(one => one.StartsWith("warn", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void A_value_of_more_than_64_KiB_is_refused_by_its_bytes_and_not_repeated()
+    {
+        Model(1, Property("temperature", "STRING"));
+        Assert.DoesNotContain(Device(2, "n1", new string('ä', 32 * 1024)), one => one.StartsWith("warn", StringComparison.Ordinal));
+        Assert.Contains("warn DesiredValueTooLong", Device(3, "n1", new string('ä', 32 * 1024) + "x"));
+        Assert.Equal(32 * 1024, SentDesired().Length);
+        Assert.Equal(["property 'temperature': the desired value has 65537 bytes, the limit is 65536; it is not sent"], _placement.Problems("default", "thermo"));
+    }
+
+    [Fact]
+    public void A_property_that_the_model_has_not_is_told_and_its_desired_value_stays_here()
+    {
+        Model(1, Property("pressure", "INT"));
+        Assert.Contains("warn PropertyNotInModel", Device(2, "n1", "7"));
+        Assert.Equal("", SentDesired());
+        Assert.Equal(["property 'temperature' is not in DeviceModel 'm'; its desired value is not sent"], _placement.Problems("default", "thermo"));
+        Assert.Equal(_placement.Problems("default", "thermo"), _placement.Complaints("n1").Single().Problems);
+        Model(3, Property("temperature", "INT"));
+        Assert.Equal("7", SentDesired());
+        Assert.Empty(_placement.Complaints("n1"));
+    }
+
     [Fact]
     public void Bad_first_desired_value_is_left_out()
     {

@@ -20,7 +20,8 @@ public sealed class DeviceReportTests : IAsyncLifetime
             ["metadata"] = new JsonObject { ["name"] = "m" },
             ["spec"] = new JsonObject
             {
-                ["properties"] = new JsonArray(new JsonObject { ["name"] = "temperature", ["type"] = "INT", ["accessMode"] = "ReadWrite", ["maximum"] = "100" }),
+                ["properties"] = new JsonArray(
+                    new JsonObject { ["name"] = "temperature", ["type"] = "INT", ["accessMode"] = "ReadWrite", ["maximum"] = "100" }, new JsonObject { ["name"] = "pressure", ["type"] = "INT" }),
             },
         }, CancellationToken.None);
         _cloud = await Support.Cloud.StartAsync(kube);
@@ -32,7 +33,7 @@ public sealed class DeviceReportTests : IAsyncLifetime
             {
                 ["nodeName"] = "edge-1",
                 ["deviceModelRef"] = new JsonObject { ["name"] = "m" },
-                ["properties"] = new JsonArray(new JsonObject { ["name"] = "temperature" }),
+                ["properties"] = new JsonArray(new JsonObject { ["name"] = "temperature" }, new JsonObject { ["name"] = "pressure" }),
             },
         });
         await _edge.UntilAsync("insert", "default/device/thermo");
@@ -129,6 +130,7 @@ public sealed class DeviceReportTests : IAsyncLifetime
         await ReportAsync("temperature", "21", 1);
         await SendAndWaitAsync("device/default/thermo/state/update", JsonNode.Parse("""{"device":{"state":"online"}}""")!);
         await ReportAsync("pressure", "3", 2);
+        await ReportAsync("unknown", "4", 3);
         var status = await StatusAsync();
         Assert.Equal("online", status.Text("status", "state"));
         Assert.Equal(["temperature=21", "pressure=3"], status.Items("status", "twins").Select(twin => $"{twin.Text("propertyName")}={twin.Text("reported", "value")}"));

@@ -105,6 +105,99 @@ public sealed class DeviceStatusPatchTests
         Assert.Contains("limit is 10000", error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_node_that_gets_the_device_from_another_is_heard_though_its_queue_is_younger()
+    {
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"1"}}}}""", node: "edge-1", version: 900);
+        State("online", "edge-1", 901);
+        Apply();
+        _lane.Device = Device("") with { Node = "edge-2" };
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"2"}}}}""", node: "edge-2", version: 5);
+        Apply();
+        Assert.Equal("2", Value());
+        Assert.Equal("""{"node":"edge-2","twin":5}""", _status.At("status", "extensions", "reportVersions")!.ToJsonString());
+        State("offline", "edge-2", 6);
+        Apply();
+        Assert.Equal("offline", _status.At("status").Text("state"));
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"1"}}}}""", node: "edge-2", version: 4);
+        Apply();
+        Assert.Equal("2", Value());
+    }
+
+    [Fact]
+    public void What_a_node_said_and_could_not_be_written_before_the_device_left_it_is_not_written_any_more()
+    {
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"1"}}},"problems":["hot"]}""", node: "edge-1", version: 900);
+        Report("""{"uid":"u","twin":{},"history":{"t":[{"value":"1","timestamp":1}]}}""", node: "edge-1", version: 901);
+        State("online", "edge-1", 902);
+        _lane.Device = Device("") with { Node = "edge-2" };
+        Apply();
+        Assert.Null(_status.At("status", "twins"));
+        Assert.Null(_status.At("status", "state"));
+        Assert.Null(_status.At("status", "extensions", "problems"));
+        Assert.Equal(["1@1"], Samples());
+    }
+
+    [Fact]
+    public void Reports_of_the_former_node_that_are_put_back_keep_their_versions_to_themselves()
+    {
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"1"}}}}""", node: "edge-1", version: 900);
+        var batch = _lane.Take();
+        _lane.Device = Device("") with { Node = "edge-2" };
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"2"}}}}""", node: "edge-2", version: 5);
+        _lane.PutBack(batch);
+        Apply();
+        Assert.Equal("2", Value());
+        Assert.Equal("""{"node":"edge-2","twin":5}""", _status.At("status", "extensions", "reportVersions")!.ToJsonString());
+    }
+
+    [Fact]
+    public void Twins_and_samples_of_properties_that_the_device_no_longer_has_go()
+    {
+        _status = Json("""{"status":{"twins":[{"propertyName":"old","reported":{"value":"1"}},{"propertyName":"b","reported":{"value":"2"}}],"extensions":{"history":{"old":{"count":1,"samples":[]}}}}}""");
+        _lane.Device = Device("") with { Properties = new HashSet<string> { "b", "c" } };
+        Report("""{"uid":"u","twin":{"c":{"actual":{"value":"3"}},"old":{"actual":{"value":"4"}}}}""");
+        Report("""{"uid":"u","twin":{},"history":{"c":[{"value":"3","timestamp":1}],"old":[{"value":"4","timestamp":1}]}}""");
+        Apply();
+        Assert.Equal(["b", "c"], _status.Items("status", "twins").Select(twin => twin.Text("propertyName")));
+        Assert.Equal(["c"], _status.At("status", "extensions", "history")!.AsObject().Select(one => one.Key));
+    }
+
+    [Fact]
+    public void Values_that_have_no_room_are_left_out_by_name_and_the_others_stand()
+    {
+        var value = new string('x', 64 * 1024);
+        _status = Json($$$"""{"status":{"twins":[{"propertyName":"kept","reported":{"value":"{{{value}}}"}}]}}""");
+        var fresh = Enumerable.Range(0, 20).Select(i => $$$"""
+            "p{{{i}}}":{"actual":{"value":"{{{value}}}","metadata":{"timestamp":7} } }
+            """);
+        Report($$$"""{"uid":"u","twin":{ {{{string.Join(',', fresh)}}} } }""");
+        Apply();
+        var twins = _status.Items("status", "twins").ToList();
+        Assert.Equal(21, twins.Count);
+        Assert.Equal(value, twins[0].Text("reported", "value"));
+        var full = twins.Count(twin => twin.Text("reported", "value").Length == value.Length);
+        Assert.Equal(12, full);
+        Assert.All(twins.Skip(full), twin =>
+        {
+            Assert.Equal("", twin.Text("reported", "value"));
+            Assert.Equal("7", twin.Text("reported", "metadata", "timestamp"));
+            Assert.StartsWith("the value of 65536 characters is left out", twin.Text("reported", "metadata", "error"), StringComparison.Ordinal);
+        });
+        Assert.InRange(_status.ToJsonString().Length, DeviceStatusPatch.TwinBytesMax - value.Length, DeviceStatusPatch.TwinBytesMax + 10_000);
+    }
+
+    [Fact]
+    public void Long_samples_are_kept_as_far_as_there_is_room_the_newest_first()
+    {
+        var value = new string('x', 64 * 1024);
+        var samples = Enumerable.Range(1, 20).Select(i => $$"""{"value":"{{value}}","timestamp":{{i}}}""");
+        Report($$"""{"uid":"u","twin":{},"history":{"t":[{{string.Join(',', samples)}}] } }""");
+        Apply();
+        Assert.Equal([15, 16, 17, 18, 19, 20], Samples().Select(one => int.Parse(one.Split('@')[1])));
+        Assert.Equal("20", _status.At("status", "extensions", "history", "t", "count")!.ToJsonString());
+    }
+
     private static DeviceFacts Device(string history) => new("default", "d", "u", "edge-1", history);
 
     private static JsonObject Json(string json) => (JsonObject)JsonNode.Parse(json)!;
@@ -114,8 +207,14 @@ public sealed class DeviceStatusPatchTests
 
     private void Report(string content, params string[] cloudProblems) => _lane.Add(DeviceReport.TryRead(Message(content), out _)!, cloudProblems, () => { });
 
+    private void Report(string content, string node, long version) => _lane.Add(DeviceReport.TryRead(Message(content), out _)! with { Node = node, Version = version }, [], () => { });
+
+    private void State(string state, string node, long version) => _lane.Add(new DeviceReport("default", "d", [], state, "") { Node = node, Version = version }, [], () => { });
+
+    private string Value() => _status.Items("status", "twins").Single().Text("reported", "value");
+
     private JsonObject Patch()
-        => JsonNode.Parse(DeviceStatusPatch.Of(Encoding.UTF8.GetBytes(_status.ToJsonString()), _lane.Device.History, _lane.Take(), out _))!["status"]!.DeepClone().AsObject();
+        => JsonNode.Parse(DeviceStatusPatch.Of(Encoding.UTF8.GetBytes(_status.ToJsonString()), _lane.Device, _lane.Take(), out _))!["status"]!.DeepClone().AsObject();
 
     // A merge patch (RFC 7386) as the API applies it.
     private void Apply() => _status = (JsonObject)Merge(_status, new JsonObject { ["status"] = Patch() })!;

@@ -71,6 +71,56 @@ public sealed class DeviceStatusWriterTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_report_that_the_API_refuses_leaves_its_reason_on_the_status_until_one_is_taken()
+    {
+        var left = 1;
+        _kube.OnWrite = (verb, _, _) =>
+        {
+            if (verb == "patch" && Interlocked.Decrement(ref left) >= 0)
+                throw new KubeException(413, "RequestEntityTooLarge", "the object is too large");
+        };
+        await Report("1");
+        Assert.Equal(["the last report is left out, the API refused it: the object is too large"], await ProblemsAsync());
+        await AdvanceUntilAsync(Report("2"), DeviceStatusWriter.Interval);
+        Assert.Empty(await ProblemsAsync());
+        Assert.Equal("2", await ValueAsync());
+    }
+
+    [Fact]
+    public async Task A_report_that_waits_for_the_API_is_not_written_when_its_device_has_moved()
+    {
+        var failed = new TaskCompletionSource();
+        _kube.OnWrite = (verb, _, _) =>
+        {
+            if (verb != "patch")
+                return;
+            failed.TrySetResult();
+            throw new KubeException(503, "ServiceUnavailable", "starting");
+        };
+        var report = Report("1", node: "edge-1");
+        await failed.Task.WaitAsync(s_patience);
+        _kube.OnWrite = (_, _, _) => { };
+        _writer.Changed(new DeviceFacts("default", "d", "u", "edge-2", ""));
+        await AdvanceUntilAsync(report, TimeSpan.FromSeconds(30));
+        Assert.Empty((await _kube.GetAsync(ResourceKind.DeviceStatus, "default", "d", CancellationToken.None)).Items("status", "twins"));
+    }
+
+    [Fact]
+    public async Task A_status_that_a_deleted_device_of_the_same_name_left_is_not_the_new_ones()
+    {
+        await _kube.CreateAsync(ResourceKind.DeviceStatus, "default", new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = "d", ["ownerReferences"] = new JsonArray(new JsonObject { ["kind"] = "Device", ["name"] = "d", ["uid"] = "former" }) },
+            ["status"] = new JsonObject { ["state"] = "offline", ["twins"] = new JsonArray(new JsonObject { ["propertyName"] = "gone" }) },
+        }, CancellationToken.None);
+        await Report("1");
+        var status = await _kube.GetAsync(ResourceKind.DeviceStatus, "default", "d", CancellationToken.None);
+        Assert.Equal("u", status.Items("metadata", "ownerReferences").Single().Text("uid"));
+        Assert.Equal(["t"], status.Items("status", "twins").Select(twin => twin.Text("propertyName")));
+        Assert.Equal("", status.Text("status", "state"));
+    }
+
+    [Fact]
     public async Task An_API_that_fails_gets_the_newest_value_later_and_nothing_is_confirmed_before()
     {
         _kube.OnWrite = (verb, _, _) =>
@@ -122,12 +172,12 @@ public sealed class DeviceStatusWriterTests : IAsyncDisposable
     }
 
     // Done when the report is confirmed.
-    private Task Report(string value, long version = 0, DeviceStatusWriter? writer = null)
+    private Task Report(string value, long version = 0, DeviceStatusWriter? writer = null, string node = "")
     {
         var confirmed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var content = Encoding.UTF8.GetBytes($$"""{"twin":{"t":{"actual":{"value":"{{value}}"} } } }""");
         var message = Message.Create(_time, Sources.Twin, Groups.Resource, Operations.Update, "device/default/d/twin/edge_updated", content);
-        (writer ?? _writer).Report(new DeviceFacts("default", "d", "u", "edge-1", ""), DeviceReport.TryRead(message, out _)! with { Version = version }, [], confirmed.SetResult);
+        (writer ?? _writer).Report(new DeviceFacts("default", "d", "u", "edge-1", ""), DeviceReport.TryRead(message, out _)! with { Node = node, Version = version }, [], confirmed.SetResult);
         return confirmed.Task.WaitAsync(s_patience);
     }
 
@@ -142,6 +192,9 @@ public sealed class DeviceStatusWriterTests : IAsyncDisposable
 
         await task;
     }
+
+    private async Task<IEnumerable<string>> ProblemsAsync()
+        => (await _kube.GetAsync(ResourceKind.DeviceStatus, "default", "d", CancellationToken.None)).At("status", "extensions", "problems") is JsonArray problems ? problems.Select(one => (string)one!) : [];
 
     private async Task<string> ValueAsync()
         => (await _kube.GetAsync(ResourceKind.DeviceStatus, "default", "d", CancellationToken.None)).Items("status", "twins").Single().Text("reported", "value");

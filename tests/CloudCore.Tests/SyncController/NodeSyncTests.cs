@@ -48,6 +48,19 @@ public sealed class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_is_wrong_with_a_device_while_its_node_is_away_is_told_when_it_connects()
+    {
+        var told = new List<(string Name, string Problem)>();
+        _sync.ProblemsChanged = (device, problems) => told.AddRange(problems.Select(problem => (device.Name, problem)));
+        var early = JsonNode.Parse(
+            """{"metadata":{"name":"early","namespace":"default","uid":"u","resourceVersion":"5"},"spec":{"nodeName":"n1","deviceModelRef":{"name":"missing"},"properties":[]}}""")!.AsObject();
+        _sync.Changed(ResourceKind.Device, new ObjectChange(ChangeType.Added, early, null));
+        Assert.Empty(told);
+        await new TestSession("n1").ConnectAsync(_sync);
+        Assert.Equal(("early", "DeviceModel 'missing' does not exist in namespace 'default'; the device goes to node 'n1' once it does"), told.Single());
+    }
+
+    [Fact]
     public async Task Status_that_changed_meanwhile_is_no_difference()
     {
         await PodAsync("web");

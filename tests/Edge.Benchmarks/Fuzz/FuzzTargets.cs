@@ -161,7 +161,7 @@ internal static class FuzzTargets
         {
             var lane = new DeviceLane(new DeviceFacts("default", "d", "u", "n", "a"), Task.CompletedTask);
             lane.Add(report, [], () => { });
-            using var patch = JsonDocument.Parse(DeviceStatusPatch.Of(s_deviceStatus, lane.Device.History, lane.Take(), out _));
+            using var patch = JsonDocument.Parse(DeviceStatusPatch.Of(s_deviceStatus, lane.Device, lane.Take(), out _));
         }
         else if (error.Length == 0)
             throw new FuzzException("refused without a reason");

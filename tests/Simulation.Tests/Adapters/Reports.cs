@@ -59,7 +59,7 @@ internal static class Reports
             var stored = (await kube.TryGetAsync(ResourceKind.DeviceStatus, "default", name, CancellationToken.None))!;
             var twin = new TwinEntry(new TwinSide($"{value}", "", "", "", ""), null);
             var batch = new DeviceBatch(new Dictionary<string, TwinEntry> { ["p"] = twin }, [], "", "", null, null, []) { TwinVersion = version };
-            var patch = DeviceStatusPatch.Of(JsonBytes.Of(stored), "", batch, out _);
+            var patch = DeviceStatusPatch.Of(JsonBytes.Of(stored), new DeviceFacts("default", name, "", "", ""), batch, out _);
             if (JsonNode.Parse(patch)!["status"]!["twins"] is null)
                 return; // a newer one is there; CloudCore writes what else the batch has
             try
