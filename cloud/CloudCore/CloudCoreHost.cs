@@ -199,7 +199,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             ? new ApplicationService(new KubeProxy(client.Options), time, metrics, loggers.CreateLogger("Edge.Cloud.DynamicController")) : null;
         if (applications is not null)
             metrics.Applications = applications.Render;
-        var rooms = new UpstreamRooms(sync, requests, new DeviceReports(sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router, Applications = applications };
+        var rooms = new UpstreamRooms(sync, requests, new DeviceReports(kube, sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router, Applications = applications };
         var readiness = new Readiness(time);
         var meters = new MeterText();
         var links = new LinkHistory(time);

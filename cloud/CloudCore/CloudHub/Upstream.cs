@@ -88,8 +88,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
             case { Operation: "pong" or "config" }:
                 return ValueTask.CompletedTask;
             case { Source: Sources.Twin }:
-                rooms.Reports.Receive(session, message);
-                return ValueTask.CompletedTask;
+                return rooms.Reports.Receive(session, message) ? ValueTask.CompletedTask : AddAsync(session, message);
             case { Operation: Operations.Upload, Group: Groups.User, Source: Sources.Bus or Sources.ServiceBus } when rooms.Router is not null:
                 rooms.Router.Receive(session, message);
                 return ValueTask.CompletedTask;
@@ -184,6 +183,9 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
                 break;
             case { Source: Sources.MetaManager, Operation: Operations.Get, Resource: InventoryMessages.PartResource } when session.IsEdgeWire:
                 await TakePartAsync(session, message);
+                break;
+            case { Source: Sources.Twin }:
+                await rooms.Reports.ReceiveAsync(session, message, stopping);
                 break;
             default:
                 if (await AnswerAsync(session, message) is { } answer)

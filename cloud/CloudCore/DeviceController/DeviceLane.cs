@@ -67,17 +67,20 @@ internal sealed class DeviceLane(DeviceFacts device, Task loop)
 
     public void Add(DeviceReport report, IReadOnlyList<string> problems, Action confirm)
     {
+        // The device has moved meanwhile: what waits of the node before is older than what this one says.
+        if (_node != report.Node)
+            (_node, _twinVersion, _stateVersion) = (report.Node, 0, 0);
+
+        // Each report of an Edge peer says all of the device's twins, or its state. One that the API had to be asked about may come after a later one.
+        var isLate = report.Version > 0 && report.Version < (report.State.Length > 0 ? _stateVersion : _twinVersion);
+        if (isLate)
+            report = report with { Twins = [], Problems = null, State = "", LastOnlineTime = "" };
         foreach (var (property, twin) in report.Twins)
         {
             _twins ??= new Dictionary<string, TwinEntry>(report.Twins.Count);
             _twins[property] = _twins.TryGetValue(property, out var older) ? older.Under(twin) : twin;
         }
 
-        // The device has moved meanwhile: what waits of the node before is older than what this one says.
-        if (_node != report.Node)
-            (_node, _twinVersion, _stateVersion) = (report.Node, 0, 0);
-
-        // Each report of an Edge peer says all of the device's twins, or its state.
         if (report.Twins.Count > 0 || report.Problems is not null)
             _twinVersion = report.Version;
         if (report.State.Length > 0 || report.LastOnlineTime.Length > 0)

@@ -25,4 +25,7 @@ internal static partial class DeviceLog
 
     [LoggerMessage(1106, LogLevel.Error, "the writer of device {Namespace}/{Name} met a defect; trying again in {Seconds} s")]
     public static partial void WriterBroke(ILogger logger, string @namespace, string name, double seconds, Exception exception);
+
+    [LoggerMessage(1107, LogLevel.Warning, "node {Node} reported on device {Namespace}/{Name}, which the watch has not shown as its own; the API could not be asked: {Error}; the node keeps the report")]
+    public static partial void NotAsked(ILogger logger, string node, string @namespace, string name, string error);
 }

@@ -5,15 +5,18 @@ using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.Observability;
 using Edge.Cloud.SyncController;
 using Edge.Common.Tracing;
+using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.DeviceController;
 
 /// <summary>Takes what an edge's twin module says and answers "OK" when it is written (kubeedge-wire §4.3), or 403 when the device is another node's.</summary>
-internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, TimeProvider time, HubMetrics metrics, ILogger logger)
+internal sealed class DeviceReports(IKubeClient kube, NodeSync sync, DeviceStatusWriter writer, TimeProvider time, HubMetrics metrics, ILogger logger)
 {
-    public void Receive(HubSession session, Message message)
+    /// <summary>Takes what can be taken at once.</summary>
+    /// <returns>False when the device is unknown here, another one or another node's by what the watch has shown, which may be behind: then the message is for <see cref="ReceiveAsync"/>.</returns>
+    public bool Receive(HubSession session, Message message)
     {
         using var span = EdgeTrace.Continue("report received", ActivityKind.Consumer, message.Trace);
         span?.SetTag("edge.node", session.Node).SetTag("edge.resource", message.Resource);
@@ -23,7 +26,7 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
         {
             if (session.IsEdgeWire)
                 Confirm(session, message);
-            return;
+            return true;
         }
 
         if (DeviceReport.TryRead(message, out var error) is not { } report)
@@ -31,18 +34,30 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             // Answered all the same: it would not read better the next time.
             DeviceLog.BadReport(logger, session.Node, error);
             Confirm(session, message);
-            return;
+            return true;
         }
 
-        // Deleted, or so new that the watch has not shown it: nothing to write, and nothing to keep the edge asking for.
-        if (sync.Device(report.Namespace, report.Name) is not { } device)
+        return sync.Device(report.Namespace, report.Name) is { } device && TryTake(session, message, device, report);
+    }
+
+    /// <summary>Takes a report on the API's word about its device. While the API gives none, nothing is answered, and the edge's queue keeps the report.</summary>
+    public async Task ReceiveAsync(HubSession session, Message message, CancellationToken cancellationToken)
+    {
+        var report = DeviceReport.TryRead(message, out var error) ?? throw new InvalidOperationException(error);
+        JsonObject? stored;
+        try
         {
-            DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
-            Confirm(session, message);
+            stored = await kube.TryGetAsync(ResourceKind.Device, report.Namespace, report.Name, cancellationToken);
+        }
+        catch (KubeException e)
+        {
+            DeviceLog.NotAsked(logger, session.Node, report.Namespace, report.Name, e.Message);
             return;
         }
 
-        if (device.Node != session.Node)
+        if (stored is not null && TryTake(session, message, DeviceFacts.Of(stored), report))
+            return;
+        if (stored is not null && stored.Text("spec", "nodeName") != session.Node)
         {
             metrics.Forbidden();
             DeviceLog.NotOwn(logger, session.Node, report.Namespace, report.Name);
@@ -50,15 +65,18 @@ internal sealed class DeviceReports(NodeSync sync, DeviceStatusWriter writer, Ti
             return;
         }
 
-        // What an edge still had to say of a device that was deleted and made again is not the new one's.
-        if (report.Uid.Length > 0 && report.Uid != device.Uid)
-        {
-            DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
-            Confirm(session, message);
-            return;
-        }
+        // Deleted, or deleted and made again: what its edge still had to say is not the new one's.
+        DeviceLog.Unknown(logger, session.Node, report.Namespace, report.Name);
+        Confirm(session, message);
+    }
 
-        writer.Report(device, report with { Node = session.Node, Version = Upstream.VersionOf(session, message) }, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
+    private bool TryTake(HubSession session, Message message, DeviceFacts device, DeviceReport report)
+    {
+        if (device.Node != session.Node || (report.Uid.Length > 0 && report.Uid != device.Uid))
+            return false;
+        report = report with { Node = session.Node, Version = Upstream.VersionOf(session, message) };
+        writer.Report(device, report, sync.DeviceProblems(report.Namespace, report.Name), () => Confirm(session, message));
+        return true;
     }
 
     private void Confirm(HubSession session, Message message) => Answer(session, message, MessageCodec.Ok);

@@ -197,7 +197,7 @@ internal sealed class DeviceStatusWriter(IKubeClient kube, TimeProvider time, Ra
             lock (_gate)
                 lane.ForgetProblems();
         }
-        catch (KubeException e)
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
         {
             DeviceLog.NotAccepted(logger, key.Namespace, key.Name, e.Message);
             lane.Status = default;

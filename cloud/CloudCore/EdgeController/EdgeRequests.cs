@@ -46,7 +46,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         }
         catch (KubeException e)
         {
-            // With a Status it is the API's own word, about what cloudcore may do.
+            // With a Status it is the API's own word. Where that is about what cloudcore may do, the report is not to blame and comes again, as when the API is away.
+            if (e is { Code: 403, Status: not null } && e.Message.Contains("is forbidden: User ", StringComparison.Ordinal))
+                e = new KubeException(503, "ServiceUnavailable", $"the API does not let cloudcore: {e.Message}", inner: e);
             if (e is { Code: 403, Status: null })
             {
                 metrics.Forbidden();
@@ -343,6 +345,10 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         if (content.At("event") is JsonObject inner)
             content = inner;
         await RequireOwnSubjectAsync(node, content, cancellationToken);
+        if (request.Operation != Operations.Insert)
+            await RequireOwnSubjectAsync(node, await kube.GetAsync(ResourceKind.Event, path.Namespace, path.Name, cancellationToken), cancellationToken);
+        if (request.Operation == Operations.Update && (content.Name() != path.Name || content.Namespace() != path.Namespace))
+            throw Refusals.BadRequest($"the content is event '{content.Namespace()}/{content.Name()}', the resource says '{path.Namespace}/{path.Name}'");
         Typed(content, ResourceKind.Event);
         switch (request.Operation)
         {
@@ -390,7 +396,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         var isOwn = @event.Text("involvedObject", "kind") switch
         {
             "Node" => name == node,
-            "Pod" => (await PodAsync(new ResourcePath(ns, ResourceTypes.Pod, name), cancellationToken)).Text("spec", "nodeName") == node,
+            // What a node still had to say of a pod that went while it was away is nobody's fault.
+            "Pod" => (await PodAsync(new ResourcePath(ns, ResourceTypes.Pod, name), cancellationToken) ?? throw Refusals.NotFound(ResourceKind.Pod, name)).Text("spec", "nodeName") == node,
             "Device" => sync.Device(ns, name)?.Node == node,
             _ => false,
         };

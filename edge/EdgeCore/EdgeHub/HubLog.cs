@@ -71,9 +71,6 @@ internal static partial class HubLog
     [LoggerMessage(2116, LogLevel.Warning, "the cloud's answer to the inventory cannot be used: {Reason}; it sends what changes from now on")]
     public static partial void BadInventoryAnswer(ILogger log, string reason);
 
-    [LoggerMessage(2124, LogLevel.Warning, "the queue's version could not be stored: {Reason}")]
-    public static partial void VersionNotKept(ILogger log, string reason);
-
     [LoggerMessage(2125, LogLevel.Warning, "no QUIC connection to {Server}: {Reason}; connecting to {Fallback} over WebSocket, and the next link tries QUIC again")]
     public static partial void QuicFailed(ILogger log, string server, string reason, string fallback);
 }

@@ -15,12 +15,13 @@ namespace Edge.Core.EdgeHub;
 internal sealed class SqliteUplinkStore : IUplinkStore
 {
     /// <summary>Most rows that wait to be deleted: half of what an Edge cloud remembers of a node, so that it knows all of them when a killed node sends them again.</summary>
-    public const int RowsMax = 512;
+    public const int RowsMax = 64;
 
     /// <summary>How long a row waits at most.</summary>
     public static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(1);
 
-    private const long VersionsPerStart = 1L << 32;
+    // A second of the clock (see FirstVersion).
+    private const long VersionsPerBlock = 1L << 20;
     private readonly SqliteDatabase _database;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
@@ -28,6 +29,9 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     private List<UplinkRow> _done = [];
     private bool _isWaiting;
     private long _version; // as the statements, touched only on the database's writer thread, and by ReadSlots before that
+    private long _reserved; // as _version: up to it the disk knows that versions may be used
+    private volatile bool _isReservationLost;
+    private SqliteStatement? _reserve;
     private SqliteStatement? _known;
     private SqliteStatement? _renew;
     private SqliteStatement? _put;
@@ -41,7 +45,7 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         database.AtClose(connection =>
         {
             DeleteDone(connection);
-            foreach (var statement in (SqliteStatement?[])[_known, _renew, _put, _delete])
+            foreach (var statement in (SqliteStatement?[])[_reserve, _known, _renew, _put, _delete])
                 statement?.Dispose();
         });
     }
@@ -54,7 +58,8 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     }
 
     public ValueTask<IReadOnlyList<UplinkSlot>> StoreAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
-        => _database.WriteAsync<IReadOnlyList<UplinkSlot>>(
+    {
+        var written = _database.WriteAsync<IReadOnlyList<UplinkSlot>>(
             connection =>
             {
                 var slots = new UplinkSlot[entries.Count];
@@ -63,6 +68,21 @@ internal sealed class SqliteUplinkStore : IUplinkStore
                 return slots;
             },
             cancellationToken);
+        return written.IsCompletedSuccessfully ? written : StoredAsync(written);
+    }
+
+    private async ValueTask<IReadOnlyList<UplinkSlot>> StoredAsync(ValueTask<IReadOnlyList<UplinkSlot>> written)
+    {
+        try
+        {
+            return await written;
+        }
+        catch
+        {
+            _isReservationLost = true; // it may have been in this transaction
+            throw;
+        }
+    }
 
     public IReadOnlyDictionary<long, Message> Load(IReadOnlyList<long> ids) => _database.Read(connection => Load(connection, ids));
 
@@ -142,6 +162,8 @@ internal sealed class SqliteUplinkStore : IUplinkStore
 
     private UplinkSlot Store(SqliteConnection connection, UplinkEntry entry)
     {
+        if (_version >= _reserved || _isReservationLost)
+            Reserve(connection);
         var version = ++_version;
         var newest = entry.Rule == UplinkRule.Newest;
         long? known = null;
@@ -219,34 +241,27 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         return messages;
     }
 
-    // Versions never go back, although the queue may have been empty, the clock set back, or the file lost: the cloud takes a lower one for an old message.
-    // Each start of the program has a range of its own, above the last start's and above what the clock says.
+    // Versions never go back, although the queue may have been empty, the clock set back, or the file lost: the cloud takes a lower one for an old message. They begin above those of the
+    // last start and above what the clock says, 1,024 a millisecond, and stay near the clock however often the program starts: else it would be far behind them once the file is lost.
     private long FirstVersion(long highest)
     {
-        var last = _database.Read(connection =>
+        var reserved = _database.Read(connection =>
         {
             using var command = connection.CreateCommand();
-            command.CommandText = "SELECT json FROM local WHERE room = 'uplink' AND key = 'version'";
+            command.CommandText = "SELECT json FROM local WHERE room = 'uplink' AND key = 'reserved'";
             return command.ExecuteScalar() is byte[] text && Utf8Parser.TryParse(text, out long number, out _) ? number : 0;
         });
-        var first = Math.Max(Math.Max(last, highest) + VersionsPerStart, _time.GetUtcNow().ToUnixTimeMilliseconds() * 1024);
-        try
-        {
-            // Once, before the queue serves anybody.
-            _database.WriteAsync(connection =>
-            {
-                using var command = connection.CreateCommand();
-                command.CommandText = "INSERT OR REPLACE INTO local(room, key, json) VALUES('uplink', 'version', $json)";
-                command.Parameters.AddWithValue("$json", Encoding.UTF8.GetBytes(first.ToString(CultureInfo.InvariantCulture)));
-                command.ExecuteNonQuery();
-            }).AsTask().GetAwaiter().GetResult();
-        }
-        catch (StoreException e)
-        {
-            HubLog.VersionNotKept(_log, e.Message); // what is here can still be sent, and the clock keeps the versions apart
-        }
+        return Math.Max(Math.Max(reserved, highest), _time.GetUtcNow().ToUnixTimeMilliseconds() * 1024);
+    }
 
-        return first;
+    // In the transaction of the first entry that needs it, so that no version is on its way that the next start does not know of.
+    private void Reserve(SqliteConnection connection)
+    {
+        _isReservationLost = false;
+        _reserved = _version + VersionsPerBlock;
+        _reserve ??= new SqliteStatement(connection, "INSERT OR REPLACE INTO local(room, key, json) VALUES('uplink', 'reserved', ?1)");
+        _reserve.Bind(1, Encoding.UTF8.GetBytes(_reserved.ToString(CultureInfo.InvariantCulture)).AsSpan());
+        _reserve.Run();
     }
 
     private static List<UplinkSlot> ReadSlots(SqliteConnection connection)

@@ -149,6 +149,31 @@ public sealed class DeviceReportTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Report_of_a_device_that_the_watch_has_not_shown_is_taken_on_the_APIs_word_and_kept_by_the_node_while_there_is_none()
+    {
+        _cloud.Kube.IsWatched = obj => obj.Name() != "late";
+        await _cloud.CreateAsync(ResourceKind.Device, new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = "late" },
+            ["spec"] = new JsonObject { ["nodeName"] = "edge-1", ["deviceModelRef"] = new JsonObject { ["name"] = "m" }, ["properties"] = new JsonArray(new JsonObject { ["name"] = "temperature" }) },
+        });
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _cloud.Kube.OnTryGet = (plural, _) =>
+        {
+            if (plural != "devices")
+                return;
+            asked.TrySetResult();
+            throw new KubeException(503, "ServiceUnavailable", "starting");
+        };
+        var unanswered = await _edge.SendAsync(Sources.Twin, Groups.Resource, Operations.Update, "device/default/late/twin/edge_updated", Twin("temperature", "1", 1));
+        await asked.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        _cloud.Kube.OnTryGet = (_, _) => { };
+        await SendAndWaitAsync("device/default/late/twin/edge_updated", Twin("temperature", "2", 2));
+        Assert.Equal("2", (await _cloud.Kube.GetAsync(ResourceKind.DeviceStatus, "default", "late", CancellationToken.None)).Items("status", "twins").Single().Text("reported", "value"));
+        Assert.DoesNotContain(_edge.Received, message => message.ParentId == unanswered.Id);
+    }
+
+    [Fact]
     public async Task Report_of_an_unknown_device_is_answered_and_writes_nothing()
     {
         await SendAndWaitAsync("device/default/ghost/twin/edge_updated", Twin("temperature", "1", 1));

@@ -152,6 +152,21 @@ public sealed class DeviceStatusPatchTests
     }
 
     [Fact]
+    public void A_report_that_comes_after_a_later_one_adds_its_samples_alone()
+    {
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"2"}}},"problems":[]}""", node: "edge-1", version: 7);
+        Report("""{"uid":"u","twin":{"t":{"actual":{"value":"1"}}},"problems":["old"]}""", node: "edge-1", version: 6);
+        Report("""{"uid":"u","twin":{},"history":{"t":[{"value":"1","timestamp":1}]}}""", node: "edge-1", version: 5);
+        State("online", "edge-1", 8);
+        State("offline", "edge-1", 6);
+        Apply();
+        Assert.Equal(("2", "online"), (Value(), _status.At("status").Text("state")));
+        Assert.Null(_status.At("status", "extensions", "problems"));
+        Assert.Equal(["1@1"], Samples());
+        Assert.Equal("""{"node":"edge-1","twin":7,"state":8}""", _status.At("status", "extensions", "reportVersions")!.ToJsonString());
+    }
+
+    [Fact]
     public void Twins_and_samples_of_properties_that_the_device_no_longer_has_go()
     {
         _status = Json("""{"status":{"twins":[{"propertyName":"old","reported":{"value":"1"}},{"propertyName":"b","reported":{"value":"2"}}],"extensions":{"history":{"old":{"count":1,"samples":[]}}}}}""");

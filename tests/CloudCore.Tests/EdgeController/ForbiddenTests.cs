@@ -93,22 +93,48 @@ public sealed class ForbiddenTests : IAsyncLifetime
     }
 
     [Theory]
+    [InlineData("patch", """{"event":{"metadata":{"name":"near.1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"near"}},"patchData":{"message":"forged"}}""")]
+    [InlineData("update", """{"metadata":{"name":"far.1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"near"},"message":"forged"}""")]
+    [InlineData("update", """{"metadata":{"name":"far.2","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"near"},"message":"forged"}""")]
+    public async Task Event_of_another_nodes_pod_is_not_changed_under_an_own_pods_name(string operation, string content)
+    {
+        foreach (var (name, pod) in ((string, string)[])[("far.1", "far"), ("far.2", "far"), ("near.1", "near")])
+        {
+            await _cloud.CreateAsync(ResourceKind.Event, new JsonObject
+            {
+                ["metadata"] = new JsonObject { ["name"] = name },
+                ["involvedObject"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = pod },
+                ["message"] = "true",
+            });
+        }
+
+        var isOtherName = content.Contains("far.2", StringComparison.Ordinal);
+        await _edge.SendAsync("edged", "meta", operation, isOtherName ? "default/event/near.1" : "default/event/far.1", JsonNode.Parse(content));
+        await _edge.AskAsync("query", "default/configmap/far.1");
+        await _edge.AskAsync("query", "default/configmap/near.1");
+        Assert.All((await _cloud.Kube.ListAsync(ResourceKind.Event, null, new ListOptions(), CancellationToken.None)).Items, one => Assert.Equal("true", one.Text("message")));
+    }
+
+    [Fact]
+    public async Task Event_about_a_pod_that_is_gone_is_not_counted()
+    {
+        var about = JsonNode.Parse("""{"metadata":{"name":"gone.1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"gone"},"reason":"Killing"}""");
+        await _edge.SendAsync("edged", "meta", "insert", "default/event/gone.1", about);
+        await _edge.FlushAsync();
+        Assert.Equal(0, _cloud.Host.Metrics.ForbiddenRequests);
+        Assert.Empty((await _cloud.Kube.ListAsync(ResourceKind.Event, null, new ListOptions(), CancellationToken.None)).Items);
+    }
+
+    [Theory]
     [InlineData("twin/edge_updated", """{"twin":{"t":{"actual":{"value":"1"}}}}""")]
     [InlineData("state/update", """{"device":{"name":"thermo","state":"online"}}""")]
     public async Task Report_of_another_nodes_device_is_refused_and_counted(string kind, string content)
     {
         await _cloud.CreateAsync(ResourceKind.Device, new JsonObject { ["metadata"] = new JsonObject { ["name"] = "thermo" }, ["spec"] = new JsonObject { ["nodeName"] = "edge-2" } });
-        JsonNode? answer;
-        do
-        {
-            // Until the watch has shown the device, it is an unknown one.
-            var report = await _edge.SendAsync(Sources.Twin, Groups.Resource, Operations.Update, $"device/default/thermo/{kind}", JsonNode.Parse(content));
-            var reply = await _edge.UntilAsync(message => message.ParentId == report.Id);
-            Assert.Equal((Groups.Twin, Sources.DeviceController, Operations.Response), (reply.Group, reply.Source, reply.Operation));
-            answer = FakeEdge.Content(reply);
-        }
-        while (answer is JsonValue);
-
+        var report = await _edge.SendAsync(Sources.Twin, Groups.Resource, Operations.Update, $"device/default/thermo/{kind}", JsonNode.Parse(content));
+        var reply = await _edge.UntilAsync(message => message.ParentId == report.Id);
+        Assert.Equal((Groups.Twin, Sources.DeviceController, Operations.Response), (reply.Group, reply.Source, reply.Operation));
+        var answer = FakeEdge.Content(reply);
         Assert.Equal((403, "Forbidden"), (Status(answer).Number(0, "code"), Status(answer).Text("reason")));
         Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
         Assert.Null(await _cloud.Kube.TryGetAsync(ResourceKind.DeviceStatus, "default", "thermo", CancellationToken.None));
@@ -139,6 +165,16 @@ public sealed class ForbiddenTests : IAsyncLifetime
         _cloud.Kube.OnWrite = (_, _, _) => throw new KubeException(403, "Forbidden", "cloudcore may not", new JsonObject { ["code"] = 403, ["reason"] = "Forbidden" });
         Assert.Equal(403, Status(await _edge.AskAsync("patch", "null/nodepatch/edge-1", JsonValue.Create("""{"status":{}}"""))).Number(0, "code"));
         Assert.Equal(0, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task What_cloudcore_may_not_write_yet_is_asked_for_again()
+    {
+        const string Words = "nodes \"edge-1\" is forbidden: User \"system:serviceaccount:kubeedge:cloudcore\" cannot patch resource \"nodes/status\" in API group \"\" at the cluster scope";
+        _cloud.Kube.OnWrite = (_, _, _) => throw new KubeException(403, "Forbidden", Words, new JsonObject { ["code"] = 403, ["reason"] = "Forbidden" });
+        var answer = Status(await _edge.AskAsync("patch", "null/nodepatch/edge-1", JsonValue.Create("""{"status":{}}""")));
+        Assert.Equal((503L, "ServiceUnavailable"), (answer.Number(0, "code"), answer.Text("reason")));
+        Assert.Contains("cannot patch resource", answer.Text("message"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -17,6 +17,12 @@ internal sealed class FakeKube : IKubeClient
     /// <summary>Called before each write with verb, plural and name; may throw.</summary>
     public Action<string, string, string> OnWrite { get; set; } = (_, _, _) => { };
 
+    /// <summary>Which changes watches tell: a watch that is behind has not yet told some.</summary>
+    public Predicate<JsonObject> IsWatched { get; set; } = _ => true;
+
+    /// <summary>Called before each TryGet with plural and name; may throw.</summary>
+    public Action<string, string> OnTryGet { get; set; } = (_, _) => { };
+
     /// <summary>Status writes of DeviceStatus seen so far.</summary>
     public int StatusPatches { get; private set; }
 
@@ -30,6 +36,7 @@ internal sealed class FakeKube : IKubeClient
 
     public Task<JsonObject?> TryGetAsync(ResourceKind kind, string? @namespace, string name, CancellationToken cancellationToken)
     {
+        OnTryGet(kind.Plural, name);
         lock (_gate)
         {
             return Task.FromResult(_objects.TryGetValue((kind.Plural, @namespace ?? "", name), out var obj) ? obj.DeepClone().AsObject() : null);
@@ -59,7 +66,7 @@ internal sealed class FakeKube : IKubeClient
 
         await foreach (var change in queue.Reader.ReadAllAsync(cancellationToken))
         {
-            if (Matches(change.Object, options))
+            if (Matches(change.Object, options) && IsWatched(change.Object))
                 yield return new WatchEvent(change.Type, change.Object.DeepClone().AsObject());
         }
     }

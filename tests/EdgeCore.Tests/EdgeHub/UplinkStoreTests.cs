@@ -80,6 +80,27 @@ public sealed class UplinkStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task After_many_starts_and_the_loss_of_the_file_the_clock_still_keeps_versions_above_those_before()
+    {
+        var last = 0L;
+        for (var start = 0; start < 100; start++)
+        {
+            var version = await NewestVersionAsync(_time);
+            Assert.True(version > last, $"{version} after {last}");
+            last = version;
+            await ReopenAsync();
+            _time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        await _database.DisposeAsync();
+        foreach (var file in Directory.GetFiles(_directory.Path))
+            File.Delete(file);
+        _database = EdgeDatabase.Open(_directory.File("edgecore.db"), TimeProvider.System);
+        _time.Advance(TimeSpan.FromSeconds(10));
+        Assert.True(await NewestVersionAsync(_time) > last);
+    }
+
+    [Fact]
     public async Task A_full_disk_fails_the_post_with_a_clear_error_and_loses_nothing_accepted_before()
     {
         var queue = Make(_time);
