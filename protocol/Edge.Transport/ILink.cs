@@ -18,6 +18,9 @@ public interface ILink : IAsyncDisposable
     /// <summary>When bytes last came, in the middle of a message too: <see cref="TimeProvider.GetTimestamp"/> of the link's clock. Before the first: when the link was made.</summary>
     long HeardAt { get; }
 
+    /// <summary>When a write last made progress, in the middle of a message too; 0 where the link does not tell.</summary>
+    long WroteAt => 0;
+
     /// <summary>Sends one message; completes when the bytes were handed to the socket.</summary>
     /// <exception cref="LinkException">The link is down, or the write did not finish in time.</exception>
     ValueTask SendAsync(Message message, CancellationToken cancellationToken);

@@ -7,7 +7,7 @@ namespace Edge.Transport;
 /// <see cref="CompactCodec"/> records.</summary>
 /// <param name="socket">An open one; the link disposes it.</param>
 /// <param name="time">Clock of the write deadline.</param>
-/// <param name="writeDeadline">How long one write may take; <see cref="Timeout.InfiniteTimeSpan"/> leaves that to the caller, who then uses <see cref="Abort"/>.</param>
+/// <param name="writeDeadline">How long a write may make no progress; <see cref="Timeout.InfiniteTimeSpan"/> leaves that to the caller, who then uses <see cref="Abort"/>.</param>
 /// <param name="isEdgeWire">Whether <see cref="EdgeWire"/> was agreed.</param>
 public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan writeDeadline, bool isEdgeWire = false) : ILink
 {
@@ -24,12 +24,15 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
     private PooledBuffer? _frame;
     private int _next;
     private long _heardAt = time.GetTimestamp();
+    private long _wroteAt = time.GetTimestamp();
 
     public bool IsEdgeWire => isEdgeWire;
 
     public string ClosedBecause => socket.CloseStatusDescription ?? "";
 
     public long HeardAt => Volatile.Read(ref _heardAt);
+
+    public long WroteAt => Volatile.Read(ref _wroteAt);
 
     public async ValueTask SendAsync(Message message, CancellationToken cancellationToken)
     {
@@ -124,32 +127,77 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
             MessageCodec.Write(message, buffer);
     }
 
+    // In fragments (RFC 6455 §5.4), each with the deadline: a large message on a slow line is late, not lost, as long as the line moves.
     private async ValueTask SendAsync(ReadOnlyMemory<byte> frame, CancellationToken cancellationToken)
     {
+        try
+        {
+            await EnterAsync(frame.Length, cancellationToken);
+        }
+        catch (Exception e) when (IsBroken(e, cancellationToken))
+        {
+            throw new LinkException($"the link broke while sending: {Explain(e)}", e);
+        }
+
         using var deadline = writeDeadline == Timeout.InfiniteTimeSpan ? null : new CancellationTokenSource(writeDeadline, time);
         using var both = deadline is null ? null : CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         var until = both?.Token ?? cancellationToken;
         try
         {
-            await _writing.WaitAsync(until);
-            try
+            for (var rest = frame; ; deadline?.CancelAfter(writeDeadline))
             {
-                await socket.SendAsync(frame, isEdgeWire ? WebSocketMessageType.Binary : WebSocketMessageType.Text, endOfMessage: true, until);
-            }
-            finally
-            {
-                _writing.Release();
+                var part = rest[..Math.Min(rest.Length, FrameTarget)];
+                rest = rest[part.Length..];
+                await socket.SendAsync(part, isEdgeWire ? WebSocketMessageType.Binary : WebSocketMessageType.Text, endOfMessage: rest.IsEmpty, until);
+                if (rest.IsEmpty)
+                    return;
+                Wrote();
             }
         }
         catch (OperationCanceledException) when (deadline is { IsCancellationRequested: true } && !cancellationToken.IsCancellationRequested)
         {
-            throw new LinkException($"a write of {frame.Length} bytes did not finish within {writeDeadline.TotalSeconds:0.#} s");
+            throw Late(frame.Length);
         }
         catch (Exception e) when (IsBroken(e, until))
         {
             throw new LinkException($"the link broke while sending: {Explain(e)}", e);
         }
+        finally
+        {
+            _writing.Release();
+        }
     }
+
+    // Waits behind another write, as long as that one moves.
+    private async ValueTask EnterAsync(int bytes, CancellationToken cancellationToken)
+    {
+        var isFree = _writing.Wait(TimeSpan.Zero, CancellationToken.None);
+        if (!isFree && writeDeadline == Timeout.InfiniteTimeSpan)
+        {
+            await _writing.WaitAsync(cancellationToken);
+            isFree = true;
+        }
+
+        while (!isFree)
+        {
+            using var wait = new CancellationTokenSource(writeDeadline, time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(wait.Token, cancellationToken);
+            try
+            {
+                await _writing.WaitAsync(either.Token);
+                isFree = true;
+            }
+            catch (OperationCanceledException) when (wait.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+            {
+                if (time.GetElapsedTime(WroteAt) >= writeDeadline)
+                    throw Late(bytes);
+            }
+        }
+
+        Wrote();
+    }
+
+    private LinkException Late(int bytes) => new($"a write of {bytes} bytes made no progress within {writeDeadline.TotalSeconds:0.#} s");
 
     // A socket that is aborted ends its calls as cancelled, although nobody cancelled them.
     private static bool IsBroken(Exception e, CancellationToken cancellationToken)
@@ -216,6 +264,8 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
         _frame = null;
         return null;
     }
+
+    private void Wrote() => Volatile.Write(ref _wroteAt, time.GetTimestamp());
 
     private void Heard() => Volatile.Write(ref _heardAt, time.GetTimestamp());
 }

@@ -234,7 +234,12 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             return;
         }
 
+        // A large message on a slow line: no message has come or gone for long, but bytes have.
         var writing = OldestWriteMs;
+        if (nowMs >= SilentAtMs)
+            Later(ref _heardAtMs, nowMs - _context.Wheel.SinceMs(_link.HeardAt));
+        if (writing >= 0)
+            writing = Math.Max(writing, nowMs - _context.Wheel.SinceMs(_link.WroteAt));
         if (nowMs >= SilentAtMs)
         {
             End(SessionEndReason.Silent);
@@ -261,6 +266,12 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             else
                 _context.Wheel.ArmNoLater(this, NextDueMs());
         }
+    }
+
+    private static void Later(ref long at, long ms)
+    {
+        for (var old = Interlocked.Read(ref at); old < ms; old = Interlocked.Read(ref at))
+            Interlocked.CompareExchange(ref at, ms, old);
     }
 
     // Since when a write goes on; -1 where none does.
