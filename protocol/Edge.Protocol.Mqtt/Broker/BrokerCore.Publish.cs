@@ -205,7 +205,7 @@ internal sealed partial class BrokerCore
             var member = group.Members[at];
             if (!member.Owner.MayRead(topic))
                 continue;
-            if (member.Owner is not Session session || (session.Connection is { } connection && connection.Out.Bytes <= _options.OutgoingBytesMax && session.Pending is null or { Count: 0 }))
+            if (member.Owner is not Session session || (session.Connection is { } connection && connection.Out.Bytes <= _options.OutgoingBytesMax && !session.HasWaiting))
             {
                 group.Next = at + 1;
                 return member;

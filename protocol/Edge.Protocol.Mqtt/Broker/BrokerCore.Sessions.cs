@@ -142,7 +142,7 @@ internal sealed partial class BrokerCore
             Change(new SubscriptionPut(session.ClientId, filter, subscription.Options.ToByte(), subscription.Id));
         foreach (var id in session.Incoming ?? [])
             Change(new IncomingPut(session.ClientId, id));
-        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).Concat(session.Pending ?? Enumerable.Empty<Delivery>()))
+        foreach (var delivery in session.Deliveries)
             StoreDelivery(session, delivery);
     }
 
@@ -150,7 +150,7 @@ internal sealed partial class BrokerCore
     private void Unstore(Session session)
     {
         Change(new SessionGone(session.ClientId));
-        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).Concat(session.Pending ?? Enumerable.Empty<Delivery>()))
+        foreach (var delivery in session.Deliveries)
             Release(delivery);
     }
 
@@ -158,31 +158,20 @@ internal sealed partial class BrokerCore
     private void Resume(Session session)
     {
         session.Open = 0;
-        if (session.InFlight is { Count: > 0 } inFlight)
+        session.ProgressMs = NowMs;
+        // Made anew: what an earlier connection did not get sent again is in flight still. They keep their places there, so that nothing else gets their identifiers.
+        session.Again = null;
+        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).OrderBy(one => one.Sequence))
         {
-            var again = inFlight.Values.Where(one => one.State != DeliveryState.Released).OrderBy(one => one.Sequence).ToArray();
-            foreach (var released in inFlight.Values.Where(one => one.State == DeliveryState.Released).OrderBy(one => one.Sequence))
+            if (delivery.State == DeliveryState.Released)
             {
                 session.Open++;
-                SendAck(session.Connection!, MqttPacketType.PubRel, released.PacketId);
+                SendAck(session.Connection!, MqttPacketType.PubRel, delivery.PacketId);
+                continue;
             }
 
-            if (again.Length > 0)
-            {
-                var waiting = session.Pending ?? [];
-                session.Pending = new Queue<Delivery>(again.Length + waiting.Count);
-                foreach (var delivery in again)
-                {
-                    session.PendingBytes += delivery.Message.Size;
-                    session.Pending.Enqueue(delivery);
-                }
-
-                foreach (var delivery in waiting)
-                    session.Pending.Enqueue(delivery);
-                // They keep their places in InFlight, so that nothing else gets their identifiers.
-                foreach (var delivery in again)
-                    delivery.State = DeliveryState.Waiting;
-            }
+            delivery.State = DeliveryState.Waiting;
+            (session.Again ??= []).Enqueue(delivery);
         }
 
         Pump(session);

@@ -101,7 +101,7 @@ internal sealed partial class BrokerCore
             var qos = message.Qos < subscription.Options.Qos ? message.Qos : subscription.Options.Qos;
             if (qos != MqttQos.AtMostOnce)
             {
-                Enqueue(session, message, qos, retain: true, ids);
+                EnqueueRetained(session, message, qos, ids);
                 continue;
             }
 

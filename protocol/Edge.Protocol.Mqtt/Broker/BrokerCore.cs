@@ -158,8 +158,11 @@ internal sealed partial class BrokerCore
     /// <summary>The socket took bytes: messages that waited may follow.</summary>
     public void Drained(Connection connection)
     {
-        if (connection.Session is not { Pending.Count: > 0 } session)
+        if (connection.Session is not { HasWaiting: true } session)
             return;
+        // With a full window it waits for acknowledgements, and a socket that takes other bytes shows nothing.
+        if (session.Open < connection.Window)
+            session.ProgressMs = NowMs;
         BeginStep();
         Pump(session);
         EndStep();

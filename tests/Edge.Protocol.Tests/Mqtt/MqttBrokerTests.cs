@@ -82,6 +82,30 @@ public sealed class MqttBrokerTests
     }
 
     [Fact]
+    public async Task A_subscriber_that_is_not_slow_gets_all_retained_messages_and_all_of_a_burst_with_a_queue_of_100()
+    {
+        const int Count = 2_500;
+        await using var broker = MqttHouse.Start(MqttHouse.Options() with { QueuedMessagesMax = 100 });
+        var port = broker.EndPoints[0].Port;
+        for (var i = 0; i < Count; i++)
+            await broker.PublishAsync(new MqttMessage($"r/{i}", Encoding.UTF8.GetBytes($"{i}"), MqttQos.AtLeastOnce, Retain: true));
+        await using var client = await MqttHouse.Client(MqttHouse.To(port)).ConnectedAsync();
+        await client.SubscribeAsync("r/#", MqttQos.AtLeastOnce);
+        await client.WaitForAsync(Count);
+        Assert.Equal(Count, client.Payloads.Distinct().Count());
+
+        // One read of the broker brings some thousand of them.
+        using var burst = await MqttHouse.RawAsync(port, "burst");
+        await burst.SendAsync([.. Enumerable.Range(1, Count).SelectMany(i => MqttPublishWriter.ToPacket(new MqttPublishOut
+        {
+            Version = MqttVersion.V5, Topic = "r/x"u8, Payload = Encoding.UTF8.GetBytes($"b{i}"), Qos = MqttQos.AtLeastOnce, PacketId = (ushort)i,
+        }))]);
+        await client.WaitForAsync(2 * Count);
+        Assert.Equal(Enumerable.Range(1, Count).Select(i => $"b{i}"), client.Payloads[Count..]);
+        Assert.Equal(0, broker.Counters.Dropped);
+    }
+
+    [Fact]
     public async Task Passwords_are_checked_and_wrong_ones_hear_so()
     {
         await using var broker = MqttHouse.Start(MqttHouse.Options() with { AllowAnonymous = false, Users = [new MqttUser("ann", MqttPassword.Hash("right", 1000))] });
