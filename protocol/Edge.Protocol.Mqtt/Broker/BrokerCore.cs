@@ -99,7 +99,7 @@ internal sealed partial class BrokerCore
                 Send(connection, MqttEncoder.PingResp);
                 break;
             case MqttPacketType.Disconnect:
-                ReceiveDisconnect(connection, MqttDecoder.Disconnect(frame.Type, body, connection.Version));
+                ReceiveDisconnect(connection, MqttDecoder.Disconnect(frame.Type, body, connection.Version, fromClient: true));
                 break;
             case MqttPacketType.Connect:
                 throw new MqttProtocolException(MqttReasonCode.ProtocolError, "CONNECT: a second one on the same connection [MQTT-3.1.0-2]");

@@ -7,13 +7,13 @@ namespace Edge.Protocol.Mqtt.Client;
 public sealed partial class MqttClient
 {
     private static readonly TimeSpan s_goodbyeWithin = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_stableAfter = TimeSpan.FromSeconds(5);
 
     private async Task<string> ServeAsync(Stream stream, PacketReader reader, MqttConnAck ack)
     {
         _clientId = ack.Properties.AssignedClientIdentifier ?? _clientId;
         _hadSession = true;
-        _backoff.Reset();
-        _lastSent = _lastReceived = _time.GetTimestamp();
+        var since = _lastSent = _lastReceived = _time.GetTimestamp();
         lock (_gate)
         {
             _session.Connected(ack);
@@ -38,6 +38,9 @@ public sealed partial class MqttClient
         foreach (var task in (Task<string>[])[reading, writing, keeping])
             await ReasonOf(task);
         await SayGoodbyeAsync(stream, code);
+        // A server that accepts and breaks at once must not be asked ever again in the first interval.
+        if (_time.GetElapsedTime(since) >= s_stableAfter)
+            _backoff.Reset();
         return reason;
     }
 
@@ -240,7 +243,7 @@ public sealed partial class MqttClient
                 MqttDecoder.Empty(frame.Type, body);
                 return null;
             case MqttPacketType.Disconnect when _options.Version == MqttVersion.V5:
-                var bye = MqttDecoder.Disconnect(frame.Type, body, _options.Version);
+                var bye = MqttDecoder.Disconnect(frame.Type, body, _options.Version, fromClient: false);
                 return $"the server disconnected: {bye.Properties.ReasonString ?? bye.Code.ToString()}";
             default:
                 throw new MqttProtocolException(MqttReasonCode.ProtocolError, $"{MqttReader.Name(frame.Type)}: a server does not send this packet here (2.1.2)");

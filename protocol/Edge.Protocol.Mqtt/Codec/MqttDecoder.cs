@@ -163,7 +163,8 @@ internal static class MqttDecoder
     }
 
     /// <summary>DISCONNECT and AUTH; both may leave out everything (3.14.2.1).</summary>
-    public static MqttDisconnect Disconnect(MqttPacketType type, ReadOnlySpan<byte> body, MqttVersion version)
+    /// <param name="fromClient">Of DISCONNECT some codes are for servers alone, and of its properties each side has one that the other has not. Null: it may be either's.</param>
+    public static MqttDisconnect Disconnect(MqttPacketType type, ReadOnlySpan<byte> body, MqttVersion version, bool? fromClient = null)
     {
         var reader = new MqttReader(body, type);
         if (version == MqttVersion.V311 || reader.Left == 0)
@@ -178,7 +179,15 @@ internal static class MqttDecoder
             : code is 0 or 4 or 0x80 or 0x81 or 0x82 or 0x83 or 0x87 or 0x89 or 0x8B or (>= 0x8D and <= 0x90) or (>= 0x93 and <= 0xA2);
         if (!known)
             throw reader.Error(MqttReasonCode.MalformedPacket, $"0x{code:X2} is no reason code of this packet (3.14.2.1)");
+        if (type == MqttPacketType.Auth)
+            fromClient = null;
+        if (fromClient is true ? code is not (0 or 4 or (>= 0x80 and <= 0x83) or 0x90 or (>= 0x93 and <= 0x99)) : fromClient is false && code == 4)
+            throw reader.Error(MqttReasonCode.ProtocolError, $"0x{code:X2} is no reason code of this packet from a {(fromClient is true ? "client" : "server")} (table of 3.14.2.1)");
         var properties = reader.Left == 0 ? MqttProperties.None : MqttPropertyCodec.Read(ref reader, type);
+        if (fromClient is true && properties.ServerReference is not null)
+            throw reader.Error(MqttReasonCode.ProtocolError, "ServerReference does not belong into this packet of a client (3.14.2.2.5)");
+        if (fromClient is false && properties.SessionExpiryInterval is not null)
+            throw reader.Error(MqttReasonCode.ProtocolError, "SessionExpiryInterval does not belong into this packet of a server [MQTT-3.14.2-2]");
         reader.End();
         return new MqttDisconnect((MqttReasonCode)code, properties);
     }
