@@ -127,6 +127,8 @@ internal sealed partial class BrokerCore
         if (type == MqttPacketType.PubRel)
         {
             var known = session.Incoming?.Remove(ack.PacketId) ?? false;
+            if (known && connection.IncomingOpen > 0)
+                connection.IncomingOpen--;
             if (known && _hasStore && session.IsPersistent)
                 Change(new IncomingGone(session.ClientId, ack.PacketId));
             SendAck(connection, MqttPacketType.PubComp, ack.PacketId, known ? MqttReasonCode.Success : MqttReasonCode.PacketIdentifierNotFound);

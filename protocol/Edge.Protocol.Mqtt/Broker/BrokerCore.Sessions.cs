@@ -11,7 +11,7 @@ internal sealed partial class BrokerCore
     public void Connect(Connection connection, MqttConnect connect, string? userName)
     {
         BeginStep();
-        connection.Version = connect.Version;
+        connection.Heed(connect);
         if (ProblemOf(connection, connect, userName) is var (code, text) && code != MqttReasonCode.Success)
             Refuse(connection, connect.Version, code, text);
         else
@@ -25,9 +25,14 @@ internal sealed partial class BrokerCore
         BeginStep();
         Counters.Refused++;
         connection.Version = version;
-        connection.EndReason = text;
+        connection.EndReason = Shorten(text);
+        var packet = MqttEncoder.ConnAck(new MqttConnAck(false, code, new MqttProperties { ReasonString = connection.EndReason }), version);
+        // [MQTT-3.2.2-19]: no reason string where it makes the packet too large.
+        if (packet.Length > connection.PacketSizeMax)
+            packet = MqttEncoder.ConnAck(new MqttConnAck(false, code, MqttProperties.None), version);
         connection.IsClosing = true;
-        Send(connection, MqttEncoder.ConnAck(new MqttConnAck(false, code, new MqttProperties { ReasonString = Shorten(text) }), version));
+        Send(connection, packet);
+        MarkDirty(connection); // also where the client takes not even that
         EndStep();
     }
 
@@ -106,9 +111,7 @@ internal sealed partial class BrokerCore
         ConnectedCount++;
 
         connection.Window = Math.Min(_options.InFlightMax, properties.ReceiveMaximum ?? ushort.MaxValue);
-        connection.PacketSizeMax = properties.MaximumPacketSize ?? uint.MaxValue;
         connection.AliasOutMax = Math.Min(properties.TopicAliasMaximum ?? 0, _options.TopicAliasMaximum);
-        connection.WantsReasons = properties.RequestProblemInformation != 0;
         var keepAlive = connect.KeepAliveSeconds;
         if (connect.Version == MqttVersion.V5 && _options.KeepAliveMaxSeconds is > 0 and var most && (keepAlive == 0 || keepAlive > most))
         {
@@ -123,7 +126,7 @@ internal sealed partial class BrokerCore
         if (_hasStore && (session.IsPersistent || wasPersistent))
             StoreConnected(session, wasPersistent);
         Send(connection, MqttEncoder.ConnAck(new MqttConnAck(isPresent && !connect.IsOld, MqttReasonCode.Success, answer), connect.Version)); // version 3.1 has no such flag
-        if (isPresent)
+        if (isPresent && session.Connection is not null)
             Resume(session);
     }
 
@@ -165,8 +168,10 @@ internal sealed partial class BrokerCore
         {
             if (delivery.State == DeliveryState.Released)
             {
+                if (session.Connection is not { } connection)
+                    return; // it takes no packet of four bytes
                 session.Open++;
-                SendAck(session.Connection!, MqttPacketType.PubRel, delivery.PacketId);
+                SendAck(connection, MqttPacketType.PubRel, delivery.PacketId);
                 continue;
             }
 

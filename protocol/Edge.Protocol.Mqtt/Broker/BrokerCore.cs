@@ -213,8 +213,15 @@ internal sealed partial class BrokerCore
         Dirty.Add(connection);
     }
 
+    // Any packet but PUBLISH and the acknowledgements of one.
     private void Send(Connection connection, ReadOnlySpan<byte> packet)
     {
+        if (packet.Length > connection.PacketSizeMax)
+        {
+            EndTooLarge(connection, packet[0], packet.Length);
+            return;
+        }
+
         connection.Out.Append(packet);
         Counters.Sent++;
         MarkDirty(connection);
@@ -224,7 +231,7 @@ internal sealed partial class BrokerCore
     {
         if (reason is not null && connection is { Version: MqttVersion.V5, WantsReasons: true })
         {
-            var packet = MqttEncoder.Ack(type, new MqttAck(packetId, code, new MqttProperties { ReasonString = reason }), connection.Version);
+            var packet = MqttEncoder.Ack(type, new MqttAck(packetId, code, new MqttProperties { ReasonString = Shorten(reason) }), connection.Version);
             // [MQTT-3.4.2-2]: not if it makes the packet too large.
             if (packet.Length <= connection.PacketSizeMax)
             {
@@ -233,7 +240,14 @@ internal sealed partial class BrokerCore
             }
         }
 
-        var length = MqttEncoder.ShortAck(connection.Out.Reserve(5), type, packetId, code, connection.Version);
+        var target = connection.Out.Reserve(5);
+        var length = MqttEncoder.ShortAck(target, type, packetId, code, connection.Version);
+        if (length > connection.PacketSizeMax)
+        {
+            EndTooLarge(connection, target[0], length);
+            return;
+        }
+
         connection.Out.Commit(length);
         Counters.Sent++;
         MarkDirty(connection);
@@ -299,18 +313,24 @@ internal sealed partial class BrokerCore
             _wheel.Schedule(session, due);
     }
 
+    // [MQTT-3.1.2-24]: it must not be sent, and without it the client would wait for ever.
+    private void EndTooLarge(Connection connection, byte first, int length)
+        => End(connection, MqttReasonCode.PacketTooLarge, $"{MqttReader.Name((MqttPacketType)(first >> 4))} has {length} bytes, the client takes {connection.PacketSizeMax} [MQTT-3.1.2-24]", keepWill: true);
+
     // DISCONNECT where the version has it, then the end.
     private void End(Connection connection, MqttReasonCode code, string text, bool keepWill)
     {
         if (connection.IsClosing)
             return;
+        text = Shorten(text);
         if (connection is { Version: MqttVersion.V5, Session: not null })
         {
             var packet = MqttEncoder.Disconnect(
-                MqttPacketType.Disconnect, new MqttDisconnect(code, connection.WantsReasons ? new MqttProperties { ReasonString = Shorten(text) } : MqttProperties.None), MqttVersion.V5);
+                MqttPacketType.Disconnect, new MqttDisconnect(code, connection.WantsReasons ? new MqttProperties { ReasonString = text } : MqttProperties.None), MqttVersion.V5);
             if (packet.Length > connection.PacketSizeMax)
                 packet = [0xE0, 1, (byte)code];
-            Send(connection, packet);
+            if (packet.Length <= connection.PacketSizeMax)
+                Send(connection, packet);
         }
 
         connection.EndReason = text;
@@ -319,5 +339,6 @@ internal sealed partial class BrokerCore
         Detach(connection, keepWill);
     }
 
+    // For reason strings and the log: a topic or filter that a text repeats has up to 65,535 bytes, and a reason string as a whole no more than that.
     private static string Shorten(string text) => Encoding.UTF8.GetByteCount(text) <= 1024 ? text : new string([.. text.Take(250)]);
 }

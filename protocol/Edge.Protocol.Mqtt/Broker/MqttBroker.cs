@@ -35,7 +35,7 @@ public sealed partial class MqttBroker : IAsyncDisposable
     private ITimer? _timer;
     private int _running = 1; // tasks that Track has; the broker itself counts as one
     private bool _disposed;
-    private (long Slow, long Full, long Large, long Local) _droppedBefore;
+    private (long Slow, long Full, long Large, long Local, long Refused, long Retained) _droppedBefore;
     private long _nextDroppedLog;
 
     private MqttBroker(MqttBrokerOptions options, IMqttStore? store, TimeProvider time, Random random, ILogger logger)
@@ -270,13 +270,16 @@ public sealed partial class MqttBroker : IAsyncDisposable
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            MqttLog.Defect(Logger, "", e);
+            LogDefect("", e);
         }
         finally
         {
             Untrack();
         }
     }
+
+    /// <summary>What must not happen; as limited as the warnings about clients, since one of them may be able to repeat it.</summary>
+    internal void LogDefect(string address, Exception error) => _warnings.Log(NowMs, () => MqttLog.Defect(Logger, address, error));
 
     private void Untrack()
     {

@@ -168,6 +168,9 @@ internal class Connection : Timed
 
     public bool WantsReasons { get; set; } = true;
 
+    /// <summary>QoS 2 messages of the client that came on this connection and are not released.</summary>
+    public int IncomingOpen { get; set; }
+
     /// <summary>The session expiry of CONNECT: DISCONNECT may not raise it from 0.</summary>
     public bool MayRaiseExpiry { get; set; }
 
@@ -201,4 +204,12 @@ internal class Connection : Timed
 
     /// <summary>What is queued goes out only when so many of the core's writes are on disk.</summary>
     public long FlushAfter { get; set; }
+
+    /// <summary>What CONNECT says about the packets that may be sent to this client; also before it is accepted, for the packet that refuses it.</summary>
+    public void Heed(MqttConnect connect)
+    {
+        Version = connect.Version;
+        PacketSizeMax = connect.Properties.MaximumPacketSize ?? uint.MaxValue;
+        WantsReasons = connect.Properties.RequestProblemInformation != 0;
+    }
 }
