@@ -420,6 +420,24 @@ public sealed class MqttBrokerTests
     }
 
     [Fact]
+    public async Task A_broker_that_cannot_start_leaves_the_store_to_its_caller_and_no_taker_running()
+    {
+        using var busy = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        busy.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        busy.Listen();
+        using var directory = new TempDirectory();
+        var store = SqliteMqttStore.Open(directory.File("mqtt.db"), TimeProvider.System);
+        var free = new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, 0) };
+        Assert.Throws<SocketException>(() => MqttHouse.Start(MqttHouse.Options(free, free with { EndPoint = (IPEndPoint)busy.LocalEndPoint! }), store));
+        Assert.Throws<ArgumentException>(() => MqttHouse.Start(MqttHouse.Options(free) with { PacketSizeMax = 1 }, store));
+        // It serves still, and is closed by who opened it.
+        await store.WriteAsync([new SessionPut("c", null, 100, 0, null)]);
+        Assert.Single(store.Load());
+        await store.DisposeAsync();
+        Assert.False(File.Exists(directory.File("mqtt.db-wal")));
+    }
+
+    [Fact]
     public void Options_that_cannot_work_are_refused_with_their_name()
     {
         foreach (var (options, name) in ((MqttBrokerOptions, string)[])[
