@@ -285,8 +285,11 @@ internal sealed partial class BrokerCore
             Unstore(session);
     }
 
+    // Where a mosquitto bridge says whether it stands; it has that as its will, too, and would not be connected without.
+    private static bool IsBridgeState(string topic) => MqttTopic.Matches("$SYS/broker/connection/+/state", topic);
+
     private bool MayWrite(string? user, string clientId, string topic)
-        => !topic.StartsWith("$SYS/", StringComparison.Ordinal) && _acl.Allows(user, clientId, topic, MqttAccess.Write);
+        => (!topic.StartsWith("$SYS/", StringComparison.Ordinal) || IsBridgeState(topic)) && _acl.Allows(user, clientId, topic, MqttAccess.Write);
 
     private bool HasTooManyLevels(string topic) => topic.AsSpan().Count('/') >= _options.TopicLevelsMax;
 }

@@ -168,6 +168,9 @@ internal class Connection : Timed
 
     public bool WantsReasons { get; set; } = true;
 
+    /// <inheritdoc cref="MqttConnect.IsBridge"/>
+    public bool IsBridge { get; set; }
+
     /// <summary>QoS 2 messages of the client that came on this connection and are not released.</summary>
     public int IncomingOpen { get; set; }
 
@@ -209,6 +212,7 @@ internal class Connection : Timed
     public void Heed(MqttConnect connect)
     {
         Version = connect.Version;
+        IsBridge = connect.IsBridge;
         PacketSizeMax = connect.Properties.MaximumPacketSize ?? uint.MaxValue;
         WantsReasons = connect.Properties.RequestProblemInformation != 0;
     }

@@ -4,8 +4,8 @@ namespace Edge.Protocol.Mqtt.Codec;
 /// <remarks>Each throws <see cref="MqttProtocolException"/> with the reason code, the field and the clause.</remarks>
 internal static class MqttDecoder
 {
-    /// <summary>The protocol level in the body of a CONNECT whose protocol name is right; 0 where it is not. For the choice of the answer to one that is otherwise malformed.</summary>
-    public static byte PeekLevel(ReadOnlySpan<byte> body) => body.Length >= 7 && body[..6].SequenceEqual("\0\x04MQTT"u8) ? body[6] : (byte)0;
+    /// <summary>The protocol level in the body of a CONNECT whose protocol name is right, without a bridge's bit; 0 where it is not. For the choice of the answer to one that is otherwise malformed.</summary>
+    public static byte PeekLevel(ReadOnlySpan<byte> body) => body.Length >= 7 && body[..6].SequenceEqual("\0\x04MQTT"u8) ? (byte)(body[6] & 0x7F) : (byte)0;
 
     public static MqttConnect Connect(ReadOnlySpan<byte> body)
     {
@@ -15,6 +15,9 @@ internal static class MqttDecoder
         if (!isOld && !name.SequenceEqual("MQTT"u8))
             throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, "the protocol name is neither 'MQTT' [MQTT-3.1.2-1] nor 'MQIsdp'; versions 3.1, 3.1.1 and 5.0 are spoken here");
         var level = reader.Byte("the protocol level");
+        var isBridge = level is 0x83 or 0x84;
+        if (isBridge)
+            level &= 0x7F;
         if (isOld ? level != 3 : level is not (4 or 5))
             throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, $"protocol level {level} of '{(isOld ? "MQIsdp" : "MQTT")}'; 3 (version 3.1), 4 (version 3.1.1) and 5 (version 5.0) are spoken here [MQTT-3.1.2-2]");
         var version = isOld ? MqttVersion.V311 : (MqttVersion)level;
@@ -50,6 +53,7 @@ internal static class MqttDecoder
         {
             Version = version,
             IsOld = isOld,
+            IsBridge = isBridge,
             ClientId = clientId,
             CleanStart = (flags & 2) != 0,
             KeepAliveSeconds = keepAlive,
