@@ -206,6 +206,57 @@ public sealed class MqttBrokerTests
         await Assert.ThrowsAsync<WebSocketException>(() => wrong.ConnectAsync(new Uri($"ws://127.0.0.1:{port}/"), CancellationToken.None));
     }
 
+    [Fact]
+    public async Task Mqtt_over_websocket_over_tls_is_served()
+    {
+        using var server = Certificate("localhost");
+        await using var broker = MqttHouse.Start(MqttHouse.Options(new MqttListenerOptions
+        {
+            EndPoint = new IPEndPoint(IPAddress.Loopback, 0), Kind = MqttListenerKind.WebSocket, Tls = () => new SslServerAuthenticationOptions { ServerCertificate = server },
+        }));
+        using var socket = new ClientWebSocket();
+        socket.Options.AddSubProtocol("mqtt");
+        socket.Options.RemoteCertificateValidationCallback = (_, presented, _, _) => presented?.GetCertHashString() == server.GetCertHashString();
+        await socket.ConnectAsync(new Uri($"wss://localhost:{broker.EndPoints[0].Port}/mqtt"), CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        byte[] sent =
+        [
+            .. MqttEncoder.Connect(new MqttConnect { Version = MqttVersion.V311, ClientId = "wss", CleanStart = true }),
+            .. MqttEncoder.Subscribe(new MqttSubscribe(1, [new("t", new(0))], MqttProperties.None), MqttVersion.V311),
+            .. MqttPublishWriter.ToPacket(new MqttPublishOut { Version = MqttVersion.V311, Topic = "t"u8, Payload = new byte[100_000] }),
+        ];
+        await socket.SendAsync(sent, WebSocketMessageType.Binary, true, CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        var got = new List<byte>();
+        var buffer = new byte[16 * 1024];
+        while (got.Count < 4 + 5 + 4 + 3 + 100_000)
+            got.AddRange(buffer[..(await socket.ReceiveAsync(buffer, CancellationToken.None).WaitAsync(MqttHouse.Patience)).Count]);
+        Assert.Equal([0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0x30], got[..10]);
+        await socket.SendAsync(new byte[] { 0xE0, 0 }, WebSocketMessageType.Binary, true, CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        await MqttHouse.WaitAsync(() => broker.ConnectedCount == 0, "its end");
+    }
+
+    [Theory]
+    [InlineData(MqttVersion.V5)]
+    [InlineData(MqttVersion.V311)]
+    public async Task A_packet_that_is_begun_and_not_finished_in_time_ends_its_connection_alone(MqttVersion version)
+    {
+        await using var broker = MqttHouse.Start(MqttHouse.Options() with { PacketWithin = TimeSpan.FromMilliseconds(300) });
+        var port = broker.EndPoints[0].Port;
+        using var good = await MqttHouse.RawAsync(port, "good", version);
+        using var slow = await MqttHouse.RawAsync(port, "slow", version);
+        await slow.SendAsync([0x30, 100, 0, 1, (byte)'t']);
+        if (version == MqttVersion.V5)
+        {
+            var (type, _, body) = await slow.ReadAsync();
+            var bye = MqttDecoder.Disconnect(type, body, version);
+            Assert.Equal(MqttReasonCode.ImplementationSpecificError, bye.Code);
+            Assert.Contains("not finished within 0.3 s", bye.Properties.ReasonString, StringComparison.Ordinal);
+        }
+
+        await slow.ExpectEndAsync();
+        await good.SendAsync(MqttEncoder.PingReq.ToArray());
+        Assert.Equal(MqttPacketType.PingResp, (await good.ReadAsync()).Type);
+    }
+
     [Theory]
     [InlineData("POST / HTTP/1.1", "400")]
     [InlineData("GET / HTTP/1.1\r\nHost: x", "426")]
