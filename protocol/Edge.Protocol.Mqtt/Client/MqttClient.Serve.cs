@@ -33,7 +33,7 @@ public sealed partial class MqttClient
         var keeping = KeepAliveAsync(ack.Properties.ServerKeepAlive ?? _options.KeepAliveSeconds, end.Token);
         var first = await Task.WhenAny(reading, writing, keeping);
         var reason = await ReasonOf(first);
-        var code = _stop.IsCancellationRequested ? MqttReasonCode.Success : first.Exception?.InnerException is MqttProtocolException e ? e.Code : MqttReasonCode.UnspecifiedError;
+        var code = _stop.IsCancellationRequested ? MqttReasonCode.Success : first.Exception?.InnerException is MqttProtocolException { Code: not MqttReasonCode.NotAuthorized } e ? e.Code : MqttReasonCode.UnspecifiedError; // 0x87 is for servers to say (3.14.2.1)
         await end.CancelAsync();
         foreach (var task in (Task<string>[])[reading, writing, keeping])
             await ReasonOf(task);
