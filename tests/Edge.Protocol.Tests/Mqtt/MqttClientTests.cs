@@ -125,10 +125,10 @@ public sealed class MqttClientTests
         var isNonsense = true;
         using var server = new Server(async stream =>
         {
-            var ok = hex.StartsWith("OK", StringComparison.Ordinal) || !isNonsense;
-            if (ok)
+            var says = isNonsense;
+            if (!says || hex.StartsWith("OK", StringComparison.Ordinal))
                 await stream.WriteAsync(MqttEncoder.ConnAck(new MqttConnAck(false, MqttReasonCode.Success, MqttProperties.None), MqttVersion.V5));
-            if (isNonsense)
+            if (says)
                 await stream.WriteAsync(Convert.FromHexString(hex.Replace("OK", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal)));
         });
         var reasons = new ConcurrentQueue<string>();
