@@ -79,7 +79,7 @@ public sealed class EventBusService : IEdgeModule
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await using var broker = _options.HasInternal ? StartBroker(stop.Token) : null;
+        await using var broker = _options.HasInternal ? await StartBrokerAsync(stop.Token) : null;
         MqttClient? client = null;
         var commands = Task.CompletedTask;
         try
@@ -165,24 +165,33 @@ public sealed class EventBusService : IEdgeModule
         => _waiting.Writer.TryWrite(new MqttMessage(
             EventBusTopics.Link(_services.Options.NodeName, isConnected), EventBusTopics.LinkPayload(_services.Time.GetUtcNow().ToUnixTimeMilliseconds()), (MqttQos)_options.Qos, _options.Retain));
 
-    private MqttBroker StartBroker(CancellationToken cancellationToken)
+    private async Task<MqttBroker> StartBrokerAsync(CancellationToken cancellationToken)
     {
         var path = Path.Combine(_services.Options.DataDirectory, "mqtt.db");
         Directory.CreateDirectory(_services.Options.DataDirectory);
         var store = SqliteMqttStore.Open(path, _services.Time);
         if (store.CorruptBackup is { } backup)
             EventBusLog.StoreReplaced(_log, path, backup);
-        return MqttBroker.Start(
-            new MqttBrokerOptions
-            {
-                Listeners = Listeners(),
-                AllowAnonymous = _options.AllowAnonymous,
-                Users = _options.Users,
-                Acl = _options.Acl,
-                QueuedMessagesMax = _options.SessionQueueSize,
-                Takers = [.. EventBusTopics.Filters.Select(filter => new MqttTaker(filter, (message, canRefuse) => TakeAsync(message, canRefuse, cancellationToken)))],
-            },
-            store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+        try
+        {
+            return MqttBroker.Start(
+                new MqttBrokerOptions
+                {
+                    Listeners = Listeners(),
+                    AllowAnonymous = _options.AllowAnonymous,
+                    Users = _options.Users,
+                    Acl = _options.Acl,
+                    QueuedMessagesMax = _options.SessionQueueSize,
+                    Takers = [.. EventBusTopics.Filters.Select(filter => new MqttTaker(filter, (message, canRefuse) => TakeAsync(message, canRefuse, cancellationToken)))],
+                },
+                store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
+        }
+        catch
+        {
+            // A busy port, say: what was opened for the broker is not the broker's.
+            await store.DisposeAsync();
+            throw;
+        }
     }
 
     private List<MqttListenerOptions> Listeners()

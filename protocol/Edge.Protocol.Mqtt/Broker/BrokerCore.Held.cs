@@ -30,8 +30,6 @@ internal sealed class HeldPublish(Session session, ushort packetId, MqttQos qos,
 // Acknowledgements that wait for what keeps the message. They leave in the order of their PUBLISH packets [MQTT-4.6.0-2], [MQTT-4.6.0-3]: what came behind one that waits, waits too.
 internal sealed partial class BrokerCore
 {
-    private const int HeldMax = ushort.MaxValue;
-
     /// <summary>PUBLISH packets that wait for takers.</summary>
     public int HeldCount { get; private set; }
 
@@ -80,7 +78,7 @@ internal sealed partial class BrokerCore
 
     private void Queue(Connection connection, HeldPublish held)
     {
-        var most = connection.Version == MqttVersion.V5 ? _options.ReceiveMaximum : HeldMax;
+        var most = OpenMax(connection);
         if (connection.Held?.Count >= most)
             throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {most} messages are not acknowledged [MQTT-3.3.4-7]");
         held.Connection = connection;
@@ -109,7 +107,13 @@ internal sealed partial class BrokerCore
     private void Answer(Connection connection, MqttQos qos, ushort packetId, MqttReasonCode code, string? reason)
     {
         if ((byte)code >= 0x80)
+        {
             Counters.PublishesRefused++;
+            // Its exchange ends here.
+            if (qos == MqttQos.ExactlyOnce && connection.Version == MqttVersion.V5 && connection.IncomingOpen > 0)
+                connection.IncomingOpen--;
+        }
+
         SendAck(connection, qos == MqttQos.AtLeastOnce ? MqttPacketType.PubAck : MqttPacketType.PubRec, packetId, code, reason);
     }
 

@@ -71,8 +71,15 @@ internal sealed partial class BrokerCore
             return;
         }
 
+        // Whether it was a subscription's retained message or a live one with its flag kept is not stored: not counting either drops nothing that was promised.
+        if (put.Retain && (session.Replay?.Count ?? 0) < ReplayMax)
+        {
+            (session.Replay ??= []).Enqueue(delivery);
+            return;
+        }
+
         (session.Pending ??= []).Enqueue(delivery);
-        session.PendingBytes += message.Size;
+        session.PendingBytes += message.QueuedSize;
     }
 
     private long CoreOf(long wallMs) => wallMs == long.MaxValue ? long.MaxValue : wallMs - WallOffsetMs;

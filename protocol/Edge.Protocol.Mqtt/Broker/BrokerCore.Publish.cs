@@ -63,16 +63,17 @@ internal sealed partial class BrokerCore
         var publish = MqttPublishView.Read(first, body, connection.Version, fromClient: true);
         Counters.PublishesReceived++;
         var session = connection.Session!;
+        // Before anything may return: a message that came before sets its alias on this connection, too.
+        var topic = publish.TopicAlias == 0 ? publish.Topic : Resolve(connection, publish);
         if (publish.Qos == MqttQos.ExactlyOnce && IsKnown(connection, session, publish.PacketId))
             return;
 
-        var topic = publish.TopicAlias == 0 ? publish.Topic : Resolve(connection, publish);
         var routes = connection.LastRoutes;
         if (routes is null || routes.Version != _tree.Version || !topic.SequenceEqual(routes.TopicBytes))
         {
             if (topic.Count((byte)'/') >= _options.TopicLevelsMax)
             {
-                Reply(connection, publish, MqttReasonCode.TopicNameInvalid, $"the topic has over {_options.TopicLevelsMax} levels");
+                Refuse(connection, publish, MqttReasonCode.TopicNameInvalid, $"the topic has over {_options.TopicLevelsMax} levels");
                 return;
             }
 
@@ -83,7 +84,7 @@ internal sealed partial class BrokerCore
 
         if (!connection.LastMayWrite)
         {
-            Reply(connection, publish, MqttReasonCode.NotAuthorized, $"not allowed to publish '{routes.Topic}'");
+            Refuse(connection, publish, MqttReasonCode.NotAuthorized, $"not allowed to publish '{routes.Topic}'");
             return;
         }
 
@@ -108,15 +109,13 @@ internal sealed partial class BrokerCore
             }
         }
 
-        if (publish.Retain && !SetRetained(ref message))
-        {
-            Reply(connection, publish, MqttReasonCode.QuotaExceeded, $"{_options.RetainedMax} messages are retained already");
-            return;
-        }
-
+        // One that cannot be retained still goes to those who are subscribed now.
+        var isRetained = !publish.Retain || SetRetained(ref message);
         var count = Route(ref message, session);
         if (message.Held is { Open: > 0 } held)
             Hold(connection, held);
+        else if (!isRetained)
+            Reply(connection, publish, MqttReasonCode.QuotaExceeded, $"not retained: {_options.RetainedMax} messages are already ({nameof(MqttBrokerOptions.RetainedMax)}); {count} subscribers have it");
         else
             Reply(connection, publish, count == 0 ? MqttReasonCode.NoMatchingSubscribers : MqttReasonCode.Success, null);
     }
@@ -137,9 +136,23 @@ internal sealed partial class BrokerCore
             return true;
         }
 
-        if ((session.Incoming?.Count ?? 0) + (session.HeldIncoming?.Count ?? 0) >= _options.ReceiveMaximum)
-            throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {_options.ReceiveMaximum} QoS 2 messages are not released [MQTT-3.3.4-7]");
+        // Those of an earlier connection do not count: the quota begins anew with each (4.9).
+        var most = OpenMax(connection);
+        if (connection.IncomingOpen >= most)
+            throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {most} QoS 2 messages are not released [MQTT-3.3.4-7]");
+        connection.IncomingOpen++;
         return false;
+    }
+
+    // Versions 3.1 and 3.1.1 know no receive maximum, and so cannot break it; they end with the packet identifiers.
+    private int OpenMax(Connection connection) => connection.Version == MqttVersion.V5 ? _options.ReceiveMaximum : ushort.MaxValue;
+
+    private void Refuse(Connection connection, in MqttPublishView publish, MqttReasonCode code, string reason)
+    {
+        if (publish.Qos == MqttQos.AtMostOnce)
+            Counters.DroppedRefused++; // nobody is told
+        else
+            Reply(connection, publish, code, reason);
     }
 
     // PUBACK or PUBREC. Version 3.1.1 has no way to say no, and hears yes (3.3.5 of 3.1.1).
@@ -205,9 +218,9 @@ internal sealed partial class BrokerCore
             var member = group.Members[at];
             if (!member.Owner.MayRead(topic))
                 continue;
-            if (member.Owner is not Session session || (session.Connection is { } connection && connection.Out.Bytes <= _options.OutgoingBytesMax && session.Pending is null or { Count: 0 }))
+            if (member.Owner is not Session session || (session.Connection is { } connection && connection.Out.Bytes <= _options.OutgoingBytesMax && !session.HasWaiting))
             {
-                group.Next = at + 1;
+                group.Next = (at + 1) % group.Members.Count;
                 return member;
             }
 
@@ -215,7 +228,7 @@ internal sealed partial class BrokerCore
                 second = member;
         }
 
-        group.Next++;
+        group.Next = (group.Next + 1) % group.Members.Count;
         return second;
     }
 
@@ -352,7 +365,12 @@ internal sealed partial class BrokerCore
         }
 
         if (_retained.Count >= _options.RetainedMax && _retained.Get(topic) is null)
+        {
+            if (!topic.StartsWith("$SYS/", StringComparison.Ordinal))
+                Counters.DroppedRetained++;
             return false;
+        }
+
         var stored = message.Keep(NowMs);
         _retained.Set(topic, stored);
         if (_hasStore && !topic.StartsWith("$SYS/", StringComparison.Ordinal))

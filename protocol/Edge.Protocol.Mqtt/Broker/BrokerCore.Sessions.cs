@@ -11,7 +11,7 @@ internal sealed partial class BrokerCore
     public void Connect(Connection connection, MqttConnect connect, string? userName)
     {
         BeginStep();
-        connection.Version = connect.Version;
+        connection.Heed(connect);
         if (ProblemOf(connection, connect, userName) is var (code, text) && code != MqttReasonCode.Success)
             Refuse(connection, connect.Version, code, text);
         else
@@ -25,9 +25,14 @@ internal sealed partial class BrokerCore
         BeginStep();
         Counters.Refused++;
         connection.Version = version;
-        connection.EndReason = text;
+        connection.EndReason = Shorten(text);
+        var packet = MqttEncoder.ConnAck(new MqttConnAck(false, code, new MqttProperties { ReasonString = connection.EndReason }), version);
+        // [MQTT-3.2.2-19]: no reason string where it makes the packet too large.
+        if (packet.Length > connection.PacketSizeMax)
+            packet = MqttEncoder.ConnAck(new MqttConnAck(false, code, MqttProperties.None), version);
         connection.IsClosing = true;
-        Send(connection, MqttEncoder.ConnAck(new MqttConnAck(false, code, new MqttProperties { ReasonString = Shorten(text) }), version));
+        Send(connection, packet);
+        MarkDirty(connection); // also where the client takes not even that
         EndStep();
     }
 
@@ -106,9 +111,7 @@ internal sealed partial class BrokerCore
         ConnectedCount++;
 
         connection.Window = Math.Min(_options.InFlightMax, properties.ReceiveMaximum ?? ushort.MaxValue);
-        connection.PacketSizeMax = properties.MaximumPacketSize ?? uint.MaxValue;
         connection.AliasOutMax = Math.Min(properties.TopicAliasMaximum ?? 0, _options.TopicAliasMaximum);
-        connection.WantsReasons = properties.RequestProblemInformation != 0;
         var keepAlive = connect.KeepAliveSeconds;
         if (connect.Version == MqttVersion.V5 && _options.KeepAliveMaxSeconds is > 0 and var most && (keepAlive == 0 || keepAlive > most))
         {
@@ -123,7 +126,7 @@ internal sealed partial class BrokerCore
         if (_hasStore && (session.IsPersistent || wasPersistent))
             StoreConnected(session, wasPersistent);
         Send(connection, MqttEncoder.ConnAck(new MqttConnAck(isPresent && !connect.IsOld, MqttReasonCode.Success, answer), connect.Version)); // version 3.1 has no such flag
-        if (isPresent)
+        if (isPresent && session.Connection is not null)
             Resume(session);
     }
 
@@ -142,7 +145,7 @@ internal sealed partial class BrokerCore
             Change(new SubscriptionPut(session.ClientId, filter, subscription.Options.ToByte(), subscription.Id));
         foreach (var id in session.Incoming ?? [])
             Change(new IncomingPut(session.ClientId, id));
-        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).Concat(session.Pending ?? Enumerable.Empty<Delivery>()))
+        foreach (var delivery in session.Deliveries)
             StoreDelivery(session, delivery);
     }
 
@@ -150,7 +153,7 @@ internal sealed partial class BrokerCore
     private void Unstore(Session session)
     {
         Change(new SessionGone(session.ClientId));
-        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).Concat(session.Pending ?? Enumerable.Empty<Delivery>()))
+        foreach (var delivery in session.Deliveries)
             Release(delivery);
     }
 
@@ -158,31 +161,22 @@ internal sealed partial class BrokerCore
     private void Resume(Session session)
     {
         session.Open = 0;
-        if (session.InFlight is { Count: > 0 } inFlight)
+        session.ProgressMs = NowMs;
+        // Made anew: what an earlier connection did not get sent again is in flight still. They keep their places there, so that nothing else gets their identifiers.
+        session.Again = null;
+        foreach (var delivery in (session.InFlight?.Values ?? Enumerable.Empty<Delivery>()).OrderBy(one => one.Sequence))
         {
-            var again = inFlight.Values.Where(one => one.State != DeliveryState.Released).OrderBy(one => one.Sequence).ToArray();
-            foreach (var released in inFlight.Values.Where(one => one.State == DeliveryState.Released).OrderBy(one => one.Sequence))
+            if (delivery.State == DeliveryState.Released)
             {
+                if (session.Connection is not { } connection)
+                    return; // it takes no packet of four bytes
                 session.Open++;
-                SendAck(session.Connection!, MqttPacketType.PubRel, released.PacketId);
+                SendAck(connection, MqttPacketType.PubRel, delivery.PacketId);
+                continue;
             }
 
-            if (again.Length > 0)
-            {
-                var waiting = session.Pending ?? [];
-                session.Pending = new Queue<Delivery>(again.Length + waiting.Count);
-                foreach (var delivery in again)
-                {
-                    session.PendingBytes += delivery.Message.Size;
-                    session.Pending.Enqueue(delivery);
-                }
-
-                foreach (var delivery in waiting)
-                    session.Pending.Enqueue(delivery);
-                // They keep their places in InFlight, so that nothing else gets their identifiers.
-                foreach (var delivery in again)
-                    delivery.State = DeliveryState.Waiting;
-            }
+            delivery.State = DeliveryState.Waiting;
+            (session.Again ??= []).Enqueue(delivery);
         }
 
         Pump(session);
@@ -291,8 +285,11 @@ internal sealed partial class BrokerCore
             Unstore(session);
     }
 
+    // Where a mosquitto bridge says whether it stands; it has that as its will, too, and would not be connected without.
+    private static bool IsBridgeState(string topic) => MqttTopic.Matches("$SYS/broker/connection/+/state", topic);
+
     private bool MayWrite(string? user, string clientId, string topic)
-        => !topic.StartsWith("$SYS/", StringComparison.Ordinal) && _acl.Allows(user, clientId, topic, MqttAccess.Write);
+        => (!topic.StartsWith("$SYS/", StringComparison.Ordinal) || IsBridgeState(topic)) && _acl.Allows(user, clientId, topic, MqttAccess.Write);
 
     private bool HasTooManyLevels(string topic) => topic.AsSpan().Count('/') >= _options.TopicLevelsMax;
 }

@@ -52,7 +52,14 @@ internal sealed partial class BrokerCore
         var codes = new MqttReasonCode[subscribe.Filters.Count];
         var replay = new List<Subscription>();
         for (var i = 0; i < codes.Length; i++)
-            codes[i] = Subscribe(session, subscribe.Filters[i], id, replay);
+        {
+            var wanted = subscribe.Filters[i];
+            // What version 5.0 can ask for, and a bridge of an earlier one means.
+            if (connection.IsBridge)
+                wanted = wanted with { Options = wanted.Options with { NoLocal = !wanted.Filter.StartsWith(MqttTopic.SharePrefix, StringComparison.Ordinal), RetainAsPublished = true } };
+            codes[i] = Subscribe(session, wanted, id, replay);
+        }
+
         // SUBACK comes before the retained messages.
         Send(connection, MqttEncoder.SubAck(MqttPacketType.SubAck, new MqttSubAck(subscribe.PacketId, codes, MqttProperties.None), connection.Version));
         foreach (var subscription in replay)
@@ -101,7 +108,7 @@ internal sealed partial class BrokerCore
             var qos = message.Qos < subscription.Options.Qos ? message.Qos : subscription.Options.Qos;
             if (qos != MqttQos.AtMostOnce)
             {
-                Enqueue(session, message, qos, retain: true, ids);
+                EnqueueRetained(session, message, qos, ids);
                 continue;
             }
 

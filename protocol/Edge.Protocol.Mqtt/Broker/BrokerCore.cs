@@ -99,7 +99,7 @@ internal sealed partial class BrokerCore
                 Send(connection, MqttEncoder.PingResp);
                 break;
             case MqttPacketType.Disconnect:
-                ReceiveDisconnect(connection, MqttDecoder.Disconnect(frame.Type, body, connection.Version));
+                ReceiveDisconnect(connection, MqttDecoder.Disconnect(frame.Type, body, connection.Version, fromClient: true));
                 break;
             case MqttPacketType.Connect:
                 throw new MqttProtocolException(MqttReasonCode.ProtocolError, "CONNECT: a second one on the same connection [MQTT-3.1.0-2]");
@@ -158,8 +158,11 @@ internal sealed partial class BrokerCore
     /// <summary>The socket took bytes: messages that waited may follow.</summary>
     public void Drained(Connection connection)
     {
-        if (connection.Session is not { Pending.Count: > 0 } session)
+        if (connection.Session is not { HasWaiting: true } session)
             return;
+        // With a full window it waits for acknowledgements, and a socket that takes other bytes shows nothing.
+        if (session.Open < connection.Window)
+            session.ProgressMs = NowMs;
         BeginStep();
         Pump(session);
         EndStep();
@@ -210,8 +213,15 @@ internal sealed partial class BrokerCore
         Dirty.Add(connection);
     }
 
+    // Any packet but PUBLISH and the acknowledgements of one.
     private void Send(Connection connection, ReadOnlySpan<byte> packet)
     {
+        if (packet.Length > connection.PacketSizeMax)
+        {
+            EndTooLarge(connection, packet[0], packet.Length);
+            return;
+        }
+
         connection.Out.Append(packet);
         Counters.Sent++;
         MarkDirty(connection);
@@ -221,7 +231,7 @@ internal sealed partial class BrokerCore
     {
         if (reason is not null && connection is { Version: MqttVersion.V5, WantsReasons: true })
         {
-            var packet = MqttEncoder.Ack(type, new MqttAck(packetId, code, new MqttProperties { ReasonString = reason }), connection.Version);
+            var packet = MqttEncoder.Ack(type, new MqttAck(packetId, code, new MqttProperties { ReasonString = Shorten(reason) }), connection.Version);
             // [MQTT-3.4.2-2]: not if it makes the packet too large.
             if (packet.Length <= connection.PacketSizeMax)
             {
@@ -230,7 +240,14 @@ internal sealed partial class BrokerCore
             }
         }
 
-        var length = MqttEncoder.ShortAck(connection.Out.Reserve(5), type, packetId, code, connection.Version);
+        var target = connection.Out.Reserve(5);
+        var length = MqttEncoder.ShortAck(target, type, packetId, code, connection.Version);
+        if (length > connection.PacketSizeMax)
+        {
+            EndTooLarge(connection, target[0], length);
+            return;
+        }
+
         connection.Out.Commit(length);
         Counters.Sent++;
         MarkDirty(connection);
@@ -296,18 +313,24 @@ internal sealed partial class BrokerCore
             _wheel.Schedule(session, due);
     }
 
+    // [MQTT-3.1.2-24]: it must not be sent, and without it the client would wait for ever.
+    private void EndTooLarge(Connection connection, byte first, int length)
+        => End(connection, MqttReasonCode.PacketTooLarge, $"{MqttReader.Name((MqttPacketType)(first >> 4))} has {length} bytes, the client takes {connection.PacketSizeMax} [MQTT-3.1.2-24]", keepWill: true);
+
     // DISCONNECT where the version has it, then the end.
     private void End(Connection connection, MqttReasonCode code, string text, bool keepWill)
     {
         if (connection.IsClosing)
             return;
+        text = Shorten(text);
         if (connection is { Version: MqttVersion.V5, Session: not null })
         {
             var packet = MqttEncoder.Disconnect(
-                MqttPacketType.Disconnect, new MqttDisconnect(code, connection.WantsReasons ? new MqttProperties { ReasonString = Shorten(text) } : MqttProperties.None), MqttVersion.V5);
+                MqttPacketType.Disconnect, new MqttDisconnect(code, connection.WantsReasons ? new MqttProperties { ReasonString = text } : MqttProperties.None), MqttVersion.V5);
             if (packet.Length > connection.PacketSizeMax)
                 packet = [0xE0, 1, (byte)code];
-            Send(connection, packet);
+            if (packet.Length <= connection.PacketSizeMax)
+                Send(connection, packet);
         }
 
         connection.EndReason = text;
@@ -316,5 +339,6 @@ internal sealed partial class BrokerCore
         Detach(connection, keepWill);
     }
 
+    // For reason strings and the log: a topic or filter that a text repeats has up to 65,535 bytes, and a reason string as a whole no more than that.
     private static string Shorten(string text) => Encoding.UTF8.GetByteCount(text) <= 1024 ? text : new string([.. text.Take(250)]);
 }

@@ -14,9 +14,11 @@ internal sealed class BrokerCounters
     public long DroppedQueueFull;
     public long DroppedTooLarge;
     public long DroppedLocal;
+    public long DroppedRefused;
+    public long DroppedRetained;
     public long Expired;
     public long ProtocolErrors;
     public long Refused;
 
-    public long Dropped => DroppedSlow + DroppedQueueFull + DroppedTooLarge + DroppedLocal;
+    public long Dropped => DroppedSlow + DroppedQueueFull + DroppedTooLarge + DroppedLocal + DroppedRefused + DroppedRetained;
 }

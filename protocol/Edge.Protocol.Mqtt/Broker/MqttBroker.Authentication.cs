@@ -16,7 +16,6 @@ public sealed partial class MqttBroker
             return;
         }
 
-        connection.Version = connect.Version;
         connection.AuthenticationMethod = method;
         connection.ConnectWithScram = connect;
         connection.Scram = _authenticator.NewScram();

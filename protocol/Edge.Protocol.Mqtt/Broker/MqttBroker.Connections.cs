@@ -112,6 +112,7 @@ public sealed partial class MqttBroker
         }
 
         connection.Client = connect.ClientId;
+        connection.Heed(connect);
         if (connect.Properties.AuthenticationMethod is { } method)
         {
             BeginAuthentication(connection, connect, method);
@@ -124,7 +125,6 @@ public sealed partial class MqttBroker
             return null;
         }
 
-        connection.Version = connect.Version;
         connection.IsAuthenticating = true;
         _pendingConnects[connection] = connect;
         return connect;

@@ -186,11 +186,10 @@ public sealed class MqttLocalSubscription : IAsyncDisposable
 
     private async Task TakeAsync(MqttTaker taker, MqttMessage message, HeldPublish? held, SemaphoreSlim turns)
     {
+        (MqttReasonCode Code, string? Reason)? answer = null;
         try
         {
-            var code = await taker.Handler(message, held?.CanRefuse ?? false);
-            if (held is not null)
-                _broker.Taken(held, code, null);
+            answer = (await taker.Handler(message, held?.CanRefuse ?? false), null);
         }
         catch (OperationCanceledException)
         {
@@ -199,8 +198,18 @@ public sealed class MqttLocalSubscription : IAsyncDisposable
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             MqttLog.HandlerFailed(_broker.Logger, _filter, e);
-            if (held is not null)
-                _broker.Taken(held, MqttReasonCode.ImplementationSpecificError, e.Message);
+            answer = (MqttReasonCode.ImplementationSpecificError, e.Message);
+        }
+
+        // Apart from the handler's own failures: it is said once, whatever comes of it.
+        try
+        {
+            if (held is not null && answer is var (code, reason))
+                _broker.Taken(held, code, reason);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            _broker.LogDefect("", e);
         }
         finally
         {

@@ -118,13 +118,16 @@ public sealed partial class MqttBroker
         if (_core.NowMs < _nextDroppedLog)
             return;
         var counters = _core.Counters;
-        var now = (Slow: counters.DroppedSlow, Full: counters.DroppedQueueFull, Large: counters.DroppedTooLarge, Local: counters.DroppedLocal);
+        var now = (
+            Slow: counters.DroppedSlow, Full: counters.DroppedQueueFull, Large: counters.DroppedTooLarge, Local: counters.DroppedLocal, Refused: counters.DroppedRefused,
+            Retained: counters.DroppedRetained);
         var before = _droppedBefore;
         if (now == before)
             return;
         _droppedBefore = now;
         _nextDroppedLog = _core.NowMs + 10_000;
         var (slow, full, large, local) = (now.Slow - before.Slow, now.Full - before.Full, now.Large - before.Large, now.Local - before.Local);
-        MqttLog.Dropped(Logger, slow + full + large + local, slow, full, large, local);
+        var (refused, retained) = (now.Refused - before.Refused, now.Retained - before.Retained);
+        MqttLog.Dropped(Logger, slow + full + large + local + refused + retained, slow, full, large, local, refused, retained);
     }
 }

@@ -35,7 +35,7 @@ public sealed partial class MqttBroker : IAsyncDisposable
     private ITimer? _timer;
     private int _running = 1; // tasks that Track has; the broker itself counts as one
     private bool _disposed;
-    private (long Slow, long Full, long Large, long Local) _droppedBefore;
+    private (long Slow, long Full, long Large, long Local, long Refused, long Retained) _droppedBefore;
     private long _nextDroppedLog;
 
     private MqttBroker(MqttBrokerOptions options, IMqttStore? store, TimeProvider time, Random random, ILogger logger)
@@ -62,18 +62,18 @@ public sealed partial class MqttBroker : IAsyncDisposable
     internal BrokerCounters Counters => _core.Counters;
 
     /// <summary>Loads what the store has, and listens.</summary>
-    /// <param name="store">Keeps persistent sessions and retained messages over a restart; null: they end with the broker. The broker disposes it.</param>
+    /// <param name="store">Keeps persistent sessions and retained messages over a restart; null: they end with the broker. The broker disposes it; when this method throws it is still the caller's.</param>
     /// <exception cref="ArgumentException">An option cannot be used.</exception>
     /// <exception cref="SocketException">A port is in use, or an address is not this machine's.</exception>
+    /// <exception cref="Edge.Common.Storage.StoreException">The store cannot be read.</exception>
     public static MqttBroker Start(MqttBrokerOptions options, IMqttStore? store, TimeProvider time, Random random, ILoggerFactory loggers)
     {
         options.Validate();
         var broker = new MqttBroker(options, store, time, random, loggers.CreateLogger<MqttBroker>());
-        if (store is not null)
-            broker._core.Load(store.Load());
-        broker.AddTakers(options.Takers);
         try
         {
+            if (store is not null)
+                broker._core.Load(store.Load());
             foreach (var listener in options.Listeners)
                 broker.Listen(listener);
         }
@@ -82,9 +82,13 @@ public sealed partial class MqttBroker : IAsyncDisposable
             foreach (var socket in broker._listeners)
                 socket.Dispose();
             broker._metrics.Dispose();
+            broker._authenticator.Dispose();
+            broker._stop.Dispose();
             throw;
         }
 
+        // From here on nothing fails; nobody is accepted before the takers are there.
+        broker.AddTakers(options.Takers);
         broker.EndPoints = [.. broker._listeners.Select(one => (IPEndPoint)one.LocalEndPoint!)];
         for (var i = 0; i < options.Listeners.Count; i++)
         {
@@ -270,13 +274,16 @@ public sealed partial class MqttBroker : IAsyncDisposable
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            MqttLog.Defect(Logger, "", e);
+            LogDefect("", e);
         }
         finally
         {
             Untrack();
         }
     }
+
+    /// <summary>What must not happen; as limited as the warnings about clients, since one of them may be able to repeat it.</summary>
+    internal void LogDefect(string address, Exception error) => _warnings.Log(NowMs, () => MqttLog.Defect(Logger, address, error));
 
     private void Untrack()
     {

@@ -91,10 +91,10 @@ public sealed record MqttBrokerOptions
     /// <summary>Seconds that a session may outlive its connection at most. A session of version 3.1.1 that is not clean has this.</summary>
     public uint SessionExpiryMaxSeconds { get; init; } = 30 * 24 * 3600;
 
-    /// <summary>QoS 1 and 2 messages that wait for a session beyond those in flight. Full: the oldest is dropped and counted.</summary>
+    /// <summary>QoS 1 and 2 messages that wait for a session beyond those in flight, while its client is away or has acknowledged nothing for 5 s. Full: the oldest is dropped and counted.</summary>
     public int QueuedMessagesMax { get; init; } = 1000;
 
-    /// <summary>Payload bytes that so wait. Full: as above.</summary>
+    /// <summary>Bytes that wait for a session, whether its client keeps up or not; a message counts with its topic and properties and 128 bytes more. Full: as above.</summary>
     public int QueuedBytesMax { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>Bytes that wait for a connection's socket. Above it QoS 0 messages are dropped and counted, and QoS 1 and 2 wait in the session's queue.</summary>
@@ -102,7 +102,7 @@ public sealed record MqttBrokerOptions
 
     public int SubscriptionsPerSessionMax { get; init; } = 10_000;
 
-    /// <summary>Retained messages; a further one is refused with 0x97.</summary>
+    /// <summary>Retained messages; a further one is refused with 0x97. As many may wait for one session that has subscribed to them.</summary>
     public int RetainedMax { get; init; } = 100_000;
 
     /// <summary>Levels of a topic or filter; deeper ones are refused with 0x90 or 0x8F.</summary>

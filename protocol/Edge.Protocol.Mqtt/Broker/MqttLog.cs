@@ -35,6 +35,6 @@ internal static partial class MqttLog
     [LoggerMessage(5109, LogLevel.Warning, "{Count} further warnings about MQTT clients were not logged")]
     public static partial void Suppressed(ILogger logger, long count);
 
-    [LoggerMessage(5110, LogLevel.Warning, "{Count} MQTT messages were dropped: {Slow} for slow clients, {Full} of full session queues, {Large} too large for the client, {Local} for slow local subscribers")]
-    public static partial void Dropped(ILogger logger, long count, long slow, long full, long large, long local);
+    [LoggerMessage(5110, LogLevel.Warning, "{Count} MQTT messages were dropped: {Slow} for slow clients, {Full} of full session queues, {Large} too large for the client, {Local} for slow local subscribers, {Refused} of QoS 0 that their publisher may not send, {Retained} not retained because the store of retained messages is full")]
+    public static partial void Dropped(ILogger logger, long count, long slow, long full, long large, long local, long refused, long retained);
 }

@@ -35,5 +35,7 @@ internal sealed class MqttMetrics : IDisposable
         new(counters.DroppedQueueFull, new KeyValuePair<string, object?>("reason", "queue_full")),
         new(counters.DroppedTooLarge, new KeyValuePair<string, object?>("reason", "too_large")),
         new(counters.DroppedLocal, new KeyValuePair<string, object?>("reason", "slow_local_subscriber")),
+        new(counters.DroppedRefused, new KeyValuePair<string, object?>("reason", "refused")),
+        new(counters.DroppedRetained, new KeyValuePair<string, object?>("reason", "retained_full")),
     ];
 }

@@ -14,6 +14,9 @@ internal sealed record StoredMessage(byte[] TopicBytes, string Topic, byte[] Pay
     public int StoreUses { get; set; }
 
     public int Size => Payload.Length + TopicBytes.Length + Forwarded.Length;
+
+    /// <summary>What it counts in a session's queue: its bytes, and about what the objects around them take.</summary>
+    public int QueuedSize => Size + 128;
 }
 
 /// <summary>Where an outgoing QoS 1 or 2 message is (4.3).</summary>
@@ -75,12 +78,30 @@ internal sealed class Session(string clientId, Acl acl) : Subscriber
     /// <summary>By the full filter, the share's part included.</summary>
     public Dictionary<string, Subscription>? Subscriptions { get; set; }
 
+    /// <summary>Deliveries that were never sent, in the order of their sequence.</summary>
     public Queue<Delivery>? Pending { get; set; }
 
+    /// <summary>Sum of their <see cref="StoredMessage.QueuedSize"/>.</summary>
     public long PendingBytes { get; set; }
 
-    /// <summary>Deliveries that have an identifier. After a reconnect those that are not sent again yet are in <see cref="Pending"/> too.</summary>
+    /// <summary>Retained messages that a subscription asked for and that were never sent, in the order of their sequence. They are no part of <see cref="Pending"/>'s bounds.</summary>
+    public Queue<Delivery>? Replay { get; set; }
+
+    /// <summary>Deliveries that have an identifier.</summary>
     public Dictionary<ushort, Delivery>? InFlight { get; set; }
+
+    /// <summary>Those of <see cref="InFlight"/> that were sent on an earlier connection and are not sent again yet.</summary>
+    public Queue<Delivery>? Again { get; set; }
+
+    /// <summary>When the client last showed that it keeps up: an acknowledgement, its socket empty, or nothing waiting for it.</summary>
+    public long ProgressMs { get; set; }
+
+    /// <summary>Something waits for the window or the socket.</summary>
+    public bool HasWaiting => Again is { Count: > 0 } || Replay is { Count: > 0 } || Pending is { Count: > 0 };
+
+    /// <summary>Everything that is on its way to the client, each once.</summary>
+    public IEnumerable<Delivery> Deliveries
+        => (InFlight?.Values ?? Enumerable.Empty<Delivery>()).Concat(Replay ?? Enumerable.Empty<Delivery>()).Concat(Pending ?? Enumerable.Empty<Delivery>());
 
     /// <summary>How many of them are open on this connection.</summary>
     public int Open { get; set; }
@@ -147,6 +168,12 @@ internal class Connection : Timed
 
     public bool WantsReasons { get; set; } = true;
 
+    /// <inheritdoc cref="MqttConnect.IsBridge"/>
+    public bool IsBridge { get; set; }
+
+    /// <summary>QoS 2 messages of the client that came on this connection and are not released.</summary>
+    public int IncomingOpen { get; set; }
+
     /// <summary>The session expiry of CONNECT: DISCONNECT may not raise it from 0.</summary>
     public bool MayRaiseExpiry { get; set; }
 
@@ -180,4 +207,13 @@ internal class Connection : Timed
 
     /// <summary>What is queued goes out only when so many of the core's writes are on disk.</summary>
     public long FlushAfter { get; set; }
+
+    /// <summary>What CONNECT says about the packets that may be sent to this client; also before it is accepted, for the packet that refuses it.</summary>
+    public void Heed(MqttConnect connect)
+    {
+        Version = connect.Version;
+        IsBridge = connect.IsBridge;
+        PacketSizeMax = connect.Properties.MaximumPacketSize ?? uint.MaxValue;
+        WantsReasons = connect.Properties.RequestProblemInformation != 0;
+    }
 }

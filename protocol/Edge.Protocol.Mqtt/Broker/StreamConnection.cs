@@ -46,7 +46,7 @@ internal sealed class StreamConnection(MqttBroker broker, Socket socket, MqttLis
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            MqttLog.Defect(Broker.Logger, Address, e);
+            Broker.LogDefect(Address, e);
             reason = "a defect";
         }
 

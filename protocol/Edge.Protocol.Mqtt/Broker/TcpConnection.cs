@@ -74,7 +74,7 @@ internal sealed class TcpConnection : ClientConnection, IDisposable, IThreadPool
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            MqttLog.Defect(Broker.Logger, Address, e);
+            Broker.LogDefect(Address, e);
             End("a defect");
         }
     }

@@ -30,13 +30,15 @@ internal sealed class ClientSession(MqttClientOptions options)
 {
     private const int OutBytesMax = 256 * 1024;
 
-    private readonly LinkedList<OutMessage> _waiting = [];
+    private readonly LinkedList<OutMessage> _waiting = []; // never sent
+    private readonly Queue<OutMessage> _again = []; // in flight since an earlier connection, not sent again on this one
     private readonly Dictionary<ushort, OutMessage> _inFlight = [];
     private readonly HashSet<ushort> _incoming = [];
     private readonly Dictionary<ushort, Action<MqttSubAck?>> _requests = [];
     private readonly Dictionary<byte[], ushort> _aliasOut = new(BytesComparer.Instance);
     private readonly List<OutMessage> _dropped = [];
     private int _open;
+    private int _openIncoming;
     private ushort _lastId;
     private long _sequence;
     private bool _isConnected;
@@ -61,11 +63,12 @@ internal sealed class ClientSession(MqttClientOptions options)
         _server = ack;
         _isConnected = true;
         _open = 0;
+        _openIncoming = 0;
         _aliasOut.Clear();
         _aliasIn = new string?[options.TopicAliasMaximum];
         if (!ack.SessionPresent)
             _incoming.Clear();
-        foreach (var message in _inFlight.Values.OrderByDescending(one => one.Sequence).ToArray())
+        foreach (var message in _inFlight.Values.OrderBy(one => one.Sequence).ToArray())
         {
             if (message.State == DeliveryState.Released)
             {
@@ -84,7 +87,7 @@ internal sealed class ClientSession(MqttClientOptions options)
 
             message.IsAgain = ack.SessionPresent;
             message.State = DeliveryState.Waiting;
-            _waiting.AddFirst(message);
+            _again.Enqueue(message);
         }
 
         Pump();
@@ -94,6 +97,7 @@ internal sealed class ClientSession(MqttClientOptions options)
     public void Disconnected()
     {
         _isConnected = false;
+        _again.Clear(); // they are in flight still: the next connection begins with all of them
         Out.Clear();
         foreach (var request in _requests.Values.ToArray())
             request(null);
@@ -108,7 +112,7 @@ internal sealed class ClientSession(MqttClientOptions options)
         if (_waiting.Count >= options.QueueMax)
         {
             DroppedCount++;
-            var oldest = options.QueueFull == MqttQueueFullRule.RefuseNew ? null : FirstUnsent();
+            var oldest = options.QueueFull == MqttQueueFullRule.RefuseNew ? null : _waiting.First;
             if (oldest is null)
                 throw new MqttClientException($"{_waiting.Count} messages wait already ({nameof(MqttClientOptions.QueueMax)})", MqttReasonCode.QuotaExceeded);
             _waiting.Remove(oldest);
@@ -123,13 +127,13 @@ internal sealed class ClientSession(MqttClientOptions options)
     public void Pump()
     {
         var window = Math.Min(options.InFlightMax, _server.Properties.ReceiveMaximum ?? ushort.MaxValue);
-        while (_isConnected && _waiting.First is { } first && Out.Bytes <= OutBytesMax)
+        while (_isConnected && (_again.Count > 0 ? _again.Peek() : _waiting.First?.Value) is { } message && Out.Bytes <= OutBytesMax)
         {
-            var message = first.Value;
             var qos = message.Message.Qos;
             if (qos != MqttQos.AtMostOnce && _open >= window)
                 return;
-            _waiting.RemoveFirst();
+            if (!_again.TryDequeue(out _))
+                _waiting.RemoveFirst();
             try
             {
                 Check(message);
@@ -181,15 +185,29 @@ internal sealed class ClientSession(MqttClientOptions options)
     }
 
     /// <returns>False: this QoS 2 message was given to the application before.</returns>
-    public bool IsNew(ushort packetId) => !_incoming.Contains(packetId);
+    /// <exception cref="MqttProtocolException">The server has more of them open on this connection than CONNECT allowed. At QoS 1 one is open at a time: its handler ends before the next is read.</exception>
+    public bool IsNew(ushort packetId)
+    {
+        if (_incoming.Contains(packetId))
+            return false;
+        if (options.Version == MqttVersion.V5 && _openIncoming >= options.ReceiveMaximum)
+            throw new MqttProtocolException(MqttReasonCode.ReceiveMaximumExceeded, $"PUBLISH: over {options.ReceiveMaximum} QoS 2 messages are not released [MQTT-3.3.4-9]");
+        return true;
+    }
 
-    public void Received(ushort packetId) => _incoming.Add(packetId);
+    public void Received(ushort packetId)
+    {
+        _openIncoming++;
+        _incoming.Add(packetId);
+    }
 
     public void Acknowledged(MqttPacketType type, MqttAck ack)
     {
         if (type == MqttPacketType.PubRel)
         {
-            _incoming.Remove(ack.PacketId);
+            // One of an earlier connection is not of this one's count (4.9).
+            if (_incoming.Remove(ack.PacketId) && _openIncoming > 0)
+                _openIncoming--;
             SendAck(MqttPacketType.PubComp, ack.PacketId);
             return;
         }
@@ -241,17 +259,6 @@ internal sealed class ClientSession(MqttClientOptions options)
             message.Done.TrySetException(error);
         _waiting.Clear();
         _inFlight.Clear();
-    }
-
-    private LinkedListNode<OutMessage>? FirstUnsent()
-    {
-        for (var node = _waiting.First; node is not null; node = node.Next)
-        {
-            if (node.Value.PacketId == 0)
-                return node;
-        }
-
-        return null;
     }
 
     private ushort NextId()

@@ -7,13 +7,13 @@ namespace Edge.Protocol.Mqtt.Client;
 public sealed partial class MqttClient
 {
     private static readonly TimeSpan s_goodbyeWithin = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_stableAfter = TimeSpan.FromSeconds(5);
 
     private async Task<string> ServeAsync(Stream stream, PacketReader reader, MqttConnAck ack)
     {
         _clientId = ack.Properties.AssignedClientIdentifier ?? _clientId;
         _hadSession = true;
-        _backoff.Reset();
-        _lastSent = _lastReceived = _time.GetTimestamp();
+        var since = _lastSent = _lastReceived = _time.GetTimestamp();
         lock (_gate)
         {
             _session.Connected(ack);
@@ -33,11 +33,14 @@ public sealed partial class MqttClient
         var keeping = KeepAliveAsync(ack.Properties.ServerKeepAlive ?? _options.KeepAliveSeconds, end.Token);
         var first = await Task.WhenAny(reading, writing, keeping);
         var reason = await ReasonOf(first);
-        var code = _stop.IsCancellationRequested ? MqttReasonCode.Success : first.Exception?.InnerException is MqttProtocolException e ? e.Code : MqttReasonCode.UnspecifiedError;
+        var code = _stop.IsCancellationRequested ? MqttReasonCode.Success : first.Exception?.InnerException is MqttProtocolException { Code: not MqttReasonCode.NotAuthorized } e ? e.Code : MqttReasonCode.UnspecifiedError; // 0x87 is for servers to say (3.14.2.1)
         await end.CancelAsync();
         foreach (var task in (Task<string>[])[reading, writing, keeping])
             await ReasonOf(task);
         await SayGoodbyeAsync(stream, code);
+        // A server that accepts and breaks at once must not be asked ever again in the first interval.
+        if (_time.GetElapsedTime(since) >= s_stableAfter)
+            _backoff.Reset();
         return reason;
     }
 
@@ -240,7 +243,7 @@ public sealed partial class MqttClient
                 MqttDecoder.Empty(frame.Type, body);
                 return null;
             case MqttPacketType.Disconnect when _options.Version == MqttVersion.V5:
-                var bye = MqttDecoder.Disconnect(frame.Type, body, _options.Version);
+                var bye = MqttDecoder.Disconnect(frame.Type, body, _options.Version, fromClient: false);
                 return $"the server disconnected: {bye.Properties.ReasonString ?? bye.Code.ToString()}";
             default:
                 throw new MqttProtocolException(MqttReasonCode.ProtocolError, $"{MqttReader.Name(frame.Type)}: a server does not send this packet here (2.1.2)");

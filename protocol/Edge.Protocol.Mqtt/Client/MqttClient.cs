@@ -289,11 +289,13 @@ public sealed partial class MqttClient : IAsyncDisposable
         _ => ack.Code.ToString(),
     });
 
+    private bool IsCleanStart => (_options.CleanStart && !_hadSession) || (_options.Version == MqttVersion.V311 && _options.SessionExpirySeconds == 0);
+
     private byte[] EncodeConnect() => MqttEncoder.Connect(new MqttConnect
     {
         Version = _options.Version,
         ClientId = _clientId,
-        CleanStart = _options.Version == MqttVersion.V311 ? _options.SessionExpirySeconds == 0 || (_options.CleanStart && !_hadSession) : _options.CleanStart && !_hadSession,
+        CleanStart = IsCleanStart,
         KeepAliveSeconds = _options.KeepAliveSeconds,
         Will = _options.Will,
         UserName = _options.UserName,
@@ -324,6 +326,8 @@ public sealed partial class MqttClient : IAsyncDisposable
                 if (frame.Type != MqttPacketType.ConnAck)
                     throw new MqttProtocolException(MqttReasonCode.ProtocolError, $"the server's first packet is {frame.Type}, not CONNACK [MQTT-3.2.0-1]");
                 var ack = MqttDecoder.ConnAck(reader.Body(frame), _options.Version);
+                if (ack.SessionPresent && IsCleanStart)
+                    throw new MqttProtocolException(MqttReasonCode.ProtocolError, "CONNACK: session present, after a CONNECT that asked for a new session [MQTT-3.2.2-4]");
                 if (ack.Code == MqttReasonCode.Success && _scram is not null && !_scram.IsServer((ack.Properties.AuthenticationData ?? default).Span))
                     throw new MqttProtocolException(MqttReasonCode.NotAuthorized, "the server did not show that it knows the password (RFC 5802, 3)");
                 return ack;

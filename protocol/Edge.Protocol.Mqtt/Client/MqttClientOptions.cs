@@ -49,7 +49,7 @@ public sealed record MqttClientOptions
     /// <summary>TCP, TLS and CONNACK must be through by then.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>The first wait after a failure; each further one doubles it, with full jitter.</summary>
+    /// <summary>The first wait after a failure; each further one doubles it, with full jitter, until a connection has stood for 5 s.</summary>
     public TimeSpan RetryFirst { get; init; } = TimeSpan.FromSeconds(1);
 
     public TimeSpan RetryMost { get; init; } = TimeSpan.FromSeconds(60);

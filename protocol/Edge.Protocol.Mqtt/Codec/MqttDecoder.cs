@@ -4,8 +4,8 @@ namespace Edge.Protocol.Mqtt.Codec;
 /// <remarks>Each throws <see cref="MqttProtocolException"/> with the reason code, the field and the clause.</remarks>
 internal static class MqttDecoder
 {
-    /// <summary>The protocol level in the body of a CONNECT whose protocol name is right; 0 where it is not. For the choice of the answer to one that is otherwise malformed.</summary>
-    public static byte PeekLevel(ReadOnlySpan<byte> body) => body.Length >= 7 && body[..6].SequenceEqual("\0\x04MQTT"u8) ? body[6] : (byte)0;
+    /// <summary>The protocol level in the body of a CONNECT whose protocol name is right, without a bridge's bit; 0 where it is not. For the choice of the answer to one that is otherwise malformed.</summary>
+    public static byte PeekLevel(ReadOnlySpan<byte> body) => body.Length >= 7 && body[..6].SequenceEqual("\0\x04MQTT"u8) ? (byte)(body[6] & 0x7F) : (byte)0;
 
     public static MqttConnect Connect(ReadOnlySpan<byte> body)
     {
@@ -15,6 +15,9 @@ internal static class MqttDecoder
         if (!isOld && !name.SequenceEqual("MQTT"u8))
             throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, "the protocol name is neither 'MQTT' [MQTT-3.1.2-1] nor 'MQIsdp'; versions 3.1, 3.1.1 and 5.0 are spoken here");
         var level = reader.Byte("the protocol level");
+        var isBridge = level is 0x83 or 0x84;
+        if (isBridge)
+            level &= 0x7F;
         if (isOld ? level != 3 : level is not (4 or 5))
             throw reader.Error(MqttReasonCode.UnsupportedProtocolVersion, $"protocol level {level} of '{(isOld ? "MQIsdp" : "MQTT")}'; 3 (version 3.1), 4 (version 3.1.1) and 5 (version 5.0) are spoken here [MQTT-3.1.2-2]");
         var version = isOld ? MqttVersion.V311 : (MqttVersion)level;
@@ -50,6 +53,7 @@ internal static class MqttDecoder
         {
             Version = version,
             IsOld = isOld,
+            IsBridge = isBridge,
             ClientId = clientId,
             CleanStart = (flags & 2) != 0,
             KeepAliveSeconds = keepAlive,
@@ -163,7 +167,8 @@ internal static class MqttDecoder
     }
 
     /// <summary>DISCONNECT and AUTH; both may leave out everything (3.14.2.1).</summary>
-    public static MqttDisconnect Disconnect(MqttPacketType type, ReadOnlySpan<byte> body, MqttVersion version)
+    /// <param name="fromClient">Of DISCONNECT some codes are for servers alone, and of its properties each side has one that the other has not. Null: it may be either's.</param>
+    public static MqttDisconnect Disconnect(MqttPacketType type, ReadOnlySpan<byte> body, MqttVersion version, bool? fromClient = null)
     {
         var reader = new MqttReader(body, type);
         if (version == MqttVersion.V311 || reader.Left == 0)
@@ -178,7 +183,15 @@ internal static class MqttDecoder
             : code is 0 or 4 or 0x80 or 0x81 or 0x82 or 0x83 or 0x87 or 0x89 or 0x8B or (>= 0x8D and <= 0x90) or (>= 0x93 and <= 0xA2);
         if (!known)
             throw reader.Error(MqttReasonCode.MalformedPacket, $"0x{code:X2} is no reason code of this packet (3.14.2.1)");
+        if (type == MqttPacketType.Auth)
+            fromClient = null;
+        if (fromClient is true ? code is not (0 or 4 or (>= 0x80 and <= 0x83) or 0x90 or (>= 0x93 and <= 0x99)) : fromClient is false && code == 4)
+            throw reader.Error(MqttReasonCode.ProtocolError, $"0x{code:X2} is no reason code of this packet from a {(fromClient is true ? "client" : "server")} (table of 3.14.2.1)");
         var properties = reader.Left == 0 ? MqttProperties.None : MqttPropertyCodec.Read(ref reader, type);
+        if (fromClient is true && properties.ServerReference is not null)
+            throw reader.Error(MqttReasonCode.ProtocolError, "ServerReference does not belong into this packet of a client (3.14.2.2.5)");
+        if (fromClient is false && properties.SessionExpiryInterval is not null)
+            throw reader.Error(MqttReasonCode.ProtocolError, "SessionExpiryInterval does not belong into this packet of a server [MQTT-3.14.2-2]");
         reader.End();
         return new MqttDisconnect((MqttReasonCode)code, properties);
     }

@@ -124,6 +124,8 @@ internal static class MqttPropertyCodec
                 break;
             default:
                 value.Bytes = reader.Utf8(s_names[number]);
+                if (id == MqttPropertyId.ResponseTopic && value.Bytes.IsEmpty)
+                    throw reader.Error(MqttReasonCode.ProtocolError, "ResponseTopic is empty [MQTT-4.7.3-1]");
                 if (id == MqttPropertyId.ResponseTopic && value.Bytes.IndexOfAny((byte)'+', (byte)'#') >= 0)
                     throw reader.Error(MqttReasonCode.ProtocolError, "ResponseTopic has a wildcard [MQTT-3.3.2-14]");
                 break;

@@ -106,6 +106,10 @@ internal sealed record MqttConnect
     /// <summary>Version 3.1 (level 3, "MQIsdp"): as 3.1.1, but without an empty client identifier and without the session present flag.</summary>
     public bool IsOld { get; init; }
 
+    /// <summary>A bridge of another broker, by the high bit of the protocol level in versions 3.1 and 3.1.1 (mosquitto's "try_private"; no part of the specification): it gets retain flags as
+    /// published, and nothing back that it published.</summary>
+    public bool IsBridge { get; init; }
+
     public required string ClientId { get; init; }
 
     /// <summary>Clean session in version 3.1.1.</summary>

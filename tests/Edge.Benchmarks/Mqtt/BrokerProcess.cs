@@ -48,6 +48,8 @@ internal sealed class BrokerProcess : IAsyncDisposable
             cancellationToken);
 
     /// <summary>The hidden mode of this program: our broker, until it is killed.</summary>
+    /// <param name="port">0: a free one, which is printed.</param>
+    /// <param name="kind">tcp, tls or ws; or conformance: TCP, with the settings of tests/conformance/paho.sh.</param>
     public static async Task<int> ServeAsync(int port, string kind, CancellationToken cancellationToken)
     {
         var listener = new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, port) };
@@ -59,9 +61,21 @@ internal sealed class BrokerProcess : IAsyncDisposable
             listener = listener with { Tls = () => tls };
         }
 
-        await using var broker = MqttBroker.Start(
-            new MqttBrokerOptions { Listeners = [listener], AllowAnonymous = true, ConnectionsMax = 100_000, SessionsMax = 100_000 },
-            null, TimeProvider.System, new Random(), NullLoggerFactory.Instance);
+        var options = new MqttBrokerOptions { Listeners = [listener], AllowAnonymous = true, ConnectionsMax = 100_000, SessionsMax = 100_000 };
+        // What the Paho suite expects of a broker that it tests (tests/conformance/paho.sh).
+        if (kind == "conformance")
+        {
+            options = options with
+            {
+                KeepAliveMaxSeconds = 60,
+                HideDenials = true,
+                Acl = [new("*", "test/nosubscribe", MqttAccess.Read, Allow: false), new("*", "#", MqttAccess.ReadWrite), new("*", "$TopicA/#", MqttAccess.ReadWrite), new("*", "$client_test5/#", MqttAccess.ReadWrite)],
+            };
+        }
+
+        await using var broker = MqttBroker.Start(options, null, TimeProvider.System, new Random(), NullLoggerFactory.Instance);
+        if (port == 0)
+            Console.WriteLine(broker.EndPoints[0].Port);
         // As cloudcore and edgecore do.
         await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
         return 0;

@@ -82,6 +82,30 @@ public sealed class MqttBrokerTests
     }
 
     [Fact]
+    public async Task A_subscriber_that_is_not_slow_gets_all_retained_messages_and_all_of_a_burst_with_a_queue_of_100()
+    {
+        const int Count = 2_500;
+        await using var broker = MqttHouse.Start(MqttHouse.Options() with { QueuedMessagesMax = 100 });
+        var port = broker.EndPoints[0].Port;
+        for (var i = 0; i < Count; i++)
+            await broker.PublishAsync(new MqttMessage($"r/{i}", Encoding.UTF8.GetBytes($"{i}"), MqttQos.AtLeastOnce, Retain: true));
+        await using var client = await MqttHouse.Client(MqttHouse.To(port)).ConnectedAsync();
+        await client.SubscribeAsync("r/#", MqttQos.AtLeastOnce);
+        await client.WaitForAsync(Count);
+        Assert.Equal(Count, client.Payloads.Distinct().Count());
+
+        // One read of the broker brings some thousand of them.
+        using var burst = await MqttHouse.RawAsync(port, "burst");
+        await burst.SendAsync([.. Enumerable.Range(1, Count).SelectMany(i => MqttPublishWriter.ToPacket(new MqttPublishOut
+        {
+            Version = MqttVersion.V5, Topic = "r/x"u8, Payload = Encoding.UTF8.GetBytes($"b{i}"), Qos = MqttQos.AtLeastOnce, PacketId = (ushort)i,
+        }))]);
+        await client.WaitForAsync(2 * Count);
+        Assert.Equal(Enumerable.Range(1, Count).Select(i => $"b{i}"), client.Payloads[Count..]);
+        Assert.Equal(0, broker.Counters.Dropped);
+    }
+
+    [Fact]
     public async Task Passwords_are_checked_and_wrong_ones_hear_so()
     {
         await using var broker = MqttHouse.Start(MqttHouse.Options() with { AllowAnonymous = false, Users = [new MqttUser("ann", MqttPassword.Hash("right", 1000))] });
@@ -180,6 +204,57 @@ public sealed class MqttBrokerTests
         using var wrong = new ClientWebSocket();
         wrong.Options.AddSubProtocol("chat");
         await Assert.ThrowsAsync<WebSocketException>(() => wrong.ConnectAsync(new Uri($"ws://127.0.0.1:{port}/"), CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Mqtt_over_websocket_over_tls_is_served()
+    {
+        using var server = Certificate("localhost");
+        await using var broker = MqttHouse.Start(MqttHouse.Options(new MqttListenerOptions
+        {
+            EndPoint = new IPEndPoint(IPAddress.Loopback, 0), Kind = MqttListenerKind.WebSocket, Tls = () => new SslServerAuthenticationOptions { ServerCertificate = server },
+        }));
+        using var socket = new ClientWebSocket();
+        socket.Options.AddSubProtocol("mqtt");
+        socket.Options.RemoteCertificateValidationCallback = (_, presented, _, _) => presented?.GetCertHashString() == server.GetCertHashString();
+        await socket.ConnectAsync(new Uri($"wss://localhost:{broker.EndPoints[0].Port}/mqtt"), CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        byte[] sent =
+        [
+            .. MqttEncoder.Connect(new MqttConnect { Version = MqttVersion.V311, ClientId = "wss", CleanStart = true }),
+            .. MqttEncoder.Subscribe(new MqttSubscribe(1, [new("t", new(0))], MqttProperties.None), MqttVersion.V311),
+            .. MqttPublishWriter.ToPacket(new MqttPublishOut { Version = MqttVersion.V311, Topic = "t"u8, Payload = new byte[100_000] }),
+        ];
+        await socket.SendAsync(sent, WebSocketMessageType.Binary, true, CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        var got = new List<byte>();
+        var buffer = new byte[16 * 1024];
+        while (got.Count < 4 + 5 + 4 + 3 + 100_000)
+            got.AddRange(buffer[..(await socket.ReceiveAsync(buffer, CancellationToken.None).WaitAsync(MqttHouse.Patience)).Count]);
+        Assert.Equal([0x20, 2, 0, 0, 0x90, 3, 0, 1, 0, 0x30], got[..10]);
+        await socket.SendAsync(new byte[] { 0xE0, 0 }, WebSocketMessageType.Binary, true, CancellationToken.None).WaitAsync(MqttHouse.Patience);
+        await MqttHouse.WaitAsync(() => broker.ConnectedCount == 0, "its end");
+    }
+
+    [Theory]
+    [InlineData(MqttVersion.V5)]
+    [InlineData(MqttVersion.V311)]
+    public async Task A_packet_that_is_begun_and_not_finished_in_time_ends_its_connection_alone(MqttVersion version)
+    {
+        await using var broker = MqttHouse.Start(MqttHouse.Options() with { PacketWithin = TimeSpan.FromMilliseconds(300) });
+        var port = broker.EndPoints[0].Port;
+        using var good = await MqttHouse.RawAsync(port, "good", version);
+        using var slow = await MqttHouse.RawAsync(port, "slow", version);
+        await slow.SendAsync([0x30, 100, 0, 1, (byte)'t']);
+        if (version == MqttVersion.V5)
+        {
+            var (type, _, body) = await slow.ReadAsync();
+            var bye = MqttDecoder.Disconnect(type, body, version);
+            Assert.Equal(MqttReasonCode.ImplementationSpecificError, bye.Code);
+            Assert.Contains("not finished within 0.3 s", bye.Properties.ReasonString, StringComparison.Ordinal);
+        }
+
+        await slow.ExpectEndAsync();
+        await good.SendAsync(MqttEncoder.PingReq.ToArray());
+        Assert.Equal(MqttPacketType.PingResp, (await good.ReadAsync()).Type);
     }
 
     [Theory]
@@ -393,6 +468,24 @@ public sealed class MqttBrokerTests
         two.Dispose();
         await MqttHouse.WaitAsync(() => broker.ConnectedCount == 1, "the end of the second");
         using var four = await MqttHouse.RawAsync(port, "4");
+    }
+
+    [Fact]
+    public async Task A_broker_that_cannot_start_leaves_the_store_to_its_caller_and_no_taker_running()
+    {
+        using var busy = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        busy.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        busy.Listen();
+        using var directory = new TempDirectory();
+        var store = SqliteMqttStore.Open(directory.File("mqtt.db"), TimeProvider.System);
+        var free = new MqttListenerOptions { EndPoint = new IPEndPoint(IPAddress.Loopback, 0) };
+        Assert.Throws<SocketException>(() => MqttHouse.Start(MqttHouse.Options(free, free with { EndPoint = (IPEndPoint)busy.LocalEndPoint! }), store));
+        Assert.Throws<ArgumentException>(() => MqttHouse.Start(MqttHouse.Options(free) with { PacketSizeMax = 1 }, store));
+        // It serves still, and is closed by who opened it.
+        await store.WriteAsync([new SessionPut("c", null, 100, 0, null)]);
+        Assert.Single(store.Load());
+        await store.DisposeAsync();
+        Assert.False(File.Exists(directory.File("mqtt.db-wal")));
     }
 
     [Fact]

@@ -257,7 +257,9 @@ public sealed class MqttCoreTests
             core.Publish("t", new string('x', 1000));
         Assert.InRange(slow.Out.Bytes, 5000, 6500);
         Assert.InRange(core.Core.Counters.DroppedSlow, 90, 97);
-        for (var i = 0; i < 20; i++)
+        core.Publish("t", "0", MqttQos.AtLeastOnce);
+        core.Advance(BrokerCore.StalledAfterMs / 1000.0);
+        for (var i = 1; i < 20; i++)
             core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
         Assert.Equal(10, core.Core.Counters.DroppedQueueFull);
         core.Take(slow);
@@ -363,6 +365,153 @@ public sealed class MqttCoreTests
         Assert.Equal("2", got[^1].Payload);
     }
 
+    [Theory]
+    [InlineData(MqttQos.AtLeastOnce)]
+    [InlineData(MqttQos.ExactlyOnce)]
+    public void What_a_smaller_window_did_not_send_again_comes_once_after_the_next_cut(MqttQos qos)
+    {
+        var core = new MqttCoreHarness();
+        var connection = core.Connect("s", expiry: 100);
+        core.Subscribe(connection, "t", qos);
+        for (var i = 0; i < 120; i++)
+            core.Publish("t", $"{i}", qos);
+        Assert.Equal(100, core.Publishes(connection).Count);
+        core.Core.Lost(connection, "cut");
+        connection = core.Connect("s", clean: false, expiry: 100, properties: new MqttProperties { ReceiveMaximum = 10 });
+        Assert.Equal(10, core.Publishes(connection).Count);
+        core.Core.Lost(connection, "cut again");
+        connection = core.Connect("s", clean: false, expiry: 100);
+        var got = new List<string>();
+        for (var packets = core.Take(connection); packets.Count > 0; packets = core.Take(connection))
+        {
+            foreach (var packet in packets)
+            {
+                if (packet.Type == MqttPacketType.Publish)
+                    got.Add(packet.Payload);
+                if (packet.Type is MqttPacketType.Publish or MqttPacketType.PubRel)
+                    core.Ack(connection, packet.Type == MqttPacketType.PubRel ? MqttPacketType.PubComp : qos == MqttQos.AtLeastOnce ? MqttPacketType.PubAck : MqttPacketType.PubRec, packet.PacketId);
+            }
+        }
+
+        Assert.Equal(Enumerable.Range(0, 120).Select(i => $"{i}"), got);
+        var session = connection.Session!;
+        Assert.Equal((0, 0L, null, null), (session.Open, session.PendingBytes, session.Pending, session.InFlight));
+    }
+
+    [Fact]
+    public void What_is_sent_again_is_not_dropped_when_the_queue_overflows()
+    {
+        var core = new MqttCoreHarness(s_options with { QueuedMessagesMax = 5, InFlightMax = 20 });
+        var connection = core.Connect("s", expiry: 100);
+        core.Subscribe(connection, "t", MqttQos.AtLeastOnce);
+        for (var i = 0; i < 20; i++)
+            core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
+        core.Core.Lost(connection, "cut");
+        for (var i = 20; i < 30; i++)
+            core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
+        connection = core.Connect("s", clean: false, expiry: 100, properties: new MqttProperties { ReceiveMaximum = 1 });
+        core.Advance(BrokerCore.StalledAfterMs / 1000.0);
+        for (var i = 30; i < 40; i++)
+            core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
+        Assert.Equal(15, core.Core.Counters.DroppedQueueFull);
+        var got = new List<string>();
+        for (var packets = core.Publishes(connection); packets.Count > 0; packets = core.Publishes(connection))
+        {
+            got.AddRange(packets.Select(one => one.Payload));
+            packets.ForEach(one => core.Ack(connection, MqttPacketType.PubAck, one.PacketId));
+        }
+
+        Assert.Equal(Enumerable.Range(0, 20).Concat(Enumerable.Range(35, 5)).Select(i => $"{i}"), got);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_new_subscriber_gets_all_retained_messages_and_then_what_is_published(bool hasStore)
+    {
+        var core = new MqttCoreHarness(s_options with { QueuedMessagesMax = 100 }, hasStore);
+        for (var i = 0; i < 3_000; i++)
+            core.Publish($"r/{i}", $"{i}", MqttQos.AtLeastOnce, retain: true);
+        var connection = core.Connect("s", expiry: 100);
+        core.Subscribe(connection, "r/#", MqttQos.AtLeastOnce);
+        for (var i = 0; i < 300; i++)
+            core.Publish("r/7", $"new {i}", MqttQos.AtLeastOnce);
+        var got = new List<Sent>();
+        for (var packets = core.Publishes(connection); packets.Count > 0; packets = core.Publishes(connection))
+        {
+            got.AddRange(packets);
+            packets.ForEach(one => core.Ack(connection, MqttPacketType.PubAck, one.PacketId));
+            if (got.Count != 1_000)
+                continue;
+            // A cut in between, and a restart of the broker, lose none.
+            core.Core.Lost(connection, "cut");
+            if (hasStore)
+                core = new MqttCoreHarness(s_options with { QueuedMessagesMax = 100 }, hasStore, MqttSessionCoreTests.Final(core.Core.TakeChanges()));
+            connection = core.Connect("s", clean: false, expiry: 100);
+        }
+
+        Assert.Equal(0, core.Core.Counters.DroppedQueueFull);
+        Assert.Equal(Enumerable.Range(0, 3_000).Select(i => $"{i}").Order(), got[..3_000].Select(one => one.Payload).Order());
+        Assert.All(got[..3_000], one => Assert.True(one.Retain));
+        Assert.Equal(Enumerable.Range(0, 300).Select(i => $"new {i}"), got[3_000..].Select(one => one.Payload));
+    }
+
+    [Fact]
+    public void Retained_messages_that_wait_are_bounded_over_any_number_of_subscriptions()
+    {
+        var core = new MqttCoreHarness(s_options with { RetainedMax = 150, QueuedMessagesMax = 10, InFlightMax = 1 });
+        for (var i = 0; i < 150; i++)
+            core.Publish($"r/{i}", $"{i}", MqttQos.AtLeastOnce, retain: true);
+        var connection = core.Connect("s");
+        for (var i = 0; i < 5; i++)
+            core.Subscribe(connection, "r/#", MqttQos.AtLeastOnce);
+        Assert.Equal(150, connection.Session!.Replay!.Count);
+        Assert.Equal((5 * 150) - 1 - 150, core.Core.Counters.DroppedQueueFull);
+    }
+
+    [Fact]
+    public void A_burst_reaches_a_client_that_keeps_up_and_the_bound_in_messages_holds_for_one_that_does_not()
+    {
+        var core = new MqttCoreHarness(s_options with { QueuedMessagesMax = 100 });
+        var (good, mute) = (core.Connect("good", expiry: 100), core.Connect("mute", expiry: 100));
+        core.Subscribe(good, "t", MqttQos.AtLeastOnce);
+        core.Subscribe(mute, "t", MqttQos.AtLeastOnce);
+        var got = 0;
+        for (var round = 0; round < 3; round++)
+        {
+            for (var i = 0; i < 3_000; i++)
+                core.Publish("t", $"{i}", MqttQos.AtLeastOnce);
+            for (var packets = core.Publishes(good); packets.Count > 0; packets = core.Publishes(good))
+            {
+                got += packets.Count;
+                packets.ForEach(one => core.Ack(good, MqttPacketType.PubAck, one.PacketId));
+            }
+
+            core.Advance(10);
+        }
+
+        Assert.Equal(9_000, got);
+        Assert.Equal(100, mute.Session!.Pending!.Count);
+        Assert.Equal(9_000 - 100 - 100, core.Core.Counters.DroppedQueueFull);
+    }
+
+    [Fact]
+    public void The_bound_in_bytes_holds_also_for_a_client_that_keeps_up_and_the_oldest_goes()
+    {
+        var core = new MqttCoreHarness(s_options with { QueuedBytesMax = 10_000, InFlightMax = 1 });
+        var connection = core.Connect("s");
+        core.Subscribe(connection, "t", MqttQos.AtLeastOnce);
+        for (var i = 0; i < 30; i++)
+            core.Publish("t", $"{i}".PadRight(1_000), MqttQos.AtLeastOnce);
+        // A message counts with its topic and 128 bytes for what holds it: eight fit, one more is in flight.
+        Assert.Equal((21, 8), ((int)core.Core.Counters.DroppedQueueFull, connection.Session!.Pending!.Count));
+        Assert.InRange(connection.Session.PendingBytes, 8 * 1_129, 10_000);
+        core.Publish("t", new string('x', 20_000), MqttQos.AtLeastOnce);
+        Assert.Single(connection.Session.Pending!); // one is taken whatever its size
+        core.Ack(connection, MqttPacketType.PubAck, core.Publishes(connection)[0].PacketId);
+        Assert.Equal(20_000, core.Publishes(connection)[0].Payload.Length);
+    }
+
     [Fact]
     public void Random_steps_keep_what_must_hold()
     {
@@ -370,8 +519,15 @@ public sealed class MqttCoreTests
         for (var seed = 1; seed <= 30; seed++)
         {
             var random = new Random(seed);
-            var core = new MqttCoreHarness(hasStore: true);
-            var subscriber = core.Connect("s", expiry: 1000);
+            var core = new MqttCoreHarness(s_options with { OutgoingBytesMax = 8_000, InFlightMax = 40 }, hasStore: true);
+            var window = 40;
+            Connection Back(bool isFirst = false)
+            {
+                window = random.Next(3) == 0 ? 40 : random.Next(1, 12);
+                return core.Connect("s", clean: isFirst, expiry: 1000, properties: new MqttProperties { ReceiveMaximum = (ushort)window });
+            }
+
+            var subscriber = Back(isFirst: true);
             core.Subscribe(subscriber, "t", MqttQos.ExactlyOnce);
             core.Take(subscriber);
             var got = new Dictionary<MqttQos, List<int>> { [MqttQos.AtLeastOnce] = [], [MqttQos.ExactlyOnce] = [] };
@@ -380,23 +536,31 @@ public sealed class MqttCoreTests
             for (var step = 0; step < 400 || next > got.Values.Sum(one => one.Distinct().Count()); step++)
             {
                 Assert.True(step < 20_000, $"seed {seed}: not everything came");
-                if (step < 400 && random.Next(3) == 0)
-                    core.Publish("t", $"{next++}", random.Next(2) == 0 ? MqttQos.AtLeastOnce : MqttQos.ExactlyOnce);
+                // Sometimes many at once, sometimes so large that the socket's bound stops before the window does.
+                for (var burst = step >= 400 ? 0 : random.Next(20) == 0 ? 30 : random.Next(3) / 2; burst > 0; burst--)
+                    core.Publish("t", $"{next++}".PadRight(random.Next(4) == 0 ? 3_000 : 1), random.Next(2) == 0 ? MqttQos.AtLeastOnce : MqttQos.ExactlyOnce);
                 if (random.Next(20) == 0)
                 {
                     core.Core.Lost(subscriber, "cut");
                     subscriber.Out.Clear();
-                    subscriber = core.Connect("s", clean: false, expiry: 1000);
+                    subscriber = Back();
                     Assert.True(subscriber.Session is not null, $"seed {seed} step {step}");
                 }
 
-                foreach (var packet in core.Take(subscriber))
+                var session = subscriber.Session!;
+                Assert.True(session.Open <= Math.Max(window, session.InFlight?.Values.Count(one => one.State == DeliveryState.Released) ?? 0), $"seed {seed} step {step}: {session.Open} are open, the window is {window}");
+                Assert.Equal(session.Open, session.InFlight?.Values.Count(one => one.State != DeliveryState.Waiting) ?? 0);
+                Assert.Equal(session.Again?.Count ?? 0, session.InFlight?.Values.Count(one => one.State == DeliveryState.Waiting) ?? 0);
+                Assert.Equal(session.PendingBytes, session.Pending?.Sum(one => (long)one.Message.QueuedSize) ?? 0);
+                var packets = core.Take(subscriber);
+                core.Core.Drained(subscriber);
+                foreach (var packet in packets)
                 {
                     if (packet.Type == MqttPacketType.Publish)
                     {
                         if (packet.Qos == MqttQos.AtLeastOnce || open.Add(packet.PacketId))
                             got[packet.Qos].Add(int.Parse(packet.Payload));
-                        if (random.Next(4) != 0)
+                        if (random.Next(12) != 0)
                             core.Ack(subscriber, packet.Qos == MqttQos.AtLeastOnce ? MqttPacketType.PubAck : MqttPacketType.PubRec, packet.PacketId);
                         else
                             core.Core.Lost(subscriber, "cut before the answer");
@@ -410,7 +574,7 @@ public sealed class MqttCoreTests
                     if (subscriber.Session is not null)
                         continue;
                     subscriber.Out.Clear();
-                    subscriber = core.Connect("s", clean: false, expiry: 1000);
+                    subscriber = Back();
                     break;
                 }
             }

@@ -98,7 +98,39 @@ public sealed class MqttMalformedTests
         5 E0 02 00 05                              81 | DISCONNECT with properties cut short
         5 E0 07 00 05 1100000005                   82 | DISCONNECT raises the session expiry from 0
         5 E0 05 00 03 210001                       82 | DISCONNECT with a property of CONNECT
+        5 E0 01 87                                 82 | DISCONNECT with a code of servers
+        5 E0 01 8B                                 82 | DISCONNECT: only a server shuts down
+        5 E0 06 00 04 1C000161                     82 | DISCONNECT with a server reference
         4 E0 01 00                                 81 | DISCONNECT of 3.1.1 with a code
+        5 30 07 0001 61 03 080000                  82 | empty response topic
+        5 30 05 0002 C080 00                       81 | overlong UTF-8 in the topic
+        5 30 06 0003 E08080 00                     81 | overlong UTF-8 of three bytes
+        5 30 07 0004 F4908080 00                   81 | beyond U+10FFFF
+        5 30 08 0001 61 04 03000100                81 | U+0000 in the content type
+        5 30 08 0001 61 04 080001FF                81 | response topic is no UTF-8
+        5 30 0B 0001 61 07 26000100 000161         81 | U+0000 in a user property's name
+        5 30 0B 0001 61 07 26000161 0001FF         81 | a user property's value is no UTF-8
+        5 40 08 0001 00 04 11000001                82 | PUBACK with a property of CONNECT
+        5 40 0C 0001 00 08 1F000161 1F000161       82 | PUBACK with two reasons
+        5 50 08 0001 00 04 1F0001FF                81 | PUBREC with a reason that is no UTF-8
+        5 50 07 0001 00 03 230001                  82 | PUBREC with a property of PUBLISH
+        5 62 0C 0001 00 08 1F000161 1F000161       82 | PUBREL with two reasons
+        5 62 05 0001 00 01 99                      81 | PUBREL with an unknown property
+        5 70 07 0001 00 03 210001                  82 | PUBCOMP with a property of CONNECT
+        5 70 09 0001 00 05 1F000161 26             81 | PUBCOMP with half a property
+        5 82 0A 0001 03 210001 0001 61 00          82 | SUBSCRIBE with a property of CONNECT
+        5 82 08 0001 00 0002 C080 00               81 | SUBSCRIBE with overlong UTF-8
+        5 82 07 0001 00 0001 00 00                 81 | U+0000 in a filter
+        5 82 0F 0001 00 0009 2473686172652F2F61 00 81 | empty share name
+        5 82 10 0001 00 000A 2473686172652F2B2F61 00 81 | share name with +
+        5 82 11 0001 00 000B 2473686172652F67232F61 00 81 | share name with #
+        5 82 0C 0001 00 0006 247368617265 00       00 | $share alone is an ordinary filter
+        5 A2 08 0001 00 0003 232F61                81 | UNSUBSCRIBE: # is not last
+        5 A2 07 0001 00 0002 612B                  81 | UNSUBSCRIBE: + is not alone
+        5 A2 05 0001 00 0000                       81 | UNSUBSCRIBE of an empty filter
+        5 A2 06 0001 00 0001 FF                    81 | UNSUBSCRIBE of what is no UTF-8
+        5 A2 08 0001 02 0B01 0001 61               82 | UNSUBSCRIBE with a property of SUBSCRIBE
+        5 A2 0F 0001 00 000A 2473686172652F2F6162  81 | UNSUBSCRIBE of an empty share name
         """;
 
     private const string Connects =
@@ -123,6 +155,26 @@ public sealed class MqttMalformedTests
         11 0004 4D515454 05 02 0000 04 15000161 0000          8C | an authentication method that is not known
         10 0004 4D515454 05 02 0000 03 230001 0000            82 | a property of PUBLISH
         0D 0004 4D515454 06 02 0000 00 0000                   84 | protocol level 6
+        15 0004 4D515454 05 06 0000 00 0000 01 99 0001 61 0001 62  81 | unknown property of the will
+        1E 0004 4D515454 05 06 0000 00 0000 0A 0200000001 0200000001 0001 61 0001 62  82 | the will's expiry twice
+        16 0004 4D515454 05 06 0000 00 0000 02 0102 0001 61 0001 62  82 | the will's payload format 2
+        18 0004 4D515454 05 06 0000 00 0000 04 08000123 0001 61 0001 62  82 | wildcard in the will's response topic
+        17 0004 4D515454 05 06 0000 00 0000 03 080000 0001 61 0001 62  82 | empty response topic of the will
+        17 0004 4D515454 05 06 0000 00 0000 03 210001 0001 61 0001 62  82 | a property of CONNECT in the will
+        14 0004 4D515454 05 06 0000 00 0000 05 1800000001 05  81 | the will's properties and no more
+        1E 0004 4D515454 05 06 0000 00 0000 0A 1800000001 1800000001 0001 61 0001 62  82 | the will's delay twice
+        18 0004 4D515454 05 06 0000 00 0000 04 030001FF 0001 61 0001 62  81 | the will's content type is no UTF-8
+        14 0004 4D515454 05 06 0000 00 0000 09 0001 61 0001 62  81 | the will's properties are longer than the packet
+        14 0004 4D515454 05 06 0000 00 0000 00 0001 FF 0001 62  81 | the will's topic is no UTF-8
+        14 0004 4D515454 05 06 0000 00 0000 00 0001 00 0001 62  81 | U+0000 in the will's topic
+        13 0004 4D515454 05 06 0000 00 0000 00 0000 0001 62  90 | empty topic of the will
+        10 0004 4D515454 05 82 0000 00 0000 0001 FF  81 | the user name is no UTF-8
+        11 0004 4D515454 05 82 0000 00 0000 0002 C080  81 | overlong UTF-8 in the user name
+        0E 0004 4D515454 05 02 0000 00 0001 00  81 | U+0000 in the client identifier
+        14 0004 4D515454 05 02 0000 08 26000161 0001FF 0000  81 | a user property is no UTF-8
+        12 0004 4D515454 05 02 0000 05 0200000001 0000  82 | a property of PUBLISH
+        11 0004 4D515454 05 02 0000 04 12000161 0000  82 | a property of CONNACK
+        0D 0004 4D515454 85 02 0000 00 0000  84 | protocol level 5 with a bridge's bit
         """;
 
     public static TheoryData<int, string, int, string> Packets => Parse(Table, hasVersion: true);
@@ -169,6 +221,35 @@ public sealed class MqttMalformedTests
         var answer = Assert.Single(core.Take(connection, (MqttVersion)version));
         Assert.Equal((MqttReasonCode)code, answer.ConnAck!.Code);
         Assert.NotEmpty(answer.ConnAck.Properties.ReasonString!);
+    }
+
+    [Theory]
+    [InlineData("10 0C 0004 4D515454 04 00 0000 0000", 2, "an empty client identifier without a clean session [MQTT-3.1.3-8]")]
+    [InlineData("10 0C 0004 4D515454 04 02 0000 0000", 0, "and with one")]
+    [InlineData("10 0C 0004 4D515454 07 02 0000 0000", 0x84, "a level to come is answered as version 5.0 does")]
+    [InlineData("10 11 0004 4D515454 04 42 0000 0001 61 0002 7077", -1, "a password without a user name [MQTT-3.1.2-22]")]
+    [InlineData("10 0D 0004 4D515454 04 03 0000 0001 61", -1, "the reserved flag [MQTT-3.1.2-3]")]
+    [InlineData("10 0D 0004 4D515454 04 12 0000 0001 61", -1, "will QoS without a will [MQTT-3.1.2-13]")]
+    [InlineData("10 0D 0004 4D515454 04 22 0000 0001 61", -1, "will retain without a will [MQTT-3.1.2-15]")]
+    [InlineData("10 13 0004 4D515454 04 1E 0000 0001 61 0001 61 0001 62", -1, "will QoS 3 [MQTT-3.1.2-14]")]
+    [InlineData("10 0D 0004 4D515454 04 82 0000 0001 61", -1, "a user name flag without user name")]
+    [InlineData("10 0D 0004 4D515454 04 02 0000 0001 FF", -1, "a client identifier that is no UTF-8 [MQTT-1.5.3-1]")]
+    [InlineData("10 0E 0004 4D515454 04 02 0000 0001 61 00", -1, "more behind the last field")]
+    [InlineData("10 13 0004 4D515454 04 06 0000 0001 61 0001 23 0001 62", -1, "a wildcard in the will's topic")]
+    public async Task A_connect_of_version_3_1_1_is_answered_with_the_code_that_it_has_or_by_the_close(string hex, int code, string what)
+    {
+        await using var broker = MqttHouse.Start();
+        using var raw = await RawClient.OpenAsync(broker.EndPoints[0].Port, MqttVersion.V311);
+        await raw.SendAsync(Convert.FromHexString(hex.Replace(" ", "", StringComparison.Ordinal)));
+        if (code >= 0)
+        {
+            var (type, _, body) = await raw.ReadAsync();
+            Assert.True(type == MqttPacketType.ConnAck && body[1] == code, $"{what}: {Convert.ToHexString(body)}");
+        }
+
+        if (code != 0)
+            await raw.ExpectEndAsync();
+        Assert.Equal(code == 0 ? 1 : 0, broker.ConnectedCount);
     }
 
     [Fact]

@@ -225,6 +225,57 @@ public sealed class MqttMosquittoTests
         Assert.Contains("refused: bad user name or password", refused.Message, StringComparison.OrdinalIgnoreCase);
     }
 
+    [SkippableTheory]
+    [InlineData("")] // as installed: version 3.1.1, and the bridge's private bit of the protocol level
+    [InlineData("bridge_protocol_version mqttv31")]
+    [InlineData("bridge_protocol_version mqttv50")]
+    public async Task A_mosquitto_bridge_carries_messages_both_ways_and_none_back(string setting)
+    {
+        Mosquitto.RequireBroker();
+        await using var broker = MqttHouse.Start();
+        var port = broker.EndPoints[0].Port;
+        // A shorter wait than the default of 5 s, should it need a second try.
+        await using var mosquitto = await Mosquitto.StartAsync($"connection edge\naddress 127.0.0.1:{port}\ntopic up/# out 2\ntopic down/# in 2\ntopic both/# both 1\nrestart_timeout 1\n{setting}");
+        await using var here = await MqttHouse.Client(MqttHouse.To(port)).ConnectedAsync();
+        await using var there = await MqttHouse.Client(MqttHouse.To(mosquitto.Port)).ConnectedAsync();
+        await here.SubscribeAsync("$SYS/broker/connection/+/state", MqttQos.AtLeastOnce);
+        await here.WaitForAsync(1);
+        await MqttHouse.WaitAsync(() => here.Payloads[^1] == "1", "the bridge to say that it stands");
+        foreach (var topic in (string[])["down/probe", "both/probe"])
+        {
+            // Its subscriptions follow: until then nobody takes this.
+            while (await here.PublishAsync(topic, "probe", MqttQos.AtLeastOnce) == MqttReasonCode.NoMatchingSubscribers)
+                await Task.Yield();
+        }
+
+        await here.SubscribeAsync("up/#", MqttQos.ExactlyOnce);
+        await here.SubscribeAsync("both/#", MqttQos.ExactlyOnce);
+        await there.SubscribeAsync("down/#", MqttQos.ExactlyOnce);
+        await there.SubscribeAsync("both/#", MqttQos.ExactlyOnce);
+        var before = here.Got.Count;
+        for (var i = 0; i < 3; i++)
+        {
+            await there.PublishAsync("up/a", $"up {i}", (MqttQos)i);
+            await here.PublishAsync("down/a", $"down {i}", (MqttQos)i);
+        }
+
+        await here.PublishAsync("down/kept", "kept", MqttQos.AtLeastOnce, retain: true);
+        await here.PublishAsync("both/a", "from here", MqttQos.AtLeastOnce);
+        await there.PublishAsync("both/b", "from there", MqttQos.AtLeastOnce);
+        await MqttHouse.WaitAsync(() => here.Got.Count >= before + 5 && there.Payloads.Count(one => one != "probe") >= 6, "five and six messages");
+        // Were one sent back it would have been before these.
+        await there.PublishAsync("up/end", "end", MqttQos.AtLeastOnce);
+        await here.PublishAsync("down/end", "end", MqttQos.AtLeastOnce);
+        await MqttHouse.WaitAsync(() => here.Payloads[^1] == "end" && there.Payloads[^1] == "end", "the last of both");
+        Assert.Equal(["end", "from here", "from there", "up 0", "up 1", "up 2"], here.Payloads[before..].Order());
+        Assert.Equal(["down 0", "down 1", "down 2", "end", "from here", "from there", "kept"], there.Payloads.Where(one => one != "probe").Order());
+        await using var late = await MqttHouse.Client(MqttHouse.To(mosquitto.Port)).ConnectedAsync();
+        await late.SubscribeAsync("down/kept", MqttQos.AtLeastOnce);
+        await late.WaitForAsync(1); // the flag went with it
+        await mosquitto.KillAsync();
+        await MqttHouse.WaitAsync(() => here.Payloads[^1] == "0", "the bridge's will");
+    }
+
     private static Task PublishAsync(int port, params string[] arguments)
         => Tool.RunAsync("mosquitto_pub", ["-h", "127.0.0.1", "-p", $"{port}", .. arguments], new ToolOptions(TimeProvider.System), CancellationToken.None);
 }

@@ -52,6 +52,19 @@ public sealed class EventBusTests : IAsyncDisposable
     [InlineData("factory/alarm", nameof(EventBusRoute.None))]
     public void A_topic_has_one_way(string topic, string route) => Assert.Equal(route, EventBusTopics.RouteOf(topic).ToString());
 
+    [Fact]
+    public async Task A_broker_whose_port_is_in_use_says_so_and_closes_its_file()
+    {
+        using var busy = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+        busy.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        busy.Listen();
+        var options = new EdgeCoreOptions { NodeName = "edge-1", DataDirectory = _directory.Path, EventBus = Parse($"mqttMode: 0\n    mqttServerInternal: tcp://{busy.LocalEndPoint}").EventBus };
+        var bus = new EventBusService(new EdgeServices(options, _meta, _uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance), twins: null);
+        await Assert.ThrowsAsync<System.Net.Sockets.SocketException>(() => bus.RunAsync(_stop.Token)).WaitAsync(s_patience);
+        Assert.True(File.Exists(_directory.File("mqtt.db")));
+        Assert.False(File.Exists(_directory.File("mqtt.db-wal"))); // the last one to close it removes this
+    }
+
     [Theory]
     [InlineData("mqttMode: 3", "mqttMode")]
     [InlineData("mqttMode: 0\n    mqttServerInternal: 127.0.0.1:1884", "must be tcp://IP:PORT")]
