@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Configuration;
 using Edge.Common.Storage;
+using Edge.Common.Text;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Dmi;
@@ -178,9 +179,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, null, NowMs());
         try
         {
-            if (JsonNode.Parse(one.Json.Span) is JsonObject node)
+            if (JsonText.IsUnicode(one.Json.Span) && StrictJson.Parse(one.Json.Span) is JsonObject node)
                 return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, node, NowMs());
-            TwinLog.BadObject(_log, one.Key, "it is not a JSON object");
+            TwinLog.BadObject(_log, one.Key, "it is not a JSON object of valid Unicode");
         }
         catch (JsonException e)
         {

@@ -263,12 +263,26 @@ public sealed partial class TwinCoreTests
     [InlineData("twin/update", """{"twin":{"no":{"expected":{"value":"1"}}}}""", 400, "the model has no such property")]
     [InlineData("twin/update", """{"twin":{"t":{"actual":{"value":"warm"}}}}""", 400, "not a whole number")]
     [InlineData("state/update", """{"state":"sleepy"}""", 400, "must be online")]
+    [InlineData("twin/update", """{"event_id":"a","event_id":"b","twin":{}}""", 400, "not JSON")]
+    [InlineData("twin/update", """{"twin":{"t":{"actual":{"value":"1","value":"2"}}}}""", 400, "not JSON")]
+    [InlineData("twin/update", """{"event_id":"\ud800","twin":{"t":{"actual":{"value":"1"}}}}""", 400, "surrogate")]
+    [InlineData("twin/get", """{"event_id":"\udc00"}""", 400, "surrogate")]
+    [InlineData("state/update", """{"state":"\ud800"}""", 400, "surrogate")]
     public void A_bad_message_of_an_application_is_answered_with_the_reason(string rest, string payload, int code, string reason)
     {
         Put();
         var answer = Published(App(rest, payload), rest + "/result");
         Assert.Contains($"\"code\":{code}", answer, StringComparison.Ordinal);
         Assert.Contains(reason, answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_message_of_an_application_in_another_encoding_than_UTF8_is_answered_with_the_reason()
+    {
+        Put();
+        var latin = Encoding.Latin1.GetBytes("""{"event_id":"é","twin":{"t":{"actual":{"value":"ä"}}}}""");
+        var outputs = Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/twin/update", latin, 4000));
+        Assert.Contains("not valid UTF-8", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
     }
 
     [Fact]
