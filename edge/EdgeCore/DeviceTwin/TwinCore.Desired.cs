@@ -54,8 +54,8 @@ internal sealed partial class TwinCore
         var wins = !(known.IsDesiredHere && timestamp > 0 && timestamp < known.DesiredTimestampMs);
         if (known.IsDesiredHere && known.Desired != cloud)
         {
-            var theirs = $"the cloud's desired '{cloud}' (version {version}{(timestamp > 0 ? $", set at {timestamp}" : "")})";
-            var ours = $"'{known.Desired}' of this edge (version {known.DesiredEdgeVersion}, set at {known.DesiredTimestampMs})";
+            var theirs = $"the cloud's desired '{TwinValues.Cut(cloud)}' (version {version}{(timestamp > 0 ? $", set at {timestamp}" : "")})";
+            var ours = $"'{TwinValues.Cut(known.Desired)}' of this edge (version {known.DesiredEdgeVersion}, set at {known.DesiredTimestampMs})";
             next = next with { Conflict = wins ? $"{theirs} replaced {ours}" : $"{theirs} is older than {ours}, which stays" };
         }
 
@@ -79,12 +79,12 @@ internal sealed partial class TwinCore
             return $"property '{name}': the device does not say how it is reached (no visitors)";
         var known = device.Row.Properties.GetValueOrDefault(name) ?? new PropertyTwin();
         if (cloudVersion is { } seen && seen < known.DesiredCloudVersion)
-            return $"property '{name}': version conflict, the cloud desired '{known.CloudDesired}' with version {known.DesiredCloudVersion} since version {seen}";
+            return $"property '{name}': version conflict, the cloud desired '{TwinValues.Cut(known.CloudDesired)}' with version {known.DesiredCloudVersion} since version {seen}";
         var setAt = SetAt(timestamp, now);
         if (setAt > 0 && setAt < known.DesiredTimestampMs)
         {
-            var whose = known.IsDesiredHere ? $"this edge desired '{known.Desired}' with version {known.DesiredEdgeVersion}" : $"the cloud desired '{known.Desired}' with version {known.DesiredCloudVersion}";
-            var conflict = $"property '{name}': version conflict, {whose} at {known.DesiredTimestampMs}, which is later than '{value}' (after version {known.DesiredEdgeVersion} of this edge, set at {setAt})";
+            var whose = known.IsDesiredHere ? $"this edge desired '{TwinValues.Cut(known.Desired)}' with version {known.DesiredEdgeVersion}" : $"the cloud desired '{TwinValues.Cut(known.Desired)}' with version {known.DesiredCloudVersion}";
+            var conflict = $"property '{name}': version conflict, {whose} at {known.DesiredTimestampMs}, which is later than '{TwinValues.Cut(value)}' (after version {known.DesiredEdgeVersion} of this edge, set at {setAt})";
             outputs.Add(new TwinOutput.Conflict(device.Id, name, conflict));
             return conflict;
         }

@@ -35,9 +35,9 @@ internal sealed partial class TwinCore
         if (!device.HasProperty(twin.PropertyName))
         {
             const string Reason = "neither the device nor its model has this property";
-            outputs.Add(new TwinOutput.Dropped(device.Id, twin.PropertyName, Reason));
+            outputs.Add(new TwinOutput.Dropped(device.Id, TwinValues.Cut(twin.PropertyName), Reason));
             if (twin.PropertyName.Length > 0)
-                Complain(device, twin.PropertyName, $"property '{twin.PropertyName}': {Reason}");
+                Complain(device, TwinValues.Cut(twin.PropertyName), $"property '{TwinValues.Cut(twin.PropertyName)}': {Reason}");
             return;
         }
 
@@ -47,7 +47,13 @@ internal sealed partial class TwinCore
 
         // An empty message stands for "absent" with some mappers.
         if (twin.ObservedDesired is { } observed && (observed.Value.Length > 0 || observed.Metadata.Count > 0))
-            next = next with { Expected = observed.Value, ExpectedTimestampMs = Timestamp(observed, now) };
+        {
+            if (TwinValues.Refusal(observed.Value, null) is { } reason)
+                outputs.Add(new TwinOutput.Dropped(device.Id, twin.PropertyName, $"observed desired {reason}"));
+            else
+                next = next with { Expected = observed.Value, ExpectedTimestampMs = Timestamp(observed, now) };
+        }
+
         if (ReferenceEquals(next, known))
             return;
         device.Row.Properties[twin.PropertyName] = next;
@@ -57,7 +63,7 @@ internal sealed partial class TwinCore
     private static PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
     {
         var model = device.PropertyModel(property);
-        var error = reported.Metadata.GetValueOrDefault("error", "");
+        var error = TwinValues.Cut(reported.Metadata.GetValueOrDefault("error", ""), TwinValues.ReasonLengthMax);
         var isUnread = error.Length > 0 && reported.Value.Length == 0;
         if (!isUnread && TwinValues.Refusal(reported.Value, model) is { } reason)
         {
@@ -80,7 +86,7 @@ internal sealed partial class TwinCore
             Value = isUnread ? known.Value : reported.Value,
             Error = error,
             TimestampMs = timestamp,
-            Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? type : model?.Type.ToLowerInvariant() ?? "",
+            Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? TwinValues.Cut(type) : model?.Type.ToLowerInvariant() ?? "",
         };
         if (isUnread)
             return next;
@@ -140,8 +146,16 @@ internal sealed partial class TwinCore
         _due.Remove(device);
         device.IsTwinDue = false;
         device.TwinSentMs = now;
-        outputs.Add(new TwinOutput.SendTwin(
-            device.Namespace, device.Name, device.Uid, new SortedList<string, PropertyTwin>(device.Row.Properties, StringComparer.Ordinal), [.. device.Problems.Values]));
+        var properties = new SortedList<string, PropertyTwin>(device.Row.Properties, StringComparer.Ordinal);
+        List<string> problems = [.. device.Problems.Values];
+        if (TwinPayload.Fit(properties) is { Count: > 0 } left)
+        {
+            problems.Add(TwinValues.Cut(
+                $"{left.Count} of {device.Row.Properties.Count} properties are not reported, a DeviceStatus has room for {TwinPayload.TwinPropertiesMax} and {TwinPayload.TwinBytesMax} bytes: {string.Join(", ", left.Take(20))}",
+                TwinValues.ReasonLengthMax));
+        }
+
+        outputs.Add(new TwinOutput.SendTwin(device.Namespace, device.Name, device.Uid, properties, problems));
     }
 
     private void OnTick(long now, List<TwinOutput> outputs)

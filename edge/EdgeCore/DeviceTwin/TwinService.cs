@@ -387,8 +387,11 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
         foreach (var ((space, name, uid), list) in samples ?? [])
         {
-            var id = NewId();
-            entries.Add(Entry($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, list)));
+            foreach (var part in TwinPayload.Parts(list))
+            {
+                var id = NewId();
+                entries.Add(Entry($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, part)));
+            }
         }
 
         return entries;

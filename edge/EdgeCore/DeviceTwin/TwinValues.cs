@@ -10,6 +10,19 @@ internal static class TwinValues
     /// <summary>Longest value, bytes of UTF-8.</summary>
     public const int LengthMax = 64 * 1024;
 
+    /// <summary>Longest reason that is kept of a property or device, letters; what a mapper says of an error too.</summary>
+    public const int ReasonLengthMax = 1024;
+
+    private const int QuoteLengthMax = 100;
+
+    /// <summary>The text, or its beginning and <c>…</c> where it is longer: for reasons, which go up with each twin.</summary>
+    public static string Cut(string? text, int lengthMax = QuoteLengthMax)
+    {
+        if (text is null || text.Length <= lengthMax)
+            return text ?? "";
+        return string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[lengthMax - 1]) ? lengthMax - 1 : lengthMax), "…");
+    }
+
     /// <summary>Why the value cannot be taken as reported; null when it can. An empty value says "none", whatever the type.</summary>
     public static string? Refusal(string value, ModelProperty? model)
     {
@@ -43,14 +56,14 @@ internal static class TwinValues
     private static string? Limits(string value, double number, ModelProperty model)
     {
         if (TryNumber(model.Minimum, out var minimum) && !(number >= minimum))
-            return $"{value} is below the model's minimum {model.Minimum}";
+            return $"{Cut(value)} is below the model's minimum {model.Minimum}";
         if (TryNumber(model.Maximum, out var maximum) && !(number <= maximum))
-            return $"{value} is above the model's maximum {model.Maximum}";
+            return $"{Cut(value)} is above the model's maximum {model.Maximum}";
         return null;
     }
 
     private static string Wrong(string value, ModelProperty model)
-        => $"'{(value.Length > 100 ? value[..100] + "…" : value)}' is not {(model.Type.ToUpperInvariant() switch { "INT" => "a whole number", "BOOLEAN" => "true or false", _ => "a number" })}, the model's type is {model.Type}";
+        => $"'{Cut(value)}' is not {(model.Type.ToUpperInvariant() switch { "INT" => "a whole number", "BOOLEAN" => "true or false", _ => "a number" })}, the model's type is {model.Type}";
 
     private static bool TryNumber(string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number);
 }
