@@ -60,6 +60,9 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 
     public long StateSentMs { get; set; } = long.MinValue / 2;
 
+    /// <summary><see cref="DeviceRow.LastOnlineMs"/> as it was stored last.</summary>
+    public long OnlineStoredMs { get; set; } = row.LastOnlineMs;
+
     /// <summary>Something changed in this step that is not stored yet.</summary>
     public bool IsChanged { get; set; }
 

@@ -40,7 +40,7 @@ internal sealed partial class TwinCore
 
         if (changed)
         {
-            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+            Store(device, outputs);
             AnnounceChanges(device, before, now, outputs);
         }
 

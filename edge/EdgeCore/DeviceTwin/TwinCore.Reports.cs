@@ -10,6 +10,9 @@ internal sealed partial class TwinCore
     /// <summary>A report that is older than the last one by at most this was overtaken by it.</summary>
     public const long LateMsMax = 60_000;
 
+    /// <summary>When a device was there last is stored with what changes, and at least so often: after a restart it is known but for that.</summary>
+    public const long OnlineStoreMs = 60_000;
+
     private const string MapperProblem = "mapper";
 
     /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
@@ -108,8 +111,8 @@ internal sealed partial class TwinCore
     // Stores what changed, and sends it now or with the window.
     private void Settle(DeviceEntry device, long now, List<TwinOutput> outputs)
     {
-        if (device.IsChanged)
-            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        if (device.IsChanged || IsOnlineTimeDue(device))
+            Store(device, outputs);
         device.IsTwinDue |= device.IsChanged || (device.Row.Properties.Count > 0 && now - device.TwinSentMs >= RefreshMs);
         device.IsChanged = false;
         if (!device.IsTwinDue)
@@ -120,6 +123,15 @@ internal sealed partial class TwinCore
         else
             Wait(device);
     }
+
+    private static void Store(DeviceEntry device, List<TwinOutput> outputs)
+    {
+        device.OnlineStoredMs = device.Row.LastOnlineMs;
+        outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+    }
+
+    // A device whose values stay as they are is there all the same. Either way: a clock may be set back.
+    private static bool IsOnlineTimeDue(DeviceEntry device) => Math.Abs(device.Row.LastOnlineMs - device.OnlineStoredMs) >= OnlineStoreMs;
 
     // For the end of its window.
     private void Wait(DeviceEntry device)
@@ -198,8 +210,8 @@ internal sealed partial class TwinCore
         device.Row.State = state;
         if (state is "online" or "ok")
             device.Row.LastOnlineMs = now;
-        if (changed)
-            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        if (changed || IsOnlineTimeDue(device))
+            Store(device, outputs);
         if (!changed && now - device.StateSentMs < RefreshMs)
             return;
         device.StateSentMs = now;

@@ -201,6 +201,46 @@ public sealed partial class TwinCoreTests
         Assert.Empty(Single<TwinOutput.SendTwin>(outputs).Problems);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void When_a_device_was_there_last_is_known_to_the_minute_after_a_restart_though_nothing_changed(bool saysStates)
+    {
+        const long Day = 86_400_000;
+        Put();
+        var rows = new Dictionary<string, ReadOnlyMemory<byte>>();
+        var writes = 0;
+        Keep(Register("a", true));
+        for (long now = 0; now <= Day; now += 7000)
+        {
+            Keep(saysStates ? State(now, "online") : Report(now, "t", "21"));
+            if (saysStates && now == 0)
+                Keep(Report(0, "t", "21"));
+        }
+
+        Assert.InRange(writes, Day / 60_000 / 2, (Day / 60_000) + 3);
+        var last = Day / 7000 * 7000;
+        var core = new TwinCore();
+        var outputs = new List<TwinOutput>();
+        core.Restore(rows, outputs);
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device(), Day), outputs);
+        core.Step(new TwinInput.MapperSeen("a", false, Day + 5000), outputs);
+        Assert.InRange(Single<TwinOutput.SendState>(outputs).LastOnlineMs, last - 60_000, last);
+
+        // Without a restart it is exact.
+        Assert.Equal(last, Single<TwinOutput.SendState>(Step(new TwinInput.MapperSeen("a", false, Day + 5000))).LastOnlineMs);
+
+        void Keep(List<TwinOutput> outputs)
+        {
+            foreach (var persist in outputs.OfType<TwinOutput.Persist>())
+            {
+                rows[persist.Key] = persist.Row;
+                writes++;
+            }
+        }
+    }
+
     [Fact]
     public void A_dead_mapper_beside_a_living_one_of_the_same_protocol_changes_nothing()
     {
