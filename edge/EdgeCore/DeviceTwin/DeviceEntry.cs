@@ -10,6 +10,9 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
     /// <summary>Of a Device: <c>PROPERTY[=SAMPLES],…</c>, the properties of which every sample goes to the cloud, and how many of them the status keeps there.</summary>
     public const string HistoryAnnotation = "devices.edge.io/history";
 
+    /// <summary>Begins the key of a problem of one property in <see cref="Problems"/>; its name follows.</summary>
+    public const string PropertyProblem = "property/";
+
     private JsonObject _object = [];
     private HashSet<string> _history = [];
 
@@ -52,8 +55,12 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 
     public DeviceRow Row { get; set; } = row;
 
-    /// <summary>What is wrong with the device beside its properties' own errors, by property; bounded by <see cref="TwinCore.ProblemsMax"/>.</summary>
+    /// <summary>What is wrong with the device beside its properties' own errors, by what it is about; bounded by <see cref="TwinCore.ProblemsMax"/>.</summary>
     public SortedDictionary<string, string> Problems { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The properties that have a problem.</summary>
+    public IEnumerable<string> PropertyProblems()
+        => Problems.Keys.Where(key => key.StartsWith(PropertyProblem, StringComparison.Ordinal)).Select(key => key[PropertyProblem.Length..]);
 
     /// <summary>When its twin went up last, ms. Far enough back at first that the first report after a start always goes.</summary>
     public long TwinSentMs { get; set; } = long.MinValue / 2;

@@ -10,12 +10,13 @@ namespace Edge.Core.DeviceTwin;
 /// </content>
 internal sealed partial class TwinCore
 {
-    // Compares what the cloud desires with what it desired before, and lays this edge's own values over what it left as it was.
+    // Compares what the cloud desires with what it desired before, and lays this edge's own values over what it left as it was. Values of properties that are gone go.
     private void TakeDesired(DeviceEntry device, long now, List<TwinOutput> outputs)
     {
         var before = PublishesToApps ? new Dictionary<string, PropertyTwin>(device.Row.Properties) : [];
         _ = long.TryParse(DmiConvert.Text(DmiConvert.Get(device.Object, "metadata"), "resourceVersion"), out var version);
         var changed = false;
+        var isToldUp = false;
         foreach (var property in device.Message!.Spec.Properties)
         {
             var known = device.Row.Properties.GetValueOrDefault(property.Name) ?? new PropertyTwin();
@@ -36,6 +37,13 @@ internal sealed partial class TwinCore
                 property.Desired = new TwinProperty { Value = next.Desired };
             device.Row.Properties[property.Name] = next;
             changed = true;
+            isToldUp |= next.Differs(known);
+        }
+
+        foreach (var name in device.Row.Properties.Keys.Where(name => !device.HasProperty(name)).ToList())
+        {
+            changed = isToldUp = true;
+            device.Row.Properties.Remove(name);
         }
 
         if (changed)
@@ -44,8 +52,12 @@ internal sealed partial class TwinCore
             AnnounceChanges(device, before, now, outputs);
         }
 
-        foreach (var property in device.Problems.Keys.Where(device.HasProperty).ToList())
-            device.Problems.Remove(property);
+        foreach (var property in device.PropertyProblems().Where(device.HasProperty).ToList())
+            isToldUp |= device.Problems.Remove(DeviceEntry.PropertyProblem + property);
+        if (!isToldUp)
+            return;
+        device.IsTwinDue = true;
+        Settle(device, now, outputs);
     }
 
     private static PropertyTwin FromCloud(PropertyTwin known, string? cloud, long version, long timestamp)
@@ -89,10 +101,19 @@ internal sealed partial class TwinCore
             return conflict;
         }
 
-        device.Row.Properties[name] = known with
+        var next = known with { Desired = value, IsDesiredHere = true, DesiredEdgeVersion = known.DesiredEdgeVersion + 1, DesiredTimestampMs = setAt > 0 ? setAt : now, Conflict = "" };
+
+        // Who desired something else at the cloud hears that it does not stand.
+        if (known.CloudDesired is { Length: > 0 } && known.CloudDesired != value)
         {
-            Desired = value, IsDesiredHere = true, DesiredEdgeVersion = known.DesiredEdgeVersion + 1, DesiredTimestampMs = setAt > 0 ? setAt : now, Conflict = "",
-        };
+            next = next with
+            {
+                Conflict = $"'{TwinValues.Cut(value)}' of this edge (version {next.DesiredEdgeVersion}, set at {next.DesiredTimestampMs}) replaced the cloud's desired '{TwinValues.Cut(known.CloudDesired)}' (version {known.DesiredCloudVersion})",
+            };
+            outputs.Add(new TwinOutput.Conflict(device.Id, name, next.Conflict));
+        }
+
+        device.Row.Properties[name] = next;
         device.IsChanged = true;
 
         // A new message: those that hold the old one compare it with this.

@@ -40,7 +40,7 @@ internal sealed partial class TwinCore
             const string Reason = "neither the device nor its model has this property";
             outputs.Add(new TwinOutput.Dropped(device.Id, TwinValues.Cut(twin.PropertyName), Reason));
             if (twin.PropertyName.Length > 0)
-                Complain(device, TwinValues.Cut(twin.PropertyName), $"property '{TwinValues.Cut(twin.PropertyName)}': {Reason}");
+                Complain(device, DeviceEntry.PropertyProblem + TwinValues.Cut(twin.PropertyName), $"property '{TwinValues.Cut(twin.PropertyName)}': {Reason}");
             return;
         }
 

@@ -168,10 +168,12 @@ internal static class TwinPayload
     // Nothing, where nothing was said of it yet.
     private static void WriteProperty(Utf8JsonWriter json, string name, PropertyTwin property)
     {
-        if (property.Expected is null && property.Conflict.Length == 0 && property.Value is null && property.Error.Length == 0)
+        // Where this edge desired something there may be a conflict at the cloud, which the next word of it without one clears.
+        var hasExpected = property.Expected is not null || property.Conflict.Length > 0 || property.DesiredEdgeVersion > 0;
+        if (!hasExpected && property.Value is null && property.Error.Length == 0)
             return;
         json.WriteStartObject(name);
-        if (property.Expected is not null || property.Conflict.Length > 0)
+        if (hasExpected)
             WriteSide(json, "expected"u8, property.Expected ?? property.Desired ?? "", property.ExpectedTimestampMs, "conflict"u8, property.Conflict);
         if (property.Value is not null || property.Error.Length > 0)
             WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error);

@@ -1,3 +1,5 @@
+using System.Text;
+using System.Text.Json.Nodes;
 using Edge.Core.DeviceTwin;
 using Edge.Protocol.Dmi.V1Beta1;
 using Xunit;
@@ -95,5 +97,70 @@ public sealed partial class TwinCoreTests
         core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
         core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")), outputs);
         Assert.Equal("25", Told(outputs));
+    }
+
+    [Fact]
+    public void A_conflict_goes_to_the_cloud_at_once_whoever_lost_and_goes_when_it_is_over()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7"), 1000));
+
+        // This edge's replaces the cloud's.
+        var outputs = App("twin/update", """{"twin":{"t":{"expected":{"value":"25"}}}}""", 10_000);
+        const string First = "'25' of this edge (version 1, set at 10000) replaced the cloud's desired '20' (version 7)";
+        Assert.Equal(First, Single<TwinOutput.Conflict>(outputs).Text);
+        Assert.Equal(First, Single<TwinOutput.SendTwin>(outputs).Properties["t"].Conflict);
+
+        // The cloud's replaces this edge's, with no report after it.
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9"), 20_000));
+        Assert.Contains("'30' (version 9) replaced '25' of this edge", Single<TwinOutput.SendTwin>(outputs).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // Within the window it goes at its end.
+        outputs = App("twin/update", """{"twin":{"t":{"expected":{"value":"26"}}}}""", 20_500);
+        Assert.DoesNotContain(outputs, one => one is TwinOutput.SendTwin);
+        Assert.Contains("'26' of this edge", Single<TwinOutput.SendTwin>(Step(new TwinInput.Tick(21_000))).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // Both want the same: the cloud hears of the property without a conflict.
+        var twin = Single<TwinOutput.SendTwin>(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "26", "11"), 30_000)));
+        Assert.Equal("", twin.Properties["t"].Conflict);
+        Assert.Contains("\"expected\":{\"value\":\"26\",\"metadata\":{\"timestamp\":0}}", Encoding.UTF8.GetString(TwinPayload.Twin("e", 1, twin)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_problem_that_the_new_model_solves_goes_at_once()
+    {
+        Put();
+        Report(0, "pressure", "1");
+        var model = Model();
+        model["spec"]!["properties"]!.AsArray().Add(new JsonObject { ["name"] = "pressure", ["type"] = "INT" });
+        Assert.Empty(Single<TwinOutput.SendTwin>(Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000))).Problems);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Values_of_properties_that_device_and_model_no_longer_have_go_from_the_twin(bool isOtherModel)
+    {
+        var model = Model();
+        model["spec"]!["properties"]!.AsArray().Add(new JsonObject { ["name"] = "pressure", ["type"] = "INT" });
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()));
+        Report(0, "t", "1");
+        Report(2000, "pressure", "2");
+        List<TwinOutput> outputs;
+        if (isOtherModel)
+        {
+            var other = Model();
+            other["metadata"]!["name"] = "other";
+            Step(new TwinInput.ObjectChanged("devicemodel", "default", "other", other));
+            var device = Device();
+            device["spec"]!["deviceModelRef"]!["name"] = "other";
+            outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 4000));
+        }
+        else
+            outputs = Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 4000));
+        Assert.Equal(["t"], Single<TwinOutput.SendTwin>(outputs).Properties.Keys);
+        Assert.True(TwinRows.TryReadDevice(Single<TwinOutput.Persist>(outputs).Row, out var row));
+        Assert.Equal(["t"], row.Properties.Keys);
     }
 }
