@@ -13,6 +13,9 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
     /// <summary>Begins the key of a problem of one property in <see cref="Problems"/>; its name follows.</summary>
     public const string PropertyProblem = "property/";
 
+    /// <summary>As <see cref="PropertyProblem"/>, of its desired value.</summary>
+    public const string DesiredProblem = "desired/";
+
     private JsonObject _object = [];
     private HashSet<string> _history = [];
 

@@ -20,30 +20,45 @@ internal sealed partial class TwinCore
         foreach (var property in device.Message!.Spec.Properties)
         {
             var known = device.Row.Properties.GetValueOrDefault(property.Name) ?? new PropertyTwin();
+            var model = device.PropertyModel(property.Name);
+            var next = known;
             var cloud = property.Desired?.Value;
-            if (cloud == known.CloudDesired)
+            var refusal = Refused(property.Name, cloud, model);
+            if (refusal.Length == 0 && cloud != known.CloudDesired)
             {
-                if (known.IsDesiredHere)
-                    property.Desired = new TwinProperty { Value = known.Desired };
-                continue;
+                // One that stayed as it was while the value changed is not this value's.
+                var said = property.Desired is null ? 0 : SetAt(property.Desired.Metadata.GetValueOrDefault("timestamp", ""), long.MaxValue);
+                next = FromCloud(known, cloud, version, said == known.CloudTimestampMs ? 0 : Math.Min(said, now)) with { CloudTimestampMs = said };
+                if (next.Conflict.Length > 0)
+                    outputs.Add(new TwinOutput.Conflict(device.Id, property.Name, next.Conflict));
+                changed = true;
             }
 
-            // One that stayed as it was while the value changed is not this value's.
-            var said = property.Desired is null ? 0 : SetAt(property.Desired.Metadata.GetValueOrDefault("timestamp", ""), long.MaxValue);
-            var next = FromCloud(known, cloud, version, said == known.CloudTimestampMs ? 0 : Math.Min(said, now)) with { CloudTimestampMs = said };
-            if (next.Conflict.Length > 0)
-                outputs.Add(new TwinOutput.Conflict(device.Id, property.Name, next.Conflict));
-            if (next.IsDesiredHere)
-                property.Desired = new TwinProperty { Value = next.Desired };
-            device.Row.Properties[property.Name] = next;
-            changed = true;
-            isToldUp |= next.Differs(known);
+            // What stood before stays, where the model (which may be new) still allows it.
+            if (refusal.Length > 0 || next.IsDesiredHere)
+            {
+                var standing = Refused(property.Name, next.Desired, model);
+                property.Desired = next.Desired is null || standing.Length > 0 ? null : new TwinProperty { Value = next.Desired };
+                if (refusal.Length == 0)
+                    refusal = standing;
+            }
+
+            next = next with { Refused = refusal };
+            isToldUp |= Say(device, DeviceEntry.DesiredProblem + property.Name, refusal) | next.Differs(known);
+            if (next != known)
+                device.Row.Properties[property.Name] = next;
         }
 
         foreach (var name in device.Row.Properties.Keys.Where(name => !device.HasProperty(name)).ToList())
         {
             changed = isToldUp = true;
             device.Row.Properties.Remove(name);
+        }
+
+        foreach (var key in device.Problems.Keys.Where(key => key.StartsWith(DeviceEntry.DesiredProblem, StringComparison.Ordinal)).ToList())
+        {
+            if (device.Message.Spec.Properties.All(one => one.Name != key[DeviceEntry.DesiredProblem.Length..]))
+                isToldUp |= device.Problems.Remove(key);
         }
 
         if (changed)
@@ -59,6 +74,10 @@ internal sealed partial class TwinCore
         device.IsTwinDue = true;
         Settle(device, now, outputs);
     }
+
+    // Why a desired value does not go to the mapper; empty where it does. An empty value desires nothing.
+    private static string Refused(string property, string? desired, ModelProperty? model)
+        => desired is { Length: > 0 } && TwinValues.DesiredRefusal(desired, model) is { } reason ? $"property '{property}': the desired value '{TwinValues.Cut(desired)}' is not written: {reason}" : "";
 
     private static PropertyTwin FromCloud(PropertyTwin known, string? cloud, long version, long timestamp)
     {

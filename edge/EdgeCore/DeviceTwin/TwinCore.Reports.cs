@@ -243,12 +243,17 @@ internal sealed partial class TwinCore
         }
     }
 
-    private static void Complain(DeviceEntry device, string key, string problem)
+    private static void Complain(DeviceEntry device, string key, string problem) => device.IsChanged |= Say(device, key, problem);
+
+    // An empty problem is over. True where what the cloud has heard is no longer so.
+    private static bool Say(DeviceEntry device, string key, string problem)
     {
-        if (device.Problems.GetValueOrDefault(key) == problem || (device.Problems.Count >= ProblemsMax && !device.Problems.ContainsKey(key)))
-            return;
+        if (problem.Length == 0)
+            return device.Problems.Remove(key);
+        if (device.Problems.GetValueOrDefault(key) == problem || (device.Problems.Count >= ProblemsMax && key.Contains('/') && !device.Problems.ContainsKey(key)))
+            return false;
         device.Problems[key] = problem;
-        device.IsChanged = true;
+        return true;
     }
 
     private static long Timestamp(TwinProperty property, long now)

@@ -18,7 +18,7 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
     /// <summary>By default what is reported of one device within this time after a message goes with the next message.</summary>
     public const long WindowMs = 1000;
 
-    /// <summary>Most problems kept of one device.</summary>
+    /// <summary>Most problems of properties and their values kept of one device; what is wrong with its mapper comes on top.</summary>
     public const int ProblemsMax = 16;
 
     private readonly Dictionary<(string Namespace, string Name), DeviceEntry> _devices = [];

@@ -128,7 +128,10 @@ internal sealed record PropertyTwin
     /// <summary>Which desired value replaced which, both with their versions; empty when none did.</summary>
     public string Conflict { get; init; } = "";
 
+    /// <summary>Why a desired value is not passed to the mapper; empty when it is. Found anew with each Device and model, so not stored.</summary>
+    public string Refused { get; init; } = "";
+
     /// <summary>True when a peer would see a difference; the time of reading alone is none.</summary>
     public bool Differs(PropertyTwin other)
-        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected || Conflict != other.Conflict;
+        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected || Conflict != other.Conflict || Refused != other.Refused;
 }

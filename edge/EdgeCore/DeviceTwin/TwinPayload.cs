@@ -31,7 +31,7 @@ internal static class TwinPayload
         for (var i = 0; i < properties.Count; i++)
         {
             var one = properties.GetValueAtIndex(i);
-            bytesMax += FrameBytes + BytesMaxOf(properties.GetKeyAtIndex(i)) + BytesMaxOf(one.Value) + BytesMaxOf(one.Expected ?? one.Desired) + BytesMaxOf(one.Error) + BytesMaxOf(one.Conflict) + BytesMaxOf(one.Type);
+            bytesMax += FrameBytes + BytesMaxOf(properties.GetKeyAtIndex(i)) + BytesMaxOf(one.Value) + BytesMaxOf(one.Expected ?? one.Desired) + BytesMaxOf(one.Error) + BytesMaxOf(one.Refused) + BytesMaxOf(one.Conflict) + BytesMaxOf(one.Type);
         }
 
         if (bytesMax <= TwinBytesMax && properties.Count <= TwinPropertiesMax)
@@ -176,7 +176,7 @@ internal static class TwinPayload
         if (hasExpected)
             WriteSide(json, "expected"u8, property.Expected ?? property.Desired ?? "", property.ExpectedTimestampMs, "conflict"u8, property.Conflict);
         if (property.Value is not null || property.Error.Length > 0)
-            WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error);
+            WriteSide(json, "actual"u8, property.Value ?? "", property.TimestampMs, "error"u8, property.Error.Length > 0 ? property.Error : property.Refused);
         json.WriteBoolean("optional"u8, true);
         json.WriteStartObject("metadata"u8);
         json.WriteString("type"u8, property.Type);

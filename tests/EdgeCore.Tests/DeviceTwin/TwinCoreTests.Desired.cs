@@ -163,4 +163,70 @@ public sealed partial class TwinCoreTests
         Assert.True(TwinRows.TryReadDevice(Single<TwinOutput.Persist>(outputs).Row, out var row));
         Assert.Equal(["t"], row.Properties.Keys);
     }
+
+    [Theory]
+    [InlineData("101", "above the model's maximum 100")]
+    [InlineData("-1", "below the model's minimum 0")]
+    [InlineData("20.5", "is not a whole number")]
+    [InlineData(null, "the model says ReadOnly")]
+    [InlineData("long", "over the limit of 65536")]
+    public void A_desired_value_of_the_cloud_that_the_model_does_not_allow_stays_away_from_the_mapper(string? value, string reason)
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        Report(1000, "t", "20");
+        var model = Model();
+        if (value is null)
+        {
+            // What was allowed is not any longer.
+            model["spec"]!["properties"]![0]!["accessMode"] = "ReadOnly";
+        }
+        else if (value == "long")
+        {
+            value = new string('x', 65537);
+            model["spec"]!["properties"]![0]!["type"] = "STRING";
+            Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 5000));
+        }
+
+        var outputs = value is null ? Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000))
+            : Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", value, "8"), 20_000));
+        Assert.Equal(value is null ? null : "20", Told(outputs));
+        var twin = Single<TwinOutput.SendTwin>(outputs);
+        Assert.Contains(reason, Assert.Single(twin.Problems), StringComparison.Ordinal);
+        Assert.Contains($"{reason}", (string?)JsonNode.Parse(TwinPayload.Twin("e", 1, twin))!["twin"]!["t"]!["actual"]!["metadata"]!["error"], StringComparison.Ordinal);
+
+        // It stays so while the device reports, until another is desired.
+        Assert.NotEmpty(Single<TwinOutput.SendTwin>(Report(30_000, "t", "21")).Properties["t"].Refused);
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 40_000));
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9"), 50_000));
+        Assert.Equal("30", Told(outputs));
+        twin = Single<TwinOutput.SendTwin>(Report(60_000, "t", "22"));
+        Assert.Equal((0, ""), (twin.Problems.Count, twin.Properties["t"].Refused));
+    }
+
+    [Fact]
+    public void A_value_of_this_edge_that_a_new_model_does_not_allow_stays_away_from_the_mapper_too()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        App("twin/update", """{"twin":{"t":{"expected":{"value":"90"}}}}""");
+        var model = Model();
+        model["spec"]!["properties"]![0]!["maximum"] = "50";
+        var outputs = Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000));
+        Assert.Null(Told(outputs));
+        Assert.Contains("'90' is not written", Assert.Single(Single<TwinOutput.SendTwin>(outputs).Problems), StringComparison.Ordinal);
+        Assert.Equal("90", Told(Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 30_000))));
+    }
+
+    [Fact]
+    public void An_empty_desired_value_of_a_property_that_is_read_only_is_no_problem()
+    {
+        var model = Model();
+        model["spec"]!["properties"]![0]!["accessMode"] = "ReadOnly";
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "", "7")));
+        Assert.Empty(Single<TwinOutput.SendTwin>(Report(1000, "t", "20")).Problems);
+    }
 }
