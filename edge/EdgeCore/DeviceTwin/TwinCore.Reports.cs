@@ -13,10 +13,15 @@ internal sealed partial class TwinCore
     /// <summary>When a device was there last is stored with what changes, and at least so often: after a restart it is known but for that.</summary>
     public const long OnlineStoreMs = 60_000;
 
-    private const string MapperProblem = "mapper";
-
     /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
-    public long? NextTickMs => TryFirstDue(out var sentMs) ? sentMs + windowMs : null;
+    public long? NextTickMs
+    {
+        get
+        {
+            long? window = TryFirstDue(out var sentMs) ? sentMs + windowMs : null;
+            return TryFirstWithoutMapper(out var graceEndMs) && !(window < graceEndMs) ? graceEndMs : window;
+        }
+    }
 
     private void OnStatus(ReportDeviceStatusRequest request, long now, List<TwinOutput> outputs)
     {
@@ -98,6 +103,7 @@ internal sealed partial class TwinCore
         if (device.KeepsHistory(property))
             outputs.Add(new TwinOutput.SendSample(device.Namespace, device.Name, device.Uid, property, reported.Value, next.TimestampMs));
         device.Row.LastOnlineMs = now;
+        device.AwaitsMapper = false; // somebody speaks for it
 
         // A device that answers is there, whatever was thought of it; what its mapper said of it is another matter.
         if (device.Row.State is "" or "unknown")
@@ -180,6 +186,7 @@ internal sealed partial class TwinCore
         }
 
         _tickedMs = now;
+        TellOfMissingMappers(now, outputs);
         while (TryFirstDue(out var sentMs) && now - sentMs >= windowMs)
             SendTwin(_dueOrder.Peek(), now, outputs);
     }
@@ -216,31 +223,6 @@ internal sealed partial class TwinCore
             return;
         device.StateSentMs = now;
         outputs.Add(new TwinOutput.SendState(device.Namespace, device.Name, device.Uid, state, device.Row.LastOnlineMs));
-    }
-
-    // Nobody says any longer how its devices are, unless another mapper of the protocol does.
-    private void OnMapperSeen(string name, bool isAlive, long now, List<TwinOutput> outputs)
-    {
-        if (!_mappers.TryGetValue(name, out var mapper) || (isAlive ? !_deadMappers.Remove(name) : !_deadMappers.Add(name)))
-            return;
-        var isServed = MappersOf(mapper.Protocol).Any(other => !_deadMappers.Contains(other));
-        foreach (var device in _devices.Values.Where(one => one.Message is not null && Same(one.Protocol, mapper.Protocol)))
-        {
-            if (!isServed)
-            {
-                Complain(device, MapperProblem, $"mapper '{name}' of protocol {mapper.Protocol} does not answer");
-                if (device.Row.State is not ("" or "offline"))
-                    SetState(device, "unknown", now, outputs);
-            }
-            else if (device.Problems.Remove(MapperProblem))
-            {
-                device.IsChanged = true;
-                if (device.Row.State == "unknown" && device.Row.MapperState.Length > 0)
-                    SetState(device, device.Row.MapperState, now, outputs);
-            }
-
-            Settle(device, now, outputs);
-        }
     }
 
     private static void Complain(DeviceEntry device, string key, string problem) => device.IsChanged |= Say(device, key, problem);

@@ -124,7 +124,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     }
 
     async Task<MapperRegisterResponse> IDmiManager.MapperRegisterAsync(MapperRegisterRequest request, CancellationToken cancellationToken)
-        => (MapperRegisterResponse)(await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData), cancellationToken))!;
+        => (MapperRegisterResponse)(await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData, NowMs()), cancellationToken))!;
 
     async Task<ReportDeviceStatusResponse> IDmiManager.ReportDeviceStatusAsync(ReportDeviceStatusRequest request, CancellationToken cancellationToken)
         => (ReportDeviceStatusResponse)(await AskAsync(new TwinInput.ReportStatus(request, NowMs()), cancellationToken))!;
@@ -281,6 +281,11 @@ public sealed class TwinService : IEdgeModule, IDmiManager
                 case TwinOutput.MapperChanged(var mapper, var delivered):
                     await LinkAsync(mapper, delivered);
                     break;
+                case TwinOutput.MapperForgotten(var gone):
+                    TwinLog.MapperForgotten(_log, gone.Name, gone.Protocol);
+                    if (_links.Remove(gone.Name, out var link))
+                        await link.DisposeAsync();
+                    break;
                 case TwinOutput.Deliver(var mapper, var call):
                     _links.GetValueOrDefault(mapper)?.Post(call);
                     break;
@@ -431,7 +436,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             TwinLog.MapperRegistered(_log, mapper.Name, mapper.Protocol, mapper.Version, address, delivered.Count);
             if (address.Length == 0)
                 return;
-            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log, isAlive => Seen(mapper.Name, isAlive));
+            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log, isAlive => Seen(mapper.Name, isAlive), (call, reason, stop) => EndedAsync(mapper.Name, call, reason, stop));
         }
 
         link.Reset(delivered);
@@ -439,6 +444,18 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     // The inbox may be full: then the link says it again with its next look.
     private bool Seen(string mapper, bool isAlive) => _inbox.Writer.TryWrite(new Job(new TwinInput.MapperSeen(mapper, isAlive, NowMs()), null));
+
+    private async ValueTask EndedAsync(string mapper, MapperCall call, string reason, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _inbox.Writer.WriteAsync(new Job(new TwinInput.CallEnded(mapper, call, reason, NowMs()), null), cancellationToken);
+        }
+        catch (ChannelClosedException)
+        {
+            // Stopping.
+        }
+    }
 
     private void PrepareSocket()
     {

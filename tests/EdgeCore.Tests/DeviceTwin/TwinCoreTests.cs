@@ -147,7 +147,7 @@ public sealed partial class TwinCoreTests
     public void What_waited_for_its_window_when_EdgeCore_was_killed_goes_up_after_the_start()
     {
         Put();
-        var rows = Report(1000, "t", "1").Concat(Report(1001, "t", "2")).OfType<TwinOutput.Persist>().GroupBy(one => one.Key)
+        var rows = Register("a", true).Concat(Report(1000, "t", "1")).Concat(Report(1001, "t", "2")).OfType<TwinOutput.Persist>().GroupBy(one => one.Key)
             .ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Last().Row);
         var core = new TwinCore();
         var outputs = new List<TwinOutput>();
@@ -496,8 +496,8 @@ public sealed partial class TwinCoreTests
     private List<TwinOutput> Put()
         => [.. Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model())), .. Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()))];
 
-    private List<TwinOutput> Register(string name, bool withData, string protocol = "modbus")
-        => Step(new TwinInput.RegisterMapper(new MapperInfo { Name = name, Protocol = protocol, Address = ByteString.CopyFromUtf8($"/tmp/{name}.sock") }, withData));
+    private List<TwinOutput> Register(string name, bool withData, string protocol = "modbus", long now = 0)
+        => Step(new TwinInput.RegisterMapper(new MapperInfo { Name = name, Protocol = protocol, Address = ByteString.CopyFromUtf8($"/tmp/{name}.sock") }, withData, now));
 
     private List<TwinOutput> Report(long now, string property, string value, params (string Key, string Value)[] metadata)
         => Step(new TwinInput.ReportStatus(Status(property, value, metadata), now));
