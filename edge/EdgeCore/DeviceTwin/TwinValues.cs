@@ -34,8 +34,7 @@ internal static class TwinValues
         switch (model.Type.ToUpperInvariant())
         {
             case "INT":
-                // A mapper that scales says 21.0 of a whole number; a stock one says 21.
-                return TryNumber(value, out var whole) && (whole == Math.Floor(whole) || double.IsNaN(whole)) ? Limits(value, whole, model) : Wrong(value, model);
+                return TryWhole(value, out var whole) ? Limits(value, whole, model) : Wrong(value, model);
             case "FLOAT" or "DOUBLE":
                 return TryNumber(value, out var number) ? Limits(value, number, model) : Wrong(value, model);
             case "BOOLEAN":
@@ -50,7 +49,23 @@ internal static class TwinValues
     {
         if (model is null)
             return "the model has no such property";
-        return model.AccessMode.Equals("ReadOnly", StringComparison.OrdinalIgnoreCase) ? "the model says ReadOnly" : Refusal(value, model);
+        if (model.AccessMode.Equals("ReadOnly", StringComparison.OrdinalIgnoreCase))
+            return "the model says ReadOnly";
+
+        // A sensor may say NaN; nothing can be set to it.
+        if (model.Type.ToUpperInvariant() is "FLOAT" or "DOUBLE" && TryNumber(value, out var number) && !double.IsFinite(number))
+            return Wrong(value, model);
+        return Refusal(value, model);
+    }
+
+    // Exact, where a bound is a number that decimal can hold.
+    private static string? Limits(string value, decimal number, ModelProperty model)
+    {
+        if (decimal.TryParse(model.Minimum, NumberStyles.Float, CultureInfo.InvariantCulture, out var minimum) ? number < minimum : TryNumber(model.Minimum, out var low) && (double)number < low)
+            return $"{Cut(value)} is below the model's minimum {model.Minimum}";
+        if (decimal.TryParse(model.Maximum, NumberStyles.Float, CultureInfo.InvariantCulture, out var maximum) ? number > maximum : TryNumber(model.Maximum, out var high) && (double)number > high)
+            return $"{Cut(value)} is above the model's maximum {model.Maximum}";
+        return null;
     }
 
     private static string? Limits(string value, double number, ModelProperty model)
@@ -63,7 +78,20 @@ internal static class TwinValues
     }
 
     private static string Wrong(string value, ModelProperty model)
-        => $"'{Cut(value)}' is not {(model.Type.ToUpperInvariant() switch { "INT" => "a whole number", "BOOLEAN" => "true or false", _ => "a number" })}, the model's type is {model.Type}";
+        => $"'{Cut(value)}' is not {(model.Type.ToUpperInvariant() switch { "INT" => "a whole number of 64 bits", "BOOLEAN" => "true or false", _ => "a number" })}, the model's type is {model.Type}";
+
+    // 64 bits, with a sign or without. A mapper that scales says 21.0 of a whole number; a stock one says 21. decimal rounds what is too fine for it; double tells that there was something.
+    private static bool TryWhole(string text, out decimal number)
+    {
+        if (long.TryParse(text, NumberStyles.Integer, CultureInfo.InvariantCulture, out var whole))
+        {
+            number = whole;
+            return true;
+        }
+
+        return decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number) && number == decimal.Truncate(number) && number is >= long.MinValue and <= ulong.MaxValue
+            && TryNumber(text, out var rough) && rough == Math.Floor(rough);
+    }
 
     private static bool TryNumber(string text, out double number) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number);
 }

@@ -79,7 +79,9 @@ public sealed partial class TwinCoreTests
     [Theory]
     [InlineData("101", "above the model's maximum 100")]
     [InlineData("-1", "below the model's minimum 0")]
-    [InlineData("NaN", "below")]
+    [InlineData("NaN", "is not a whole number")]
+    [InlineData("Infinity", "is not a whole number")]
+    [InlineData("1e300", "is not a whole number")]
     [InlineData("warm", "is not a whole number")]
     [InlineData("20.5", "is not a whole number")]
     public void A_value_outside_the_model_is_not_taken_and_the_reason_goes_up_beside_the_last_good_one(string value, string reason)
