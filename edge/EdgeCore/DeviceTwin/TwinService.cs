@@ -23,7 +23,7 @@ namespace Edge.Core.DeviceTwin;
 public sealed class TwinService : IEdgeModule, IDmiManager
 {
     private const string Room = "twin";
-    private const int InboxCapacity = 1024;
+    internal const int InboxCapacity = 1024;
 
     // Inputs that share a commit. More would let the first of them wait for the work of the last.
     private const int BatchMax = 256;
@@ -84,6 +84,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     /// <summary>Reported values that were not taken, since the start.</summary>
     public long DroppedCount => Interlocked.Read(ref _dropped);
+
+    /// <summary>Inputs that wait, at most <see cref="InboxCapacity"/>.</summary>
+    internal int WaitingCount => _inbox.Reader.Count;
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
