@@ -79,6 +79,9 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
     /// <summary>Something changed within the window after the last message and goes with the next.</summary>
     public bool IsTwinDue { get; set; }
 
+    /// <summary>Somebody has reported of it in this run.</summary>
+    public bool IsHeardOf { get; set; }
+
     /// <summary>No mapper of its protocol has registered yet, and nobody has reported of it.</summary>
     public bool AwaitsMapper { get; set; }
 

@@ -106,7 +106,10 @@ internal sealed partial class TwinCore
         }
 
         device.Row.MapperState = state;
+        HeardOf(device);
         SetState(device, state, now, outputs);
+        if (device.IsChanged)
+            Settle(device, now, outputs);
         outputs.Add(new TwinOutput.Publish(result, TwinTopics.State(id, now, device)));
     }
 

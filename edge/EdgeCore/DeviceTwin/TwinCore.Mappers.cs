@@ -148,7 +148,7 @@ internal sealed partial class TwinCore
             Orphan(device, $"mapper '{TwinValues.Cut(dead)}' of protocol {device.Protocol} does not answer", now, outputs);
         else if (device.Problems.ContainsKey(MapperProblem))
             Orphan(device, NoMapper(device), now, outputs);
-        else if (!device.AwaitsMapper)
+        else if (!device.AwaitsMapper && !device.IsHeardOf)
         {
             device.AwaitsMapper = true;
             _withoutMapper.Enqueue((device, now + MapperGraceMs));
@@ -156,6 +156,15 @@ internal sealed partial class TwinCore
 
         if (device.IsChanged)
             Settle(device, now, outputs);
+    }
+
+    // Applications may speak for a device, too, and then it needs no mapper.
+    private void HeardOf(DeviceEntry device)
+    {
+        device.IsHeardOf = true;
+        device.AwaitsMapper = false;
+        if (device.Problems.ContainsKey(MapperProblem) && !MappersOf(device.Protocol).Any())
+            device.IsChanged |= device.Problems.Remove(MapperProblem);
     }
 
     private bool TryFirstWithoutMapper(out long graceEndMs)

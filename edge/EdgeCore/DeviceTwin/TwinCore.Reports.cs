@@ -37,7 +37,7 @@ internal sealed partial class TwinCore
     }
 
     // Takes what it can of one property's report.
-    private static void Report(DeviceEntry device, Twin twin, long now, List<TwinOutput> outputs)
+    private void Report(DeviceEntry device, Twin twin, long now, List<TwinOutput> outputs)
     {
         var known = device.Row.Properties.GetValueOrDefault(twin.PropertyName) ?? new PropertyTwin();
         if (!device.HasProperty(twin.PropertyName))
@@ -68,7 +68,7 @@ internal sealed partial class TwinCore
         device.IsChanged |= next.Differs(known);
     }
 
-    private static PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
+    private PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
     {
         var model = device.PropertyModel(property);
         var error = TwinValues.Cut(reported.Metadata.GetValueOrDefault("error", ""), TwinValues.ReasonLengthMax);
@@ -103,7 +103,7 @@ internal sealed partial class TwinCore
         if (device.KeepsHistory(property))
             outputs.Add(new TwinOutput.SendSample(device.Namespace, device.Name, device.Uid, property, reported.Value, next.TimestampMs));
         device.Row.LastOnlineMs = now;
-        device.AwaitsMapper = false; // somebody speaks for it
+        HeardOf(device);
 
         // A device that answers is there, whatever was thought of it; what its mapper said of it is another matter.
         if (device.Row.State is "" or "unknown")
@@ -204,7 +204,10 @@ internal sealed partial class TwinCore
         }
 
         device.Row.MapperState = state;
+        HeardOf(device);
         SetState(device, state, now, outputs);
+        if (device.IsChanged)
+            Settle(device, now, outputs);
         outputs.Add(new TwinOutput.Answer(new ReportDeviceStatesResponse()));
     }
 

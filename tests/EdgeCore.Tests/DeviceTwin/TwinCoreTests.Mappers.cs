@@ -70,6 +70,18 @@ public sealed partial class TwinCoreTests
         Report(1000, "t", "5");
         Assert.Null(_core.NextTickMs);
         Assert.Empty(Step(new TwinInput.Tick(100_000)));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("", "7"), 200_000));
+        Assert.Empty(Step(new TwinInput.Tick(300_000)));
+    }
+
+    [Fact]
+    public void An_application_that_speaks_for_a_device_later_ends_the_lack_of_a_mapper()
+    {
+        Put();
+        Assert.Single(Single<TwinOutput.SendTwin>(Step(new TwinInput.Tick(60_000))).Problems);
+        var outputs = App("state/update", """{"state":"online"}""", 70_000);
+        Assert.Equal("online", Single<TwinOutput.SendState>(outputs).State);
+        Assert.Empty(Single<TwinOutput.SendTwin>(outputs).Problems);
     }
 
     [Fact]
