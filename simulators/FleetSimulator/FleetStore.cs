@@ -92,13 +92,16 @@ internal sealed class FleetStore : IAsyncDisposable
     private static List<(int Node, UplinkSlot Slot)> ReadUplink(SqliteConnection connection)
     {
         using var command = connection.CreateCommand();
-        command.CommandText = "SELECT node, id, version, key, priority, grp, resource, length(content) FROM uplink ORDER BY id";
+        command.CommandText = "SELECT node, id, version, key, priority, grp, resource, length(content), newest FROM uplink ORDER BY id";
         using var row = command.ExecuteReader();
         var slots = new List<(int, UplinkSlot)>();
         while (row.Read())
         {
             slots.Add((row.GetInt32(0), new UplinkSlot(
-                row.GetInt64(1), row.GetInt64(2), row.GetString(3), (UplinkPriority)row.GetInt32(4), SqliteUplinkStore.IsAnswered(row.GetString(5), row.GetString(6)), row.GetInt32(7))));
+                row.GetInt64(1), row.GetInt64(2), row.GetString(3), (UplinkPriority)row.GetInt32(4), SqliteUplinkStore.IsAnswered(row.GetString(5), row.GetString(6)), row.GetInt32(7))
+            {
+                Rule = row.GetInt32(8) == 1 ? UplinkRule.Newest : UplinkRule.Every,
+            }));
         }
 
         return slots;
@@ -163,7 +166,7 @@ internal sealed class FleetStore : IAsyncDisposable
                     .ExecuteScalar()!;
             }
 
-            return new UplinkSlot(id.Value, version, entry.Key, entry.Priority, SqliteUplinkStore.IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
+            return new UplinkSlot(id.Value, version, entry.Key, entry.Priority, SqliteUplinkStore.IsAnswered(entry.Group, entry.Resource), entry.Content.Length) { Rule = entry.Rule };
         }
 
         public int Dequeue(IReadOnlyList<UplinkRow> rows) => rows.Sum(row => With(_dequeue, row.Id, row.Version).ExecuteNonQuery());

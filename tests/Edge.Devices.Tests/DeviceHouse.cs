@@ -9,7 +9,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Edge.Devices.Tests;
 
 /// <summary>The device path in one process on real sockets: simulator, mapper, DeviceTwin; MetaManager and the uplink are fakes.</summary>
-internal sealed class DeviceHouse : IAsyncDisposable
+/// <param name="time">EdgeCore's clock; the system's when absent.</param>
+internal sealed class DeviceHouse(TimeProvider? time = null) : IAsyncDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("edge-devices-").FullName;
     private ModbusSimulator? _simulator;
@@ -28,6 +29,8 @@ internal sealed class DeviceHouse : IAsyncDisposable
 
     public string DmiSocket => Path.Combine(_directory, "dmi.sock");
 
+    public string Socket(string name) => Path.Combine(_directory, name + ".sock");
+
     public string MapperSocket => Path.Combine(_directory, "modbus.sock");
 
     public void StartSimulator()
@@ -44,7 +47,7 @@ internal sealed class DeviceHouse : IAsyncDisposable
 
     public void StartEdgeCore()
     {
-        Twins = new TwinService(DmiSocket, "edge-1", Meta, Uplink, TimeProvider.System, new Random(2), NullLoggerFactory.Instance);
+        Twins = new TwinService(DmiSocket, "edge-1", Meta, Uplink, time ?? TimeProvider.System, new Random(2), NullLoggerFactory.Instance);
         _edgeCore = new Running(Twins.RunAsync);
     }
 

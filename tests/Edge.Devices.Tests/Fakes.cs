@@ -120,6 +120,9 @@ internal sealed class FakeUplink : IUplink
 
     public bool IsConnected => true;
 
+    /// <summary>What a post of several waits for, as for a slow disk.</summary>
+    public Task Gate { get; set; } = Task.CompletedTask;
+
     public IReadOnlyList<UplinkEntry> Entries => [.. _entries];
 
     public event Action<bool>? LinkChanged
@@ -136,6 +139,7 @@ internal sealed class FakeUplink : IUplink
 
     public async ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
     {
+        await Gate;
         foreach (var entry in entries)
             await PostAsync(entry, cancellationToken);
     }

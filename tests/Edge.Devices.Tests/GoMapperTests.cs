@@ -49,6 +49,25 @@ public sealed class GoMapperTests(GoMapper go) : IClassFixture<GoMapper>
     }
 
     [SkippableFact]
+    public async Task Nested_config_and_64_bit_numbers_reach_grpc_go_as_they_are()
+    {
+        go.Require();
+        using var directory = new TempDirectory();
+        await using var house = new DeviceHouse();
+        var device = Device("first", "21");
+        device["spec"]!["protocol"]!["configData"] = JsonNode.Parse("""
+            {"exact":0.1234567890123456,"single":0.1,"whole":9007199254740993,"flag":true,"text":"ß","nested":{"list":[1,2.5,"x",null],"deep":{"pi":3.141592653589793}},"list":[true]}
+            """);
+        house.Meta.Put("devicemodel", Model("memory"));
+        house.Meta.Put("device", device);
+        house.StartEdgeCore();
+        await using var mapper = go.Start("serve", house.DmiSocket, directory.File("go.sock"), Protocol);
+        await mapper.LineAsync(
+            "config default/first exact=DoubleValue:0.1234567890123456 flag=BoolValue:true list=ListValue:[true] nested=Struct:{\"deep\":{\"pi\":3.141592653589793},\"list\":[1,2.5,\"x\",null]} "
+            + "single=FloatValue:0.1 text=StringValue:\"ß\" whole=Int64Value:\"9007199254740993\"");
+    }
+
+    [SkippableFact]
     public async Task A_mapper_of_ours_is_called_by_grpc_go()
     {
         go.Require();

@@ -10,6 +10,12 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
     /// <summary>Of a Device: <c>PROPERTY[=SAMPLES],…</c>, the properties of which every sample goes to the cloud, and how many of them the status keeps there.</summary>
     public const string HistoryAnnotation = "devices.edge.io/history";
 
+    /// <summary>Begins the key of a problem of one property in <see cref="Problems"/>; its name follows.</summary>
+    public const string PropertyProblem = "property/";
+
+    /// <summary>As <see cref="PropertyProblem"/>, of its desired value.</summary>
+    public const string DesiredProblem = "desired/";
+
     private JsonObject _object = [];
     private HashSet<string> _history = [];
 
@@ -52,19 +58,32 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 
     public DeviceRow Row { get; set; } = row;
 
-    /// <summary>What is wrong with the device beside its properties' own errors, by property; bounded by <see cref="TwinCore.ProblemsMax"/>.</summary>
+    /// <summary>What is wrong with the device beside its properties' own errors, by what it is about; bounded by <see cref="TwinCore.ProblemsMax"/>.</summary>
     public SortedDictionary<string, string> Problems { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The properties that have a problem.</summary>
+    public IEnumerable<string> PropertyProblems()
+        => Problems.Keys.Where(key => key.StartsWith(PropertyProblem, StringComparison.Ordinal)).Select(key => key[PropertyProblem.Length..]);
 
     /// <summary>When its twin went up last, ms. Far enough back at first that the first report after a start always goes.</summary>
     public long TwinSentMs { get; set; } = long.MinValue / 2;
 
     public long StateSentMs { get; set; } = long.MinValue / 2;
 
+    /// <summary><see cref="DeviceRow.LastOnlineMs"/> as it was stored last.</summary>
+    public long OnlineStoredMs { get; set; } = row.LastOnlineMs;
+
     /// <summary>Something changed in this step that is not stored yet.</summary>
     public bool IsChanged { get; set; }
 
     /// <summary>Something changed within the window after the last message and goes with the next.</summary>
     public bool IsTwinDue { get; set; }
+
+    /// <summary>Somebody has reported of it in this run.</summary>
+    public bool IsHeardOf { get; set; }
+
+    /// <summary>No mapper of its protocol has registered yet, and nobody has reported of it.</summary>
+    public bool AwaitsMapper { get; set; }
 
     private static SortedDictionary<string, string> Texts(JsonNode? node)
     {

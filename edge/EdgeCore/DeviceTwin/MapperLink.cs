@@ -36,14 +36,21 @@ internal sealed class MapperLink : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
     private readonly Func<bool, bool> _seen;
+    private readonly Func<MapperCall, string, CancellationToken, ValueTask> _ended;
+
+    // Objects that it refused since it registered; as the next ones, the loop's own.
+    private readonly HashSet<string> _refused = new(StringComparer.Ordinal);
     private int _generation;
     private DateTimeOffset? _failingSince;
     private bool? _isAlive; // null before the first answer
 
     /// <param name="seen">Told when the mapper has not answered for <see cref="DeadAfter"/>, and when it does again; false when it could not take that, and is to be told again.</param>
-    public MapperLink(string name, string address, TimeProvider time, Random random, ILogger log, Func<bool, bool> seen)
+    /// <param name="ended">Told when the mapper refuses a call, with its reason, and with an empty one when it takes one of the same object after that.</param>
+    public MapperLink(
+        string name, string address, TimeProvider time, Random random, ILogger log, Func<bool, bool> seen, Func<MapperCall, string, CancellationToken, ValueTask> ended)
     {
         _seen = seen;
+        _ended = ended;
         _name = name;
         Address = address;
         _time = time;
@@ -122,7 +129,12 @@ internal sealed class MapperLink : IAsyncDisposable
 
                 // The mapper has just said that it is there.
                 if (generation != registration)
+                {
                     _backoff.Reset();
+                    _refused.Clear();
+                    (_isAlive, _failingSince) = (null, null);
+                }
+
                 registration = generation;
                 if (call is null)
                 {
@@ -141,7 +153,8 @@ internal sealed class MapperLink : IAsyncDisposable
 
                     Answered(true);
                     TwinLog.Told(_log, _name, call.Key);
-                    Done(call, generation);
+                    if (Done(call, generation) && _refused.Remove(call.Key))
+                        await _ended(call, "", _stop.Token);
                     _backoff.Reset();
                     if (failing)
                         TwinLog.MapperReachable(_log, _name);
@@ -166,7 +179,13 @@ internal sealed class MapperLink : IAsyncDisposable
                     // The same call would be refused again; the next change of the object is a new call.
                     Answered(true);
                     TwinLog.MapperRefused(_log, _name, call.Key, e.Detail);
-                    Done(call, generation);
+
+                    // A mapper without models has no use for them, and does its work all the same.
+                    if (Done(call, generation) && call.Message is not null && !(call.IsModel && e.Code == GrpcStatusCode.Unimplemented))
+                    {
+                        _refused.Add(call.Key);
+                        await _ended(call, e.Detail, _stop.Token);
+                    }
                 }
             }
         }
@@ -230,7 +249,8 @@ internal sealed class MapperLink : IAsyncDisposable
         }
     }
 
-    private void Done(MapperCall call, int generation)
+    // False: the mapper registered meanwhile, and what it said of the call no longer counts.
+    private bool Done(MapperCall call, int generation)
     {
         lock (_gate)
         {
@@ -239,7 +259,7 @@ internal sealed class MapperLink : IAsyncDisposable
                 // The mapper registered meanwhile; this older call may have landed after its answer, so say the newer state again.
                 if (_delivered.Remove(call.Key, out var newer))
                     Enqueue(call with { Message = newer });
-                return;
+                return false;
             }
 
             for (var node = _waiting.First; node is not null; node = node.Next)
@@ -254,6 +274,7 @@ internal sealed class MapperLink : IAsyncDisposable
                 _delivered.Remove(call.Key);
             else
                 _delivered[call.Key] = call.Message;
+            return true;
         }
     }
 

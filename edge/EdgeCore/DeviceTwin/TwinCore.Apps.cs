@@ -1,7 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
+using Edge.Protocol.Messages;
 
 namespace Edge.Core.DeviceTwin;
 
@@ -104,7 +106,10 @@ internal sealed partial class TwinCore
         }
 
         device.Row.MapperState = state;
+        HeardOf(device);
         SetState(device, state, now, outputs);
+        if (device.IsChanged)
+            Settle(device, now, outputs);
         outputs.Add(new TwinOutput.Publish(result, TwinTopics.State(id, now, device)));
     }
 
@@ -157,10 +162,17 @@ internal sealed partial class TwinCore
 
     private static JsonObject? Read(ReadOnlyMemory<byte> payload, out string error)
     {
+        // A string that is no Unicode, or a name that stands twice, would only show when it is read.
+        if (!JsonText.IsUnicode(payload.Span))
+        {
+            error = "the message is not JSON: it is not valid UTF-8, or has half of a surrogate pair";
+            return null;
+        }
+
         error = "the message is not a JSON object";
         try
         {
-            return JsonNode.Parse(payload.Span) as JsonObject;
+            return StrictJson.Parse(payload.Span) as JsonObject;
         }
         catch (JsonException e)
         {

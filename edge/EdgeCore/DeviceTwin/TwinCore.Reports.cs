@@ -10,10 +10,18 @@ internal sealed partial class TwinCore
     /// <summary>A report that is older than the last one by at most this was overtaken by it.</summary>
     public const long LateMsMax = 60_000;
 
-    private const string MapperProblem = "mapper";
+    /// <summary>When a device was there last is stored with what changes, and at least so often: after a restart it is known but for that.</summary>
+    public const long OnlineStoreMs = 60_000;
 
     /// <summary>When <see cref="TwinInput.Tick"/> is due, ms since the epoch; null when nothing waits.</summary>
-    public long? NextTickMs => TryFirstDue(out var sentMs) ? sentMs + windowMs : null;
+    public long? NextTickMs
+    {
+        get
+        {
+            long? window = TryFirstDue(out var sentMs) ? sentMs + windowMs : null;
+            return TryFirstWithoutMapper(out var graceEndMs) && !(window < graceEndMs) ? graceEndMs : window;
+        }
+    }
 
     private void OnStatus(ReportDeviceStatusRequest request, long now, List<TwinOutput> outputs)
     {
@@ -29,15 +37,15 @@ internal sealed partial class TwinCore
     }
 
     // Takes what it can of one property's report.
-    private static void Report(DeviceEntry device, Twin twin, long now, List<TwinOutput> outputs)
+    private void Report(DeviceEntry device, Twin twin, long now, List<TwinOutput> outputs)
     {
         var known = device.Row.Properties.GetValueOrDefault(twin.PropertyName) ?? new PropertyTwin();
         if (!device.HasProperty(twin.PropertyName))
         {
             const string Reason = "neither the device nor its model has this property";
-            outputs.Add(new TwinOutput.Dropped(device.Id, twin.PropertyName, Reason));
+            outputs.Add(new TwinOutput.Dropped(device.Id, TwinValues.Cut(twin.PropertyName), Reason));
             if (twin.PropertyName.Length > 0)
-                Complain(device, twin.PropertyName, $"property '{twin.PropertyName}': {Reason}");
+                Complain(device, DeviceEntry.PropertyProblem + TwinValues.Cut(twin.PropertyName), $"property '{TwinValues.Cut(twin.PropertyName)}': {Reason}");
             return;
         }
 
@@ -47,17 +55,23 @@ internal sealed partial class TwinCore
 
         // An empty message stands for "absent" with some mappers.
         if (twin.ObservedDesired is { } observed && (observed.Value.Length > 0 || observed.Metadata.Count > 0))
-            next = next with { Expected = observed.Value, ExpectedTimestampMs = Timestamp(observed, now) };
+        {
+            if (TwinValues.Refusal(observed.Value, null) is { } reason)
+                outputs.Add(new TwinOutput.Dropped(device.Id, twin.PropertyName, $"observed desired {reason}"));
+            else
+                next = next with { Expected = observed.Value, ExpectedTimestampMs = Timestamp(observed, now) };
+        }
+
         if (ReferenceEquals(next, known))
             return;
         device.Row.Properties[twin.PropertyName] = next;
         device.IsChanged |= next.Differs(known);
     }
 
-    private static PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
+    private PropertyTwin Reported(DeviceEntry device, string property, TwinProperty reported, PropertyTwin known, long now, List<TwinOutput> outputs)
     {
         var model = device.PropertyModel(property);
-        var error = reported.Metadata.GetValueOrDefault("error", "");
+        var error = TwinValues.Cut(reported.Metadata.GetValueOrDefault("error", ""), TwinValues.ReasonLengthMax);
         var isUnread = error.Length > 0 && reported.Value.Length == 0;
         if (!isUnread && TwinValues.Refusal(reported.Value, model) is { } reason)
         {
@@ -80,7 +94,7 @@ internal sealed partial class TwinCore
             Value = isUnread ? known.Value : reported.Value,
             Error = error,
             TimestampMs = timestamp,
-            Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? type : model?.Type.ToLowerInvariant() ?? "",
+            Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? TwinValues.Cut(type) : model?.Type.ToLowerInvariant() ?? "",
         };
         if (isUnread)
             return next;
@@ -89,6 +103,7 @@ internal sealed partial class TwinCore
         if (device.KeepsHistory(property))
             outputs.Add(new TwinOutput.SendSample(device.Namespace, device.Name, device.Uid, property, reported.Value, next.TimestampMs));
         device.Row.LastOnlineMs = now;
+        HeardOf(device);
 
         // A device that answers is there, whatever was thought of it; what its mapper said of it is another matter.
         if (device.Row.State is "" or "unknown")
@@ -102,8 +117,8 @@ internal sealed partial class TwinCore
     // Stores what changed, and sends it now or with the window.
     private void Settle(DeviceEntry device, long now, List<TwinOutput> outputs)
     {
-        if (device.IsChanged)
-            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        if (device.IsChanged || IsOnlineTimeDue(device))
+            Store(device, outputs);
         device.IsTwinDue |= device.IsChanged || (device.Row.Properties.Count > 0 && now - device.TwinSentMs >= RefreshMs);
         device.IsChanged = false;
         if (!device.IsTwinDue)
@@ -114,6 +129,15 @@ internal sealed partial class TwinCore
         else
             Wait(device);
     }
+
+    private static void Store(DeviceEntry device, List<TwinOutput> outputs)
+    {
+        device.OnlineStoredMs = device.Row.LastOnlineMs;
+        outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+    }
+
+    // A device whose values stay as they are is there all the same. Either way: a clock may be set back.
+    private static bool IsOnlineTimeDue(DeviceEntry device) => Math.Abs(device.Row.LastOnlineMs - device.OnlineStoredMs) >= OnlineStoreMs;
 
     // For the end of its window.
     private void Wait(DeviceEntry device)
@@ -140,8 +164,16 @@ internal sealed partial class TwinCore
         _due.Remove(device);
         device.IsTwinDue = false;
         device.TwinSentMs = now;
-        outputs.Add(new TwinOutput.SendTwin(
-            device.Namespace, device.Name, device.Uid, new SortedList<string, PropertyTwin>(device.Row.Properties, StringComparer.Ordinal), [.. device.Problems.Values]));
+        var properties = new SortedList<string, PropertyTwin>(device.Row.Properties, StringComparer.Ordinal);
+        List<string> problems = [.. device.Problems.Values];
+        if (TwinPayload.Fit(properties) is { Count: > 0 } left)
+        {
+            problems.Add(TwinValues.Cut(
+                $"{left.Count} of {device.Row.Properties.Count} properties are not reported, a DeviceStatus has room for {TwinPayload.TwinPropertiesMax} and {TwinPayload.TwinBytesMax} bytes: {string.Join(", ", left.Take(20))}",
+                TwinValues.ReasonLengthMax));
+        }
+
+        outputs.Add(new TwinOutput.SendTwin(device.Namespace, device.Name, device.Uid, properties, problems));
     }
 
     private void OnTick(long now, List<TwinOutput> outputs)
@@ -154,6 +186,7 @@ internal sealed partial class TwinCore
         }
 
         _tickedMs = now;
+        TellOfMissingMappers(now, outputs);
         while (TryFirstDue(out var sentMs) && now - sentMs >= windowMs)
             SendTwin(_dueOrder.Peek(), now, outputs);
     }
@@ -171,7 +204,10 @@ internal sealed partial class TwinCore
         }
 
         device.Row.MapperState = state;
+        HeardOf(device);
         SetState(device, state, now, outputs);
+        if (device.IsChanged)
+            Settle(device, now, outputs);
         outputs.Add(new TwinOutput.Answer(new ReportDeviceStatesResponse()));
     }
 
@@ -184,45 +220,25 @@ internal sealed partial class TwinCore
         device.Row.State = state;
         if (state is "online" or "ok")
             device.Row.LastOnlineMs = now;
-        if (changed)
-            outputs.Add(new TwinOutput.Persist(device.RowKey, TwinRows.WriteDevice(device.Row)));
+        if (changed || IsOnlineTimeDue(device))
+            Store(device, outputs);
         if (!changed && now - device.StateSentMs < RefreshMs)
             return;
         device.StateSentMs = now;
         outputs.Add(new TwinOutput.SendState(device.Namespace, device.Name, device.Uid, state, device.Row.LastOnlineMs));
     }
 
-    // Nobody says any longer how its devices are, unless another mapper of the protocol does.
-    private void OnMapperSeen(string name, bool isAlive, long now, List<TwinOutput> outputs)
-    {
-        if (!_mappers.TryGetValue(name, out var mapper) || (isAlive ? !_deadMappers.Remove(name) : !_deadMappers.Add(name)))
-            return;
-        var isServed = MappersOf(mapper.Protocol).Any(other => !_deadMappers.Contains(other));
-        foreach (var device in _devices.Values.Where(one => one.Message is not null && Same(one.Protocol, mapper.Protocol)))
-        {
-            if (!isServed)
-            {
-                Complain(device, MapperProblem, $"mapper '{name}' of protocol {mapper.Protocol} does not answer");
-                if (device.Row.State is not ("" or "offline"))
-                    SetState(device, "unknown", now, outputs);
-            }
-            else if (device.Problems.Remove(MapperProblem))
-            {
-                device.IsChanged = true;
-                if (device.Row.State == "unknown" && device.Row.MapperState.Length > 0)
-                    SetState(device, device.Row.MapperState, now, outputs);
-            }
+    private static void Complain(DeviceEntry device, string key, string problem) => device.IsChanged |= Say(device, key, problem);
 
-            Settle(device, now, outputs);
-        }
-    }
-
-    private static void Complain(DeviceEntry device, string key, string problem)
+    // An empty problem is over. True where what the cloud has heard is no longer so.
+    private static bool Say(DeviceEntry device, string key, string problem)
     {
-        if (device.Problems.GetValueOrDefault(key) == problem || (device.Problems.Count >= ProblemsMax && !device.Problems.ContainsKey(key)))
-            return;
+        if (problem.Length == 0)
+            return device.Problems.Remove(key);
+        if (device.Problems.GetValueOrDefault(key) == problem || (device.Problems.Count >= ProblemsMax && key.Contains('/') && !device.Problems.ContainsKey(key)))
+            return false;
         device.Problems[key] = problem;
-        device.IsChanged = true;
+        return true;
     }
 
     private static long Timestamp(TwinProperty property, long now)

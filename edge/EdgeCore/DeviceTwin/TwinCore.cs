@@ -12,20 +12,16 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
     /// <summary>An unchanged value or state goes to the cloud at most this often, so that its age stays honest at little cost.</summary>
     public const long RefreshMs = 10_000;
 
-    /// <summary>Most mappers remembered; a further one is refused.</summary>
-    public const int MappersMax = 256;
-
     /// <summary>By default what is reported of one device within this time after a message goes with the next message.</summary>
     public const long WindowMs = 1000;
 
-    /// <summary>Most problems kept of one device.</summary>
+    /// <summary>Most problems of properties and their values kept of one device; what is wrong with its mapper comes on top.</summary>
     public const int ProblemsMax = 16;
 
     private readonly Dictionary<(string Namespace, string Name), DeviceEntry> _devices = [];
     private readonly Dictionary<(string Namespace, string Name), JsonObject> _models = [];
     private readonly Dictionary<string, MapperInfo> _mappers = new(StringComparer.Ordinal);
     private readonly Dictionary<string, DeviceRow> _rows = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _deadMappers = new(StringComparer.Ordinal);
     private readonly HashSet<DeviceEntry> _due = [];
 
     // Those of _due by when they were sent last; entries of devices that were sent or removed meanwhile stay until they come first.
@@ -67,7 +63,8 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
         {
             case TwinInput.ObjectChanged { Type: "devicemodel" } model: OnModel(model, outputs); break;
             case TwinInput.ObjectChanged { Type: "device" } device: OnDevice(device, outputs); break;
-            case TwinInput.RegisterMapper(var mapper, var withData): OnMapper(mapper, withData, outputs); break;
+            case TwinInput.RegisterMapper(var mapper, var withData, var now): OnMapper(mapper, withData, now, outputs); break;
+            case TwinInput.CallEnded(var mapper, var call, var reason, var now): OnCallEnded(mapper, call, reason, now, outputs); break;
             case TwinInput.ReportStatus(var request, var now): OnStatus(request, now, outputs); break;
             case TwinInput.ReportState(var request, var now): OnState(request, now, outputs); break;
             case TwinInput.MapperSeen(var name, var isAlive, var now): OnMapperSeen(name, isAlive, now, outputs); break;
@@ -166,12 +163,15 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
         foreach (var mapper in MappersOf(device.Protocol))
             foreach (var call in Calls(device))
                 outputs.Add(new TwinOutput.Deliver(mapper, call));
+        LookAtMappers(device, now, outputs);
     }
 
     private void Withdraw(DeviceEntry device, List<TwinOutput> outputs)
     {
         if (device.Message is null)
             return;
+        foreach (var key in device.Problems.Keys.Where(key => key.StartsWith(CallProblem, StringComparison.Ordinal)).ToList())
+            device.IsChanged |= device.Problems.Remove(key);
         var modelUsed = _devices.Values.Any(one => one != device && one.ModelKey == device.ModelKey && one.Protocol == device.Protocol);
         foreach (var mapper in MappersOf(device.Protocol))
         {
@@ -179,39 +179,6 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
             if (!modelUsed)
                 outputs.Add(new TwinOutput.Deliver(mapper, new MapperCall(true, device.ModelKey.Namespace, device.ModelKey.Name, null)));
         }
-    }
-
-    private void OnMapper(MapperInfo? mapper, bool withData, List<TwinOutput> outputs)
-    {
-        if (mapper is null || mapper.Name.Length == 0 || mapper.Protocol.Length == 0)
-        {
-            outputs.Add(new TwinOutput.Refuse(GrpcStatusCode.InvalidArgument, "MapperRegister needs mapper.name and mapper.protocol"));
-            return;
-        }
-
-        if (!_mappers.TryGetValue(mapper.Name, out var known) && _mappers.Count >= MappersMax)
-        {
-            outputs.Add(new TwinOutput.Refuse(GrpcStatusCode.ResourceExhausted, $"{MappersMax} mappers are registered already"));
-            return;
-        }
-
-        _mappers[mapper.Name] = mapper;
-        if (!mapper.Equals(known))
-            outputs.Add(new TwinOutput.Persist(TwinRows.MapperPrefix + mapper.Name, TwinRows.WriteMapper(mapper)));
-        var devices = _devices.Values.Where(one => one.Message is not null && Same(one.Protocol, mapper.Protocol)).ToList();
-        var calls = devices.SelectMany(Calls).DistinctBy(call => call.Key).ToList();
-        var answer = new MapperRegisterResponse();
-        if (withData)
-        {
-            answer.ModelList.AddRange(calls.Where(call => call.IsModel).Select(call => (DeviceModel)call.Message!));
-            answer.DeviceList.AddRange(calls.Where(call => !call.IsModel).Select(call => (Device)call.Message!));
-        }
-
-        outputs.Add(new TwinOutput.MapperChanged(mapper, withData ? calls : []));
-        if (!withData)
-            foreach (var call in calls)
-                outputs.Add(new TwinOutput.Deliver(mapper.Name, call));
-        outputs.Add(new TwinOutput.Answer(answer));
     }
 
     private bool TryFind(string @namespace, string name, List<TwinOutput> outputs, out DeviceEntry device)
@@ -222,11 +189,6 @@ internal sealed partial class TwinCore(long windowMs = TwinCore.WindowMs)
         outputs.Add(new TwinOutput.Refuse(GrpcStatusCode.NotFound, $"there is no device {key.Item1}/{name} on this node"));
         return false;
     }
-
-    private static IEnumerable<MapperCall> Calls(DeviceEntry device)
-        => [new MapperCall(true, device.ModelKey.Namespace, device.ModelKey.Name, device.Model), new MapperCall(false, device.Namespace, device.Name, device.Message)];
-
-    private IEnumerable<string> MappersOf(string protocol) => _mappers.Where(pair => Same(pair.Value.Protocol, protocol)).Select(pair => pair.Key);
 
     private static bool Same(string a, string b) => a.Equals(b, StringComparison.OrdinalIgnoreCase);
 }

@@ -42,4 +42,7 @@ internal static partial class TwinLog
 
     [LoggerMessage(3012, LogLevel.Warning, "Mapper {Mapper} has not answered for {Seconds} s; the state of its devices is unknown.")]
     public static partial void MapperDead(ILogger logger, string mapper, double seconds);
+
+    [LoggerMessage(3013, LogLevel.Information, "Mapper {Mapper} (protocol {Protocol}) is forgotten: it does not answer any more.")]
+    public static partial void MapperForgotten(ILogger logger, string mapper, string protocol);
 }

@@ -12,7 +12,10 @@ internal abstract record TwinInput
     public sealed record ObjectChanged(string Type, string Namespace, string Name, JsonObject? Object, long NowMs = 0) : TwinInput;
 
     /// <summary>A mapper called MapperRegister.</summary>
-    public sealed record RegisterMapper(MapperInfo Mapper, bool WithData) : TwinInput;
+    public sealed record RegisterMapper(MapperInfo Mapper, bool WithData, long NowMs = 0) : TwinInput;
+
+    /// <summary>A mapper refused a call, or took one after it had refused the object (<paramref name="Reason"/> is empty then).</summary>
+    public sealed record CallEnded(string Mapper, MapperCall Call, string Reason, long NowMs) : TwinInput;
 
     /// <summary>A mapper called ReportDeviceStatus.</summary>
     public sealed record ReportStatus(ReportDeviceStatusRequest Request, long NowMs) : TwinInput;
@@ -55,6 +58,9 @@ internal abstract record TwinOutput
 
     /// <summary>A mapper registered: (re)dial it. It has <paramref name="Delivered"/> already, or gets them with the answer.</summary>
     public sealed record MapperChanged(MapperInfo Mapper, IReadOnlyList<MapperCall> Delivered) : TwinOutput;
+
+    /// <summary>A mapper that is gone: dial it no longer.</summary>
+    public sealed record MapperForgotten(MapperInfo Mapper) : TwinOutput;
 
     /// <summary>Tell a mapper.</summary>
     public sealed record Deliver(string Mapper, MapperCall Call) : TwinOutput;
@@ -128,7 +134,10 @@ internal sealed record PropertyTwin
     /// <summary>Which desired value replaced which, both with their versions; empty when none did.</summary>
     public string Conflict { get; init; } = "";
 
+    /// <summary>Why a desired value is not passed to the mapper; empty when it is. Found anew with each Device and model, so not stored.</summary>
+    public string Refused { get; init; } = "";
+
     /// <summary>True when a peer would see a difference; the time of reading alone is none.</summary>
     public bool Differs(PropertyTwin other)
-        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected || Conflict != other.Conflict;
+        => Value != other.Value || Type != other.Type || Error != other.Error || Expected != other.Expected || Conflict != other.Conflict || Refused != other.Refused;
 }

@@ -94,7 +94,7 @@ internal static class TwinRows
         row = new DeviceRow();
         try
         {
-            var node = JsonNode.Parse(json.Span)!.AsObject();
+            var node = StrictJson.Parse(json.Span)!.AsObject();
             row.State = node["state"]!.GetValue<string>();
             row.LastOnlineMs = node["lastOnline"]!.GetValue<long>();
             row.Uid = node["uid"]?.GetValue<string>() ?? "";
@@ -147,7 +147,7 @@ internal static class TwinRows
         mapper = new MapperInfo();
         try
         {
-            var node = JsonNode.Parse(json.Span)!.AsObject();
+            var node = StrictJson.Parse(json.Span)!.AsObject();
             mapper.Name = node["name"]!.GetValue<string>();
             mapper.Version = node["version"]!.GetValue<string>();
             mapper.ApiVersion = node["apiVersion"]!.GetValue<string>();

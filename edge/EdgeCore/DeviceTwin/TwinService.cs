@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Common.Configuration;
 using Edge.Common.Storage;
+using Edge.Common.Text;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Dmi;
@@ -22,7 +23,7 @@ namespace Edge.Core.DeviceTwin;
 public sealed class TwinService : IEdgeModule, IDmiManager
 {
     private const string Room = "twin";
-    private const int InboxCapacity = 1024;
+    internal const int InboxCapacity = 1024;
 
     // Inputs that share a commit. More would let the first of them wait for the work of the last.
     private const int BatchMax = 256;
@@ -84,6 +85,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     /// <summary>Reported values that were not taken, since the start.</summary>
     public long DroppedCount => Interlocked.Read(ref _dropped);
 
+    /// <summary>Inputs that wait, at most <see cref="InboxCapacity"/>.</summary>
+    internal int WaitingCount => _inbox.Reader.Count;
+
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         PrepareSocket();
@@ -123,7 +127,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
     }
 
     async Task<MapperRegisterResponse> IDmiManager.MapperRegisterAsync(MapperRegisterRequest request, CancellationToken cancellationToken)
-        => (MapperRegisterResponse)(await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData), cancellationToken))!;
+        => (MapperRegisterResponse)(await AskAsync(new TwinInput.RegisterMapper(request.Mapper ?? new MapperInfo(), request.WithData, NowMs()), cancellationToken))!;
 
     async Task<ReportDeviceStatusResponse> IDmiManager.ReportDeviceStatusAsync(ReportDeviceStatusRequest request, CancellationToken cancellationToken)
         => (ReportDeviceStatusResponse)(await AskAsync(new TwinInput.ReportStatus(request, NowMs()), cancellationToken))!;
@@ -178,9 +182,9 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, null, NowMs());
         try
         {
-            if (JsonNode.Parse(one.Json.Span) is JsonObject node)
+            if (JsonText.IsUnicode(one.Json.Span) && StrictJson.Parse(one.Json.Span) is JsonObject node)
                 return new TwinInput.ObjectChanged(one.Type, one.Namespace, one.Name, node, NowMs());
-            TwinLog.BadObject(_log, one.Key, "it is not a JSON object");
+            TwinLog.BadObject(_log, one.Key, "it is not a JSON object of valid Unicode");
         }
         catch (JsonException e)
         {
@@ -279,6 +283,11 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             {
                 case TwinOutput.MapperChanged(var mapper, var delivered):
                     await LinkAsync(mapper, delivered);
+                    break;
+                case TwinOutput.MapperForgotten(var gone):
+                    TwinLog.MapperForgotten(_log, gone.Name, gone.Protocol);
+                    if (_links.Remove(gone.Name, out var link))
+                        await link.DisposeAsync();
                     break;
                 case TwinOutput.Deliver(var mapper, var call):
                     _links.GetValueOrDefault(mapper)?.Post(call);
@@ -386,8 +395,11 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
         foreach (var ((space, name, uid), list) in samples ?? [])
         {
-            var id = NewId();
-            entries.Add(Entry($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, list)));
+            foreach (var part in TwinPayload.Parts(list))
+            {
+                var id = NewId();
+                entries.Add(Entry($"history/{space}/{name}/{id}", UplinkRule.Every, $"device/{space}/{name}/twin/edge_updated", TwinPayload.History(id, now, uid, part)));
+            }
         }
 
         return entries;
@@ -427,7 +439,7 @@ public sealed class TwinService : IEdgeModule, IDmiManager
             TwinLog.MapperRegistered(_log, mapper.Name, mapper.Protocol, mapper.Version, address, delivered.Count);
             if (address.Length == 0)
                 return;
-            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log, isAlive => Seen(mapper.Name, isAlive));
+            link = _links[mapper.Name] = new MapperLink(mapper.Name, address, _time, _random, _log, isAlive => Seen(mapper.Name, isAlive), (call, reason, stop) => EndedAsync(mapper.Name, call, reason, stop));
         }
 
         link.Reset(delivered);
@@ -435,6 +447,18 @@ public sealed class TwinService : IEdgeModule, IDmiManager
 
     // The inbox may be full: then the link says it again with its next look.
     private bool Seen(string mapper, bool isAlive) => _inbox.Writer.TryWrite(new Job(new TwinInput.MapperSeen(mapper, isAlive, NowMs()), null));
+
+    private async ValueTask EndedAsync(string mapper, MapperCall call, string reason, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _inbox.Writer.WriteAsync(new Job(new TwinInput.CallEnded(mapper, call, reason, NowMs()), null), cancellationToken);
+        }
+        catch (ChannelClosedException)
+        {
+            // Stopping.
+        }
+    }
 
     private void PrepareSocket()
     {

@@ -19,7 +19,7 @@ public enum UplinkRule
     /// <summary>Replaces it: status, twin values.</summary>
     Newest,
 
-    /// <summary>Is queued behind it: events, user messages; the oldest goes when the bound is reached, with a counter.</summary>
+    /// <summary>Is queued behind it: events, user messages; the oldest goes when the bound is reached, with a counter, and before any <see cref="Newest"/> of its priority.</summary>
     Every,
 }
 

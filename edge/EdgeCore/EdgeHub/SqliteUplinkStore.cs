@@ -192,7 +192,7 @@ internal sealed class SqliteUplinkStore : IUplinkStore
         _put.Run();
         return Slot(connection.LastInsertRowId());
 
-        UplinkSlot Slot(long id) => new(id, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length);
+        UplinkSlot Slot(long id) => new(id, version, entry.Key, entry.Priority, IsAnswered(entry.Group, entry.Resource), entry.Content.Length) { Rule = entry.Rule };
     }
 
     private static void Bind(SqliteStatement statement, UplinkEntry entry, long version)
@@ -267,11 +267,17 @@ internal sealed class SqliteUplinkStore : IUplinkStore
     private static List<UplinkSlot> ReadSlots(SqliteConnection connection)
     {
         using var command = connection.CreateCommand();
-        command.CommandText = "SELECT id, version, key, priority, grp, resource, length(content) FROM uplink ORDER BY id";
+        command.CommandText = "SELECT id, version, key, priority, grp, resource, length(content), newest FROM uplink ORDER BY id";
         using var row = command.ExecuteReader();
         var slots = new List<UplinkSlot>();
         while (row.Read())
-            slots.Add(new UplinkSlot(row.GetInt64(0), row.GetInt64(1), row.GetString(2), (UplinkPriority)row.GetInt32(3), IsAnswered(row.GetString(4), row.GetString(5)), row.GetInt32(6)));
+        {
+            slots.Add(new UplinkSlot(row.GetInt64(0), row.GetInt64(1), row.GetString(2), (UplinkPriority)row.GetInt32(3), IsAnswered(row.GetString(4), row.GetString(5)), row.GetInt32(6))
+            {
+                Rule = row.GetInt32(7) == 1 ? UplinkRule.Newest : UplinkRule.Every,
+            });
+        }
+
         return slots;
     }
 }

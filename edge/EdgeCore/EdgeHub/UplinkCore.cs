@@ -4,7 +4,11 @@ namespace Edge.Core.EdgeHub;
 /// <param name="Id">Row id. A newer value of a <see cref="UplinkRule.Newest"/> key keeps the row, and its place as long as the older one waits.</param>
 /// <param name="Version">Grows with every write of the store; tells which value an answer is for, and which of two entries is older.</param>
 /// <param name="Answered">False for what a stock cloud never answers (events, user data).</param>
-internal sealed record UplinkSlot(long Id, long Version, string Key, UplinkPriority Priority, bool Answered, int Size);
+internal sealed record UplinkSlot(long Id, long Version, string Key, UplinkPriority Priority, bool Answered, int Size)
+{
+    /// <summary>Where there is no room, one of many goes before the only one of its key.</summary>
+    public UplinkRule Rule { get; init; }
+}
 
 /// <summary>A row that is done with; it is deleted only where it still has this version.</summary>
 internal readonly record struct UplinkRow(long Id, long Version);
@@ -74,6 +78,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
     public const int PriorityCount = 6;
     private readonly Dictionary<long, Entry> _entries = [];
     private readonly SortedSet<Place>[] _all = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<Place>())];
+    private readonly SortedSet<Place>[] _ofMany = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<Place>())]; // of UplinkRule.Every
     private readonly SortedSet<Place>[] _ready = [.. Enumerable.Range(0, PriorityCount).Select(_ => new SortedSet<Place>())];
     private readonly long[] _bytes = new long[PriorityCount];
     private readonly Dictionary<string, Entry> _inFlight = [];
@@ -119,7 +124,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
 
     private int Burst => _edgeWire ? 2 * limits.EdgeWireQps : limits.Burst;
 
-    /// <summary>Takes a committed row: new, or a newer version of a known one. Returns the rows that the bounds push out, oldest first.</summary>
+    /// <summary>Takes a committed row: new, or a newer version of a known one. Returns the rows that the bounds push out: those of <see cref="UplinkRule.Every"/> before the others, oldest first.</summary>
     public IReadOnlyList<UplinkRow> Apply(UplinkSlot slot)
     {
         var priority = (int)slot.Priority;
@@ -137,6 +142,8 @@ internal sealed class UplinkCore(UplinkLimits limits)
             entry = new Entry(slot);
             _entries.Add(slot.Id, entry);
             _all[priority].Add(entry.Place);
+            if (slot.Rule == UplinkRule.Every)
+                _ofMany[priority].Add(entry.Place);
             _bytes[priority] += slot.Size;
             MakeReady(entry);
         }
@@ -360,7 +367,8 @@ internal sealed class UplinkCore(UplinkLimits limits)
         var pushedOut = new List<UplinkRow>();
         while (_all[priority].Count > limits.EntriesMax || (_bytes[priority] > limits.BytesMax && _all[priority].Count > 1))
         {
-            var oldest = _entries[_all[priority].Min.Id];
+            // The samples of one device must not push out the only word of another.
+            var oldest = _entries[(_ofMany[priority].Count > 0 ? _ofMany[priority] : _all[priority]).Min.Id];
             Remove(oldest);
             _dropped[priority]++;
             pushedOut.Add(new UplinkRow(oldest.Slot.Id, oldest.Slot.Version));
@@ -392,6 +400,7 @@ internal sealed class UplinkCore(UplinkLimits limits)
         var priority = (int)entry.Slot.Priority;
         _entries.Remove(entry.Slot.Id);
         _all[priority].Remove(entry.Place);
+        _ofMany[priority].Remove(entry.Place);
         _ready[priority].Remove(entry.Place);
         _bytes[priority] -= entry.Slot.Size;
         entry.Stamp = 0;

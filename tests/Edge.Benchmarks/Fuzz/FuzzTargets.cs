@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.SyncController;
+using Edge.Core.DeviceTwin;
 using Edge.Core.EdgeHub;
 using Edge.Core.MetaManager;
 using Edge.Protocol.Messages;
@@ -75,7 +76,54 @@ internal static class FuzzTargets
         new("sync", 1, Sync),
         new("mqtt", 2, MqttFuzz.Run),
         new("modbus", 2, Modbus),
+        new("twin", 2, Twin),
     ];
+
+    private static readonly byte[][] s_apps =
+    [
+        .. new[]
+        {
+            """{"event_id":"e","twin":{"t":{"expected":{"value":"1","metadata":{"timestamp":3}},"expected_version":{"cloud":1,"edge":2}}}}""",
+            """{"event_id":"e","timestamp":1,"twin":{"t":{"actual":{"value":"2","metadata":{"timestamp":3}},"metadata":{"type":"int"}},"u":{"actual":{"value":"x"}}}}""",
+            """{"event_id":"e","state":"offline"}""",
+        }.Select(Encoding.UTF8.GetBytes),
+    ];
+
+    private static readonly JsonObject s_model = (JsonObject)JsonNode.Parse("""{"metadata":{"name":"m","namespace":"default"},"spec":{"properties":[{"name":"t","type":"INT","accessMode":"ReadWrite","maximum":"9"}]}}""")!;
+
+    private static readonly JsonObject s_device = (JsonObject)JsonNode.Parse("""
+        {"metadata":{"name":"d","namespace":"default","uid":"u"},"spec":{"deviceModelRef":{"name":"m"},"protocol":{"protocolName":"modbus"},"properties":[{"name":"t"}]}}
+        """)!;
+
+    // An application's message on one of the twin's topics has its answer, whatever is in it, and what it changed can be sent and stored.
+    private static (int, int) Twin(Random random)
+    {
+        var core = new TwinCore(0) { NodeName = "n", PublishesToApps = true };
+        var outputs = new List<TwinOutput>();
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "m", s_model), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "d", s_device), outputs);
+        outputs.Clear();
+        var input = Mutator.Mutate(random, s_apps, SizeMax);
+        var (asked, answered) = random.Next(4) switch
+        {
+            0 => ("device/default/d/twin/get", "device/default/d/twin/get/result"),
+            1 => ("device/default/d/state/update", "device/default/d/state/update/result"),
+            2 => ("node/n/membership/get", "node/n/membership/get/result"),
+            _ => ("device/default/d/twin/update", "device/default/d/twin/update/result"),
+        };
+        core.Step(new TwinInput.AppMessage($"$hw/events/{asked}", input, 1000), outputs);
+        if (outputs.OfType<TwinOutput.Publish>().Count(one => one.Topic == $"$hw/events/{answered}") != 1)
+            throw new FuzzException($"no answer on {answered}");
+        foreach (var row in outputs.OfType<TwinOutput.Persist>())
+        {
+            if (!TwinRows.TryReadDevice(row.Row, out _))
+                throw new FuzzException("a row was written that cannot be read");
+        }
+
+        foreach (var twin in outputs.OfType<TwinOutput.SendTwin>())
+            _ = TwinPayload.Twin("e", 1, twin);
+        return (1, input.Length);
+    }
 
     private static readonly byte[][] s_modbus =
     [

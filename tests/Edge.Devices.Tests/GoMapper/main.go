@@ -14,11 +14,16 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"dmi"
 
+	"github.com/golang/protobuf/jsonpb"
+	"github.com/golang/protobuf/ptypes"
+	_ "github.com/golang/protobuf/ptypes/struct"
+	_ "github.com/golang/protobuf/ptypes/wrappers"
 	"google.golang.org/grpc"
 )
 
@@ -91,6 +96,25 @@ func desired(device *dmi.Device) string {
 	return fmt.Sprint(all)
 }
 
+// What the device's protocol says, each value with its type and as the JSON of what it unwraps to.
+func config(device *dmi.Device) string {
+	all := []string{}
+	for name, wrapped := range device.GetSpec().GetProtocol().GetConfigData().GetData() {
+		var value ptypes.DynamicAny
+		text := ""
+		err := ptypes.UnmarshalAny(wrapped, &value)
+		if err == nil {
+			text, err = new(jsonpb.Marshaler).MarshalToString(value.Message)
+		}
+		if err != nil {
+			text = err.Error()
+		}
+		all = append(all, name+"="+strings.TrimPrefix(wrapped.GetTypeUrl(), "type.googleapis.com/google.protobuf.")+":"+text)
+	}
+	sort.Strings(all)
+	return strings.Join(all, " ")
+}
+
 func (m *mapper) RegisterDevice(_ context.Context, request *dmi.RegisterDeviceRequest) (*dmi.RegisterDeviceResponse, error) {
 	device := request.GetDevice()
 	m.say("RegisterDevice %s/%s %s", device.GetNamespace(), device.GetName(), desired(device))
@@ -143,6 +167,7 @@ func serve(edgeSocket, ownSocket, protocol string) {
 	m.say("registered, %d models, %d devices", len(answer.ModelList), len(answer.DeviceList))
 	for _, device := range answer.DeviceList {
 		m.say("given %s/%s %s", device.Namespace, device.Name, desired(device))
+		m.say("config %s/%s %s", device.Namespace, device.Name, config(device))
 		m.follow(device)
 	}
 	select {}

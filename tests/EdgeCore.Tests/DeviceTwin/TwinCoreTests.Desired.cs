@@ -1,3 +1,5 @@
+using System.Text;
+using System.Text.Json.Nodes;
 using Edge.Core.DeviceTwin;
 using Edge.Protocol.Dmi.V1Beta1;
 using Xunit;
@@ -95,5 +97,136 @@ public sealed partial class TwinCoreTests
         core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
         core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")), outputs);
         Assert.Equal("25", Told(outputs));
+    }
+
+    [Fact]
+    public void A_conflict_goes_to_the_cloud_at_once_whoever_lost_and_goes_when_it_is_over()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7"), 1000));
+
+        // This edge's replaces the cloud's.
+        var outputs = App("twin/update", """{"twin":{"t":{"expected":{"value":"25"}}}}""", 10_000);
+        const string First = "'25' of this edge (version 1, set at 10000) replaced the cloud's desired '20' (version 7)";
+        Assert.Equal(First, Single<TwinOutput.Conflict>(outputs).Text);
+        Assert.Equal(First, Single<TwinOutput.SendTwin>(outputs).Properties["t"].Conflict);
+
+        // The cloud's replaces this edge's, with no report after it.
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9"), 20_000));
+        Assert.Contains("'30' (version 9) replaced '25' of this edge", Single<TwinOutput.SendTwin>(outputs).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // Within the window it goes at its end.
+        outputs = App("twin/update", """{"twin":{"t":{"expected":{"value":"26"}}}}""", 20_500);
+        Assert.DoesNotContain(outputs, one => one is TwinOutput.SendTwin);
+        Assert.Contains("'26' of this edge", Single<TwinOutput.SendTwin>(Step(new TwinInput.Tick(21_000))).Properties["t"].Conflict, StringComparison.Ordinal);
+
+        // Both want the same: the cloud hears of the property without a conflict.
+        var twin = Single<TwinOutput.SendTwin>(Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "26", "11"), 30_000)));
+        Assert.Equal("", twin.Properties["t"].Conflict);
+        Assert.Contains("\"expected\":{\"value\":\"26\",\"metadata\":{\"timestamp\":0}}", Encoding.UTF8.GetString(TwinPayload.Twin("e", 1, twin)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_problem_that_the_new_model_solves_goes_at_once()
+    {
+        Put();
+        Report(0, "pressure", "1");
+        var model = Model();
+        model["spec"]!["properties"]!.AsArray().Add(new JsonObject { ["name"] = "pressure", ["type"] = "INT" });
+        Assert.Empty(Single<TwinOutput.SendTwin>(Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000))).Problems);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Values_of_properties_that_device_and_model_no_longer_have_go_from_the_twin(bool isOtherModel)
+    {
+        var model = Model();
+        model["spec"]!["properties"]!.AsArray().Add(new JsonObject { ["name"] = "pressure", ["type"] = "INT" });
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()));
+        Report(0, "t", "1");
+        Report(2000, "pressure", "2");
+        List<TwinOutput> outputs;
+        if (isOtherModel)
+        {
+            var other = Model();
+            other["metadata"]!["name"] = "other";
+            Step(new TwinInput.ObjectChanged("devicemodel", "default", "other", other));
+            var device = Device();
+            device["spec"]!["deviceModelRef"]!["name"] = "other";
+            outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", device, 4000));
+        }
+        else
+            outputs = Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 4000));
+        Assert.Equal(["t"], Single<TwinOutput.SendTwin>(outputs).Properties.Keys);
+        Assert.True(TwinRows.TryReadDevice(Single<TwinOutput.Persist>(outputs).Row, out var row));
+        Assert.Equal(["t"], row.Properties.Keys);
+    }
+
+    [Theory]
+    [InlineData("101", "above the model's maximum 100")]
+    [InlineData("-1", "below the model's minimum 0")]
+    [InlineData("20.5", "is not a whole number")]
+    [InlineData(null, "the model says ReadOnly")]
+    [InlineData("long", "over the limit of 65536")]
+    public void A_desired_value_of_the_cloud_that_the_model_does_not_allow_stays_away_from_the_mapper(string? value, string reason)
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        Report(1000, "t", "20");
+        var model = Model();
+        if (value is null)
+        {
+            // What was allowed is not any longer.
+            model["spec"]!["properties"]![0]!["accessMode"] = "ReadOnly";
+        }
+        else if (value == "long")
+        {
+            value = new string('x', 65537);
+            model["spec"]!["properties"]![0]!["type"] = "STRING";
+            Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 5000));
+        }
+
+        var outputs = value is null ? Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000))
+            : Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", value, "8"), 20_000));
+        Assert.Equal(value is null ? null : "20", Told(outputs));
+        var twin = Single<TwinOutput.SendTwin>(outputs);
+        Assert.Contains(reason, Assert.Single(twin.Problems), StringComparison.Ordinal);
+        Assert.Contains($"{reason}", (string?)JsonNode.Parse(TwinPayload.Twin("e", 1, twin))!["twin"]!["t"]!["actual"]!["metadata"]!["error"], StringComparison.Ordinal);
+
+        // It stays so while the device reports, until another is desired.
+        Assert.NotEmpty(Single<TwinOutput.SendTwin>(Report(30_000, "t", "21")).Properties["t"].Refused);
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 40_000));
+        outputs = Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "30", "9"), 50_000));
+        Assert.Equal("30", Told(outputs));
+        twin = Single<TwinOutput.SendTwin>(Report(60_000, "t", "22"));
+        Assert.Equal((0, ""), (twin.Problems.Count, twin.Properties["t"].Refused));
+    }
+
+    [Fact]
+    public void A_value_of_this_edge_that_a_new_model_does_not_allow_stays_away_from_the_mapper_too()
+    {
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "20", "7")));
+        Register("a", true);
+        App("twin/update", """{"twin":{"t":{"expected":{"value":"90"}}}}""");
+        var model = Model();
+        model["spec"]!["properties"]![0]!["maximum"] = "50";
+        var outputs = Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model, 20_000));
+        Assert.Null(Told(outputs));
+        Assert.Contains("'90' is not written", Assert.Single(Single<TwinOutput.SendTwin>(outputs).Problems), StringComparison.Ordinal);
+        Assert.Equal("90", Told(Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model(), 30_000))));
+    }
+
+    [Fact]
+    public void An_empty_desired_value_of_a_property_that_is_read_only_is_no_problem()
+    {
+        var model = Model();
+        model["spec"]!["properties"]![0]!["accessMode"] = "ReadOnly";
+        Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", model));
+        Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device("u", "", "7")));
+        Assert.Empty(Single<TwinOutput.SendTwin>(Report(1000, "t", "20")).Problems);
     }
 }

@@ -79,7 +79,9 @@ public sealed partial class TwinCoreTests
     [Theory]
     [InlineData("101", "above the model's maximum 100")]
     [InlineData("-1", "below the model's minimum 0")]
-    [InlineData("NaN", "below")]
+    [InlineData("NaN", "is not a whole number")]
+    [InlineData("Infinity", "is not a whole number")]
+    [InlineData("1e300", "is not a whole number")]
     [InlineData("warm", "is not a whole number")]
     [InlineData("20.5", "is not a whole number")]
     public void A_value_outside_the_model_is_not_taken_and_the_reason_goes_up_beside_the_last_good_one(string value, string reason)
@@ -147,7 +149,7 @@ public sealed partial class TwinCoreTests
     public void What_waited_for_its_window_when_EdgeCore_was_killed_goes_up_after_the_start()
     {
         Put();
-        var rows = Report(1000, "t", "1").Concat(Report(1001, "t", "2")).OfType<TwinOutput.Persist>().GroupBy(one => one.Key)
+        var rows = Register("a", true).Concat(Report(1000, "t", "1")).Concat(Report(1001, "t", "2")).OfType<TwinOutput.Persist>().GroupBy(one => one.Key)
             .ToDictionary(one => one.Key, one => (ReadOnlyMemory<byte>)one.Last().Row);
         var core = new TwinCore();
         var outputs = new List<TwinOutput>();
@@ -199,6 +201,46 @@ public sealed partial class TwinCoreTests
         outputs = Step(new TwinInput.MapperSeen("a", true, 120_000));
         Assert.Equal("unhealthy", Single<TwinOutput.SendState>(outputs).State);
         Assert.Empty(Single<TwinOutput.SendTwin>(outputs).Problems);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void When_a_device_was_there_last_is_known_to_the_minute_after_a_restart_though_nothing_changed(bool saysStates)
+    {
+        const long Day = 86_400_000;
+        Put();
+        var rows = new Dictionary<string, ReadOnlyMemory<byte>>();
+        var writes = 0;
+        Keep(Register("a", true));
+        for (long now = 0; now <= Day; now += 7000)
+        {
+            Keep(saysStates ? State(now, "online") : Report(now, "t", "21"));
+            if (saysStates && now == 0)
+                Keep(Report(0, "t", "21"));
+        }
+
+        Assert.InRange(writes, Day / 60_000 / 2, (Day / 60_000) + 3);
+        var last = Day / 7000 * 7000;
+        var core = new TwinCore();
+        var outputs = new List<TwinOutput>();
+        core.Restore(rows, outputs);
+        core.Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()), outputs);
+        core.Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device(), Day), outputs);
+        core.Step(new TwinInput.MapperSeen("a", false, Day + 5000), outputs);
+        Assert.InRange(Single<TwinOutput.SendState>(outputs).LastOnlineMs, last - 60_000, last);
+
+        // Without a restart it is exact.
+        Assert.Equal(last, Single<TwinOutput.SendState>(Step(new TwinInput.MapperSeen("a", false, Day + 5000))).LastOnlineMs);
+
+        void Keep(List<TwinOutput> outputs)
+        {
+            foreach (var persist in outputs.OfType<TwinOutput.Persist>())
+            {
+                rows[persist.Key] = persist.Row;
+                writes++;
+            }
+        }
     }
 
     [Fact]
@@ -263,12 +305,26 @@ public sealed partial class TwinCoreTests
     [InlineData("twin/update", """{"twin":{"no":{"expected":{"value":"1"}}}}""", 400, "the model has no such property")]
     [InlineData("twin/update", """{"twin":{"t":{"actual":{"value":"warm"}}}}""", 400, "not a whole number")]
     [InlineData("state/update", """{"state":"sleepy"}""", 400, "must be online")]
+    [InlineData("twin/update", """{"event_id":"a","event_id":"b","twin":{}}""", 400, "not JSON")]
+    [InlineData("twin/update", """{"twin":{"t":{"actual":{"value":"1","value":"2"}}}}""", 400, "not JSON")]
+    [InlineData("twin/update", """{"event_id":"\ud800","twin":{"t":{"actual":{"value":"1"}}}}""", 400, "surrogate")]
+    [InlineData("twin/get", """{"event_id":"\udc00"}""", 400, "surrogate")]
+    [InlineData("state/update", """{"state":"\ud800"}""", 400, "surrogate")]
     public void A_bad_message_of_an_application_is_answered_with_the_reason(string rest, string payload, int code, string reason)
     {
         Put();
         var answer = Published(App(rest, payload), rest + "/result");
         Assert.Contains($"\"code\":{code}", answer, StringComparison.Ordinal);
         Assert.Contains(reason, answer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_message_of_an_application_in_another_encoding_than_UTF8_is_answered_with_the_reason()
+    {
+        Put();
+        var latin = Encoding.Latin1.GetBytes("""{"event_id":"é","twin":{"t":{"actual":{"value":"ä"}}}}""");
+        var outputs = Step(new TwinInput.AppMessage("$hw/events/device/default/thermo/twin/update", latin, 4000));
+        Assert.Contains("not valid UTF-8", Published(outputs, "twin/update/result"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -442,8 +498,8 @@ public sealed partial class TwinCoreTests
     private List<TwinOutput> Put()
         => [.. Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model())), .. Step(new TwinInput.ObjectChanged("device", "default", "thermo", Device()))];
 
-    private List<TwinOutput> Register(string name, bool withData, string protocol = "modbus")
-        => Step(new TwinInput.RegisterMapper(new MapperInfo { Name = name, Protocol = protocol, Address = ByteString.CopyFromUtf8($"/tmp/{name}.sock") }, withData));
+    private List<TwinOutput> Register(string name, bool withData, string protocol = "modbus", long now = 0)
+        => Step(new TwinInput.RegisterMapper(new MapperInfo { Name = name, Protocol = protocol, Address = ByteString.CopyFromUtf8($"/tmp/{name}.sock") }, withData, now));
 
     private List<TwinOutput> Report(long now, string property, string value, params (string Key, string Value)[] metadata)
         => Step(new TwinInput.ReportStatus(Status(property, value, metadata), now));

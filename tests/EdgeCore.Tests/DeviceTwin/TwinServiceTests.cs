@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
+using System.Text.Json.Nodes;
 using Edge.Common.Storage;
 using Edge.Core.Configuration;
 using Edge.Core.DeviceTwin;
@@ -68,6 +69,100 @@ public sealed class TwinServiceTests
         await running;
     }
 
+    [Fact]
+    public async Task However_long_a_devices_samples_are_together_each_goes_up_in_an_entry_of_a_bounded_size()
+    {
+        using var directory = new TempDirectory();
+        await using var database = EdgeDatabase.Open(directory.File("edge.db"), TimeProvider.System);
+        var meta = await TextDevice(database, 1);
+        var uplink = Uplink(database);
+        var twins = new TwinService(directory.File("dmi.sock"), "edge-1", meta, uplink, TimeProvider.System, new Random(1), NullLoggerFactory.Instance, windowMs: 0);
+        using var stop = new CancellationTokenSource();
+        var running = twins.RunAsync(stop.Token);
+        await ReportAsync(twins, 0, "text");
+
+        // While the disk is slow as many reports come as one batch takes.
+        var gate = new TaskCompletionSource();
+        uplink.Gate = gate.Task;
+        var first = ReportAsync(twins, 1, "text");
+        var long64 = new string('x', 64 * 1024 - 10);
+        var rest = Enumerable.Range(2, 300).Select(i => ((IDmiManager)twins).ReportDeviceStatusAsync(Text(("text", $"{i}{long64}")), stop.Token)).ToArray();
+        gate.SetResult();
+        await Task.WhenAll([first, .. rest]);
+        Assert.Equal(302, Samples(database));
+        Assert.All(Contents(database, "history/%"), content => Assert.InRange(content.Length, 1, TwinPayload.HistoryBytesMax + 1024));
+        await stop.CancelAsync();
+        await running;
+    }
+
+    [Fact]
+    public async Task A_twin_that_no_status_can_hold_goes_up_as_far_as_it_fits_and_the_rest_is_named()
+    {
+        const int Properties = 300;
+        using var directory = new TempDirectory();
+        await using var database = EdgeDatabase.Open(directory.File("edge.db"), TimeProvider.System);
+        var meta = await TextDevice(database, Properties);
+        var twins = new TwinService(directory.File("dmi.sock"), "edge-1", meta, Uplink(database), TimeProvider.System, new Random(1), NullLoggerFactory.Instance, windowMs: 0);
+        using var stop = new CancellationTokenSource();
+        var running = twins.RunAsync(stop.Token);
+        await ReportAsync(twins, 0, "text");
+        var longest = new string('ä', 32 * 1024);
+        foreach (var part in Enumerable.Range(0, Properties).Chunk(100))
+            await ((IDmiManager)twins).ReportDeviceStatusAsync(Text([.. part.Select(i => (i == 0 ? "text" : $"text{i:D3}", longest))]), stop.Token);
+        var content = Assert.Single(Contents(database, "twin/%"));
+        Assert.InRange(content.Length, TwinPayload.TwinBytesMax - (100 * 1024), TwinPayload.TwinBytesMax + 4096);
+        var twin = (JsonObject)JsonNode.Parse(content)!;
+        Assert.Equal(longest, (string?)twin["twin"]!["text001"]!["actual"]!["value"]);
+        Assert.Contains($"{Properties - twin["twin"]!.AsObject().Count} of {Properties} properties are not reported", (string?)Assert.Single((JsonArray)twin["problems"]!), StringComparison.Ordinal);
+
+        // They are on this node all the same, and each sample of a history went.
+        Assert.True(Samples(database) >= 2);
+        await stop.CancelAsync();
+        await running;
+    }
+
+    // Device tank-1 with so many properties text, text001 …; the first keeps its history.
+    private static async Task<MetaService> TextDevice(SqliteDatabase database, int properties)
+    {
+        var meta = new MetaService(new MetaManagerOptions(), database, new MetaServiceTests.OfflineHub(), TimeProvider.System, NullLoggerFactory.Instance);
+        var names = Enumerable.Range(0, properties).Select(i => i == 0 ? "text" : $"text{i:D3}").ToList();
+        var model = string.Join(',', names.Select(name => $$"""{"name":"{{name}}","type":"STRING","accessMode":"ReadWrite"}"""));
+        await meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/devicemodel/tank", $$$"""
+            {"kind":"DeviceModel","metadata":{"name":"tank","namespace":"default","uid":"m","resourceVersion":"1"},"spec":{"properties":[{{{model}}}]}}
+            """, "1"));
+        await meta.HandleAsync(FakeCloud.Down(Operations.Insert, "default/device/tank-1", """
+            {"kind":"Device","metadata":{"name":"tank-1","namespace":"default","uid":"d","resourceVersion":"2","annotations":{"devices.edge.io/history":"text"}},
+             "spec":{"deviceModelRef":{"name":"tank"},"protocol":{"protocolName":"memory"},"properties":[{"name":"text"}]}}
+            """, "2"));
+        return meta;
+    }
+
+    private static QueueUplink Uplink(SqliteDatabase database)
+        => new(new UplinkQueue(new SqliteUplinkStore(database, TimeProvider.System, NullLogger.Instance), new EdgeHubOptions(), TimeProvider.System, NullLogger.Instance));
+
+    private static ReportDeviceStatusRequest Text(params (string Property, string Value)[] values)
+    {
+        var request = new ReportDeviceStatusRequest { DeviceName = "tank-1", DeviceNamespace = "default", ReportedDevice = new DeviceStatus() };
+        foreach (var (property, value) in values)
+            request.ReportedDevice.Twins.Add(new Twin { PropertyName = property, Reported = new TwinProperty { Value = value } });
+        return request;
+    }
+
+    private static List<byte[]> Contents(SqliteDatabase database, string keys) => database.Read(connection =>
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = "SELECT content FROM uplink WHERE key LIKE $keys";
+        command.Parameters.AddWithValue("$keys", keys);
+        using var row = command.ExecuteReader();
+        var contents = new List<byte[]>();
+        while (row.Read())
+            contents.Add(row.GetFieldValue<byte[]>(0));
+        return contents;
+    });
+
+    private static int Samples(SqliteDatabase database)
+        => Contents(database, "history/%").Sum(content => JsonNode.Parse(content)!["history"]!["text"]!.AsArray().Count);
+
     // The one entry: its key is the device's, and the newest value stands.
     private static string Queued(SqliteDatabase database) => database.Read(connection =>
     {
@@ -77,12 +172,12 @@ public sealed class TwinServiceTests
     });
 
     // Until the device has come through the feed its reports are refused.
-    private static async Task ReportAsync(IDmiManager twins, int value)
+    private static async Task ReportAsync(IDmiManager twins, int value, string property = "level")
     {
         var request = new ReportDeviceStatusRequest { DeviceName = "tank-1", DeviceNamespace = "default", ReportedDevice = new DeviceStatus() };
         var reported = new TwinProperty { Value = value.ToString(CultureInfo.InvariantCulture) };
         reported.Metadata["timestamp"] = (1_700_000_000_000 + value).ToString(CultureInfo.InvariantCulture);
-        request.ReportedDevice.Twins.Add(new Twin { PropertyName = "level", Reported = reported });
+        request.ReportedDevice.Twins.Add(new Twin { PropertyName = property, Reported = reported });
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         while (true)
         {
@@ -102,6 +197,9 @@ public sealed class TwinServiceTests
     {
         public bool IsConnected => false;
 
+        /// <summary>What a post of several waits for.</summary>
+        public Task Gate { get; set; } = Task.CompletedTask;
+
         public event Action<bool>? LinkChanged
         {
             add { }
@@ -110,7 +208,11 @@ public sealed class TwinServiceTests
 
         public ValueTask PostAsync(UplinkEntry entry, CancellationToken cancellationToken) => queue.PostAsync(entry, cancellationToken);
 
-        public ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken) => queue.PostAsync(entries, cancellationToken);
+        public async ValueTask PostAsync(IReadOnlyList<UplinkEntry> entries, CancellationToken cancellationToken)
+        {
+            await Gate;
+            await queue.PostAsync(entries, cancellationToken);
+        }
 
         public ValueTask<bool> TryPostAsync(UplinkEntry entry, CancellationToken cancellationToken) => queue.TryPostAsync(entry, cancellationToken);
 

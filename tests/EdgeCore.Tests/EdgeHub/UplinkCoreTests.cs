@@ -202,6 +202,25 @@ public sealed class UplinkCoreTests
     }
 
     [Fact]
+    public void Samples_go_before_the_newest_values_when_a_bound_is_reached()
+    {
+        Assert.Empty(_core.Apply(Slot(1, UplinkPriority.Twin)));
+        for (var id = 2; id <= 5; id++)
+            Assert.Empty(_core.Apply(Slot(id, UplinkPriority.Twin) with { Rule = id == 3 ? UplinkRule.Newest : UplinkRule.Every }));
+
+        // Samples that come push out older samples, and so does a newest value; a sample on its way counts like the others.
+        _core.LinkUp(0, edgeWire: true);
+        Assert.Equal([1L, 2L], Enumerable.Range(0, 2).Select(_ => Next()!.Slot.Id));
+        Assert.Equal([new UplinkRow(2, 2)], _core.Apply(Slot(6, UplinkPriority.Twin) with { Rule = UplinkRule.Every }));
+        Assert.Equal([new UplinkRow(4, 4)], _core.Apply(Slot(7, UplinkPriority.Twin)));
+        Assert.Equal([new UplinkRow(5, 5), new UplinkRow(6, 6)], _core.Apply(Slot(8, UplinkPriority.Twin, size: 997)));
+        Assert.Equal(4, _core.Depth(UplinkPriority.Twin));
+
+        // Where there are none, the oldest values.
+        Assert.Equal([new UplinkRow(1, 1)], _core.Apply(Slot(9, UplinkPriority.Twin)));
+    }
+
+    [Fact]
     public void The_oldest_entries_go_when_a_bound_is_reached_and_are_counted()
     {
         for (var id = 1; id <= 5; id++)

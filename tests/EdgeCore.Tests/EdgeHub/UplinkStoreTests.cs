@@ -57,6 +57,19 @@ public sealed class UplinkStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Samples_of_one_device_never_push_out_the_state_of_another_over_a_restart_either()
+    {
+        UplinkEntry Entry(string key, UplinkRule rule) => new(key, UplinkPriority.Twin, rule, Sources.Twin, Groups.Resource, Operations.Update, "r", "{}"u8.ToArray());
+        await NewQueue().PostAsync([Entry("state/default/quiet", UplinkRule.Newest), Entry("history/default/loud/0", UplinkRule.Every)], CancellationToken.None);
+        var queue = NewQueue();
+        for (var i = 1; i < 10; i++)
+            await queue.PostAsync(Entry($"history/default/loud/{i}", UplinkRule.Every), CancellationToken.None);
+        Assert.Equal(["history/default/loud/8", "history/default/loud/9", "state/default/quiet"], new SqliteUplinkStore(_database, _time, NullLogger.Instance).ReadSlots().Select(slot => slot.Key).Order());
+
+        UplinkQueue NewQueue() => new(new SqliteUplinkStore(_database, _time, NullLogger.Instance), new EdgeHubOptions { QueueEntriesMax = 3 }, _time, NullLogger.Instance);
+    }
+
+    [Fact]
     public async Task Versions_never_go_back_over_restarts_with_an_empty_queue_and_a_clock_set_back()
     {
         var last = await NewestVersionAsync(_time);

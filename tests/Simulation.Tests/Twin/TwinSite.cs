@@ -123,8 +123,11 @@ internal sealed class TwinSite(TwinWorld world)
         {
             if (_cloud.GetValueOrDefault((device, "t"))?.Value != Text(value))
                 return $"the cloud has '{_cloud.GetValueOrDefault((device, "t"))?.Value}' of {device}, the mapper read {value} last";
-            var winner = _accepted.TryGetValue(device, out var here) && here.AtMs > _cloudDesires[device].AtMs ? here : _cloudDesires[device];
-            if (_told.GetValueOrDefault(device) != winner.Value)
+            // Of two of the same millisecond the one that came later stands, whichever that was.
+            var isOfHere = _accepted.TryGetValue(device, out var here) && here.AtMs >= _cloudDesires[device].AtMs;
+            var winner = isOfHere ? here : _cloudDesires[device];
+            var isTie = isOfHere && here.AtMs == _cloudDesires[device].AtMs && _told.GetValueOrDefault(device) == _cloudDesires[device].Value;
+            if (_told.GetValueOrDefault(device) != winner.Value && !isTie)
                 return $"the mapper of {device} was told '{_told.GetValueOrDefault(device)}', the latest desired is '{winner.Value}' of {winner.AtMs}";
         }
 
