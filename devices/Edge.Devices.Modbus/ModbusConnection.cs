@@ -95,7 +95,7 @@ internal sealed class ModbusConnection : IDeviceConnection
         }
         catch (ModbusLinkException e)
         {
-            throw new DeviceUnreachableException(e.Message, e);
+            throw new DeviceUnreachableException(e.Reason, e);
         }
         catch (ModbusPeerException e) when (e.Code is ModbusExceptionCode.GatewayPathUnavailable or ModbusExceptionCode.GatewayTargetFailedToRespond)
         {

@@ -22,6 +22,9 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private const long ConnectDelayMsFirst = 200;
     private const long ConnectDelayMsMax = 15_000;
     private const long ReportDelayMsMax = 5_000;
+
+    // While a device is away: garbage says something else each time.
+    private const long ReasonMsMin = 60_000;
     private readonly IDeviceDriver _driver;
     private readonly IDeviceReporter _reporter;
     private readonly TimeProvider _time;
@@ -33,6 +36,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
+    private readonly long _beganMs;
     private (Device Device, DeviceModel? Model) _wanted;
     private (Device Device, DeviceModel? Model)? _applied;
     private IReadOnlyDictionary<string, PropertyState> _properties = new Dictionary<string, PropertyState>();
@@ -44,6 +48,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private bool _connected;
     private bool _hasArrived;
     private string _offlineReason = "";
+    private long _reasonMs;
     private int _connectFailures;
     private long _nextConnectMs;
     private int _reportFailures;
@@ -62,6 +67,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         _time = time;
         _random = random;
         _log = log;
+        _beganMs = NowMs();
         _loop = Task.Run(RunAsync);
     }
 
@@ -76,7 +82,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     }
 
     /// <summary>The values as they stand; a snapshot.</summary>
-    public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs()))];
+    public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs(), whole: true))];
 
     /// <summary>The state that EdgeCore was told last; empty before the first.</summary>
     public string ReportedState => _state;
@@ -189,6 +195,8 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             BindPush(state);
             if (old is not null)
                 state.Inherit(old);
+            if (!_connected && _connectFailures > 0)
+                state.Lost(_offlineReason);
             state.WritePending = state.Desired is not null && state.Access is not null && (old is null || old.WritePending || old.Desired != state.Desired);
         }
 
@@ -274,7 +282,15 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         Figures.Lost();
         _connected = false;
         _offlineReason = e.Message;
-        _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
+        var now = NowMs();
+        if (_connectFailures == 0 || now - _reasonMs >= ReasonMsMin)
+        {
+            _reasonMs = now;
+            foreach (var property in _properties.Values)
+                property.Lost(e.Message);
+        }
+
+        _nextConnectMs = now + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
     }
 
     // All that is due at one time is read at once.
@@ -319,12 +335,16 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
                 property.Error = error;
             }
 
-            // A cycle that was missed is not made up for: no burst after a pause. A value that came by itself is as good as one that was asked for.
-            property.NextCollectMs = property.NextCollectMs <= now && property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
+            // A value that came by itself is as good as one that was asked for.
+            property.NextCollectMs = property.NextCollectMs > now ? now + property.CollectCycleMs : NextInStep(property.CollectCycleMs, now);
         }
 
         Figures.Collected(values, _due.Count - values, took);
     }
+
+    // Cycles are counted from the worker's start, so that what was read out of turn (after a write, say) falls back into step with the others and is read with them
+    // in one request. A cycle that was missed is not made up for: no burst after a pause. A clock that was set back only moves the steps.
+    private long NextInStep(long cycleMs, long now) => now + cycleMs - ((((now - _beganMs) % cycleMs) + cycleMs) % cycleMs);
 
     private async Task ReportAsync(CancellationToken cancellationToken)
     {

@@ -53,7 +53,7 @@ internal sealed class LineKeeper : IDisposable
             return;
         var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
         if (now < _openNotBefore)
-            throw new ModbusLinkException(ModbusLinkFault.Line, $"{_openError}; it is tried again in {_openNotBefore - now} ms");
+            throw new ModbusLinkException(ModbusLinkFault.Line, $"{_openError}; it is tried again in {_openNotBefore - now} ms", reason: _openError);
         using var limit = new CancellationTokenSource(timeout, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try

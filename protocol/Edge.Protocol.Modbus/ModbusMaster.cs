@@ -79,7 +79,7 @@ public sealed class ModbusMaster : IDisposable
             }
             catch (ModbusLinkException e) when (e.Fault is ModbusLinkFault.Silence or ModbusLinkFault.Garbage)
             {
-                _rest.Failed(unit, (long)timing.Timeout.TotalMilliseconds, NowMs());
+                _rest.Failed(unit, (long)timing.Timeout.TotalMilliseconds, NowMs(), e.Reason);
                 throw;
             }
             finally
@@ -102,7 +102,8 @@ public sealed class ModbusMaster : IDisposable
         if (_rest.Remaining(unit, NowMs()) is > 0 and var left)
         {
             Counters.Hold();
-            throw new ModbusLinkException(ModbusLinkFault.Held, $"unit {unit} on {_settings.Key} did not answer; it is asked again in {left} ms, so that others on the line need not wait");
+            throw new ModbusLinkException(
+                ModbusLinkFault.Held, $"{_rest.Reason(unit)}; it is asked again in {left} ms, so that others on the line need not wait", reason: _rest.Reason(unit));
         }
 
         await _keeper.OpenAsync(timing.Timeout, cancellationToken);

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Edge.Devices.Modbus;
 using Edge.Protocol.Modbus.Lines;
 using Edge.Simulators.Modbus;
+using Edge.Testing;
 using Edge.Testing.Modbus;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -13,12 +14,12 @@ namespace Edge.Devices.Tests.Modbus;
 public sealed class BadSlaveTests
 {
     [Theory]
-    [InlineData(ModbusFault.Silence)]
-    [InlineData(ModbusFault.Crc)]
-    [InlineData(ModbusFault.Unit)]
-    [InlineData(ModbusFault.Length)]
-    [InlineData(ModbusFault.Garbage)]
-    public async Task A_bad_slave_on_a_serial_line_is_offline_until_it_mends_and_its_neighbour_is_served(ModbusFault fault)
+    [InlineData(ModbusFault.Silence, "unit 2 did not answer within 300 ms")]
+    [InlineData(ModbusFault.Crc, "CRC is ")]
+    [InlineData(ModbusFault.Unit, "unit 66 answered")]
+    [InlineData(ModbusFault.Length, "of a wrong length")]
+    [InlineData(ModbusFault.Garbage, "no frame")]
+    public async Task A_bad_slave_on_a_serial_line_is_offline_with_the_reason_until_it_mends_and_its_neighbour_is_served(ModbusFault fault, string reason)
     {
         using var pty = new PtyPair();
         await using var simulator = ModbusSimulator.Start(new SerialSettings(pty.PathB), "thermostat", TimeProvider.System, new Random(1), units: 2);
@@ -30,18 +31,21 @@ public sealed class BadSlaveTests
         await good.StateAsync("one", "online");
         await using var two = Workers.Start(Device("two", 2, line), DeviceHouse.Model(), driver, bad);
         await bad.StateAsync("two", "offline");
+        await ReasonAsync(bad, "two", reason);
         var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
         await good.TwinAsync("a newer temperature", "one", "temperature", twin => long.Parse(twin.Reported.Metadata["timestamp"]) > now);
         simulator.Faults.Set(2, ModbusFault.None);
         await bad.StateAsync("two", "online");
+        await GoodAsync(bad, "two");
         Assert.Equal(1, Assert.Single(driver.Lines).Counters.Opens);
     }
 
     [Theory]
-    [InlineData(ModbusFault.Silence)]
-    [InlineData(ModbusFault.Transaction)]
-    [InlineData(ModbusFault.Garbage)]
-    public async Task A_bad_slave_over_TCP_is_offline_until_it_mends(ModbusFault fault)
+    [InlineData(ModbusFault.Silence, "unit 1 did not answer within 300 ms")]
+    [InlineData(ModbusFault.Transaction, "it answered transaction")]
+    [InlineData(ModbusFault.Length, "does not repeat the request")]
+    [InlineData(ModbusFault.Garbage, "sent no Modbus TCP")]
+    public async Task A_bad_slave_over_TCP_is_offline_with_the_reason_until_it_mends(ModbusFault fault, string reason)
     {
         await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
         simulator.Faults.Set(1, fault);
@@ -49,8 +53,34 @@ public sealed class BadSlaveTests
         await using var worker = Workers.Start(
             Device("one", 1, $"\"ip\":\"127.0.0.1\",\"port\":{simulator.EndPoint.Port}"), DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports);
         await reports.StateAsync("one", "offline");
+        await ReasonAsync(reports, "one", reason);
         simulator.Faults.Set(1, ModbusFault.None);
         await reports.StateAsync("one", "online");
+        await GoodAsync(reports, "one");
+    }
+
+    [Fact]
+    public async Task A_slave_that_falls_silent_keeps_its_last_value_and_its_time_and_the_reason_is_said_once()
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1));
+        var reports = new Reports();
+        await using var worker = Workers.Start(
+            Device("one", 1, $"\"ip\":\"127.0.0.1\",\"port\":{simulator.EndPoint.Port}"), DeviceHouse.Model(), ModbusConnectionTests.Driver(), reports);
+        await GoodAsync(reports, "one");
+        simulator.Faults.Set(1, ModbusFault.Silence);
+        await reports.StateAsync("one", "offline");
+        var lost = await ReasonAsync(reports, "one", "did not answer");
+        var kept = worker.Twins.Single(twin => twin.PropertyName == "temperature").Reported;
+        Assert.Equal(kept.Metadata["timestamp"], lost.Reported.Metadata["timestamp"]);
+        Assert.NotEqual("", kept.Value);
+        Assert.Equal(lost.Reported.Metadata["error"], kept.Metadata["error"]);
+
+        // Each further try loses it again and says no more.
+        var losses = worker.Figures.Losses;
+        await Eventually.HoldsAsync("two further tries", () => worker.Figures.Losses > losses + 2);
+        Assert.Empty(reports.Take().Where(one => one.Twin?.PropertyName == "temperature"));
+        simulator.Faults.Set(1, ModbusFault.None);
+        await GoodAsync(reports, "one");
     }
 
     [Fact]
@@ -119,6 +149,12 @@ public sealed class BadSlaveTests
         });
         Assert.Equal(9, count);
     }
+
+    private static Task<Edge.Protocol.Dmi.V1Beta1.Twin> ReasonAsync(Reports reports, string device, string reason)
+        => reports.TwinAsync($"the reason '{reason}'", device, "temperature", twin => twin.Reported.Metadata.GetValueOrDefault("error", "").Contains(reason, StringComparison.Ordinal));
+
+    private static Task<Edge.Protocol.Dmi.V1Beta1.Twin> GoodAsync(Reports reports, string device)
+        => reports.TwinAsync("a good temperature", device, "temperature", twin => twin.Reported.Value.Length > 0 && !twin.Reported.Metadata.ContainsKey("error"));
 
     private static JsonObject Device(string name, int unit, string line)
     {

@@ -176,7 +176,7 @@ public sealed class ModbusConnectionTests
     }
 
     /// <summary>Holding registers that hold 100 and their address; coils that are on.</summary>
-    private sealed class CountingBank : IRegisterBank
+    internal sealed class CountingBank : IRegisterBank
     {
         public CountingBank(int size)
         {
