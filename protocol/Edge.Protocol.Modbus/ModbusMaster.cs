@@ -16,6 +16,9 @@ public sealed class ModbusMaster : IDisposable
     /// <summary>Requests that may wait for the line; a further one fails as <see cref="ModbusLinkFault.Held"/>.</summary>
     public const int WaitingMax = 4096;
 
+    // What slaves get to obey a broadcast before the next request (Modbus over Serial Line V1.02 §2.4.1: 100 to 200 ms).
+    private static readonly TimeSpan s_turnRound = TimeSpan.FromMilliseconds(100);
+
     private readonly ModbusLineSettings _settings;
     private readonly TimeProvider _time;
     private readonly SemaphoreSlim _turn = new(1, 1);
@@ -23,6 +26,7 @@ public sealed class ModbusMaster : IDisposable
     private readonly LineKeeper _keeper;
     private readonly CancellationTokenSource _disposed = new();
     private readonly TimeSpan _lineSilence;
+    private TimeSpan _turnRound;
     private long _lastEnd;
     private bool _talked;
 
@@ -107,11 +111,17 @@ public sealed class ModbusMaster : IDisposable
         }
 
         await _keeper.OpenAsync(timing.Timeout, cancellationToken);
-        await PauseAsync(timing.Delay > _lineSilence ? timing.Delay : _lineSilence, cancellationToken);
+        var least = _lineSilence + _turnRound;
+        await PauseAsync(timing.Delay > least ? timing.Delay : least, cancellationToken);
+        _turnRound = TimeSpan.Zero;
         try
         {
             var data = await _keeper.ExchangeAsync(unit, request, pdu, timing.Timeout, cancellationToken);
             _rest.Answered(unit);
+
+            // Nobody answers a broadcast: here it is on its way, not through.
+            if (unit == 0 && request.IsWrite && _settings.Transport != ModbusTransport.Tcp)
+                _turnRound = s_turnRound + (_settings.SerialLine?.TimeOf(pdu.Length + RtuFrame.Overhead) ?? TimeSpan.Zero);
             return data;
         }
         catch (ModbusPeerException)

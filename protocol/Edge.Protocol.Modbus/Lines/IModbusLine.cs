@@ -20,5 +20,6 @@ public interface IModbusLine : IDisposable
     int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most);
 
     /// <summary>Drops what has come and was not read; returns how many bytes.</summary>
-    int DiscardInput();
+    /// <param name="trace">Gets the bytes; null for nobody.</param>
+    int DiscardInput(ModbusTrace? trace);
 }

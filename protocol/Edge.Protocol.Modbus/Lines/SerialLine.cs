@@ -64,14 +64,18 @@ public sealed class SerialLine : IModbusLine
 
     public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most) => -1;
 
-    public int DiscardInput()
+    public int DiscardInput(ModbusTrace? trace)
     {
         Span<byte> rubbish = stackalloc byte[512];
         var dropped = 0;
 
         // Bounded: a line that talks without end is read on by the request that follows.
         for (var i = 0; i < 16 && TryRead(rubbish) is > 0 and var read; i++)
+        {
+            trace?.Add(sent: false, rubbish[..read]);
             dropped += read;
+        }
+
         return dropped;
     }
 

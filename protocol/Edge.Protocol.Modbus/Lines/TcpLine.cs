@@ -70,14 +70,18 @@ public sealed class TcpLine(Socket socket, string name) : IModbusLine
         }
     }
 
-    public int DiscardInput()
+    public int DiscardInput(ModbusTrace? trace)
     {
         Span<byte> rubbish = stackalloc byte[512];
         var dropped = 0;
         try
         {
             for (var i = 0; i < 16 && socket.Available > 0; i++)
-                dropped += socket.Receive(rubbish);
+            {
+                var read = socket.Receive(rubbish);
+                trace?.Add(sent: false, rubbish[..read]);
+                dropped += read;
+            }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {

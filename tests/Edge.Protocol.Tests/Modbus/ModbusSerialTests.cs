@@ -180,7 +180,7 @@ public sealed class ModbusSerialTests
 
         public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most) => line.ExchangeBriefly(bytes, buffer, most);
 
-        public int DiscardInput() => line.DiscardInput();
+        public int DiscardInput(ModbusTrace? trace) => line.DiscardInput(trace);
 
         public void Dispose() => line.Dispose();
     }
