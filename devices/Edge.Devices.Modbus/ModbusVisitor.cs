@@ -45,7 +45,7 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         Span<ushort> registers = stackalloc ushort[Format.RegisterCount];
         for (var i = 0; i < registers.Length; i++)
             registers[i] = BinaryPrimitives.ReadUInt16BigEndian(data[(2 * (offset + i))..]);
-        return Format.Decode(registers) is { } value ? new PropertyReading(value) : new PropertyReading(null, $"{Table} {Address} holds no bcd: a digit is above 9");
+        return Format.TryDecode(registers, out var value, out var reason) ? new PropertyReading(value) : new PropertyReading(null, $"{Table} {Address} {reason}");
     }
 
     /// <exception cref="DeviceConfigException">The visitor is impossible; says which key, what it is and what it must be.</exception>

@@ -199,6 +199,8 @@ public sealed class InfluxTarget(
         var text = new StringBuilder();
         foreach (var sample in batch)
         {
+            if (Field(sample) is not { } field)
+                continue;
             text.Append(Escape(measurement, ", "));
             foreach (var (key, value) in tags.Where(tag => tag.Key is not ("namespace" or "device") && tag.Value.Length > 0).OrderBy(tag => tag.Key, StringComparer.Ordinal)
                 .Append(new("device", tags.GetValueOrDefault("device", sample.Device))).Append(new("namespace", tags.GetValueOrDefault("namespace", sample.Namespace))))
@@ -206,20 +208,22 @@ public sealed class InfluxTarget(
                 text.Append(',').Append(Escape(key, ",= ")).Append('=').Append(Escape(value, ",= "));
             }
 
-            text.Append(' ').Append(Escape(fieldKey.Length > 0 ? fieldKey : sample.Property, ",= ")).Append('=').Append(Field(sample));
+            text.Append(' ').Append(Escape(fieldKey.Length > 0 ? fieldKey : sample.Property, ",= ")).Append('=').Append(field);
             text.Append(' ').Append(sample.TimestampMs).Append('\n');
         }
 
         return Encoding.UTF8.GetBytes(text.ToString());
     }
 
-    // Numbers are floats: an integer and a float in one field would be a conflict of types.
-    private static string Field(in Sample sample)
+    // Numbers are floats: an integer and a float in one field would be a conflict of types, and so would NaN as a text among numbers: line protocol has none, so null.
+    private static string? Field(in Sample sample)
     {
         if (sample.Value is "true" or "false")
             return sample.Value;
         if (sample.Type != "string" && double.TryParse(sample.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number))
             return number.ToString("R", CultureInfo.InvariantCulture);
+        if (sample.Type is "int" or "float" or "double")
+            return null;
         return $"\"{sample.Value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
     }
 
