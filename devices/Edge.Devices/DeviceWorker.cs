@@ -166,20 +166,22 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             return;
         if (_applied is null || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
         {
-            if (_connection is not null)
-                await _connection.DisposeAsync();
-            (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
             var problems = new List<string>();
             var config = DmiConvert.ToJson(wanted.Device.Spec?.Protocol?.ConfigData, problems);
             try
             {
                 if (problems.Count > 0)
                     throw new DeviceConfigException($"protocol {string.Join("; ", problems)}");
-                _connection = _driver.Create(config);
-                _connection.WhenArrived(Arrived);
+                if (_connection?.TryChange(config) != true)
+                {
+                    await DisconnectAsync();
+                    _connection = _driver.Create(config);
+                    _connection.WhenArrived(Arrived);
+                }
             }
             catch (DeviceConfigException e)
             {
+                await DisconnectAsync();
                 _configError = e.Message;
             }
         }
@@ -202,6 +204,13 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
 
         _properties = properties;
         _applied = wanted;
+    }
+
+    private async Task DisconnectAsync()
+    {
+        if (_connection is not null)
+            await _connection.DisposeAsync();
+        (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
     }
 
     private void Bind(PropertyState state)

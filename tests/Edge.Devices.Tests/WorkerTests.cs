@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Edge.Devices.Tests.Modbus;
+using Edge.Protocol.Dmi;
 using Edge.Protocol.Modbus;
 
 namespace Edge.Devices.Tests;
@@ -26,6 +27,30 @@ public sealed class WorkerTests
         bank.Reads.Clear();
         await time.RunAsync(idle, TimeSpan.FromSeconds(5));
         Assert.Equal(Enumerable.Repeat("registers 0+2", 5), bank.Reads);
+    }
+
+    [Fact]
+    public async Task A_changed_trace_or_timing_neither_opens_the_line_anew_nor_writes_again_what_was_written()
+    {
+        var bank = new ModbusConnectionTests.CountingBank(10);
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank);
+        var time = new WorkerTime();
+        var driver = ModbusConnectionTests.Driver();
+        await using var worker = Workers.Start(Device(server, "5"), Model(), driver, new Reports(), time);
+        await time.IdleAsync();
+        bank.Holding[0] = 6; // somebody at the device
+        var traced = Device(server, "5");
+        traced["spec"]!["protocol"]!["configData"]!["trace"] = true;
+        traced["spec"]!["protocol"]!["configData"]!["timeout"] = 30_000;
+        worker.Update(DmiConvert.ToDevice(traced, Model()), DmiConvert.ToModel(Model()));
+        await time.IdleAsync();
+        Assert.Equal(6, bank.Holding[0]);
+        Assert.NotNull(Assert.Single(driver.Lines).Trace);
+        Assert.Equal(1, driver.Lines[0].Counters.Opens);
+        worker.Update(DmiConvert.ToDevice(Device(server, "5"), Model()), DmiConvert.ToModel(Model()));
+        await time.IdleAsync();
+        Assert.Null(driver.Lines[0].Trace);
+        Assert.Equal(6, bank.Holding[0]);
     }
 
     private static JsonObject Model() => (JsonObject)JsonNode.Parse("""

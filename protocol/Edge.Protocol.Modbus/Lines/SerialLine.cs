@@ -28,8 +28,12 @@ public sealed class SerialLine : IModbusLine
             throw new IOException($"{settings.Path}: {Marshal.GetLastPInvokeErrorMessage()}");
         try
         {
+            // Two masters on one line would take each other's answers. The lock is for programs that look at it, and holds for root too; TIOCEXCL is for all others.
+            if (SerialNative.FileLock(fd, SerialNative.LockExclusive | SerialNative.LockNoWait) != 0)
+                throw new IOException($"{settings.Path} is in use by another program (or by this one, under another name)");
             if (SerialNative.Configure(fd, settings) is { Length: > 0 } problem)
                 throw new IOException($"{settings.Path} {problem}");
+            _ = SerialNative.Control(fd, SerialNative.ExclusiveOn);
             _ = SerialNative.Flush(fd, SerialNative.FlushInput);
             SerialPoller.Instance.Add(fd);
             return new SerialLine(fd, settings.Path);
@@ -87,6 +91,7 @@ public sealed class SerialLine : IModbusLine
                 return;
             _closed = true;
             SerialPoller.Instance.Remove(_fd);
+            _ = SerialNative.Control(_fd, SerialNative.ExclusiveOff);
             _ = SerialNative.Close(_fd);
         }
     }

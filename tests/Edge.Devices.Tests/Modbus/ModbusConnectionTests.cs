@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Edge.Devices.Modbus;
 using Edge.Protocol.Modbus;
+using Edge.Testing;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -59,6 +60,74 @@ public sealed class ModbusConnectionTests
         }
 
         Assert.Equal(["registers 1+2", "registers 4+1"], bank.Reads);
+    }
+
+    [Theory]
+    [InlineData(ModbusExceptionCode.SlaveDeviceFailure)]
+    [InlineData(ModbusExceptionCode.SlaveDeviceBusy)]
+    [InlineData(ModbusExceptionCode.Acknowledge)]
+    [InlineData(ModbusExceptionCode.MemoryParityError)]
+    public async Task A_failure_of_the_moment_does_not_end_the_joining(ModbusExceptionCode code)
+    {
+        var bank = new CountingBank(50) { Fails = code };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server, "\"gap\":5");
+        IPropertyAccess[] bound = [device.Bind(Holding("a", 1)), device.Bind(Holding("b", 2)), device.Bind(Holding("c", 4))];
+        var readings = new PropertyReading[3];
+        await device.ReadAsync(bound, readings, default);
+        if (code is ModbusExceptionCode.SlaveDeviceBusy or ModbusExceptionCode.Acknowledge)
+            Assert.All(readings, reading => Assert.Contains($"(exception {(int)code})", reading.Error, StringComparison.Ordinal));
+        else
+            Assert.Equal(["101", "102", "104"], readings.Select(reading => reading.Value)); // read apart, this once
+        bank.Reads.Clear();
+        await device.ReadAsync(bound, readings, default);
+        Assert.Equal(["registers 1+4"], bank.Reads);
+    }
+
+    [Fact]
+    public async Task What_a_slave_refused_to_join_is_tried_again_after_ten_minutes()
+    {
+        var bank = new CountingBank(50) { Refused = 3 };
+        await using var server = Start(bank);
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        await using var device = Create(new ModbusDriver(time, new Random(5), NullLoggerFactory.Instance), server, "\"gap\":5");
+        IPropertyAccess[] bound = [device.Bind(Holding("a", 1)), device.Bind(Holding("b", 2)), device.Bind(Holding("c", 4))];
+        var readings = new PropertyReading[3];
+        await device.ReadAsync(bound, readings, default);
+        bank.Refused = -1;
+        time.Advance(TimeSpan.FromMinutes(9.9));
+        bank.Reads.Clear();
+        await device.ReadAsync(bound, readings, default);
+        time.Advance(TimeSpan.FromMinutes(0.2));
+        await device.ReadAsync(bound, readings, default);
+        Assert.Equal(["registers 1+2", "registers 4+1", "registers 1+4"], bank.Reads);
+    }
+
+    [Fact]
+    public async Task A_slave_that_was_silent_once_about_function_22_is_asked_with_it_again_later()
+    {
+        var bank = new CountingBank(50);
+        var silent = true;
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank, filter: (unit, frame, _) => new(silent && frame.Span[7] == 22 ? default : frame));
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        await using var device = Create(new ModbusDriver(time, new Random(5), NullLoggerFactory.Instance), server, "\"retries\":0");
+        var bit = device.Bind(Property("a", "\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"bool\",\"bit\":4", "boolean", writable: true));
+        await device.ConnectAsync(default);
+        var write = bit.WriteAsync("true", default);
+        await Eventually.HoldsAsync("silence", () =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            return write.IsCompleted;
+        });
+        await Assert.ThrowsAsync<DeviceUnreachableException>(() => write);
+        silent = false;
+        bank.Reads.Clear();
+        await bit.WriteAsync("true", default);
+        Assert.Equal(["registers 0+1"], bank.Reads); // read, and written without it
+        time.Advance(TimeSpan.FromMinutes(10));
+        await bit.WriteAsync("false", default);
+        Assert.Single(bank.Reads);
+        Assert.Equal(100 & ~16, bank.Holding[0]);
     }
 
     [Theory]
@@ -187,7 +256,10 @@ public sealed class ModbusConnectionTests
 
         public List<string> Reads { get; } = [];
 
-        public int Refused { get; init; } = -1;
+        public int Refused { get; set; } = -1;
+
+        /// <summary>The next read fails so.</summary>
+        public ModbusExceptionCode Fails { get; set; }
 
         public bool HasMaskWrite { get; init; } = true;
 
@@ -203,6 +275,12 @@ public sealed class ModbusConnectionTests
         public ModbusExceptionCode ReadRegisters(byte unit, bool inputs, ushort address, Span<ushort> registers)
         {
             Reads.Add($"registers {address}+{registers.Length}");
+            if (Fails is not ModbusExceptionCode.None and var fails)
+            {
+                Fails = ModbusExceptionCode.None;
+                return fails;
+            }
+
             if (address + registers.Length > Holding.Length || (Refused >= address && Refused < address + registers.Length))
                 return ModbusExceptionCode.IllegalDataAddress;
             Holding.AsSpan(address, registers.Length).CopyTo(registers);

@@ -61,6 +61,33 @@ public sealed class ModbusTcpTests
         Assert.Equal(1, good.Counters.Opens);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task When_all_places_are_taken_the_connection_that_was_idle_for_longest_goes(bool rtu)
+    {
+        await using var server = Start(new MemoryRegisterBank(1, 1, 1, 1), rtu);
+        var closed = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+        server.ConnectionClosed += (_, reason) => closed.TrySetResult(reason);
+        var masters = Enumerable.Range(0, ModbusTcpServer.ConnectionsMax + 1).Select(_ => Master(server, rtu)).ToList();
+        try
+        {
+            foreach (var master in masters[..^1])
+                await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+            await Unit(masters[0], 1).ReadRegistersAsync(false, 0, 1, default);
+            await Unit(masters[^1], 1).ReadRegistersAsync(false, 0, 1, default);
+            Assert.Contains("asked nothing for the longest time", await closed.Task.WaitAsync(s_timeout), StringComparison.Ordinal);
+            foreach (var master in masters.Where(one => one != masters[1]))
+                await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+            Assert.All(masters, master => Assert.Equal(1, master.Counters.Opens));
+            await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(masters[1], 1).ReadRegistersAsync(false, 0, 1, default));
+        }
+        finally
+        {
+            masters.ForEach(master => master.Dispose());
+        }
+    }
+
     [Fact]
     public async Task Several_units_behind_one_gateway_have_their_own_tables_and_an_absent_one_is_named_by_the_gateway()
     {
