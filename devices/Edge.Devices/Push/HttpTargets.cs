@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Edge.Devices.Push;
 
@@ -159,6 +160,25 @@ public sealed class OtlpTarget(Uri uri, TimeSpan timeout) : HttpTarget($"otlp {u
         }
 
         return bytes.WrittenSpan.ToArray();
+    }
+
+    // OTLP/HTTP: what was refused of a batch that was taken stands in the answer (partialSuccess), and must not be sent again.
+    protected override async Task CheckAsync(HttpContent answer, CancellationToken cancellationToken)
+    {
+        JsonObject? partial;
+        try
+        {
+            partial = (await JsonNode.ParseAsync(await answer.ReadAsStreamAsync(cancellationToken), cancellationToken: cancellationToken) as JsonObject)?["partialSuccess"] as JsonObject;
+        }
+        catch (JsonException)
+        {
+            // No body, or none in JSON: servers that take all answer so.
+            return;
+        }
+
+        // A 64-bit integer is a text in protobuf's JSON, but not with all servers.
+        if (int.TryParse($"{partial?["rejectedDataPoints"]}", NumberStyles.None, CultureInfo.InvariantCulture, out var refused) && refused > 0)
+            throw new PushException($"it took the batch but for {refused} points: {partial!["errorMessage"]}", isFinal: true, refused: refused);
     }
 
     private static double? ToNumber(string value) => value switch
