@@ -15,6 +15,7 @@ internal sealed class ModbusConnection : IDeviceConnection
     private readonly ILogger _log;
     private readonly ModbusMaster _master;
     private readonly List<PlannedRead> _plan = [];
+    private readonly Dictionary<byte, IReadOnlyList<ModbusIdentity>> _identity = [];
     private ReadSpan[] _spans = [];
     private ModbusEndpoint _endpoint;
     private long _noGapUntilMs;
@@ -29,7 +30,7 @@ internal sealed class ModbusConnection : IDeviceConnection
         _time = time;
         _log = log;
         _master = lines.Acquire(endpoint.Line, endpoint.Trace);
-        Unit = new ModbusUnit(_master, endpoint.UnitId, endpoint.Timing);
+        Unit = new ModbusUnit(_master, endpoint.UnitId, endpoint.Timing, endpoint.WriteMultiple);
     }
 
     internal ModbusUnit Unit { get; private set; }
@@ -53,13 +54,14 @@ internal sealed class ModbusConnection : IDeviceConnection
         if (!endpoint.Line.Equals(_endpoint.Line) || endpoint.UnitId != _endpoint.UnitId)
             return false;
         _lines.Retrace(_master, _endpoint.Trace, endpoint.Trace);
-        (_endpoint, Unit) = (endpoint, new ModbusUnit(_master, endpoint.UnitId, endpoint.Timing));
+        (_endpoint, Unit) = (endpoint, new ModbusUnit(_master, endpoint.UnitId, endpoint.Timing, endpoint.WriteMultiple));
         return true;
     }
 
     public Task ConnectAsync(CancellationToken cancellationToken)
         => TalkAsync(async () =>
         {
+            _identity.Clear();
             await _master.OpenAsync(_endpoint.Timing.Timeout, cancellationToken);
             return true;
         });
@@ -75,7 +77,7 @@ internal sealed class ModbusConnection : IDeviceConnection
         for (var i = 0; i < properties.Count; i++)
         {
             var property = (ModbusProperty)properties[i];
-            if (now >= _apartUntilMs && now >= property.AloneUntilMs)
+            if (property.Visitor.Table != ModbusTable.DeviceIdentification && now >= _apartUntilMs && now >= property.AloneUntilMs)
                 _spans[joined++] = property.Visitor.ToSpan(i);
             else
                 await ReadAloneAsync(property, i, readings, cancellationToken);
@@ -128,6 +130,22 @@ internal sealed class ModbusConnection : IDeviceConnection
         {
             throw new DeviceRefusedException(e.Message, e);
         }
+    }
+
+    /// <summary>An object of the slave's identification (function 43/14), which is asked for once after each connect.</summary>
+    /// <exception cref="DeviceUnreachableException">The slave is not there.</exception>
+    /// <exception cref="DeviceRefusedException">It has no identification, or not this object.</exception>
+    internal async Task<string> IdentifyAsync(byte id, CancellationToken cancellationToken)
+    {
+        // Basic, regular or extended: some slaves have no more than the basic objects, and refuse to be asked for more.
+        var code = (byte)(id <= 2 ? 1 : id < 0x80 ? 2 : 3);
+        if (!_identity.TryGetValue(code, out var objects))
+            _identity[code] = objects = await TalkAsync(() => Unit.ReadIdentificationAsync(code, cancellationToken));
+        if (!objects.Any(one => one.Id == id))
+            throw new DeviceRefusedException($"the slave's identification has no object {id}, but {string.Join(", ", objects.Select(one => one.Id))}");
+
+        // Control characters would break logs and twins.
+        return string.Concat(objects.First(one => one.Id == id).Value.Select(one => char.IsControl(one) ? '?' : one));
     }
 
     private async Task ReadApartAsync(

@@ -10,9 +10,10 @@ namespace Edge.Devices.Modbus;
 /// <param name="RegistersMax">Registers of one read.</param>
 /// <param name="BitsMax">Bits of one read.</param>
 /// <param name="Verify">Each written value is read back and compared.</param>
+/// <param name="WriteMultiple">Functions 15 and 16 for single values, too.</param>
 /// <param name="Trace">Each frame is logged.</param>
 internal sealed record ModbusEndpoint(
-    ModbusLineSettings Line, byte UnitId, ModbusTiming Timing, int Gap, int RegistersMax, int BitsMax, bool Verify, bool Trace)
+    ModbusLineSettings Line, byte UnitId, ModbusTiming Timing, int Gap, int RegistersMax, int BitsMax, bool Verify, bool WriteMultiple, bool Trace)
 {
     private const string Where = "protocol.configData";
 
@@ -31,6 +32,7 @@ internal sealed record ModbusEndpoint(
             (int)Whole(config, "maxRegisters", ModbusPdu.ReadRegistersMax, 1, ModbusPdu.ReadRegistersMax),
             (int)Whole(config, "maxBits", ModbusPdu.ReadBitsMax, 1, ModbusPdu.ReadBitsMax),
             ModbusVisitor.Flag(config, "verify", Where),
+            ModbusVisitor.Flag(config, "writeMultiple", Where),
             ModbusVisitor.Flag(config, "trace", Where));
     }
 

@@ -12,6 +12,8 @@ internal sealed class ModbusProperty(ModbusConnection connection, ModbusVisitor 
 
     public async Task<string> ReadAsync(CancellationToken cancellationToken)
     {
+        if (visitor.Table == ModbusTable.DeviceIdentification)
+            return await connection.IdentifyAsync((byte)visitor.Address, cancellationToken);
         var span = visitor.ToSpan(0);
         var data = await ModbusConnection.TalkAsync(() => connection.Unit.Master.SendAsync(
             connection.Unit.Unit, new ModbusRequest(span.Table, span.Address, (ushort)span.Count, default), connection.Unit.Timing, cancellationToken));

@@ -163,6 +163,50 @@ public sealed class ModbusConnectionTests
     }
 
     [Fact]
+    public async Task The_slaves_identification_is_read_once_after_each_connect_and_an_object_that_it_lacks_is_named()
+    {
+        var bank = new CountingBank(10) { Identity = [new(0, "Edge"), new(1, "T\n1"), new(2, "1.0"), new(4, "Meter"), new(0x80, "own")] };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server);
+        await device.ConnectAsync(default);
+        PropertyInfo[] properties = [.. new[] { 0, 1, 4, 5, 0x80 }.Select(id => Property($"o{id}", $"\"register\":\"DeviceIdentification\",\"object\":{id}", "string")), Holding("a", 0)];
+        for (var round = 0; round < 2; round++)
+        {
+            var readings = await ReadAsync(device, properties);
+            Assert.Equal(["Edge", "T?1", "Meter", null, "own", "100"], readings.Select(reading => reading.Value));
+            Assert.Contains("has no object 5, but 0, 1, 2, 4", readings[3].Error, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(3, bank.Identifications); // basic, regular, extended
+        await device.ConnectAsync(default);
+        await ReadAsync(device, properties);
+        Assert.Equal(6, bank.Identifications);
+        bank.Identity = [];
+        await device.ConnectAsync(default);
+        Assert.Contains("it does not have this function", (await ReadAsync(device, properties))[0].Error, StringComparison.Ordinal);
+        Assert.Throws<DeviceConfigException>(() => device.Bind(Property("x", "\"register\":\"DeviceIdentification\",\"object\":0", "int")));
+        Assert.Throws<DeviceConfigException>(() => device.Bind(Property("x", "\"register\":\"DeviceIdentification\"", "string")));
+    }
+
+    [Theory]
+    [InlineData(false, 5, 6)]
+    [InlineData(true, 15, 16)]
+    public async Task Single_values_are_written_by_the_function_that_the_slave_has(bool writeMultiple, int coil, int register)
+    {
+        var functions = new List<int>();
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), new CountingBank(10), filter: (unit, frame, _) =>
+        {
+            functions.Add(frame.Span[7]);
+            return new(frame);
+        });
+        await using var device = Create(Driver(), server, $"\"writeMultiple\":{(writeMultiple ? "true" : "false")}");
+        await device.Bind(Property("c", "\"register\":\"CoilRegister\",\"offset\":0", "boolean", writable: true)).WriteAsync("true", default);
+        await device.Bind(Holding("r", 0)).WriteAsync("5", default);
+        await device.Bind(Holding("d", 0, "\"dataType\":\"uint32\"")).WriteAsync("5", default);
+        Assert.Equal([coil, register, 16], functions);
+    }
+
+    [Fact]
     public async Task Devices_behind_one_address_share_its_connection_and_must_agree_on_it()
     {
         var driver = Driver();
@@ -261,6 +305,10 @@ public sealed class ModbusConnectionTests
         /// <summary>The next read fails so.</summary>
         public ModbusExceptionCode Fails { get; set; }
 
+        public IReadOnlyList<ModbusIdentity> Identity { get; set; } = [];
+
+        public int Identifications { get; private set; }
+
         public bool HasMaskWrite { get; init; } = true;
 
         public bool ForgetsWrites { get; set; }
@@ -285,6 +333,12 @@ public sealed class ModbusConnectionTests
                 return ModbusExceptionCode.IllegalDataAddress;
             Holding.AsSpan(address, registers.Length).CopyTo(registers);
             return ModbusExceptionCode.None;
+        }
+
+        public IReadOnlyList<ModbusIdentity> Identification(byte unit)
+        {
+            Identifications++;
+            return Identity;
         }
 
         public ModbusExceptionCode WriteCoils(byte unit, ushort address, ReadOnlySpan<bool> bits) => ModbusExceptionCode.None;
