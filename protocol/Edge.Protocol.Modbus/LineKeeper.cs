@@ -18,6 +18,8 @@ internal sealed class LineKeeper : IDisposable
     // round trip. One thread of the process does so at a time, so that the pool does not run dry.
     private static readonly TimeSpan s_quick = TimeSpan.FromMilliseconds(0.5);
     private static readonly TimeSpan s_brief = TimeSpan.FromMilliseconds(1);
+    // Slaves close connections that are idle: after such a pause it is looked whether this one did, rather than to lose a request to it.
+    private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(1);
     private static int s_blocking;
     private readonly ModbusLineSettings _settings;
     private readonly TimeProvider _time;
@@ -31,6 +33,7 @@ internal sealed class LineKeeper : IDisposable
     private int _filled;
     private ushort _transaction;
     private int _silences;
+    private long _lastUsed;
     private bool _isQuick;
     private int _openFailures;
     private long _openNotBefore;
@@ -50,8 +53,13 @@ internal sealed class LineKeeper : IDisposable
     /// <summary>Opens the line unless it is open. While it waits out a delay it fails at once.</summary>
     public async ValueTask OpenAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (_line is not null)
-            return;
+        if (_line is { } open)
+        {
+            if (_time.GetElapsedTime(_lastUsed) < s_idle || !open.HasEnded)
+                return;
+            Close();
+        }
+
         var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
         if (now < _openNotBefore)
             throw new ModbusLinkException(ModbusLinkFault.Line, $"{_openError}; it is tried again in {_openNotBefore - now} ms", reason: _openError);
@@ -94,6 +102,7 @@ internal sealed class LineKeeper : IDisposable
     {
         cancellationToken.ThrowIfCancellationRequested();
         _counters.Request();
+        _lastUsed = _time.GetTimestamp();
         var transaction = ++_transaction;
         var sent = false;
         if (_isQuick && Interlocked.CompareExchange(ref s_blocking, 1, 0) == 0)

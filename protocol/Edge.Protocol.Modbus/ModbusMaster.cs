@@ -141,7 +141,7 @@ public sealed class ModbusMaster : IDisposable
             return;
         var left = least - _time.GetElapsedTime(_lastEnd);
         if (left > TimeSpan.Zero)
-            await Task.Delay(left < TimeSpan.FromMilliseconds(1) ? TimeSpan.FromMilliseconds(1) : left, _time, cancellationToken);
+            await Task.Delay(TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)), _time, cancellationToken); // timers have whole milliseconds
     }
 
     private async ValueTask EnterAsync(CancellationToken cancellationToken)

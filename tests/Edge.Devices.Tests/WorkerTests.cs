@@ -53,6 +53,76 @@ public sealed class WorkerTests
         Assert.Equal(6, bank.Holding[0]);
     }
 
+    [Fact]
+    public async Task Values_are_collected_at_the_collectCycle_and_reported_at_the_reportCycle()
+    {
+        var bank = new ModbusConnectionTests.CountingBank(10);
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank);
+        var (time, reports) = (new WorkerTime(), new Reports());
+        await using var worker = Workers.Start(Device(server, "", collectCycle: 200, reportCycle: 1000), Model(), ModbusConnectionTests.Driver(), reports, time);
+        var idle = await time.IdleAsync();
+        bank.Reads.Clear();
+        reports.Take();
+        await time.RunAsync(idle, TimeSpan.FromSeconds(10));
+        Assert.Equal(Enumerable.Repeat("registers 0+2", 50), bank.Reads);
+        Assert.Equal(10, reports.Take().Count(one => one.Twin?.PropertyName == "b"));
+    }
+
+    [Fact]
+    public async Task After_an_error_or_a_loss_a_value_within_the_deadband_is_reported_and_clears_it()
+    {
+        var bank = new ModbusConnectionTests.CountingBank(10);
+        var isSilent = false;
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank, filter: (_, frame, _) => new(isSilent ? default : frame));
+        var (time, reports) = (new WorkerTime(), new Reports());
+        var device = Device(server, "", visitor: ",\"deadband\":5");
+        device["spec"]!["protocol"]!["configData"]!["timeout"] = 50;
+        device["spec"]!["protocol"]!["configData"]!["retries"] = 0;
+        await using var worker = Workers.Start(device, Model(), ModbusConnectionTests.Driver(), reports, time);
+        var idle = await time.IdleAsync();
+        Assert.Equal("100", (await ReportAsync()).Value);
+
+        bank.Holding[0] = 101;
+        await time.RunAsync(idle, TimeSpan.FromSeconds(2));
+        Assert.DoesNotContain(reports.Take(), one => one.Twin?.PropertyName == "a");
+
+        bank.Fails = ModbusExceptionCode.SlaveDeviceBusy;
+        idle = await time.RunAsync(idle, TimeSpan.FromSeconds(2));
+        Assert.Contains("busy", (await ReportAsync()).Error, StringComparison.Ordinal);
+        Assert.Equal(("101", ""), await ReportAsync());
+
+        isSilent = true;
+        idle = await time.RunAsync(idle, TimeSpan.FromSeconds(2));
+        Assert.Contains("did not answer", (await ReportAsync()).Error, StringComparison.Ordinal);
+        isSilent = false;
+        await time.RunAsync(idle, TimeSpan.FromSeconds(20));
+        Assert.Equal(("101", ""), await ReportAsync());
+
+        async Task<(string Value, string Error)> ReportAsync()
+        {
+            var twin = await reports.TwinAsync("a", "one", "a", _ => true);
+            return (twin.Reported.Value, twin.Reported.Metadata.GetValueOrDefault("error", ""));
+        }
+    }
+
+    [Fact]
+    public async Task A_write_that_was_not_done_is_the_propertys_error_beside_its_value_until_it_is()
+    {
+        var bank = new ModbusConnectionTests.CountingBank(10) { ForgetsWrites = true };
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank);
+        var (time, reports) = (new WorkerTime(), new Reports());
+        await using var worker = Workers.Start(Device(server, "7", visitor: ",\"verify\":true"), Model(), ModbusConnectionTests.Driver(), reports, time);
+        var idle = await time.IdleAsync();
+        var refused = await reports.TwinAsync("the error", "one", "a", twin => twin.Reported.Metadata.ContainsKey("error"));
+        Assert.Equal("100", refused.Reported.Value);
+        Assert.Contains("the slave acknowledged it, but reads 100 afterwards", refused.Reported.Metadata["error"], StringComparison.Ordinal);
+        Assert.Null(refused.ObservedDesired);
+        bank.ForgetsWrites = false;
+        await time.RunAsync(idle, TimeSpan.FromSeconds(12));
+        var done = await reports.TwinAsync("the value", "one", "a", twin => twin.Reported.Value == "7" && !twin.Reported.Metadata.ContainsKey("error"));
+        Assert.Equal("7", done.ObservedDesired.Value);
+    }
+
     private static JsonObject Model() => (JsonObject)JsonNode.Parse("""
         {"metadata":{"name":"two","namespace":"default"},"spec":{"properties":[
          {"name":"a","type":"INT","accessMode":"ReadWrite"},{"name":"b","type":"INT","accessMode":"ReadWrite"}]}}

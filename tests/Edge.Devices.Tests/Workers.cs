@@ -99,10 +99,11 @@ internal sealed class WorkerTime : TimeProvider
         }
     }
 
-    /// <summary>Moves on by this much from wait to wait; the worker waits before and after.</summary>
-    public async Task RunAsync(TimeSpan idle, TimeSpan span)
+    /// <summary>Moves on by this much, or a little less, from wait to wait; the worker waits before and after. Returns for how long it does then.</summary>
+    public async Task<TimeSpan> RunAsync(TimeSpan idle, TimeSpan span)
     {
         for (var end = GetUtcNow() + span; GetUtcNow() + idle <= end; idle = await IdleAsync())
             Advance(idle);
+        return idle;
     }
 }

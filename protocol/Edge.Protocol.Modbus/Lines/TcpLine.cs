@@ -7,6 +7,21 @@ public sealed class TcpLine(Socket socket, string name) : IModbusLine
 {
     public string Name { get; } = name;
 
+    public bool HasEnded
+    {
+        get
+        {
+            try
+            {
+                return socket.Poll(TimeSpan.Zero, SelectMode.SelectRead) && socket.Available == 0;
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return true;
+            }
+        }
+    }
+
     /// <exception cref="IOException">Refused, unreachable, unknown host.</exception>
     public static async ValueTask<TcpLine> OpenAsync(string host, int port, CancellationToken cancellationToken)
     {

@@ -206,6 +206,45 @@ public sealed class ModbusConnectionTests
         Assert.Equal([coil, register, 16], functions);
     }
 
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(3, false)]
+    [InlineData(4, false)]
+    [InlineData(5, false)]
+    [InlineData(6, false)]
+    [InlineData(8, false)]
+    [InlineData(10, true)]
+    [InlineData(11, true)]
+    public async Task An_exception_is_the_propertys_error_but_a_gateways_means_that_the_device_is_away(byte code, bool isAway)
+    {
+        var bank = new CountingBank(10) { Fails = (ModbusExceptionCode)code };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server);
+        if (isAway)
+            Assert.Contains($"(exception {code})", (await Assert.ThrowsAsync<DeviceUnreachableException>(() => ReadAsync(device, Holding("a", 0)))).Message, StringComparison.Ordinal);
+        else
+            Assert.Contains($"(exception {code})", (await ReadAsync(device, Holding("a", 0)))[0].Error, StringComparison.Ordinal);
+        Assert.Equal("100", (await ReadAsync(device, Holding("a", 0)))[0].Value);
+    }
+
+    [Theory]
+    [InlineData("\"register\":\"CoilRegister\",\"offset\":0", "boolean", "false", "reads true afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"bool\",\"bit\":0", "boolean", "true", "reads false afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"uint32\"", "int", "7", "reads 6553701 afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"float\",\"scale\":0.1", "float", "7", "afterwards")]
+    public async Task Every_kind_of_value_is_verified(string visitor, string type, string value, string reason)
+    {
+        var bank = new CountingBank(10) { ForgetsWrites = true };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server, "\"verify\":true");
+        var property = device.Bind(Property("a", visitor, type, writable: true));
+        Assert.Contains(reason, (await Assert.ThrowsAsync<DeviceRefusedException>(() => property.WriteAsync(value, default))).Message, StringComparison.Ordinal);
+        bank.ForgetsWrites = false;
+        if (type != "boolean" || value == "true")
+            await property.WriteAsync(value, default);
+    }
+
     [Fact]
     public async Task Devices_behind_one_address_share_its_connection_and_must_agree_on_it()
     {
@@ -354,7 +393,8 @@ public sealed class ModbusConnectionTests
         {
             if (!HasMaskWrite)
                 return ModbusExceptionCode.IllegalFunction;
-            Holding[address] = (ushort)((Holding[address] & and) | (or & ~and));
+            if (!ForgetsWrites)
+                Holding[address] = (ushort)((Holding[address] & and) | (or & ~and));
             return ModbusExceptionCode.None;
         }
     }

@@ -114,6 +114,60 @@ public sealed class RtuTimingTests
     }
 
     [Fact]
+    public async Task Between_two_frames_on_a_serial_line_are_three_and_a_half_characters()
+    {
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
+        using var pty = new PtyPair();
+        var slow = ModbusSerialTests.Line(pty.PathA) with { BaudRate = 300 };
+        await using var slave = ModbusSerialServer.Start(slow with { Path = pty.PathB }, new MemoryRegisterBank(1, 1, 10, 1), TimeProvider.System);
+        using var master = new ModbusMaster(ModbusLineSettings.Serial(slow), time, new Random(1));
+        var unit = new ModbusUnit(master, 1, new ModbusTiming(s_timeout));
+        await unit.ReadRegistersAsync(false, 5, 1, default);
+        var next = unit.ReadRegistersAsync(false, 5, 1, default);
+        time.Advance(TimeSpan.FromMilliseconds(116)); // 3.5 characters of ten bits at 300 baud: 116.7 ms
+        Assert.Equal(1, master.Counters.Requests);
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        Assert.Single(await next.WaitAsync(s_timeout));
+    }
+
+    [Fact]
+    public async Task A_serial_line_that_vanishes_and_returns_is_used_again()
+    {
+        using var directory = new TempDirectory();
+        var path = Path.Combine(directory.Path, "by-id");
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
+        ModbusMaster? master = null;
+        try
+        {
+            using (var pty = new PtyPair())
+            {
+                File.CreateSymbolicLink(path, pty.PathA);
+                master = new ModbusMaster(ModbusLineSettings.Serial(ModbusSerialTests.Line(path)), time, new Random(1));
+                await using var slave = ModbusSerialServer.Start(ModbusSerialTests.Line(pty.PathB), new MemoryRegisterBank(1, 1, 10, 1), TimeProvider.System);
+                await new ModbusUnit(master, 1, new ModbusTiming(s_timeout)).ReadRegistersAsync(false, 5, 1, default);
+            }
+
+            File.Delete(path);
+            await Eventually.HoldsAsync("the line is known to be gone", async () =>
+            {
+                time.Advance(TimeSpan.FromSeconds(20));
+                var gone = await Assert.ThrowsAsync<ModbusLinkException>(() => new ModbusUnit(master, 1, new ModbusTiming(s_timeout)).ReadRegistersAsync(false, 5, 1, default));
+                Assert.Equal(ModbusLinkFault.Line, gone.Fault);
+                return gone.Message.Contains("cannot open", StringComparison.Ordinal);
+            });
+            using var again = new PtyPair();
+            File.CreateSymbolicLink(path, again.PathA);
+            await using var back = ModbusSerialServer.Start(ModbusSerialTests.Line(again.PathB), new MemoryRegisterBank(1, 1, 10, 1), TimeProvider.System);
+            time.Advance(TimeSpan.FromSeconds(20));
+            Assert.Single(await new ModbusUnit(master, 1, new ModbusTiming(s_timeout)).ReadRegistersAsync(false, 5, 1, default));
+        }
+        finally
+        {
+            master?.Dispose();
+        }
+    }
+
+    [Fact]
     public async Task The_timeout_begins_when_the_requests_bytes_are_through()
     {
         var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
