@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Edge.Devices.Modbus;
+using Edge.Devices.Push;
 using Edge.Protocol.Modbus.Lines;
 using Edge.Simulators.Modbus;
 using Edge.Testing;
@@ -57,6 +58,32 @@ public sealed class BadSlaveTests
         simulator.Faults.Set(1, ModbusFault.None);
         await reports.StateAsync("one", "online");
         await GoodAsync(reports, "one");
+    }
+
+    [Theory]
+    [InlineData(ModbusFault.Silence, "unit 2 did not answer within 300 ms")]
+    [InlineData(ModbusFault.Crc, "CRC is ")]
+    [InlineData(ModbusFault.Unit, "unit 66 answered")]
+    [InlineData(ModbusFault.Length, "of a wrong length")]
+    [InlineData(ModbusFault.Garbage, "no frame")]
+    public async Task A_bad_slave_behind_a_gateway_of_RTU_frames_is_offline_with_the_reason_until_it_mends_and_its_neighbour_is_served(ModbusFault fault, string reason)
+    {
+        await using var simulator = ModbusSimulator.Start(new IPEndPoint(IPAddress.Loopback, 0), "thermostat", TimeProvider.System, new Random(1), units: 2, rtu: true);
+        simulator.Faults.Set(2, fault);
+        var driver = ModbusConnectionTests.Driver();
+        var line = $"\"communicateMode\":\"RTUOverTCP\",\"ip\":\"127.0.0.1\",\"port\":{simulator.EndPoint.Port}";
+        var (good, bad) = (new Reports(), new Reports());
+        await using var one = Workers.Start(Device("one", 1, line), DeviceHouse.Model(), driver, good);
+        await good.StateAsync("one", "online");
+        await using var two = Workers.Start(Device("two", 2, line), DeviceHouse.Model(), driver, bad);
+        await bad.StateAsync("two", "offline");
+        await ReasonAsync(bad, "two", reason);
+        var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+        await good.TwinAsync("a newer temperature", "one", "temperature", twin => long.Parse(twin.Reported.Metadata["timestamp"]) > now && twin.Reported.Value.Length > 0);
+        simulator.Faults.Set(2, ModbusFault.None);
+        await bad.StateAsync("two", "online");
+        await GoodAsync(bad, "two");
+        Assert.Single(driver.Lines);
     }
 
     [Fact]
@@ -148,6 +175,19 @@ public sealed class BadSlaveTests
                 Assert.Equal((0.1m, -273.15m), (ModbusVisitor.Read(property).Format.Scale, ModbusVisitor.Read(property).Format.Offset));
         });
         Assert.Equal(9, count);
+    }
+
+    [Fact]
+    public async Task The_example_of_two_units_behind_one_gateway_can_be_bound_and_pushed()
+    {
+        var (devices, model) = Examples.ReadAll("modbus", "gateway.yaml");
+        var driver = ModbusConnectionTests.Driver();
+        Assert.Equal([2, 1], devices.Select(device => Examples.Bind(device, model, driver, _ => { })));
+        var line = Assert.Single(driver.Lines);
+        Assert.Equal((ModbusTransport.RtuOverTcp, "10.0.0.20:4001"), (line.Settings.Transport, line.Settings.Key));
+        Assert.NotNull(line.Trace);
+        await using var hub = new PushHub(TimeProvider.System, new Random(1), NullLogger.Instance);
+        Assert.Equal("influxdb2 http://10.0.0.9:8086 energy meters", Assert.Single(hub.Open(devices[0].Spec.Properties[0].PushMethod)).Name);
     }
 
     private static Task<Edge.Protocol.Dmi.V1Beta1.Twin> ReasonAsync(Reports reports, string device, string reason)
