@@ -58,6 +58,8 @@ internal sealed record ModbusEndpoint(
         var baud = (int)Whole(config, "baudRate", 19200, 1, int.MaxValue);
         if (!SerialSettings.BaudRates.Contains(baud))
             throw new DeviceConfigException($"{Where}.baudRate is {baud}, must be one of {string.Join(", ", SerialSettings.BaudRates.Order())}");
+        if (Whole(config, "dataBits", 8, 5, 8) != 8)
+            throw new DeviceConfigException($"{Where}.dataBits is {DmiConvert.Text(config, "dataBits")}, must be 8: the bytes of RTU frames have 8 bits");
         var parity = DmiConvert.Text(config, "parity").ToUpperInvariant() switch
         {
             "" or "EVEN" or "E" => SerialParity.Even,
@@ -65,7 +67,7 @@ internal sealed record ModbusEndpoint(
             "NONE" or "N" => SerialParity.None,
             var other => throw new DeviceConfigException($"{Where}.parity is '{other}', must be even, odd or none"),
         };
-        return new SerialSettings(path, baud, parity, (int)Whole(config, "dataBits", 8, 7, 8), (int)Whole(config, "stopBits", 1, 1, 2));
+        return new SerialSettings(path, baud, parity, 8, (int)Whole(config, "stopBits", 1, 1, 2));
     }
 
     private static long Whole(JsonObject config, string key, long absent, long min, long max) => ModbusVisitor.Whole(config, key, absent, min, max, Where);

@@ -287,6 +287,7 @@ public sealed class ModbusConnectionTests
     [InlineData("""{"communicateMode":"UDP"}""", "must be TCP, RTU or RTUOverTCP")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"ttyS0"}""", "must be the path")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","baudRate":12345}""", "must be one of 300, 600")]
+    [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","dataBits":7}""", "dataBits is 7, must be 8")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","parity":"mark"}""", "even, odd or none")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","slaveID":255}""", "from 1 to 247")]
     [InlineData("""{"ip":"10.0.0.1","retries":99}""", "from 0 to 10")]
