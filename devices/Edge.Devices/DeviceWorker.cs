@@ -45,6 +45,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private PropertyReading[] _readings = [];
     private IDeviceConnection? _connection;
     private string _configError = "";
+    private long _nextConfigMs;
     private bool _connected;
     private bool _hasArrived;
     private string _offlineReason = "";
@@ -162,9 +163,10 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         (Device Device, DeviceModel? Model) wanted;
         lock (_gate)
             wanted = _wanted;
-        if (_applied is { } applied && applied.Device.Equals(wanted.Device) && Equals(applied.Model, wanted.Model))
+        var isRefused = _configError.Length > 0;
+        if (_applied is { } applied && applied.Device.Equals(wanted.Device) && Equals(applied.Model, wanted.Model) && (!isRefused || NowMs() < _nextConfigMs))
             return;
-        if (_applied is null || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
+        if (_applied is null || isRefused || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
         {
             var problems = new List<string>();
             var config = DmiConvert.ToJson(wanted.Device.Spec?.Protocol?.ConfigData, problems);
@@ -181,8 +183,9 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             }
             catch (DeviceConfigException e)
             {
+                // It may be another device's that stands in the way (of a shared line, say), and that is changed after this one.
                 await DisconnectAsync();
-                _configError = e.Message;
+                (_configError, _nextConfigMs) = (e.Message, NowMs() + HeartbeatMs);
             }
         }
 
@@ -193,7 +196,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             var model = wanted.Model?.Spec?.Properties.FirstOrDefault(one => one.Name == property.Name);
             var state = properties[property.Name] = new PropertyState(property, model, now);
             _properties.TryGetValue(property.Name, out var old);
-            Bind(state);
+            Bind(state, old);
             BindPush(state);
             if (old is not null)
                 state.Inherit(old);
@@ -213,7 +216,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
     }
 
-    private void Bind(PropertyState state)
+    private void Bind(PropertyState state, PropertyState? old)
     {
         try
         {
@@ -227,7 +230,8 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         {
             state.Refusal = e.Message;
             state.Dirty = true;
-            DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
+            if (old?.Refusal != e.Message)
+                DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
         }
     }
 

@@ -54,6 +54,23 @@ public sealed class WorkerTests
     }
 
     [Fact]
+    public async Task A_device_whose_line_others_use_in_another_way_is_served_once_they_do_not()
+    {
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), new ModbusConnectionTests.CountingBank(10));
+        var driver = ModbusConnectionTests.Driver();
+        var other = driver.Create((JsonObject)JsonNode.Parse($$"""{"ip":"127.0.0.1","port":{{server.EndPoint.Port}},"communicateMode":"RTUOverTCP"}""")!);
+        var (time, reports) = (new WorkerTime(), new Reports());
+        await using var worker = Workers.Start(Device(server, "5"), Model(), driver, reports, time);
+        var idle = await time.IdleAsync();
+        var refused = await reports.TwinAsync("the reason", "one", "a", _ => true);
+        Assert.Contains("give all of them the same settings", refused.Reported.Metadata["error"], StringComparison.Ordinal);
+        await other.DisposeAsync();
+        await time.RunAsync(idle, TimeSpan.FromSeconds(25));
+        await reports.StateAsync("one", "online");
+        await reports.TwinAsync("a value", "one", "a", twin => twin.Reported.Value == "5" && !twin.Reported.Metadata.ContainsKey("error"));
+    }
+
+    [Fact]
     public async Task Values_are_collected_at_the_collectCycle_and_reported_at_the_reportCycle()
     {
         var bank = new ModbusConnectionTests.CountingBank(10);
