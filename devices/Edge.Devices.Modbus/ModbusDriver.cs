@@ -10,10 +10,12 @@ namespace Edge.Devices.Modbus;
 public sealed class ModbusDriver : IDeviceDriver
 {
     private readonly ModbusLines _lines;
+    private readonly TimeProvider _time;
     private readonly ILogger _log;
 
     public ModbusDriver(TimeProvider time, Random random, ILoggerFactory loggers)
     {
+        _time = time;
         _log = loggers.CreateLogger<ModbusDriver>();
         _lines = new ModbusLines(time, random, _log);
     }
@@ -43,5 +45,5 @@ public sealed class ModbusDriver : IDeviceDriver
         }
     }
 
-    public IDeviceConnection Create(JsonObject protocolConfig) => new ModbusConnection(ModbusEndpoint.Read(protocolConfig), _lines, _log);
+    public IDeviceConnection Create(JsonObject protocolConfig) => new ModbusConnection(ModbusEndpoint.Read(protocolConfig), _lines, _time, _log);
 }

@@ -10,9 +10,10 @@ namespace Edge.Devices.Modbus;
 /// <param name="RegistersMax">Registers of one read.</param>
 /// <param name="BitsMax">Bits of one read.</param>
 /// <param name="Verify">Each written value is read back and compared.</param>
+/// <param name="WriteMultiple">Functions 15 and 16 for single values, too.</param>
 /// <param name="Trace">Each frame is logged.</param>
 internal sealed record ModbusEndpoint(
-    ModbusLineSettings Line, byte UnitId, ModbusTiming Timing, int Gap, int RegistersMax, int BitsMax, bool Verify, bool Trace)
+    ModbusLineSettings Line, byte UnitId, ModbusTiming Timing, int Gap, int RegistersMax, int BitsMax, bool Verify, bool WriteMultiple, bool Trace)
 {
     private const string Where = "protocol.configData";
 
@@ -31,6 +32,7 @@ internal sealed record ModbusEndpoint(
             (int)Whole(config, "maxRegisters", ModbusPdu.ReadRegistersMax, 1, ModbusPdu.ReadRegistersMax),
             (int)Whole(config, "maxBits", ModbusPdu.ReadBitsMax, 1, ModbusPdu.ReadBitsMax),
             ModbusVisitor.Flag(config, "verify", Where),
+            ModbusVisitor.Flag(config, "writeMultiple", Where),
             ModbusVisitor.Flag(config, "trace", Where));
     }
 
@@ -56,6 +58,8 @@ internal sealed record ModbusEndpoint(
         var baud = (int)Whole(config, "baudRate", 19200, 1, int.MaxValue);
         if (!SerialSettings.BaudRates.Contains(baud))
             throw new DeviceConfigException($"{Where}.baudRate is {baud}, must be one of {string.Join(", ", SerialSettings.BaudRates.Order())}");
+        if (Whole(config, "dataBits", 8, 5, 8) != 8)
+            throw new DeviceConfigException($"{Where}.dataBits is {DmiConvert.Text(config, "dataBits")}, must be 8: the bytes of RTU frames have 8 bits");
         var parity = DmiConvert.Text(config, "parity").ToUpperInvariant() switch
         {
             "" or "EVEN" or "E" => SerialParity.Even,
@@ -63,7 +67,7 @@ internal sealed record ModbusEndpoint(
             "NONE" or "N" => SerialParity.None,
             var other => throw new DeviceConfigException($"{Where}.parity is '{other}', must be even, odd or none"),
         };
-        return new SerialSettings(path, baud, parity, (int)Whole(config, "dataBits", 8, 7, 8), (int)Whole(config, "stopBits", 1, 1, 2));
+        return new SerialSettings(path, baud, parity, 8, (int)Whole(config, "stopBits", 1, 1, 2));
     }
 
     private static long Whole(JsonObject config, string key, long absent, long min, long max) => ModbusVisitor.Whole(config, key, absent, min, max, Where);

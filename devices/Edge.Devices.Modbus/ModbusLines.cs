@@ -29,15 +29,10 @@ internal sealed class ModbusLines(TimeProvider time, Random random, ILogger log)
         {
             if (!_lines.TryGetValue(settings.Key, out var line))
                 _lines[settings.Key] = line = new Line(new ModbusMaster(settings, time, random));
-            else if (line.Master.Settings != settings)
+            else if (!line.Master.Settings.IsSameLine(settings))
                 throw new DeviceConfigException($"protocol.configData asks for {settings}, but other devices use that line as {line.Master.Settings}; give all of them the same settings");
             line.Users++;
-            if (trace && line.Tracers++ == 0)
-            {
-                line.Master.Trace = new ModbusTrace(TraceEntries, time);
-                line.Master.Trace.Added += entry => ModbusLog.Frame(log, settings.Key, entry.ToString());
-            }
-
+            Trace(line, trace ? 1 : 0);
             return line.Master;
         }
     }
@@ -48,14 +43,35 @@ internal sealed class ModbusLines(TimeProvider time, Random random, ILogger log)
         lock (_gate)
         {
             var line = _lines[master.Settings.Key];
-            if (trace && --line.Tracers == 0)
-                master.Trace = null;
+            Trace(line, trace ? -1 : 0);
             if (--line.Users > 0)
                 return;
             _lines.Remove(master.Settings.Key);
         }
 
         master.Dispose();
+    }
+
+    /// <summary>A device that has a share begins or ends to ask for the trace.</summary>
+    public void Retrace(ModbusMaster master, bool before, bool trace)
+    {
+        lock (_gate)
+            Trace(_lines[master.Settings.Key], (trace ? 1 : 0) - (before ? 1 : 0));
+    }
+
+    // One more, or one less, asks for the trace.
+    private void Trace(Line line, int change)
+    {
+        line.Tracers += change;
+        if (line.Tracers == 0)
+        {
+            line.Master.Trace = null;
+        }
+        else if (line.Master.Trace is null)
+        {
+            line.Master.Trace = new ModbusTrace(TraceEntries, time);
+            line.Master.Trace.Added += entry => ModbusLog.Frame(log, line.Master.Settings.Key, entry.ToString());
+        }
     }
 
     private sealed class Line(ModbusMaster master)

@@ -7,11 +7,13 @@ internal sealed class ModbusProperty(ModbusConnection connection, ModbusVisitor 
 {
     public ModbusVisitor Visitor => visitor;
 
-    /// <summary>The slave refuses to read this together with others, or at all.</summary>
-    public bool Alone { get; set; }
+    /// <summary>Until then it is read alone: the slave refused to read it together with others, or at all.</summary>
+    public long AloneUntilMs { get; set; }
 
     public async Task<string> ReadAsync(CancellationToken cancellationToken)
     {
+        if (visitor.Table == ModbusTable.DeviceIdentification)
+            return await connection.IdentifyAsync((byte)visitor.Address, cancellationToken);
         var span = visitor.ToSpan(0);
         var data = await ModbusConnection.TalkAsync(() => connection.Unit.Master.SendAsync(
             connection.Unit.Unit, new ModbusRequest(span.Table, span.Address, (ushort)span.Count, default), connection.Unit.Timing, cancellationToken));
@@ -43,7 +45,7 @@ internal sealed class ModbusProperty(ModbusConnection connection, ModbusVisitor 
         // Registers are compared, not texts: a value that was rounded into its register is well written.
         var back = await ModbusConnection.TalkAsync(() => connection.Unit.ReadRegistersAsync(false, visitor.Address, (ushort)registers.Length, cancellationToken));
         if (!back.AsSpan().SequenceEqual(registers))
-            throw new DeviceRefusedException($"the slave acknowledged it, but reads {visitor.Format.Decode(back) ?? "no bcd"} afterwards");
+            throw new DeviceRefusedException($"the slave acknowledged it, but reads {visitor.Format.Decode(back) ?? "no value"} afterwards");
     }
 
     // The other bits of the register stay as they are: by function 22 in one step, by reading and writing where the slave does not have it.
@@ -59,12 +61,13 @@ internal sealed class ModbusProperty(ModbusConnection connection, ModbusVisitor 
             }
             catch (ModbusPeerException e) when (e.Code == ModbusExceptionCode.IllegalFunction)
             {
-                connection.HasMaskWrite = false;
+                connection.LacksMaskWrite(isSure: true);
             }
             catch (Exception e) when (e is ModbusPeerException or ModbusLinkException)
             {
                 // Some slaves are silent about functions that they do not have: the next try does without.
-                connection.HasMaskWrite = e is not ModbusLinkException { Fault: ModbusLinkFault.Silence };
+                if (e is ModbusLinkException { Fault: ModbusLinkFault.Silence })
+                    connection.LacksMaskWrite(isSure: false);
                 await ModbusConnection.TalkAsync<bool>(() => Task.FromException<bool>(e));
             }
         }

@@ -6,13 +6,16 @@ using Edge.Protocol.Modbus;
 
 namespace Edge.Devices.Modbus;
 
-/// <summary>One of the four tables, with the words that KubeEdge's Modbus mapper uses.</summary>
+/// <summary>One of the four tables, with the words that KubeEdge's Modbus mapper uses; or what the slave says of itself.</summary>
 internal enum ModbusTable
 {
     CoilRegister,
     DiscreteInputRegister,
     InputRegister,
     HoldingRegister,
+
+    /// <summary>Function 43/14; the address is an object's id.</summary>
+    DeviceIdentification,
 }
 
 /// <summary>A property's <c>visitors.configData</c>: where its value lies and how.</summary>
@@ -45,7 +48,7 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         Span<ushort> registers = stackalloc ushort[Format.RegisterCount];
         for (var i = 0; i < registers.Length; i++)
             registers[i] = BinaryPrimitives.ReadUInt16BigEndian(data[(2 * (offset + i))..]);
-        return Format.Decode(registers) is { } value ? new PropertyReading(value) : new PropertyReading(null, $"{Table} {Address} holds no bcd: a digit is above 9");
+        return Format.TryDecode(registers, out var value, out var reason) ? new PropertyReading(value) : new PropertyReading(null, $"{Table} {Address} {reason}");
     }
 
     /// <exception cref="DeviceConfigException">The visitor is impossible; says which key, what it is and what it must be.</exception>
@@ -57,11 +60,21 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
         var table = ReadTable(DmiConvert.Text(config, "register"));
         if (property.Writable && (table is ModbusTable.InputRegister or ModbusTable.DiscreteInputRegister))
             throw new DeviceConfigException($"{Where}.register is {table}, which cannot be written, but the model's accessMode is ReadWrite; make it ReadOnly");
+        if (table == ModbusTable.DeviceIdentification)
+            return ReadIdentification(property);
         var offset = Whole(config, "offset", null, 0, 65535, Where);
         var format = ReadFormat(property, table);
         if (offset + format.RegisterCount > 0x10000)
             throw new DeviceConfigException($"{Where}.offset is {offset}: {format.RegisterCount} registers from there run past 65535");
         return new ModbusVisitor(table, (ushort)offset, format, DmiConvert.Text(config, "verify").Length == 0 ? null : Flag(config, "verify", Where));
+    }
+
+    private static ModbusVisitor ReadIdentification(PropertyInfo property)
+    {
+        if (property.Writable || property.Type is not ("string" or ""))
+            throw new DeviceConfigException($"{Where}.register is DeviceIdentification, whose objects are texts to read: the model's type must be STRING and its accessMode ReadOnly");
+        return new ModbusVisitor(
+            ModbusTable.DeviceIdentification, (ushort)Whole(property.Visitor, "object", null, 0, 255, Where), new RegisterFormat(RegisterType.Text), Verify: null);
     }
 
     internal static long Whole(JsonObject config, string key, long? absent, long min, long max, string where)
@@ -81,9 +94,10 @@ internal sealed record ModbusVisitor(ModbusTable Table, ushort Address, Register
             "DISCRETEINPUTREGISTER" or "DISCRETEINPUT" => ModbusTable.DiscreteInputRegister,
             "INPUTREGISTER" => ModbusTable.InputRegister,
             "HOLDINGREGISTER" => ModbusTable.HoldingRegister,
-            "" => throw new DeviceConfigException($"{Where}.register is missing: CoilRegister, DiscreteInputRegister, InputRegister or HoldingRegister"),
+            "DEVICEIDENTIFICATION" => ModbusTable.DeviceIdentification,
+            "" => throw new DeviceConfigException($"{Where}.register is missing: CoilRegister, DiscreteInputRegister, InputRegister, HoldingRegister or DeviceIdentification"),
             _ => throw new DeviceConfigException(
-                $"{Where}.register is '{text}', must be CoilRegister, DiscreteInputRegister, InputRegister or HoldingRegister"),
+                $"{Where}.register is '{text}', must be CoilRegister, DiscreteInputRegister, InputRegister, HoldingRegister or DeviceIdentification"),
         };
 
     private static RegisterFormat ReadFormat(PropertyInfo property, ModbusTable table)

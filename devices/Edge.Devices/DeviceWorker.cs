@@ -22,6 +22,9 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private const long ConnectDelayMsFirst = 200;
     private const long ConnectDelayMsMax = 15_000;
     private const long ReportDelayMsMax = 5_000;
+
+    // While a device is away: garbage says something else each time.
+    private const long ReasonMsMin = 60_000;
     private readonly IDeviceDriver _driver;
     private readonly IDeviceReporter _reporter;
     private readonly TimeProvider _time;
@@ -33,6 +36,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
+    private readonly long _beganMs;
     private (Device Device, DeviceModel? Model) _wanted;
     private (Device Device, DeviceModel? Model)? _applied;
     private IReadOnlyDictionary<string, PropertyState> _properties = new Dictionary<string, PropertyState>();
@@ -41,9 +45,11 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     private PropertyReading[] _readings = [];
     private IDeviceConnection? _connection;
     private string _configError = "";
+    private long _nextConfigMs;
     private bool _connected;
     private bool _hasArrived;
     private string _offlineReason = "";
+    private long _reasonMs;
     private int _connectFailures;
     private long _nextConnectMs;
     private int _reportFailures;
@@ -62,6 +68,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         _time = time;
         _random = random;
         _log = log;
+        _beganMs = NowMs();
         _loop = Task.Run(RunAsync);
     }
 
@@ -76,7 +83,7 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
     }
 
     /// <summary>The values as they stand; a snapshot.</summary>
-    public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs()))];
+    public IReadOnlyList<Twin> Twins => [.. _properties.Values.Select(property => property.ToTwin(NowMs(), whole: true))];
 
     /// <summary>The state that EdgeCore was told last; empty before the first.</summary>
     public string ReportedState => _state;
@@ -156,25 +163,29 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         (Device Device, DeviceModel? Model) wanted;
         lock (_gate)
             wanted = _wanted;
-        if (_applied is { } applied && applied.Device.Equals(wanted.Device) && Equals(applied.Model, wanted.Model))
+        var isRefused = _configError.Length > 0;
+        if (_applied is { } applied && applied.Device.Equals(wanted.Device) && Equals(applied.Model, wanted.Model) && (!isRefused || NowMs() < _nextConfigMs))
             return;
-        if (_applied is null || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
+        if (_applied is null || isRefused || !Equals(_applied.Value.Device.Spec?.Protocol, wanted.Device.Spec?.Protocol))
         {
-            if (_connection is not null)
-                await _connection.DisposeAsync();
-            (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
             var problems = new List<string>();
             var config = DmiConvert.ToJson(wanted.Device.Spec?.Protocol?.ConfigData, problems);
             try
             {
                 if (problems.Count > 0)
                     throw new DeviceConfigException($"protocol {string.Join("; ", problems)}");
-                _connection = _driver.Create(config);
-                _connection.WhenArrived(Arrived);
+                if (_connection?.TryChange(config) != true)
+                {
+                    await DisconnectAsync();
+                    _connection = _driver.Create(config);
+                    _connection.WhenArrived(Arrived);
+                }
             }
             catch (DeviceConfigException e)
             {
-                _configError = e.Message;
+                // It may be another device's that stands in the way (of a shared line, say), and that is changed after this one.
+                await DisconnectAsync();
+                (_configError, _nextConfigMs) = (e.Message, NowMs() + HeartbeatMs);
             }
         }
 
@@ -185,10 +196,12 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             var model = wanted.Model?.Spec?.Properties.FirstOrDefault(one => one.Name == property.Name);
             var state = properties[property.Name] = new PropertyState(property, model, now);
             _properties.TryGetValue(property.Name, out var old);
-            Bind(state);
+            Bind(state, old);
             BindPush(state);
             if (old is not null)
                 state.Inherit(old);
+            if (!_connected && _connectFailures > 0)
+                state.Lost(_offlineReason);
             state.WritePending = state.Desired is not null && state.Access is not null && (old is null || old.WritePending || old.Desired != state.Desired);
         }
 
@@ -196,7 +209,14 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         _applied = wanted;
     }
 
-    private void Bind(PropertyState state)
+    private async Task DisconnectAsync()
+    {
+        if (_connection is not null)
+            await _connection.DisposeAsync();
+        (_connection, _connected, _configError, _nextConnectMs, _connectFailures) = (null, false, "", 0, 0);
+    }
+
+    private void Bind(PropertyState state, PropertyState? old)
     {
         try
         {
@@ -210,7 +230,8 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         {
             state.Refusal = e.Message;
             state.Dirty = true;
-            DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
+            if (old?.Refusal != e.Message)
+                DeviceLog.PropertyRefused(_log, _id, state.Info.Name, e.Message);
         }
     }
 
@@ -274,7 +295,15 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         Figures.Lost();
         _connected = false;
         _offlineReason = e.Message;
-        _nextConnectMs = NowMs() + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
+        var now = NowMs();
+        if (_connectFailures == 0 || now - _reasonMs >= ReasonMsMin)
+        {
+            _reasonMs = now;
+            foreach (var property in _properties.Values)
+                property.Lost(e.Message);
+        }
+
+        _nextConnectMs = now + Delay(ConnectDelayMsFirst, ConnectDelayMsMax, _connectFailures++);
     }
 
     // All that is due at one time is read at once.
@@ -319,12 +348,16 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
                 property.Error = error;
             }
 
-            // A cycle that was missed is not made up for: no burst after a pause. A value that came by itself is as good as one that was asked for.
-            property.NextCollectMs = property.NextCollectMs <= now && property.NextCollectMs + property.CollectCycleMs is var next && next > now ? next : now + property.CollectCycleMs;
+            // A value that came by itself is as good as one that was asked for.
+            property.NextCollectMs = property.NextCollectMs > now ? now + property.CollectCycleMs : NextInStep(property.CollectCycleMs, now);
         }
 
         Figures.Collected(values, _due.Count - values, took);
     }
+
+    // Cycles are counted from the worker's start, so that what was read out of turn (after a write, say) falls back into step with the others and is read with them
+    // in one request. A cycle that was missed is not made up for: no burst after a pause. A clock that was set back only moves the steps.
+    private long NextInStep(long cycleMs, long now) => now + cycleMs - ((((now - _beganMs) % cycleMs) + cycleMs) % cycleMs);
 
     private async Task ReportAsync(CancellationToken cancellationToken)
     {

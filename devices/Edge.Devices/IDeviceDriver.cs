@@ -26,6 +26,12 @@ public interface IDeviceConnection : IAsyncDisposable
     /// <exception cref="DeviceConfigException">The visitor is impossible; the message says what and how to fix it.</exception>
     IPropertyAccess Bind(PropertyInfo property);
 
+    /// <summary>Takes over a changed protocol config when it names the same device: then it stays connected, and what was written to it is not written again.
+    /// Its properties are bound anew.</summary>
+    /// <returns>False when it does not, and is to be made anew.</returns>
+    /// <exception cref="DeviceConfigException">The config cannot be used.</exception>
+    bool TryChange(JsonObject protocolConfig) => false;
+
     /// <summary>Connects, or does nothing when connected.</summary>
     /// <exception cref="DeviceUnreachableException">The device cannot be reached.</exception>
     Task ConnectAsync(CancellationToken cancellationToken);

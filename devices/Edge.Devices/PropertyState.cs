@@ -94,12 +94,21 @@ internal sealed class PropertyState
     /// <summary>There is something that EdgeCore has not got.</summary>
     public bool Dirty { get; set; }
 
+    // Of the value that EdgeCore has.
+    private long ReportedMs { get; set; }
+
+    // The error is that the device is away.
+    private bool IsLost { get; set; }
+
     /// <summary>Takes over what is known of the same property before its manifest changed.</summary>
     public void Inherit(PropertyState old)
     {
         Value = old.Value;
         ValueMs = old.ValueMs;
         ReportedValue = old.ReportedValue;
+        ReportedMs = old.ReportedMs;
+        Error = old.Error;
+        IsLost = old.IsLost;
         Observed = old.Observed;
         ObservedMs = old.ObservedMs;
     }
@@ -109,7 +118,20 @@ internal sealed class PropertyState
     {
         (Value, ValueMs) = (value, nowMs);
         Dirty |= Property.ReportToCloud && (Error.Length > 0 || HasMoved(value));
+        if (IsLost)
+            NextReportMs = 0; // that the device is back is told at once, as it was that it went
+        IsLost = false;
         Error = "";
+    }
+
+    /// <summary>The device went away: its reason is the property's error until a value comes, and the value stays that of the last good reading.</summary>
+    public void Lost(string reason)
+    {
+        if (Access is null || (IsLost && Error == reason))
+            return;
+        (Error, IsLost) = (reason, true);
+        Dirty |= Property.ReportToCloud;
+        (NextCollectMs, NextReportMs) = (0, 0);
     }
 
     /// <summary>EdgeCore took the report.</summary>
@@ -117,6 +139,7 @@ internal sealed class PropertyState
     {
         Dirty = false;
         ReportedValue = Value;
+        ReportedMs = ValueMs;
         NextReportMs = nowMs + ReportCycleMs;
     }
 
@@ -147,16 +170,18 @@ internal sealed class PropertyState
         return null;
     }
 
-    /// <summary>The report of this property.</summary>
-    public Twin ToTwin(long nowMs)
+    /// <summary>The report of this property. Without a good reading since the last one it has no value, but the reason and the last good reading's time: EdgeCore
+    /// keeps the value that it has.</summary>
+    /// <param name="whole">The last good reading goes with the reason in any case, for who has none yet.</param>
+    public Twin ToTwin(long nowMs, bool whole = false)
     {
         var twin = new Twin { PropertyName = Info.Name };
         var error = Refusal.Length > 0 ? Refusal : Error.Length > 0 ? Error : WriteError.Length > 0 ? WriteError : PushError;
         if (Value is not null || error.Length > 0)
         {
-            // A failed write makes what was read no less true: then the value goes up with the error beside it.
-            var readable = Value is not null && Refusal.Length == 0 && Error.Length == 0;
-            twin.Reported = ToProperty(readable ? Value! : "", readable ? ValueMs : nowMs);
+            // A failed write, or a read that failed later, makes what was read no less true: then the value goes up with the error beside it.
+            var goesUp = Value is not null && (whole || (Refusal.Length == 0 && (Error.Length == 0 || (Property.ReportToCloud && ValueMs > ReportedMs))));
+            twin.Reported = ToProperty(goesUp ? Value! : "", Value is null ? nowMs : ValueMs);
             if (error.Length > 0)
                 twin.Reported.Metadata["error"] = error;
         }

@@ -11,12 +11,15 @@ internal sealed class LineKeeper : IDisposable
     // Requests in a row without a sign of life after which a TCP connection is taken for dead: one that a cable was pulled from says nothing either.
     private const int SilencesMax = 3;
 
-    // A frame has no such pause inside; what is incomplete after it is no frame. Long enough for a busy machine and a terminal server.
+    // The silence after which a whole frame that is not the answer is taken for all that comes. What is no whole frame may be noise before the answer, or the
+    // answer's beginning (terminal servers send it in pieces): that is awaited until the time-out.
     private static readonly TimeSpan s_garbageGap = TimeSpan.FromMilliseconds(100);
     // A slave that answered within half a millisecond is awaited by blocking, a millisecond at most: that spares two switches of threads, a third of such a
     // round trip. One thread of the process does so at a time, so that the pool does not run dry.
     private static readonly TimeSpan s_quick = TimeSpan.FromMilliseconds(0.5);
     private static readonly TimeSpan s_brief = TimeSpan.FromMilliseconds(1);
+    // Slaves close connections that are idle: after such a pause it is looked whether this one did, rather than to lose a request to it.
+    private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(1);
     private static int s_blocking;
     private readonly ModbusLineSettings _settings;
     private readonly TimeProvider _time;
@@ -30,6 +33,7 @@ internal sealed class LineKeeper : IDisposable
     private int _filled;
     private ushort _transaction;
     private int _silences;
+    private long _lastUsed;
     private bool _isQuick;
     private int _openFailures;
     private long _openNotBefore;
@@ -49,11 +53,16 @@ internal sealed class LineKeeper : IDisposable
     /// <summary>Opens the line unless it is open. While it waits out a delay it fails at once.</summary>
     public async ValueTask OpenAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (_line is not null)
-            return;
+        if (_line is { } open)
+        {
+            if (_time.GetElapsedTime(_lastUsed) < s_idle || !open.HasEnded)
+                return;
+            Close();
+        }
+
         var now = _time.GetUtcNow().ToUnixTimeMilliseconds();
         if (now < _openNotBefore)
-            throw new ModbusLinkException(ModbusLinkFault.Line, $"{_openError}; it is tried again in {_openNotBefore - now} ms");
+            throw new ModbusLinkException(ModbusLinkFault.Line, $"{_openError}; it is tried again in {_openNotBefore - now} ms", reason: _openError);
         using var limit = new CancellationTokenSource(timeout, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
@@ -93,6 +102,7 @@ internal sealed class LineKeeper : IDisposable
     {
         cancellationToken.ThrowIfCancellationRequested();
         _counters.Request();
+        _lastUsed = _time.GetTimestamp();
         var transaction = ++_transaction;
         var sent = false;
         if (_isQuick && Interlocked.CompareExchange(ref s_blocking, 1, 0) == 0)
@@ -130,7 +140,7 @@ internal sealed class LineKeeper : IDisposable
         var limit = _limit;
         var doubt = new Doubt();
         using var registration = cancellationToken.UnsafeRegister(static state => ((CancellationTokenSource)state!).Cancel(), limit);
-        limit.CancelAfter(timeout);
+        limit.CancelAfter(timeout + (_settings.SerialLine?.TimeOf(pdu.Length + RtuFrame.Overhead) ?? TimeSpan.Zero)); // it begins with the last byte sent
         try
         {
             var answer = _settings.Transport == ModbusTransport.Tcp
@@ -140,15 +150,19 @@ internal sealed class LineKeeper : IDisposable
         }
         catch (OperationCanceledException e)
         {
-            // What is half sent or half received is of no use to the next request: TCP closes, RTU is read empty before it.
+            // What is half sent or half received is of no use to the next request: TCP closes, a serial line is read empty before it.
             if (cancellationToken.IsCancellationRequested)
             {
                 Close();
                 cancellationToken.ThrowIfCancellationRequested();
             }
 
-            if (_settings.SerialLine is null && ++_silences >= SilencesMax && doubt.Reason.Length == 0)
+            if (_settings.Transport != ModbusTransport.Tcp && _filled > 0)
+                doubt.Reason = Explain(unit);
+            if (_settings.Transport == ModbusTransport.RtuOverTcp || (_settings.Transport == ModbusTransport.Tcp && ++_silences >= SilencesMax && doubt.Reason.Length == 0))
                 Close();
+            else if (_settings.SerialLine is not null)
+                TraceRest();
             if (doubt.Reason.Length > 0)
                 throw Garbage($"{_settings.Key} unit {unit} sent no usable answer within {timeout.TotalMilliseconds:0} ms: {doubt.Reason}", e);
             _counters.Silence();
@@ -229,7 +243,6 @@ internal sealed class LineKeeper : IDisposable
             {
                 case FrameStatus.Malformed:
                     // No next frame can be found in such a stream.
-                    Trace?.Add(sent: false, _buffer.AsSpan(0, _filled));
                     Close();
                     throw Garbage($"{_settings.Key} sent no Modbus TCP: {error}");
                 case FrameStatus.Complete:
@@ -253,7 +266,7 @@ internal sealed class LineKeeper : IDisposable
     private async ValueTask<ReadOnlyMemory<byte>> ExchangeRtuAsync(IModbusLine line, byte unit, byte[] pdu, Doubt doubt, CancellationToken cancellationToken)
     {
         // Noise, and what came too late, is not this request's.
-        if (line.DiscardInput() > 0)
+        if (line.DiscardInput(Trace) > 0)
             _counters.Rubbish();
         _filled = 0;
         var sent = RtuFrame.Write(unit, pdu);
@@ -265,7 +278,8 @@ internal sealed class LineKeeper : IDisposable
             return ModbusPdu.WriteResponse(request, default);
         }
 
-        using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var pause = new CancellationTokenSource(Timeout.InfiniteTimeSpan, _time);
+        using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, pause.Token);
         while (true)
         {
             if (RtuScanner.TryFindAnswer(_buffer.AsSpan(0, _filled), unit, pdu[0], out var offset, out var length))
@@ -278,14 +292,17 @@ internal sealed class LineKeeper : IDisposable
 
             try
             {
-                if (_filled > 0)
-                    quiet.CancelAfter(s_garbageGap);
+                pause.CancelAfter(IsOtherFrame(unit, pdu[0]) ? s_garbageGap : Timeout.InfiniteTimeSpan);
                 await FillAsync(line, quiet.Token);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                Trace?.Add(sent: false, _buffer.AsSpan(0, _filled));
-                throw Garbage($"{_settings.Key} unit {unit}: {Explain(unit)}");
+                var reason = Explain(unit);
+                if (_settings.Transport == ModbusTransport.RtuOverTcp)
+                    Close();
+                else
+                    TraceRest();
+                throw Garbage($"{_settings.Key} unit {unit}: {reason}");
             }
 
             if (_filled == _buffer.Length)
@@ -294,10 +311,16 @@ internal sealed class LineKeeper : IDisposable
                 _counters.Rubbish();
                 doubt.Reason = "the line does not fall silent";
                 _filled /= 2;
+                Trace?.Add(sent: false, _buffer.AsSpan(0, _filled));
                 _buffer.AsSpan(_filled).CopyTo(_buffer);
             }
         }
     }
+
+    // A whole frame, but not the one that is awaited: of another unit or function, or damaged on the way.
+    private bool IsOtherFrame(byte unit, byte function)
+        => RtuFrame.TryRead(_buffer.AsMemory(0, _filled), out _, out _)
+            || (_filled >= RtuFrame.Overhead && _buffer[0] == unit && (_buffer[1] & 0x7F) == function && RtuScanner.AnswerLength(_buffer.AsSpan(0, _filled)) is > 0 and var length && length <= _filled);
 
     private string Explain(byte unit)
     {
@@ -331,8 +354,16 @@ internal sealed class LineKeeper : IDisposable
             _line = null;
         }
 
-        _filled = 0;
+        TraceRest();
         _isQuick = false;
+    }
+
+    // What came and is no answer is seen by whoever looks, too.
+    private void TraceRest()
+    {
+        if (_filled > 0)
+            Trace?.Add(sent: false, _buffer.AsSpan(0, _filled));
+        _filled = 0;
     }
 
     // Why an answer that is still awaited may never come.

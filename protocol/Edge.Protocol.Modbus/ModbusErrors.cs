@@ -38,8 +38,12 @@ public enum ModbusLinkFault
 /// <summary>A request got no answer. The master goes on: it opens the line again by itself.</summary>
 public sealed class ModbusLinkException : Exception
 {
-    public ModbusLinkException(ModbusLinkFault fault, string message, Exception? inner = null)
-        : base(message, inner) => Fault = fault;
+    /// <param name="reason">Why there is no answer, where the message says more; empty where it does not.</param>
+    public ModbusLinkException(ModbusLinkFault fault, string message, Exception? inner = null, string reason = "")
+        : base(message, inner) => (Fault, Reason) = (fault, reason.Length > 0 ? reason : message);
 
     public ModbusLinkFault Fault { get; }
+
+    /// <summary>What went wrong, without how long it is until the next try: of a request that was not sent, what went wrong with the last that was.</summary>
+    public string Reason { get; }
 }

@@ -16,6 +16,9 @@ public sealed class ModbusMaster : IDisposable
     /// <summary>Requests that may wait for the line; a further one fails as <see cref="ModbusLinkFault.Held"/>.</summary>
     public const int WaitingMax = 4096;
 
+    // What slaves get to obey a broadcast before the next request (Modbus over Serial Line V1.02 §2.4.1: 100 to 200 ms).
+    private static readonly TimeSpan s_turnRound = TimeSpan.FromMilliseconds(100);
+
     private readonly ModbusLineSettings _settings;
     private readonly TimeProvider _time;
     private readonly SemaphoreSlim _turn = new(1, 1);
@@ -23,6 +26,7 @@ public sealed class ModbusMaster : IDisposable
     private readonly LineKeeper _keeper;
     private readonly CancellationTokenSource _disposed = new();
     private readonly TimeSpan _lineSilence;
+    private TimeSpan _turnRound;
     private long _lastEnd;
     private bool _talked;
 
@@ -79,7 +83,7 @@ public sealed class ModbusMaster : IDisposable
             }
             catch (ModbusLinkException e) when (e.Fault is ModbusLinkFault.Silence or ModbusLinkFault.Garbage)
             {
-                _rest.Failed(unit, (long)timing.Timeout.TotalMilliseconds, NowMs());
+                _rest.Failed(unit, (long)timing.Timeout.TotalMilliseconds, NowMs(), e.Reason);
                 throw;
             }
             finally
@@ -102,15 +106,22 @@ public sealed class ModbusMaster : IDisposable
         if (_rest.Remaining(unit, NowMs()) is > 0 and var left)
         {
             Counters.Hold();
-            throw new ModbusLinkException(ModbusLinkFault.Held, $"unit {unit} on {_settings.Key} did not answer; it is asked again in {left} ms, so that others on the line need not wait");
+            throw new ModbusLinkException(
+                ModbusLinkFault.Held, $"{_rest.Reason(unit)}; it is asked again in {left} ms, so that others on the line need not wait", reason: _rest.Reason(unit));
         }
 
         await _keeper.OpenAsync(timing.Timeout, cancellationToken);
-        await PauseAsync(timing.Delay > _lineSilence ? timing.Delay : _lineSilence, cancellationToken);
+        var least = _lineSilence + _turnRound;
+        await PauseAsync(timing.Delay > least ? timing.Delay : least, cancellationToken);
+        _turnRound = TimeSpan.Zero;
         try
         {
             var data = await _keeper.ExchangeAsync(unit, request, pdu, timing.Timeout, cancellationToken);
             _rest.Answered(unit);
+
+            // Nobody answers a broadcast: here it is on its way, not through.
+            if (unit == 0 && request.IsWrite && _settings.Transport != ModbusTransport.Tcp)
+                _turnRound = s_turnRound + (_settings.SerialLine?.TimeOf(pdu.Length + RtuFrame.Overhead) ?? TimeSpan.Zero);
             return data;
         }
         catch (ModbusPeerException)
@@ -130,7 +141,7 @@ public sealed class ModbusMaster : IDisposable
             return;
         var left = least - _time.GetElapsedTime(_lastEnd);
         if (left > TimeSpan.Zero)
-            await Task.Delay(left < TimeSpan.FromMilliseconds(1) ? TimeSpan.FromMilliseconds(1) : left, _time, cancellationToken);
+            await Task.Delay(TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)), _time, cancellationToken); // timers have whole milliseconds
     }
 
     private async ValueTask EnterAsync(CancellationToken cancellationToken)

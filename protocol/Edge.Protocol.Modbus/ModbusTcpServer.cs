@@ -6,7 +6,8 @@ namespace Edge.Protocol.Modbus;
 /// <summary>A Modbus slave on TCP, with MBAP or RTU frames. A connection that sends anything but Modbus is closed, with the reason in <see cref="ConnectionClosed"/>.</summary>
 public sealed class ModbusTcpServer : IAsyncDisposable
 {
-    /// <summary>Connections served at once; a further one is closed at once.</summary>
+    /// <summary>Connections served at once; a further one takes the place of the one that has asked nothing for the longest time, whose peer may be gone without
+    /// a word (Modbus Messaging on TCP/IP V1.0b §4.2.1.2).</summary>
     public const int ConnectionsMax = 64;
 
     private readonly IRegisterBank _bank;
@@ -14,10 +15,10 @@ public sealed class ModbusTcpServer : IAsyncDisposable
     private readonly ModbusAnswerFilter? _filter;
     private readonly Socket _listener;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Dictionary<int, Task> _connections = [];
+    private readonly HashSet<Peer> _connections = [];
     private readonly Lock _gate = new();
     private Task _accept = Task.CompletedTask;
-    private int _nextId;
+    private long _asked;
 
     private ModbusTcpServer(IRegisterBank bank, Socket listener, bool rtu, ModbusAnswerFilter? filter)
     {
@@ -63,7 +64,7 @@ public sealed class ModbusTcpServer : IAsyncDisposable
         await _accept;
         Task[] running;
         lock (_gate)
-            running = [.. _connections.Values];
+            running = [.. _connections.Select(peer => peer.Task)];
         await Task.WhenAll(running);
         _stop.Dispose();
     }
@@ -90,22 +91,24 @@ public sealed class ModbusTcpServer : IAsyncDisposable
 
             lock (_gate)
             {
-                if (_connections.Count >= ConnectionsMax)
+                var open = _connections.Where(one => one.EndReason.Length == 0).ToList();
+                if (open.Count >= ConnectionsMax)
                 {
-                    ConnectionClosed?.Invoke($"{socket.RemoteEndPoint}", $"{ConnectionsMax} connections are open already");
-                    socket.Dispose();
-                    continue;
+                    var idle = open.MinBy(one => one.LastAsked)!;
+                    idle.EndReason = $"{ConnectionsMax} connections are open already, and it asked nothing for the longest time";
+                    idle.Socket.Dispose();
                 }
 
-                var id = _nextId++;
-                _connections[id] = Task.Run(() => ServeAsync(id, socket));
+                var peer = new Peer(socket) { LastAsked = Interlocked.Increment(ref _asked) };
+                _connections.Add(peer);
+                peer.Task = Task.Run(() => ServeAsync(peer));
             }
         }
     }
 
-    private async Task ServeAsync(int id, Socket socket)
+    private async Task ServeAsync(Peer peer)
     {
-        var peer = $"{socket.RemoteEndPoint}";
+        var socket = peer.Socket;
         var reason = "";
         using (socket)
         {
@@ -114,12 +117,12 @@ public sealed class ModbusTcpServer : IAsyncDisposable
                 socket.NoDelay = true;
                 if (_rtu)
                 {
-                    using var line = new Lines.TcpLine(socket, peer);
-                    await RtuSlave.ServeAsync(line, _bank, _filter, TimeProvider.System, _stop.Token);
+                    using var line = new Lines.TcpLine(socket, peer.Name);
+                    await RtuSlave.ServeAsync(line, _bank, (unit, frame, cancellationToken) => AnswerAsync(peer, unit, frame, cancellationToken), TimeProvider.System, _stop.Token);
                 }
                 else
                 {
-                    reason = await TalkAsync(socket);
+                    reason = await TalkAsync(peer);
                 }
             }
             catch (Exception e) when (e is SocketException or IOException or ObjectDisposedException)
@@ -133,13 +136,25 @@ public sealed class ModbusTcpServer : IAsyncDisposable
         }
 
         lock (_gate)
-            _connections.Remove(id);
+        {
+            _connections.Remove(peer);
+            if (peer.EndReason.Length > 0)
+                reason = peer.EndReason;
+        }
+
         if (reason.Length > 0)
-            ConnectionClosed?.Invoke(peer, reason);
+            ConnectionClosed?.Invoke(peer.Name, reason);
     }
 
-    private async Task<string> TalkAsync(Socket socket)
+    private ValueTask<ReadOnlyMemory<byte>> AnswerAsync(Peer peer, byte unit, ReadOnlyMemory<byte> frame, CancellationToken cancellationToken)
     {
+        peer.LastAsked = Interlocked.Increment(ref _asked);
+        return _filter?.Invoke(unit, frame, cancellationToken) ?? new ValueTask<ReadOnlyMemory<byte>>(frame);
+    }
+
+    private async Task<string> TalkAsync(Peer peer)
+    {
+        var socket = peer.Socket;
         var buffer = new byte[2 * MbapFrame.SizeMax];
         var filled = 0;
         while (true)
@@ -157,8 +172,7 @@ public sealed class ModbusTcpServer : IAsyncDisposable
                 if (status == FrameStatus.NeedMore)
                     break;
                 ReadOnlyMemory<byte> answer = MbapFrame.Write(frame.TransactionId, frame.UnitId, ModbusSlave.Answer(_bank, frame.UnitId, frame.Pdu));
-                if (_filter is not null)
-                    answer = await _filter(frame.UnitId, answer, _stop.Token);
+                answer = await AnswerAsync(peer, frame.UnitId, answer, _stop.Token);
                 if (answer.Length > 0)
                     await socket.SendAsync(answer, _stop.Token);
                 start += consumed;
@@ -167,5 +181,26 @@ public sealed class ModbusTcpServer : IAsyncDisposable
             buffer.AsSpan(start, filled - start).CopyTo(buffer);
             filled -= start;
         }
+    }
+
+    private sealed class Peer(Socket socket)
+    {
+        private long _lastAsked;
+
+        public Socket Socket => socket;
+
+        public string Name { get; } = $"{socket.RemoteEndPoint}";
+
+        public Task Task { get; set; } = Task.CompletedTask;
+
+        /// <summary>Which request of all connections was its last one.</summary>
+        public long LastAsked
+        {
+            get => Interlocked.Read(ref _lastAsked);
+            set => Interlocked.Exchange(ref _lastAsked, value);
+        }
+
+        /// <summary>Why it is closed from here; empty while it is not. Under the gate.</summary>
+        public string EndReason { get; set; } = "";
     }
 }

@@ -2,7 +2,8 @@ namespace Edge.Protocol.Modbus;
 
 /// <summary>One slave on a line, with typed requests. All throw as <see cref="ModbusMaster.SendAsync"/> does.</summary>
 /// <param name="Unit">1 to 247; 0 to all on a serial line (writes only); 0 or 255 for a TCP device itself.</param>
-public sealed record ModbusUnit(ModbusMaster Master, byte Unit, ModbusTiming Timing)
+/// <param name="WriteMultiple">Single values, too, are written by functions 15 and 16: for slaves that lack 5 and 6.</param>
+public sealed record ModbusUnit(ModbusMaster Master, byte Unit, ModbusTiming Timing, bool WriteMultiple = false)
 {
     /// <summary>Reads coils (function 1) or discrete inputs (function 2); at most 2000.</summary>
     public async Task<bool[]> ReadBitsAsync(bool inputs, ushort address, ushort count, CancellationToken cancellationToken)
@@ -22,14 +23,14 @@ public sealed record ModbusUnit(ModbusMaster Master, byte Unit, ModbusTiming Tim
     public Task WriteCoilsAsync(ushort address, bool[] values, CancellationToken cancellationToken)
         => SendAsync(
             new ModbusRequest(
-                values.Length == 1 ? ModbusFunction.WriteSingleCoil : ModbusFunction.WriteMultipleCoils, address, (ushort)values.Length, ModbusPdu.FromBits(values)),
+                values.Length == 1 && !WriteMultiple ? ModbusFunction.WriteSingleCoil : ModbusFunction.WriteMultipleCoils, address, (ushort)values.Length, ModbusPdu.FromBits(values)),
             cancellationToken);
 
     /// <summary>Writes one holding register (function 6) or several (function 16; at most 123), in one request, so a value is never half written.</summary>
     public Task WriteRegistersAsync(ushort address, ushort[] values, CancellationToken cancellationToken)
         => SendAsync(
             new ModbusRequest(
-                values.Length == 1 ? ModbusFunction.WriteSingleRegister : ModbusFunction.WriteMultipleRegisters,
+                values.Length == 1 && !WriteMultiple ? ModbusFunction.WriteSingleRegister : ModbusFunction.WriteMultipleRegisters,
                 address,
                 (ushort)values.Length,
                 ModbusPdu.FromRegisters(values)),

@@ -33,8 +33,8 @@ public enum RegisterType
 /// <param name="Registers">Registers of a Bcd (1, 2 or 4) or a Text (1 to 123); others have a length of their own.</param>
 /// <param name="ByteOrder">Any order of a number's bytes as they come over the wire, A the most significant: <c>CDAB</c>, <c>GHEFCDAB</c>.
 /// Takes the place of <paramref name="SwapBytes"/> and <paramref name="SwapWords"/>; empty for those.</param>
-/// <remarks>Whole numbers are scaled in decimal arithmetic, so 215 * 0.1 is exactly 21.5 and every value that a register can hold comes
-/// back to the same register. Unscaled floating-point values are written in the shortest form that reads back to the same bits.</remarks>
+/// <remarks>Numbers are scaled in decimal arithmetic, so 215 * 0.1 is exactly 21.5 and every whole number that a register can hold comes
+/// back to the same register. Floating-point values are taken in the shortest form that reads back to the same bits.</remarks>
 public sealed partial record RegisterFormat(
     RegisterType Type, bool SwapBytes = false, bool SwapWords = false, decimal Scale = 1, decimal Offset = 0, int Bit = 0, int Registers = 1, string ByteOrder = "")
 {
@@ -49,16 +49,38 @@ public sealed partial record RegisterFormat(
 
     private bool IsScaled => Scale != 1 || Offset != 0;
 
-    /// <summary>The value's text: invariant culture, <c>true</c>/<c>false</c> for Bool. A Bcd with a digit above 9 gives null: the register holds none.</summary>
+    /// <summary>The value's text, or null when the registers hold none (<see cref="TryDecode"/>).</summary>
     /// <param name="registers">Exactly <see cref="RegisterCount"/> registers as read.</param>
-    public string? Decode(ReadOnlySpan<ushort> registers)
+    public string? Decode(ReadOnlySpan<ushort> registers) => TryDecode(registers, out var text, out _) ? text : null;
+
+    /// <summary>The value's text: invariant culture, <c>true</c>/<c>false</c> for Bool.</summary>
+    /// <param name="registers">Exactly <see cref="RegisterCount"/> registers as read.</param>
+    /// <returns>False when the registers hold no value, with the reason: a Bcd with a digit above 9; NaN or an infinity, with which meters say that they have none.</returns>
+    public bool TryDecode(ReadOnlySpan<ushort> registers, out string text, out string reason)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(registers.Length, RegisterCount);
+        (text, reason) = ("", "");
         if (Type == RegisterType.Text)
-            return DecodeText(registers);
+        {
+            text = DecodeText(registers);
+            return true;
+        }
+
         Span<byte> bytes = stackalloc byte[8];
         Order(registers, bytes);
-        return Type switch
+        if (Type is RegisterType.Float or RegisterType.Double && RealOf(bytes) is var real && !double.IsFinite(real))
+        {
+            reason = $"holds {(double.IsNaN(real) ? "NaN" : "an infinity")}, which is no value";
+            return false;
+        }
+
+        if (Type == RegisterType.Bcd && DecodeBcd(bytes) is null)
+        {
+            reason = "holds no bcd: a digit is above 9";
+            return false;
+        }
+
+        text = Type switch
         {
             RegisterType.Bool => (BinaryPrimitives.ReadUInt16BigEndian(bytes) >> Bit & 1) == 1 ? "true" : "false",
             RegisterType.Int16 => Whole(BinaryPrimitives.ReadInt16BigEndian(bytes)),
@@ -67,17 +89,20 @@ public sealed partial record RegisterFormat(
             RegisterType.UInt32 => Whole(BinaryPrimitives.ReadUInt32BigEndian(bytes)),
             RegisterType.Int64 => Whole(BinaryPrimitives.ReadInt64BigEndian(bytes)),
             RegisterType.UInt64 => Whole(BinaryPrimitives.ReadUInt64BigEndian(bytes)),
-            RegisterType.Bcd => DecodeBcd(bytes),
-            RegisterType.Float when !IsScaled => BinaryPrimitives.ReadSingleBigEndian(bytes).ToString("R", CultureInfo.InvariantCulture),
-            RegisterType.Float => Real(BinaryPrimitives.ReadSingleBigEndian(bytes)),
-            _ => Real(BinaryPrimitives.ReadDoubleBigEndian(bytes)),
+            RegisterType.Bcd => DecodeBcd(bytes)!,
+            RegisterType.Float => Real(BinaryPrimitives.ReadSingleBigEndian(bytes).ToString("R", CultureInfo.InvariantCulture)),
+            _ => Real(BinaryPrimitives.ReadDoubleBigEndian(bytes).ToString("R", CultureInfo.InvariantCulture)),
         };
+        return true;
     }
+
+    private double RealOf(ReadOnlySpan<byte> bytes) => Type == RegisterType.Float ? BinaryPrimitives.ReadSingleBigEndian(bytes) : BinaryPrimitives.ReadDoubleBigEndian(bytes);
 
     /// <summary>The registers for a value's text. Bool ignores <see cref="Bit"/> here: see <see cref="EncodeBit"/>.</summary>
     /// <returns>False with the reason when the text is no number or does not fit the type.</returns>
     public bool TryEncode(string text, out ushort[] registers, out string error)
     {
+        var given = text;
         registers = new ushort[RegisterCount];
         error = "";
         if (Type == RegisterType.Text)
@@ -97,25 +122,22 @@ public sealed partial record RegisterFormat(
                     return false;
                 }
 
-                if (Type == RegisterType.Float && !IsScaled)
-                {
-                    // Parsed as float at once: going through double would round twice.
-                    var single = float.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
-                    if (float.IsInfinity(single) && !double.IsInfinity(real))
-                    {
-                        error = $"{text} does not fit a float register";
-                        return false;
-                    }
+                if (double.IsFinite(real) && IsScaled)
+                    text = Unscaled(text, real);
 
-                    BinaryPrimitives.WriteSingleBigEndian(bytes, single);
-                    break;
+                // A float is parsed as such: going through double would round twice.
+                var single = Type == RegisterType.Float ? float.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture) : 0;
+                var wide = double.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
+                if (!double.IsFinite(wide) || !float.IsFinite(single))
+                {
+                    error = $"{given} does not fit {(Type == RegisterType.Float ? "a float" : "a double")} register{(IsScaled ? $" with scale {Scale.ToString(CultureInfo.InvariantCulture)}" : "")}";
+                    return false;
                 }
 
-                var raw = IsScaled ? (real - (double)Offset) / (double)Scale : real;
                 if (Type == RegisterType.Double)
-                    BinaryPrimitives.WriteDoubleBigEndian(bytes, raw);
+                    BinaryPrimitives.WriteDoubleBigEndian(bytes, wide);
                 else
-                    BinaryPrimitives.WriteSingleBigEndian(bytes, (float)raw);
+                    BinaryPrimitives.WriteSingleBigEndian(bytes, single);
                 break;
             default:
                 if (!TryWhole(text, bytes, out error))
@@ -190,17 +212,42 @@ public sealed partial record RegisterFormat(
             return raw.ToString(CultureInfo.InvariantCulture);
         try
         {
-            var text = (raw * Scale + Offset).ToString(CultureInfo.InvariantCulture);
-            return text.Contains('.', StringComparison.Ordinal) ? text.TrimEnd('0').TrimEnd('.') : text;
+            return Plain((raw * Scale) + Offset);
         }
         catch (OverflowException)
         {
             // A scale beyond what decimal holds: the nearest double is the best there is.
-            return Real((double)raw);
+            return (((double)raw * (double)Scale) + (double)Offset).ToString("R", CultureInfo.InvariantCulture);
         }
     }
 
-    private string Real(double raw) => (IsScaled ? raw * (double)Scale + (double)Offset : raw).ToString("R", CultureInfo.InvariantCulture);
+    // Scales the shortest text of a floating-point number.
+    private string Real(string raw)
+    {
+        if (!IsScaled)
+            return raw;
+        var real = double.Parse(raw, CultureInfo.InvariantCulture);
+        if (IsForDecimal(real))
+            return Plain((decimal.Parse(raw, NumberStyles.Float, CultureInfo.InvariantCulture) * Scale) + Offset);
+        var scaled = (real * (double)Scale) + (double)Offset;
+        return Type == RegisterType.Float && float.IsFinite((float)scaled)
+            ? ((float)scaled).ToString("R", CultureInfo.InvariantCulture)
+            : scaled.ToString("R", CultureInfo.InvariantCulture);
+    }
+
+    private string Unscaled(string text, double real)
+        => IsForDecimal(real) && decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var exact) && Math.Abs(Scale) > 1e-9m
+            ? Plain((exact - Offset) / Scale)
+            : ((real - (double)Offset) / (double)Scale).ToString("R", CultureInfo.InvariantCulture);
+
+    // Numbers whose digits decimal holds, and those of their product with a common scale; other ones are scaled as doubles.
+    private bool IsForDecimal(double real) => real == 0 || (Math.Abs(real) is > 1e-9 and < 1e15 && Math.Abs(Scale) < 1e9m && Math.Abs(Offset) < 1e15m);
+
+    private static string Plain(decimal value)
+    {
+        var text = value.ToString(CultureInfo.InvariantCulture);
+        return text.Contains('.', StringComparison.Ordinal) ? text.TrimEnd('0').TrimEnd('.') : text;
+    }
 
     private bool TryWhole(string text, Span<byte> bytes, out string error)
     {

@@ -6,7 +6,10 @@ public readonly record struct RtuFrame(byte SlaveId, ReadOnlyMemory<byte> Pdu)
 {
     private static readonly ushort[] s_table = Table();
 
-    public const int SizeMax = 1 + ModbusPdu.SizeMax + 2;
+    /// <summary>Bytes of a frame beside its PDU: the unit and the CRC.</summary>
+    public const int Overhead = 3;
+
+    public const int SizeMax = ModbusPdu.SizeMax + Overhead;
 
     public static byte[] Write(byte slaveId, ReadOnlySpan<byte> pdu)
     {

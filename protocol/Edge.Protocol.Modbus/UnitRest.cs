@@ -7,12 +7,15 @@ namespace Edge.Protocol.Modbus;
 internal sealed class UnitRest
 {
     public const long RestMsMax = 30_000;
-    private readonly (int Failures, long UntilMs)[] _units = new (int, long)[256];
+    private readonly (int Failures, long UntilMs, string Reason)[] _units = new (int, long, string)[256];
     private readonly bool[] _seen = new bool[256];
     private int _seenCount;
 
     /// <summary>Milliseconds until the unit may be asked; 0 when it may now.</summary>
     public long Remaining(byte unit, long nowMs) => _seenCount > 1 ? Math.Max(0, _units[unit].UntilMs - nowMs) : 0;
+
+    /// <summary>Why the unit rests.</summary>
+    public string Reason(byte unit) => _units[unit].Reason ?? "";
 
     /// <summary>True when a request must not be repeated, because the unit was silent before.</summary>
     public bool IsProbe(byte unit) => _seenCount > 1 && _units[unit].Failures > 0;
@@ -28,10 +31,10 @@ internal sealed class UnitRest
 
     public void Answered(byte unit) => _units[unit] = default;
 
-    public void Failed(byte unit, long timeoutMs, long nowMs)
+    public void Failed(byte unit, long timeoutMs, long nowMs, string reason = "")
     {
         var failures = _units[unit].Failures + 1;
         var rest = Math.Min(RestMsMax, 4 * timeoutMs * (1L << Math.Min(failures - 1, 16)));
-        _units[unit] = (failures, nowMs + rest);
+        _units[unit] = (failures, nowMs + rest, reason);
     }
 }

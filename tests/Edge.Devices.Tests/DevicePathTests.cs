@@ -56,18 +56,27 @@ public sealed class DevicePathTests
     }
 
     [Fact]
-    public async Task A_slave_that_goes_away_makes_the_device_offline_and_back_online_with_the_desired_value_written_again()
+    public async Task A_slave_that_goes_away_makes_the_device_offline_with_the_reason_and_back_online_with_the_desired_value_written_again()
     {
         await using var house = await StartAsync("22.5");
         var offline = house.Uplink.NextStateAsync("offline");
+        var reason = house.Uplink.NextTwinAsync("the reason", "setpoint", twin => twin["actual"]?["metadata"]?["error"] is not null);
         await house.StopSimulatorAsync();
         await offline;
+
+        // What was read last stays, with its time, and the reason beside it.
+        var lost = JsonNode.Parse((await reason).Content.Span)!["twin"]!["setpoint"]!["actual"]!;
+        Assert.Equal("22.5", (string?)lost["value"]);
+        Assert.Contains($"127.0.0.1:{house.Port}", (string?)lost["metadata"]!["error"], StringComparison.Ordinal);
+        var good = house.Uplink.Entries.Where(entry => entry.Resource.EndsWith("/twin/edge_updated", StringComparison.Ordinal)).Select(entry => JsonNode.Parse(entry.Content.Span)?["twin"]?["setpoint"]?["actual"])
+            .Last(actual => (string?)actual?["value"] == "22.5" && actual["metadata"]!["error"] is null);
+        Assert.InRange((long)lost["metadata"]!["timestamp"]! - (long)good!["metadata"]!["timestamp"]!, 0, 5_000);
         var online = house.Uplink.NextStateAsync("online");
         var read = house.Uplink.NextTwinAsync("setpoint 25", "setpoint", twin => DeviceHouse.Actual(twin) == 25);
         house.StartSimulator();
         await online;
         house.PutDevice("25");
-        await read;
+        Assert.Null(JsonNode.Parse((await read).Content.Span)!["twin"]!["setpoint"]!["actual"]!["metadata"]!["error"]);
         Assert.Equal(25, house.Simulator.Setpoint);
     }
 

@@ -20,15 +20,27 @@ internal static class Examples
     /// <summary>The device and the model of a folder, as its mapper gets them.</summary>
     public static (Device Device, DeviceModel Model) Read(string folder)
     {
-        JsonObject One(string file) => Manifests.Parse(Text($"{folder}/{file}")).Single();
-        var model = One("devicemodel.yaml");
-        return (DmiConvert.ToDevice(One("device.yaml"), model), DmiConvert.ToModel(model));
+        var (devices, model) = ReadAll(folder, "device.yaml");
+        return (devices.Single(), model);
+    }
+
+    /// <summary>All devices of a file, and the model of its folder.</summary>
+    public static (IReadOnlyList<Device> Devices, DeviceModel Model) ReadAll(string folder, string file)
+    {
+        var model = Manifests.Parse(Text($"{folder}/devicemodel.yaml")).Single();
+        return ([.. Manifests.Parse(Text($"{folder}/{file}")).Select(device => DmiConvert.ToDevice(device, model))], DmiConvert.ToModel(model));
     }
 
     /// <summary>Binds every property; returns how many there are.</summary>
     public static int Bind(string folder, IDeviceDriver driver, Action<PropertyInfo> look)
     {
         var (device, model) = Read(folder);
+        return Bind(device, model, driver, look);
+    }
+
+    /// <inheritdoc cref="Bind(string, IDeviceDriver, Action{PropertyInfo})"/>
+    public static int Bind(Device device, DeviceModel model, IDeviceDriver driver, Action<PropertyInfo> look)
+    {
         var problems = new List<string>();
         var connection = driver.Create(DmiConvert.ToJson(device.Spec.Protocol.ConfigData, problems));
         Assert.Empty(problems);

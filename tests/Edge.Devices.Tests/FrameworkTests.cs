@@ -89,12 +89,25 @@ public sealed class FrameworkTests
         await reports.StateAsync("thermostat-1", "online");
         await reports.TwinAsync("setpoint", "thermostat-1", "setpoint", twin => twin.Reported.Value == "20");
 
-        Assert.Equal("pong", (string?)(await GetAsync("/api/v1/ping", 200))["message"]);
-        var read = (await GetAsync("/api/v1/device/default/thermostat-1/setpoint", 200))["data"]!;
-        Assert.Equal(("20", "float"), ((string?)read["value"], (string?)read["type"]));
-        Assert.Equal(4, (await GetAsync("/api/v1/device/default/thermostat-1", 200))["data"]!.AsArray().Count);
-        Assert.Equal("setpoint", (string?)(await GetAsync("/api/v1/devicemethod/default/thermostat-1", 200))["data"]![0]!["propertyNames"]![0]);
-        Assert.Equal(5, (await GetAsync("/api/v1/meta/model/default/thermostat", 200))["data"]!["properties"]!.AsArray().Count);
+        // The names in the answers are those of KubeEdge's mapper-framework (pkg/httpserver/responsetype.go, pkg/common).
+        Assert.Contains("running normally", (string?)(await GetAsync("/api/v1/ping", 200))["Message"], StringComparison.Ordinal);
+        var read = (await GetAsync("/api/v1/device/default/thermostat-1/setpoint", 200))["Data"]!;
+        Assert.Equal(
+            ("thermostat-1", "setpoint", "default", "20", "float"),
+            ((string?)read["DeviceName"], (string?)read["PropertyName"], (string?)read["Namespace"], (string?)read["Value"], (string?)read["Type"]));
+        Assert.InRange((long)read["TimeStamp"]!, 1_600_000_000_000, long.MaxValue);
+        Assert.Equal(4, (await GetAsync("/api/v1/device/default/thermostat-1", 200))["Data"]!.AsArray().Count);
+        Assert.Equal(
+            """{"Methods":[{"Name":"comfort","Path":"/api/v1/devicemethod/default/thermostat-1/comfort/{propertyName}/{data}","Parameters":[{"PropertyName":"setpoint","ValueType":"FLOAT"}],"Description":"sets what people feel"}]}""",
+            (await GetAsync("/api/v1/devicemethod/default/thermostat-1", 200))["Data"]!.ToJsonString());
+        var model = await GetAsync("/api/v1/meta/model/default/thermostat-1", 200);
+        Assert.Equal(("thermostat", "default", 5), ((string?)model["name"], (string?)model["namespace"], model["properties"]!.AsArray().Count));
+        Assert.Equal(("FLOAT", "ReadWrite", "35"), ((string?)model["properties"]![1]!["dataType"], (string?)model["properties"]![1]!["accessMode"], (string?)model["properties"]![1]!["maximum"]));
+        await GetAsync("/api/v1/meta/model/default/thermostat", 404); // the model's name is none of a device
+        Assert.Contains("database is not enabled", (string?)(await GetAsync("/api/v1/database/default/thermostat-1", 503))["Message"], StringComparison.Ordinal);
+        using (var correlated = new HttpRequestMessage(HttpMethod.Get, "/api/v1/ping") { Headers = { { "X-Correlation-ID", "abc" } } })
+        using (var answer = await client.SendAsync(correlated))
+            Assert.Equal("abc", Assert.Single(answer.Headers.GetValues("X-Correlation-ID")));
 
         await SendAsync(HttpMethod.Put, "/api/v1/device/default/thermostat-1/setpoint", new JsonObject { ["value"] = 23.5 }, 200);
         Assert.Equal(23.5, simulator.Setpoint);
@@ -145,7 +158,7 @@ public sealed class FrameworkTests
             using var answer = await client.SendAsync(request);
             var text = await answer.Content.ReadAsStringAsync();
             Assert.True(status == (int)answer.StatusCode, $"{(int)answer.StatusCode}: {text}");
-            return (string)JsonNode.Parse(text)!["message"]!;
+            return (string)JsonNode.Parse(text)!["Message"]!;
         }
     }
 

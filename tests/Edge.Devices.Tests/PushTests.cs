@@ -36,7 +36,7 @@ public sealed class PushTests
             room\ temp,site=a\=b,device=plant\ 1,namespace=default name="say \"hi\" \\" 1700000000125
 
             """.ReplaceLineEndings("\n"),
-            Encoding.UTF8.GetString(target.Write([s_one, s_two, s_text])));
+            Encoding.UTF8.GetString(target.Write([s_one, s_one with { Value = "NaN" }, s_two, s_text])));
     }
 
     [Fact]
@@ -104,6 +104,34 @@ public sealed class PushTests
         await Eventually.HoldsAsync(() => queue.Dropped == 1);
         queue.Post(s_two);
         await Eventually.HoldsAsync(() => queue.Sent == 3);
+    }
+
+    [Fact]
+    public async Task What_an_OTLP_server_refuses_of_a_batch_that_it_takes_is_counted_as_dropped_and_not_sent_again()
+    {
+        await using var sink = await Sink.StartAsync();
+        sink.Answers.Enqueue(200);
+        sink.Bodies.Enqueue("""{"partialSuccess":{"rejectedDataPoints":"1","errorMessage":"too old"}}""");
+        await using var queue = new PushQueue(new OtlpTarget(new Uri($"http://127.0.0.1:{sink.Port}/"), TimeSpan.FromSeconds(20)), TimeProvider.System, new Random(1), NullLogger.Instance);
+        queue.Post(s_one);
+        queue.Post(s_two);
+        await Eventually.HoldsAsync(() => queue.Sent + queue.Dropped == 2);
+        Assert.Equal((1, 1), (queue.Sent, queue.Dropped));
+        queue.Post(s_one);
+        await Eventually.HoldsAsync(() => queue.Sent == 2);
+    }
+
+    [Fact]
+    public async Task A_defect_of_a_target_costs_its_batch_and_no_other()
+    {
+        var target = new BlockedTarget { Defects = 1 };
+        target.Open.SetResult();
+        await using var queue = new PushQueue(target, TimeProvider.System, new Random(1), NullLogger.Instance);
+        queue.Post(s_one);
+        await Eventually.HoldsAsync(() => queue.Dropped == 1);
+        queue.Post(s_two);
+        await Eventually.HoldsAsync(() => queue.Sent == 1);
+        Assert.Equal(1, queue.Failures);
     }
 
     [Fact]
@@ -183,12 +211,16 @@ public sealed class PushTests
 
         public List<IReadOnlyList<Sample>> Batches { get; } = [];
 
+        public int Defects { get; set; }
+
         public string Name => "blocked";
 
         public async Task PushAsync(IReadOnlyList<Sample> batch, CancellationToken cancellationToken)
         {
             Entered.TrySetResult();
             await Open.Task.WaitAsync(cancellationToken);
+            if (Defects-- > 0)
+                throw new InvalidOperationException("a defect");
             Batches.Add([.. batch]);
         }
 
@@ -205,6 +237,8 @@ public sealed class PushTests
 
         public ConcurrentQueue<int> Answers { get; } = new();
 
+        public ConcurrentQueue<string> Bodies { get; } = new();
+
         public int Port => new Uri(app.Urls.First()).Port;
 
         public static async Task<Sink> StartAsync()
@@ -219,6 +253,8 @@ public sealed class PushTests
                 using var reader = new StreamReader(context.Request.Body);
                 var body = await reader.ReadToEndAsync();
                 context.Response.StatusCode = sink.Answers.TryDequeue(out var status) ? status : 204;
+                if (sink.Bodies.TryDequeue(out var answer))
+                    await context.Response.WriteAsync(answer);
                 sink._requests.Writer.TryWrite(new Request(context.Request.Path + context.Request.QueryString.ToString(), context.Request.Headers.Authorization.ToString(), body));
             });
             await app.StartAsync();

@@ -20,11 +20,13 @@ internal interface ILocalHouse
     string Metrics();
 }
 
-/// <summary>The REST API of KubeEdge's mapper-framework on the node itself, under <c>/api/v1</c>, with <c>/metrics</c> and <c>/healthz</c>. Writes are PUT or
-/// POST with a JSON body; the framework's writes by GET are refused.</summary>
+/// <summary>The REST API of KubeEdge's mapper-framework on the node itself, under <c>/api/v1</c>, with <c>/metrics</c> and <c>/healthz</c>. Its paths and the names in
+/// its answers are the framework's (pkg/httpserver); beside them are an Error and a method's Description. Writes are PUT or POST with a JSON body; the framework's writes by
+/// GET are refused.</summary>
 internal sealed class LocalApi : IAsyncDisposable
 {
     private const long BodySizeMax = 64 * 1024;
+    private const string CorrelationHeader = "X-Correlation-ID";
     private readonly WebApplication _app;
 
     private LocalApi(WebApplication app) => _app = app;
@@ -79,6 +81,8 @@ internal sealed class LocalApi : IAsyncDisposable
         var answer = new JsonObject { ["apiVersion"] = "v1", ["statusCode"] = status, ["timeStamp"] = time.GetUtcNow().ToString("O", System.Globalization.CultureInfo.InvariantCulture) };
         foreach (var (key, value) in body!)
             answer[key] = value?.DeepClone();
+        if (context.Request.Headers.TryGetValue(CorrelationHeader, out var correlation))
+            context.Response.Headers[CorrelationHeader] = correlation;
         context.Response.StatusCode = status;
         context.Response.ContentType = "application/json";
         await context.Response.WriteAsync(answer.ToJsonString() + "\n", context.RequestAborted);
@@ -94,17 +98,17 @@ internal sealed class LocalApi : IAsyncDisposable
         switch (rest)
         {
             case ["ping"] when !write:
-                return (200, new JsonObject { ["message"] = "pong" });
+                return (200, new JsonObject { ["Message"] = "This is v1 API, the server is running normally." });
             case ["device", var space, var name]:
-                return house.Find(space, name) is not { } all ? NoDevice(space, name) : write ? NotAllowed(context, "GET") : (200, new JsonObject { ["data"] = new JsonArray([.. all.Twins.Select(twin => ToJson(all, twin))]) });
+                return house.Find(space, name) is not { } all ? NoDevice(space, name) : write ? NotAllowed(context, "GET") : (200, new JsonObject { ["Data"] = new JsonArray([.. all.Twins.Select(twin => ToJson(all, twin))]) });
             case ["device", var space, var name, var property]:
                 if (house.Find(space, name) is not { } device)
                     return NoDevice(space, name);
                 if (device.Twins.FirstOrDefault(twin => twin.PropertyName == property) is not { } one)
                     return Problem(404, $"device {space}/{name} has no property '{property}'");
-                return write ? await WriteAsync(context, device, property, null) : (200, new JsonObject { ["data"] = ToJson(device, one) });
+                return write ? await WriteAsync(context, device, property, null) : (200, new JsonObject { ["Data"] = ToJson(device, one) });
             case ["devicemethod", var space, var name]:
-                return house.Find(space, name) is not { } with ? NoDevice(space, name) : write ? NotAllowed(context, "GET") : (200, new JsonObject { ["data"] = Methods(with) });
+                return house.Find(space, name) is not { } with ? NoDevice(space, name) : write ? NotAllowed(context, "GET") : (200, new JsonObject { ["Data"] = Methods(with, house.FindModel(with.Device.Namespace, with.Device.Spec.DeviceModelReference)) });
             case ["devicemethod", var space, var name, var method, var property, .. var data] when data.Length <= 1:
                 if (house.Find(space, name) is not { } called)
                     return NoDevice(space, name);
@@ -116,9 +120,15 @@ internal sealed class LocalApi : IAsyncDisposable
                     return Problem(404, $"method '{method}' of device {space}/{name} does not have property '{property}', but {string.Join(", ", found.PropertyNames)}");
                 return await WriteAsync(context, called, property, data.Length == 1 ? data[0] : null);
             case ["meta", "model", var space, var name] when !write:
-                return house.FindModel(space, name) is { } model ? (200, new JsonObject { ["data"] = ToJson(model) }) : Problem(404, $"there is no model {space}/{name}");
+                // The name is the device's, as in the framework: its model is answered.
+                if (house.Find(space, name) is not { } of)
+                    return NoDevice(space, name);
+                var reference = of.Device.Spec.DeviceModelReference;
+                return house.FindModel(of.Device.Namespace, reference) is { } model ? (200, ToJson(model)) : Problem(404, $"model '{reference}' of device {space}/{name} is not here");
+            case ["database", _, _] when !write:
+                return Problem(503, "The database is not enabled: this mapper keeps no samples, pushMethod.dbMethod of a property sends them to one");
             default:
-                return Problem(404, "there are ping, device/NAMESPACE/NAME[/PROPERTY], devicemethod/NAMESPACE/NAME[/METHOD/PROPERTY[/VALUE]] and meta/model/NAMESPACE/NAME");
+                return Problem(404, "there are ping, device/NAMESPACE/NAME[/PROPERTY], devicemethod/NAMESPACE/NAME[/METHOD/PROPERTY[/VALUE]], meta/model/NAMESPACE/NAME and database/NAMESPACE/NAME, each with the device's name");
         }
     }
 
@@ -151,7 +161,7 @@ internal sealed class LocalApi : IAsyncDisposable
         try
         {
             await device.WriteAsync(property, value, context.RequestAborted);
-            return (200, new JsonObject { ["message"] = $"wrote {value} to {property}" });
+            return (200, new JsonObject { ["Message"] = $"wrote {value} to {property}" });
         }
         catch (DeviceRefusedException e)
         {
@@ -171,26 +181,33 @@ internal sealed class LocalApi : IAsyncDisposable
         return Problem(405, $"{context.Request.Method} is not allowed here, {allowed} is");
     }
 
-    private static (int Status, JsonObject Body) Problem(int status, string message) => (status, new JsonObject { ["message"] = message });
+    private static (int Status, JsonObject Body) Problem(int status, string message) => (status, new JsonObject { ["Message"] = message });
 
     private static JsonObject ToJson(DeviceWorker worker, Twin twin) => new()
     {
-        ["namespace"] = worker.Device.Namespace,
-        ["deviceName"] = worker.Device.Name,
-        ["propertyName"] = twin.PropertyName,
-        ["value"] = twin.Reported?.Value,
-        ["type"] = twin.Reported?.Metadata.GetValueOrDefault("type"),
-        ["collectTimeStamp"] = twin.Reported?.Metadata.GetValueOrDefault("timestamp"),
-        ["error"] = twin.Reported?.Metadata.GetValueOrDefault("error"),
+        ["DeviceName"] = worker.Device.Name,
+        ["PropertyName"] = twin.PropertyName,
+        ["Namespace"] = worker.Device.Namespace,
+        ["Value"] = twin.Reported?.Value ?? "",
+        ["Type"] = twin.Reported?.Metadata.GetValueOrDefault("type") ?? "",
+        ["TimeStamp"] = long.TryParse(twin.Reported?.Metadata.GetValueOrDefault("timestamp"), System.Globalization.CultureInfo.InvariantCulture, out var stamp) ? stamp : 0,
+        ["Error"] = twin.Reported?.Metadata.GetValueOrDefault("error") ?? "",
     };
 
-    private static JsonArray Methods(DeviceWorker worker) => new([.. worker.Device.Spec.Methods.Select(method => new JsonObject
+    private static JsonObject Methods(DeviceWorker worker, DeviceModel? model) => new()
     {
-        ["name"] = method.Name,
-        ["description"] = method.Description,
-        ["path"] = $"/api/v1/devicemethod/{worker.Device.Namespace}/{worker.Device.Name}/{method.Name}/{{propertyName}}",
-        ["propertyNames"] = new JsonArray([.. method.PropertyNames.Select(name => JsonValue.Create(name))]),
-    })]);
+        ["Methods"] = new JsonArray([.. worker.Device.Spec.Methods.Select(method => new JsonObject
+        {
+            ["Name"] = method.Name,
+            ["Path"] = $"/api/v1/devicemethod/{worker.Device.Namespace}/{worker.Device.Name}/{method.Name}/{{propertyName}}/{{data}}",
+            ["Parameters"] = new JsonArray([.. method.PropertyNames.Select(name => new JsonObject
+            {
+                ["PropertyName"] = name,
+                ["ValueType"] = model?.Spec?.Properties.FirstOrDefault(property => property.Name == name)?.Type ?? "",
+            })]),
+            ["Description"] = method.Description,
+        })]),
+    };
 
     private static JsonObject ToJson(DeviceModel model) => new()
     {
@@ -198,7 +215,7 @@ internal sealed class LocalApi : IAsyncDisposable
         ["name"] = model.Name,
         ["properties"] = new JsonArray([.. (model.Spec?.Properties ?? []).Select(property => new JsonObject
         {
-            ["name"] = property.Name, ["description"] = property.Description, ["type"] = property.Type, ["accessMode"] = property.AccessMode,
+            ["name"] = property.Name, ["dataType"] = property.Type, ["description"] = property.Description, ["accessMode"] = property.AccessMode,
             ["minimum"] = property.Minimum, ["maximum"] = property.Maximum, ["unit"] = property.Unit,
         })]),
     };

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Edge.Devices.Push;
 
@@ -161,6 +162,25 @@ public sealed class OtlpTarget(Uri uri, TimeSpan timeout) : HttpTarget($"otlp {u
         return bytes.WrittenSpan.ToArray();
     }
 
+    // OTLP/HTTP: what was refused of a batch that was taken stands in the answer (partialSuccess), and must not be sent again.
+    protected override async Task CheckAsync(HttpContent answer, CancellationToken cancellationToken)
+    {
+        JsonObject? partial;
+        try
+        {
+            partial = (await JsonNode.ParseAsync(await answer.ReadAsStreamAsync(cancellationToken), cancellationToken: cancellationToken) as JsonObject)?["partialSuccess"] as JsonObject;
+        }
+        catch (JsonException)
+        {
+            // No body, or none in JSON: servers that take all answer so.
+            return;
+        }
+
+        // A 64-bit integer is a text in protobuf's JSON, but not with all servers.
+        if (int.TryParse($"{partial?["rejectedDataPoints"]}", NumberStyles.None, CultureInfo.InvariantCulture, out var refused) && refused > 0)
+            throw new PushException($"it took the batch but for {refused} points: {partial!["errorMessage"]}", isFinal: true, refused: refused);
+    }
+
     private static double? ToNumber(string value) => value switch
     {
         "true" => 1,
@@ -199,6 +219,8 @@ public sealed class InfluxTarget(
         var text = new StringBuilder();
         foreach (var sample in batch)
         {
+            if (Field(sample) is not { } field)
+                continue;
             text.Append(Escape(measurement, ", "));
             foreach (var (key, value) in tags.Where(tag => tag.Key is not ("namespace" or "device") && tag.Value.Length > 0).OrderBy(tag => tag.Key, StringComparer.Ordinal)
                 .Append(new("device", tags.GetValueOrDefault("device", sample.Device))).Append(new("namespace", tags.GetValueOrDefault("namespace", sample.Namespace))))
@@ -206,20 +228,22 @@ public sealed class InfluxTarget(
                 text.Append(',').Append(Escape(key, ",= ")).Append('=').Append(Escape(value, ",= "));
             }
 
-            text.Append(' ').Append(Escape(fieldKey.Length > 0 ? fieldKey : sample.Property, ",= ")).Append('=').Append(Field(sample));
+            text.Append(' ').Append(Escape(fieldKey.Length > 0 ? fieldKey : sample.Property, ",= ")).Append('=').Append(field);
             text.Append(' ').Append(sample.TimestampMs).Append('\n');
         }
 
         return Encoding.UTF8.GetBytes(text.ToString());
     }
 
-    // Numbers are floats: an integer and a float in one field would be a conflict of types.
-    private static string Field(in Sample sample)
+    // Numbers are floats: an integer and a float in one field would be a conflict of types, and so would NaN as a text among numbers: line protocol has none, so null.
+    private static string? Field(in Sample sample)
     {
         if (sample.Value is "true" or "false")
             return sample.Value;
         if (sample.Type != "string" && double.TryParse(sample.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number))
             return number.ToString("R", CultureInfo.InvariantCulture);
+        if (sample.Type is "int" or "float" or "double")
+            return null;
         return $"\"{sample.Value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
     }
 

@@ -13,6 +13,9 @@ internal static partial class PushLog
     [LoggerMessage(5252, LogLevel.Error, "{Target} refused {Count} samples for good, they are dropped: {Reason}")]
     public static partial void Refused(ILogger logger, string target, int count, string reason);
 
+    [LoggerMessage(5255, LogLevel.Error, "{Target} met a defect with {Count} samples, they are dropped; the next ones are sent")]
+    public static partial void Broken(ILogger logger, string target, int count, Exception exception);
+
     [LoggerMessage(5253, LogLevel.Information, "the local API and /metrics answer on {Address}")]
     public static partial void Listening(ILogger logger, string address);
 

@@ -75,7 +75,17 @@ public sealed class PushQueue : IAsyncDisposable
                 batch.Clear();
                 batch.Add(await _waiting.Reader.ReadAsync(_stop.Token));
                 await FillAsync(batch);
-                await SendAsync(batch);
+                try
+                {
+                    await SendAsync(batch);
+                }
+                catch (Exception e) when (!_stop.IsCancellationRequested)
+                {
+                    // A fault of the target's code, which sending the same again would meet again: this batch is lost, those that follow are not.
+                    Interlocked.Increment(ref _failures);
+                    Interlocked.Add(ref _dropped, batch.Count);
+                    PushLog.Broken(_log, Name, batch.Count, e);
+                }
             }
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -117,8 +127,10 @@ public sealed class PushQueue : IAsyncDisposable
                 Interlocked.Increment(ref _failures);
                 if (e.IsFinal)
                 {
-                    Interlocked.Add(ref _dropped, batch.Count);
-                    PushLog.Refused(_log, Name, batch.Count, e.Message);
+                    var refused = Math.Clamp(e.Refused ?? batch.Count, 0, batch.Count);
+                    Interlocked.Add(ref _dropped, refused);
+                    Interlocked.Add(ref _sent, batch.Count - refused);
+                    PushLog.Refused(_log, Name, refused, e.Message);
                     return;
                 }
 

@@ -19,7 +19,10 @@ public interface IPushTarget : IAsyncDisposable
 
 /// <summary>A batch was not taken.</summary>
 /// <param name="isFinal">True when sending it again cannot help: the endpoint refuses what is in it.</param>
-public sealed class PushException(string message, bool isFinal, Exception? inner = null) : Exception(message, inner)
+/// <param name="refused">How many samples it refused for good, where it took the others; null when it took none.</param>
+public sealed class PushException(string message, bool isFinal, Exception? inner = null, int? refused = null) : Exception(message, inner)
 {
     public bool IsFinal { get; } = isFinal;
+
+    public int? Refused { get; } = refused;
 }

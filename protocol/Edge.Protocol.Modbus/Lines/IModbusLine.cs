@@ -19,6 +19,10 @@ public interface IModbusLine : IDisposable
     /// <exception cref="IOException">The line broke, or the other end closed.</exception>
     int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most);
 
+    /// <summary>True when the other end is known to have closed, and nothing is left to read.</summary>
+    bool HasEnded => false;
+
     /// <summary>Drops what has come and was not read; returns how many bytes.</summary>
-    int DiscardInput();
+    /// <param name="trace">Gets the bytes; null for nobody.</param>
+    int DiscardInput(ModbusTrace? trace);
 }

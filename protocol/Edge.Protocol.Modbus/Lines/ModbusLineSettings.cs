@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace Edge.Protocol.Modbus.Lines;
 
 /// <summary>How frames travel.</summary>
@@ -22,6 +24,7 @@ public sealed record ModbusLineSettings
         Host = host;
         Port = port;
         SerialLine = serial;
+        Key = serial is null ? $"{Canonical(host)}:{port}" : Canonical(serial);
     }
 
     public ModbusTransport Transport { get; }
@@ -33,8 +36,8 @@ public sealed record ModbusLineSettings
     /// <summary>Set for <see cref="ModbusTransport.Serial"/> alone.</summary>
     public SerialSettings? SerialLine { get; }
 
-    /// <summary>What there can be one of: an address, a device file.</summary>
-    public string Key => SerialLine?.Path ?? $"{Host}:{Port}";
+    /// <summary>What there can be one of: an address, a device file (what its link leads to, when these settings were made).</summary>
+    public string Key { get; }
 
     public static ModbusLineSettings Tcp(string host, int port) => new(ModbusTransport.Tcp, host, port, null);
 
@@ -42,10 +45,31 @@ public sealed record ModbusLineSettings
 
     public static ModbusLineSettings Serial(SerialSettings serial) => new(ModbusTransport.Serial, "", 0, serial);
 
+    /// <summary>True when both have the same <see cref="Key"/> and use the line in the same way.</summary>
+    public bool IsSameLine(ModbusLineSettings other)
+        => Key == other.Key && Transport == other.Transport && SerialLine?.BaudRate == other.SerialLine?.BaudRate && SerialLine?.Parity == other.SerialLine?.Parity
+            && SerialLine?.DataBits == other.SerialLine?.DataBits && SerialLine?.StopBits == other.SerialLine?.StopBits;
+
     /// <summary>Opens the line.</summary>
     /// <exception cref="IOException">It cannot be.</exception>
     public async ValueTask<IModbusLine> OpenAsync(CancellationToken cancellationToken)
         => SerialLine is { } serial ? Lines.SerialLine.Open(serial) : await TcpLine.OpenAsync(Host, Port, cancellationToken);
+
+    private static string Canonical(string host)
+        => host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? "127.0.0.1" : IPAddress.TryParse(host, out var address) ? $"{address}" : host.ToLowerInvariant();
+
+    // A device file that is not there yet is its own.
+    private static string Canonical(SerialSettings serial)
+    {
+        try
+        {
+            return File.ResolveLinkTarget(serial.Path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(serial.Path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Path.GetFullPath(serial.Path);
+        }
+    }
 
     public override string ToString() => SerialLine?.ToString() ?? $"{Host}:{Port}{(Transport == ModbusTransport.RtuOverTcp ? " (RTU)" : "")}";
 }

@@ -28,8 +28,12 @@ public sealed class SerialLine : IModbusLine
             throw new IOException($"{settings.Path}: {Marshal.GetLastPInvokeErrorMessage()}");
         try
         {
+            // Two masters on one line would take each other's answers. The lock is for programs that look at it, and holds for root too; TIOCEXCL is for all others.
+            if (SerialNative.FileLock(fd, SerialNative.LockExclusive | SerialNative.LockNoWait) != 0)
+                throw new IOException($"{settings.Path} is in use by another program (or by this one, under another name)");
             if (SerialNative.Configure(fd, settings) is { Length: > 0 } problem)
                 throw new IOException($"{settings.Path} {problem}");
+            _ = SerialNative.Control(fd, SerialNative.ExclusiveOn);
             _ = SerialNative.Flush(fd, SerialNative.FlushInput);
             SerialPoller.Instance.Add(fd);
             return new SerialLine(fd, settings.Path);
@@ -64,14 +68,18 @@ public sealed class SerialLine : IModbusLine
 
     public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most) => -1;
 
-    public int DiscardInput()
+    public int DiscardInput(ModbusTrace? trace)
     {
         Span<byte> rubbish = stackalloc byte[512];
         var dropped = 0;
 
         // Bounded: a line that talks without end is read on by the request that follows.
         for (var i = 0; i < 16 && TryRead(rubbish) is > 0 and var read; i++)
+        {
+            trace?.Add(sent: false, rubbish[..read]);
             dropped += read;
+        }
+
         return dropped;
     }
 
@@ -83,6 +91,7 @@ public sealed class SerialLine : IModbusLine
                 return;
             _closed = true;
             SerialPoller.Instance.Remove(_fd);
+            _ = SerialNative.Control(_fd, SerialNative.ExclusiveOff);
             _ = SerialNative.Close(_fd);
         }
     }

@@ -13,6 +13,10 @@ internal static partial class SerialNative
     public const int Again = 11;
     public const int Interrupted = 4;
     public const int FlushInput = 0;
+    public const int LockExclusive = 2;
+    public const int LockNoWait = 4;
+    public const nuint ExclusiveOn = 0x540C;
+    public const nuint ExclusiveOff = 0x540D;
     public const uint EpollIn = 1;
     public const uint EpollOut = 4;
     public const uint EpollOneShot = 1u << 30;
@@ -66,6 +70,13 @@ internal static partial class SerialNative
 
     [LibraryImport("libc", EntryPoint = "tcflush", SetLastError = true)]
     public static partial int Flush(int fd, int queue);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    public static partial int FileLock(int fd, int operation);
+
+    // The request is an unsigned long, and ioctl's further arguments are variadic; these two have none.
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    public static partial int Control(int fd, nuint request);
 
     [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
     public static partial int EpollCreate(int flags);

@@ -18,9 +18,10 @@ public sealed record SerialSettings(string Path, int BaudRate = 19200, SerialPar
     public static IReadOnlyCollection<int> BaudRates => SerialNative.Speeds.Keys;
 
     /// <summary>The silence that ends a frame: 3.5 characters, and 1.75 ms above 19200 baud (§2.5.1.1).</summary>
-    public TimeSpan FrameSilence => BaudRate > 19200
-        ? TimeSpan.FromMilliseconds(1.75)
-        : TimeSpan.FromSeconds(3.5 * (1 + DataBits + (Parity == SerialParity.None ? 0 : 1) + StopBits) / BaudRate);
+    public TimeSpan FrameSilence => BaudRate > 19200 ? TimeSpan.FromMilliseconds(1.75) : TimeOf(3.5);
+
+    /// <summary>How long so many characters take on the line.</summary>
+    public TimeSpan TimeOf(double characters) => TimeSpan.FromSeconds(characters * (1 + DataBits + (Parity == SerialParity.None ? 0 : 1) + StopBits) / BaudRate);
 
     public override string ToString() => $"{Path} ({BaudRate} {DataBits}{Parity.ToString()[0]}{StopBits})";
 }

@@ -7,6 +7,21 @@ public sealed class TcpLine(Socket socket, string name) : IModbusLine
 {
     public string Name { get; } = name;
 
+    public bool HasEnded
+    {
+        get
+        {
+            try
+            {
+                return socket.Poll(TimeSpan.Zero, SelectMode.SelectRead) && socket.Available == 0;
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return true;
+            }
+        }
+    }
+
     /// <exception cref="IOException">Refused, unreachable, unknown host.</exception>
     public static async ValueTask<TcpLine> OpenAsync(string host, int port, CancellationToken cancellationToken)
     {
@@ -70,14 +85,18 @@ public sealed class TcpLine(Socket socket, string name) : IModbusLine
         }
     }
 
-    public int DiscardInput()
+    public int DiscardInput(ModbusTrace? trace)
     {
         Span<byte> rubbish = stackalloc byte[512];
         var dropped = 0;
         try
         {
             for (var i = 0; i < 16 && socket.Available > 0; i++)
-                dropped += socket.Receive(rubbish);
+            {
+                var read = socket.Receive(rubbish);
+                trace?.Add(sent: false, rubbish[..read]);
+                dropped += read;
+            }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {

@@ -15,13 +15,16 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Edge.Benchmarks.Modbus;
 
 /// <summary>Polling of input registers. One slave as fast as it goes, in turns with libmodbus as the master; then 100 slaves at 100,000 values a second,
-/// through the mapper's workers to values as text, without and with one of them dead. The slaves are libmodbus, in another process.</summary>
+/// through the mapper's workers to values as text, without and with one of them dead. Those slaves are libmodbus, in another process. Then ten units behind one gateway of
+/// ours, one of them dead.</summary>
 internal static class ModbusBench
 {
     private const int Registers = 125;
     private const int Slaves = 100;
     private const int CycleMs = 125;
     private const int Runs = 3;
+    private const int Units = 10;
+    private const int TimeoutMs = 1000;
     private const string Peer = "libmodbus 3.1 as master by P/Invoke, same slaves, values left as registers";
 
     public static async Task<int> RunAsync(TimeSpan each, CancellationToken cancellationToken)
@@ -33,6 +36,7 @@ internal static class ModbusBench
             await OneAsync(report, slave.Ports[0], each, cancellationToken);
         using (var slaves = await ModbusSlaves.StartAsync(Slaves, cancellationToken))
             await ManyAsync(report, slaves.Ports, each, cancellationToken);
+        await GatewayAsync(report, 2 * each, cancellationToken);
         report.Write();
         return 0;
     }
@@ -75,6 +79,33 @@ internal static class ModbusBench
         report.AtMost("processor time per 10,000 values/s", "cores", ours.Cores * 10_000 / ours.ValuesPerSecond, null, peer.Cores * 10_000 / peer.ValuesPerSecond, Peer);
         report.Plain("cycles of the slowest slave, all alive, of those asked for", "%", ours.SlowestShare * 100);
         report.AtLeast("cycles of the slowest living slave with one dead, by without", "times", withDead.SlowestShare / ours.SlowestShare, 0.98);
+    }
+
+    // On a shared connection the dead unit's neighbours wait out its time-out: how long is the longest time that one of them was not read?
+    private static async Task GatewayAsync(Report report, TimeSpan each, CancellationToken cancellationToken)
+    {
+        var lastMs = new double[Units + 1];
+        var longestMs = new double[Units + 1];
+        var clock = Stopwatch.StartNew();
+        await using var gateway = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), new MemoryRegisterBank(1, 1, 1, Registers), filter: (unit, frame, _) =>
+        {
+            var now = clock.Elapsed.TotalMilliseconds;
+            if (lastMs[unit] > 0)
+                longestMs[unit] = Math.Max(longestMs[unit], now - lastMs[unit]);
+            lastMs[unit] = now;
+            return new ValueTask<ReadOnlyMemory<byte>>(unit == Units ? default : frame);
+        });
+        var driver = new ModbusDriver(TimeProvider.System, new Random(1), NullLoggerFactory.Instance);
+        var workers = Enumerable.Range(1, Units).Select(unit => new DeviceWorker(
+            DmiConvert.ToDevice(Device(unit, gateway.EndPoint.Port, unit), null), Model(), driver, new NoReporter(), TimeProvider.System, new Random(unit), NullLogger.Instance)).ToList();
+        await Task.Delay(each, cancellationToken);
+        foreach (var worker in workers)
+            await worker.DisposeAsync();
+        if (lastMs[1..Units].Min() <= 0 || lastMs[Units] <= 0)
+            throw new BenchException("a unit behind the gateway was never asked");
+
+        // Its cycle, the time-out, and what the others' reads and a busy machine take.
+        report.AtMost($"longest time between two reads of a living unit, {Units} behind one gateway, one dead (time-out {TimeoutMs} ms, cycle {CycleMs} ms)", "ms", longestMs[1..Units].Max(), TimeoutMs + (2 * CycleMs));
     }
 
     private static async Task<Sample> RoundTripsAsync(int port, TimeSpan each, CancellationToken cancellationToken)
@@ -187,7 +218,7 @@ internal static class ModbusBench
         return new Polled(cycles * Registers * ports.Count / seconds, cores, 1);
     }
 
-    private static JsonObject Device(int number, int port)
+    private static JsonObject Device(int number, int port, int unit = 1)
     {
         var properties = new JsonArray();
         for (var i = 0; i < Registers; i++)
@@ -203,7 +234,7 @@ internal static class ModbusBench
             ["metadata"] = new JsonObject { ["name"] = string.Create(CultureInfo.InvariantCulture, $"device-{number}"), ["namespace"] = "default" },
             ["spec"] = new JsonObject
             {
-                ["protocol"] = new JsonObject { ["protocolName"] = "modbus", ["configData"] = new JsonObject { ["ip"] = "127.0.0.1", ["port"] = port, ["timeout"] = 1000 } },
+                ["protocol"] = new JsonObject { ["protocolName"] = "modbus", ["configData"] = new JsonObject { ["ip"] = "127.0.0.1", ["port"] = port, ["slaveID"] = unit, ["timeout"] = TimeoutMs } },
                 ["properties"] = properties,
             },
         };

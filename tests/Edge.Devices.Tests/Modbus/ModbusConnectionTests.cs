@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Edge.Devices.Modbus;
 using Edge.Protocol.Modbus;
+using Edge.Testing;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -62,6 +63,74 @@ public sealed class ModbusConnectionTests
     }
 
     [Theory]
+    [InlineData(ModbusExceptionCode.SlaveDeviceFailure)]
+    [InlineData(ModbusExceptionCode.SlaveDeviceBusy)]
+    [InlineData(ModbusExceptionCode.Acknowledge)]
+    [InlineData(ModbusExceptionCode.MemoryParityError)]
+    public async Task A_failure_of_the_moment_does_not_end_the_joining(ModbusExceptionCode code)
+    {
+        var bank = new CountingBank(50) { Fails = code };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server, "\"gap\":5");
+        IPropertyAccess[] bound = [device.Bind(Holding("a", 1)), device.Bind(Holding("b", 2)), device.Bind(Holding("c", 4))];
+        var readings = new PropertyReading[3];
+        await device.ReadAsync(bound, readings, default);
+        if (code is ModbusExceptionCode.SlaveDeviceBusy or ModbusExceptionCode.Acknowledge)
+            Assert.All(readings, reading => Assert.Contains($"(exception {(int)code})", reading.Error, StringComparison.Ordinal));
+        else
+            Assert.Equal(["101", "102", "104"], readings.Select(reading => reading.Value)); // read apart, this once
+        bank.Reads.Clear();
+        await device.ReadAsync(bound, readings, default);
+        Assert.Equal(["registers 1+4"], bank.Reads);
+    }
+
+    [Fact]
+    public async Task What_a_slave_refused_to_join_is_tried_again_after_ten_minutes()
+    {
+        var bank = new CountingBank(50) { Refused = 3 };
+        await using var server = Start(bank);
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        await using var device = Create(new ModbusDriver(time, new Random(5), NullLoggerFactory.Instance), server, "\"gap\":5");
+        IPropertyAccess[] bound = [device.Bind(Holding("a", 1)), device.Bind(Holding("b", 2)), device.Bind(Holding("c", 4))];
+        var readings = new PropertyReading[3];
+        await device.ReadAsync(bound, readings, default);
+        bank.Refused = -1;
+        time.Advance(TimeSpan.FromMinutes(9.9));
+        bank.Reads.Clear();
+        await device.ReadAsync(bound, readings, default);
+        time.Advance(TimeSpan.FromMinutes(0.2));
+        await device.ReadAsync(bound, readings, default);
+        Assert.Equal(["registers 1+2", "registers 4+1", "registers 1+4"], bank.Reads);
+    }
+
+    [Fact]
+    public async Task A_slave_that_was_silent_once_about_function_22_is_asked_with_it_again_later()
+    {
+        var bank = new CountingBank(50);
+        var silent = true;
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), bank, filter: (unit, frame, _) => new(silent && frame.Span[7] == 22 ? default : frame));
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        await using var device = Create(new ModbusDriver(time, new Random(5), NullLoggerFactory.Instance), server, "\"retries\":0");
+        var bit = device.Bind(Property("a", "\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"bool\",\"bit\":4", "boolean", writable: true));
+        await device.ConnectAsync(default);
+        var write = bit.WriteAsync("true", default);
+        await Eventually.HoldsAsync("silence", () =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            return write.IsCompleted;
+        });
+        await Assert.ThrowsAsync<DeviceUnreachableException>(() => write);
+        silent = false;
+        bank.Reads.Clear();
+        await bit.WriteAsync("true", default);
+        Assert.Equal(["registers 0+1"], bank.Reads); // read, and written without it
+        time.Advance(TimeSpan.FromMinutes(10));
+        await bit.WriteAsync("false", default);
+        Assert.Single(bank.Reads);
+        Assert.Equal(100 & ~16, bank.Holding[0]);
+    }
+
+    [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public async Task A_bit_of_a_register_is_written_and_the_others_stay(bool hasMaskWrite)
@@ -91,6 +160,89 @@ public sealed class ModbusConnectionTests
         bank.ForgetsWrites = false;
         await careful.WriteAsync("7", default);
         Assert.Equal(7, bank.Holding[0]);
+    }
+
+    [Fact]
+    public async Task The_slaves_identification_is_read_once_after_each_connect_and_an_object_that_it_lacks_is_named()
+    {
+        var bank = new CountingBank(10) { Identity = [new(0, "Edge"), new(1, "T\n1"), new(2, "1.0"), new(4, "Meter"), new(0x80, "own")] };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server);
+        await device.ConnectAsync(default);
+        PropertyInfo[] properties = [.. new[] { 0, 1, 4, 5, 0x80 }.Select(id => Property($"o{id}", $"\"register\":\"DeviceIdentification\",\"object\":{id}", "string")), Holding("a", 0)];
+        for (var round = 0; round < 2; round++)
+        {
+            var readings = await ReadAsync(device, properties);
+            Assert.Equal(["Edge", "T?1", "Meter", null, "own", "100"], readings.Select(reading => reading.Value));
+            Assert.Contains("has no object 5, but 0, 1, 2, 4", readings[3].Error, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(3, bank.Identifications); // basic, regular, extended
+        await device.ConnectAsync(default);
+        await ReadAsync(device, properties);
+        Assert.Equal(6, bank.Identifications);
+        bank.Identity = [];
+        await device.ConnectAsync(default);
+        Assert.Contains("it does not have this function", (await ReadAsync(device, properties))[0].Error, StringComparison.Ordinal);
+        Assert.Throws<DeviceConfigException>(() => device.Bind(Property("x", "\"register\":\"DeviceIdentification\",\"object\":0", "int")));
+        Assert.Throws<DeviceConfigException>(() => device.Bind(Property("x", "\"register\":\"DeviceIdentification\"", "string")));
+    }
+
+    [Theory]
+    [InlineData(false, 5, 6)]
+    [InlineData(true, 15, 16)]
+    public async Task Single_values_are_written_by_the_function_that_the_slave_has(bool writeMultiple, int coil, int register)
+    {
+        var functions = new List<int>();
+        await using var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, 0), new CountingBank(10), filter: (unit, frame, _) =>
+        {
+            functions.Add(frame.Span[7]);
+            return new(frame);
+        });
+        await using var device = Create(Driver(), server, $"\"writeMultiple\":{(writeMultiple ? "true" : "false")}");
+        await device.Bind(Property("c", "\"register\":\"CoilRegister\",\"offset\":0", "boolean", writable: true)).WriteAsync("true", default);
+        await device.Bind(Holding("r", 0)).WriteAsync("5", default);
+        await device.Bind(Holding("d", 0, "\"dataType\":\"uint32\"")).WriteAsync("5", default);
+        Assert.Equal([coil, register, 16], functions);
+    }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(3, false)]
+    [InlineData(4, false)]
+    [InlineData(5, false)]
+    [InlineData(6, false)]
+    [InlineData(8, false)]
+    [InlineData(10, true)]
+    [InlineData(11, true)]
+    public async Task An_exception_is_the_propertys_error_but_a_gateways_means_that_the_device_is_away(byte code, bool isAway)
+    {
+        var bank = new CountingBank(10) { Fails = (ModbusExceptionCode)code };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server);
+        if (isAway)
+            Assert.Contains($"(exception {code})", (await Assert.ThrowsAsync<DeviceUnreachableException>(() => ReadAsync(device, Holding("a", 0)))).Message, StringComparison.Ordinal);
+        else
+            Assert.Contains($"(exception {code})", (await ReadAsync(device, Holding("a", 0)))[0].Error, StringComparison.Ordinal);
+        Assert.Equal("100", (await ReadAsync(device, Holding("a", 0)))[0].Value);
+    }
+
+    [Theory]
+    [InlineData("\"register\":\"CoilRegister\",\"offset\":0", "boolean", "false", "reads true afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"bool\",\"bit\":0", "boolean", "true", "reads false afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"uint32\"", "int", "7", "reads 6553701 afterwards")]
+    [InlineData("\"register\":\"HoldingRegister\",\"offset\":0,\"dataType\":\"float\",\"scale\":0.1", "float", "7", "afterwards")]
+    public async Task Every_kind_of_value_is_verified(string visitor, string type, string value, string reason)
+    {
+        var bank = new CountingBank(10) { ForgetsWrites = true };
+        await using var server = Start(bank);
+        await using var device = Create(Driver(), server, "\"verify\":true");
+        var property = device.Bind(Property("a", visitor, type, writable: true));
+        Assert.Contains(reason, (await Assert.ThrowsAsync<DeviceRefusedException>(() => property.WriteAsync(value, default))).Message, StringComparison.Ordinal);
+        bank.ForgetsWrites = false;
+        if (type != "boolean" || value == "true")
+            await property.WriteAsync(value, default);
     }
 
     [Fact]
@@ -135,6 +287,7 @@ public sealed class ModbusConnectionTests
     [InlineData("""{"communicateMode":"UDP"}""", "must be TCP, RTU or RTUOverTCP")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"ttyS0"}""", "must be the path")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","baudRate":12345}""", "must be one of 300, 600")]
+    [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","dataBits":7}""", "dataBits is 7, must be 8")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","parity":"mark"}""", "even, odd or none")]
     [InlineData("""{"communicateMode":"RTU","serialPort":"/dev/ttyS0","slaveID":255}""", "from 1 to 247")]
     [InlineData("""{"ip":"10.0.0.1","retries":99}""", "from 0 to 10")]
@@ -176,7 +329,7 @@ public sealed class ModbusConnectionTests
     }
 
     /// <summary>Holding registers that hold 100 and their address; coils that are on.</summary>
-    private sealed class CountingBank : IRegisterBank
+    internal sealed class CountingBank : IRegisterBank
     {
         public CountingBank(int size)
         {
@@ -187,7 +340,14 @@ public sealed class ModbusConnectionTests
 
         public List<string> Reads { get; } = [];
 
-        public int Refused { get; init; } = -1;
+        public int Refused { get; set; } = -1;
+
+        /// <summary>The next read fails so.</summary>
+        public ModbusExceptionCode Fails { get; set; }
+
+        public IReadOnlyList<ModbusIdentity> Identity { get; set; } = [];
+
+        public int Identifications { get; private set; }
 
         public bool HasMaskWrite { get; init; } = true;
 
@@ -203,10 +363,22 @@ public sealed class ModbusConnectionTests
         public ModbusExceptionCode ReadRegisters(byte unit, bool inputs, ushort address, Span<ushort> registers)
         {
             Reads.Add($"registers {address}+{registers.Length}");
+            if (Fails is not ModbusExceptionCode.None and var fails)
+            {
+                Fails = ModbusExceptionCode.None;
+                return fails;
+            }
+
             if (address + registers.Length > Holding.Length || (Refused >= address && Refused < address + registers.Length))
                 return ModbusExceptionCode.IllegalDataAddress;
             Holding.AsSpan(address, registers.Length).CopyTo(registers);
             return ModbusExceptionCode.None;
+        }
+
+        public IReadOnlyList<ModbusIdentity> Identification(byte unit)
+        {
+            Identifications++;
+            return Identity;
         }
 
         public ModbusExceptionCode WriteCoils(byte unit, ushort address, ReadOnlySpan<bool> bits) => ModbusExceptionCode.None;
@@ -222,7 +394,8 @@ public sealed class ModbusConnectionTests
         {
             if (!HasMaskWrite)
                 return ModbusExceptionCode.IllegalFunction;
-            Holding[address] = (ushort)((Holding[address] & and) | (or & ~and));
+            if (!ForgetsWrites)
+                Holding[address] = (ushort)((Holding[address] & and) | (or & ~and));
             return ModbusExceptionCode.None;
         }
     }

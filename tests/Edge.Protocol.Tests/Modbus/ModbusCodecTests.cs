@@ -163,8 +163,7 @@ public sealed class ModbusCodecTests
                 var bytes = new byte[format.RegisterCount * 2];
                 random.NextBytes(bytes);
                 var registers = ModbusPdu.ToRegisters(bytes);
-                var text = format.Decode(registers)!;
-                if (text == "NaN")
+                if (format.Decode(registers) is not { } text)
                     continue; // many bit patterns are NaN
                 Assert.True(format.TryEncode(text, out var back, out var error), error);
                 Assert.Equal(registers, back);
@@ -177,11 +176,60 @@ public sealed class ModbusCodecTests
     [InlineData(RegisterType.UInt16, "-1")]
     [InlineData(RegisterType.UInt32, "abc")]
     [InlineData(RegisterType.Float, "1e300")]
+    [InlineData(RegisterType.Float, "1e400")]
+    [InlineData(RegisterType.Float, "NaN")]
+    [InlineData(RegisterType.Double, "1e400")]
+    [InlineData(RegisterType.Double, "Infinity")]
     [InlineData(RegisterType.Bool, "maybe")]
     public void A_value_that_does_not_fit_is_refused_with_a_reason(RegisterType type, string text)
     {
         Assert.False(new RegisterFormat(type).TryEncode(text, out _, out var error));
         Assert.Contains(text, error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(RegisterType.Float, "1e38", 0.001)]
+    [InlineData(RegisterType.Float, "-1e38", 0.001)]
+    [InlineData(RegisterType.Double, "1e308", 0.001)]
+    [InlineData(RegisterType.Float, "1e400", 10)]
+    public void A_value_that_overflows_by_its_scale_is_refused(RegisterType type, string text, double scale)
+    {
+        Assert.False(new RegisterFormat(type, Scale: (decimal)scale).TryEncode(text, out _, out var error));
+        Assert.Contains(text, error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("7FC00000", "NaN")]
+    [InlineData("7F800000", "an infinity")]
+    [InlineData("FF800000", "an infinity")]
+    [InlineData("7FF8000000000000", "NaN")]
+    [InlineData("FFF0000000000000", "an infinity")]
+    public void A_register_that_holds_no_number_has_no_value_but_a_reason(string hex, string what)
+    {
+        var registers = ModbusPdu.ToRegisters(Convert.FromHexString(hex));
+        foreach (var scale in (decimal[])[1, 0.1m])
+        {
+            var format = new RegisterFormat(registers.Length == 2 ? RegisterType.Float : RegisterType.Double, Scale: scale);
+            Assert.False(format.TryDecode(registers, out _, out var reason));
+            Assert.Equal($"holds {what}, which is no value", reason);
+            Assert.Null(format.Decode(registers));
+        }
+    }
+
+    [Theory]
+    [InlineData(RegisterType.Float, "0.1", "10", "1")]
+    [InlineData(RegisterType.Float, "21.7", "0.1", "2.17")]
+    [InlineData(RegisterType.Float, "1E+30", "10", "1E+31")]
+    [InlineData(RegisterType.Float, "1E-30", "10", "1E-29")]
+    [InlineData(RegisterType.Double, "0.1", "3", "0.3")]
+    [InlineData(RegisterType.Double, "123456789.125", "1000", "123456789125")]
+    public void A_scaled_floating_point_value_has_the_digits_of_its_register_and_no_others(RegisterType type, string raw, string scale, string text)
+    {
+        Assert.True(new RegisterFormat(type).TryEncode(raw, out var registers, out _));
+        var format = new RegisterFormat(type, Scale: decimal.Parse(scale, CultureInfo.InvariantCulture));
+        Assert.Equal(text, format.Decode(registers));
+        Assert.True(format.TryEncode(text, out var back, out _));
+        Assert.Equal(registers, back);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using Edge.Local.Processes;
 using Edge.Protocol.Modbus;
 using Edge.Protocol.Modbus.Lines;
 using Edge.Testing;
@@ -106,6 +107,48 @@ public sealed class ModbusInteropTests
         // libmodbus does not have function 43: over TCP it says so, on a serial line it cannot tell where such a request ends.
         if (!serial)
             Assert.Equal(ModbusExceptionCode.IllegalFunction, (await Assert.ThrowsAsync<ModbusPeerException>(() => unit.ReadIdentificationAsync(1, default))).Code);
+    }
+
+    [SkippableFact]
+    public async Task Our_master_talks_through_a_terminal_server_to_libmodbus_on_a_serial_line()
+    {
+        Requires.LibModbus();
+        Skip.IfNot(File.Exists("/usr/bin/socat"), "socat is not installed");
+        using var pty = new PtyPair();
+        using var slave = LibModbusSlave.Rtu(pty.PathB, 1);
+        slave.SetInputRegister(3, 4711);
+        using var lease = PortLease.Take();
+        using var socat = Process.Start(new ProcessStartInfo("/usr/bin/socat", $"TCP-LISTEN:{lease.Port},bind=127.0.0.1,reuseaddr {pty.PathA},raw,echo=0,b115200"))!;
+        try
+        {
+            using var master = new ModbusMaster(ModbusLineSettings.RtuOverTcp("127.0.0.1", lease.Port), TimeProvider.System, new Random(1));
+            var unit = new ModbusUnit(master, 1, new ModbusTiming(s_timeout));
+            await Eventually.HoldsAsync("socat listens", async () =>
+            {
+                try
+                {
+                    await master.OpenAsync(s_timeout, default);
+                    return true;
+                }
+                catch (ModbusLinkException)
+                {
+                    return false;
+                }
+            });
+            Assert.Equal(new ushort[] { 4711 }, await unit.ReadRegistersAsync(true, 3, 1, default));
+            await unit.WriteRegistersAsync(1, [1, 2, 3], default);
+            await unit.WriteCoilsAsync(4, [true, false, true], default);
+            Assert.Equal(new ushort[] { 1, 2, 3 }, await unit.ReadRegistersAsync(false, 1, 3, default));
+            Assert.Equal(new[] { true, false, true }, await unit.ReadBitsAsync(false, 4, 3, default));
+            Assert.Equal(125, (await unit.ReadRegistersAsync(false, 0, 125, default)).Length);
+            Assert.Equal(ModbusExceptionCode.IllegalDataAddress, (await Assert.ThrowsAsync<ModbusPeerException>(() => unit.ReadRegistersAsync(false, 199, 2, default))).Code);
+            Assert.Equal(0, master.Counters.Garbage);
+        }
+        finally
+        {
+            socat.Kill();
+            await socat.WaitForExitAsync();
+        }
     }
 
     private static MemoryRegisterBank Bank()

@@ -125,6 +125,24 @@ public sealed class ModbusSerialTests
         Assert.Contains("12345 baud", Assert.Throws<IOException>(() => SerialLine.Open(Line("/dev/null") with { BaudRate = 12345 })).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_line_has_one_key_whatever_it_is_called_and_one_user()
+    {
+        using var directory = new TempDirectory();
+        using var pty = new PtyPair();
+        var link = Path.Combine(directory.Path, "by-id");
+        File.CreateSymbolicLink(link, pty.PathA);
+        var (one, other) = (ModbusLineSettings.Serial(Line(pty.PathA)), ModbusLineSettings.Serial(Line(link)));
+        Assert.Equal(one.Key, other.Key);
+        Assert.True(one.IsSameLine(other));
+        Assert.False(one.IsSameLine(ModbusLineSettings.Serial(Line(link) with { BaudRate = 9600 })));
+        Assert.Equal(ModbusLineSettings.Tcp("127.0.0.1", 502).Key, ModbusLineSettings.Tcp("LocalHost", 502).Key);
+        Assert.Equal(ModbusLineSettings.Tcp("fe80::1", 502).Key, ModbusLineSettings.Tcp("FE80:0::1", 502).Key);
+        using (SerialLine.Open(Line(pty.PathA)))
+            Assert.Contains("in use by another program", Assert.Throws<IOException>(() => SerialLine.Open(Line(link))).Message, StringComparison.Ordinal);
+        SerialLine.Open(Line(link)).Dispose();
+    }
+
     [Theory]
     [InlineData(9600, 4.01)]
     [InlineData(19200, 2.0)]
@@ -180,7 +198,7 @@ public sealed class ModbusSerialTests
 
         public int ExchangeBriefly(ReadOnlySpan<byte> bytes, Span<byte> buffer, TimeSpan most) => line.ExchangeBriefly(bytes, buffer, most);
 
-        public int DiscardInput() => line.DiscardInput();
+        public int DiscardInput(ModbusTrace? trace) => line.DiscardInput(trace);
 
         public void Dispose() => line.Dispose();
     }

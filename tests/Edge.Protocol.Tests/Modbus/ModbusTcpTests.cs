@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Edge.Local.Processes;
 using Edge.Protocol.Modbus;
 using Edge.Protocol.Modbus.Lines;
+using Edge.Testing;
 using Xunit;
 
 namespace Edge.Protocol.Tests.Modbus;
@@ -59,6 +60,33 @@ public sealed class ModbusTcpTests
         Assert.Equal(0, await hostile.GetStream().ReadAsync(new byte[1]));
         Assert.Single(await Unit(good, 1).ReadRegistersAsync(false, 0, 1, default));
         Assert.Equal(1, good.Counters.Opens);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task When_all_places_are_taken_the_connection_that_was_idle_for_longest_goes(bool rtu)
+    {
+        await using var server = Start(new MemoryRegisterBank(1, 1, 1, 1), rtu);
+        var closed = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+        server.ConnectionClosed += (_, reason) => closed.TrySetResult(reason);
+        var masters = Enumerable.Range(0, ModbusTcpServer.ConnectionsMax + 1).Select(_ => Master(server, rtu)).ToList();
+        try
+        {
+            foreach (var master in masters[..^1])
+                await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+            await Unit(masters[0], 1).ReadRegistersAsync(false, 0, 1, default);
+            await Unit(masters[^1], 1).ReadRegistersAsync(false, 0, 1, default);
+            Assert.Contains("asked nothing for the longest time", await closed.Task.WaitAsync(s_timeout), StringComparison.Ordinal);
+            foreach (var master in masters.Where(one => one != masters[1]))
+                await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+            Assert.All(masters, master => Assert.Equal(1, master.Counters.Opens));
+            await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(masters[1], 1).ReadRegistersAsync(false, 0, 1, default));
+        }
+        finally
+        {
+            masters.ForEach(master => master.Dispose());
+        }
     }
 
     [Fact]
@@ -209,6 +237,91 @@ public sealed class ModbusTcpTests
                 await Task.Delay(10);
             }
         }
+    }
+
+    [Fact]
+    public async Task A_line_that_cannot_be_opened_is_tried_after_growing_delays_up_to_fifteen_seconds_and_at_once_again_when_it_could_be()
+    {
+        using var lease = PortLease.Take();
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        using var master = new ModbusMaster(ModbusLineSettings.Tcp("127.0.0.1", lease.Port), time, new Random(1));
+        var delay = 100.0;
+        for (var i = 0; i < 10; i++, delay *= 2)
+        {
+            var tried = await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(master, 1).ReadRegistersAsync(false, 0, 1, default));
+            Assert.DoesNotContain("tried again in", tried.Message, StringComparison.Ordinal);
+            var waits = await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(master, 1).ReadRegistersAsync(false, 0, 1, default));
+            Assert.Equal(tried.Message, waits.Reason);
+            var left = double.Parse(System.Text.RegularExpressions.Regex.Match(waits.Message, "tried again in ([0-9]+) ms").Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture);
+            Assert.InRange(left, Math.Floor(Math.Min(delay, 15_000) / 2), Math.Min(delay, 15_000));
+            time.Advance(TimeSpan.FromMilliseconds(left));
+        }
+
+        await using (var server = ModbusTcpServer.Start(new IPEndPoint(IPAddress.Loopback, lease.Port), new MemoryRegisterBank(1, 1, 1, 1)))
+            await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.DoesNotContain("tried again in", (await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(master, 1).ReadRegistersAsync(false, 0, 1, default))).Message, StringComparison.Ordinal);
+        Assert.Matches("tried again in ([0-9]|[0-9][0-9]|100) ms", (await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(master, 1).ReadRegistersAsync(false, 0, 1, default))).Message);
+    }
+
+    [Fact]
+    public async Task A_peer_that_closes_an_idle_connection_costs_no_request()
+    {
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var master = new ModbusMaster(ModbusLineSettings.Tcp("127.0.0.1", ((IPEndPoint)listener.LocalEndpoint).Port), time, new Random(1));
+        for (ushort round = 1; round <= 3; round++)
+        {
+            var read = Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+            using var peer = await listener.AcceptTcpClientAsync();
+            var request = new byte[12];
+            await peer.GetStream().ReadExactlyAsync(request);
+            await peer.GetStream().WriteAsync(MbapFrame.Write(round, 1, [3, 2, 0, (byte)round]));
+            Assert.Equal(new ushort[] { round }, await read);
+            peer.Client.Shutdown(SocketShutdown.Both);
+            time.Advance(TimeSpan.FromSeconds(5));
+        }
+
+        Assert.Equal(0, master.Counters.Silences);
+    }
+
+    [Fact]
+    public async Task A_device_that_wants_a_pause_before_its_requests_gets_it()
+    {
+        var stamps = new List<long>();
+        await using var server = Start(new MemoryRegisterBank(1, 1, 5, 1), filter: (unit, frame, cancellationToken) =>
+        {
+            stamps.Add(TimeProvider.System.GetTimestamp());
+            return new ValueTask<ReadOnlyMemory<byte>>(frame);
+        });
+        using var master = Master(server);
+        var slow = new ModbusUnit(master, 1, new ModbusTiming(s_timeout, Delay: TimeSpan.FromMilliseconds(150)));
+        for (var i = 0; i < 4; i++)
+            await slow.ReadRegistersAsync(false, 0, 1, default);
+        Assert.All(stamps.Zip(stamps.Skip(1)), pair => Assert.InRange(TimeProvider.System.GetElapsedTime(pair.First, pair.Second).TotalMilliseconds, 149, 20_000));
+    }
+
+    [Fact]
+    public async Task A_silent_unit_delays_its_neighbour_by_its_timeout_and_no_longer()
+    {
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddDays(1));
+        await using var server = Start(new MemoryRegisterBank(1, 1, 5, 1), filter: (unit, frame, _) => new ValueTask<ReadOnlyMemory<byte>>(unit == 9 ? default : frame));
+        using var master = new ModbusMaster(ModbusLineSettings.Tcp("127.0.0.1", server.EndPoint.Port), time, new Random(1));
+        await master.OpenAsync(s_timeout, default);
+        var dead = new ModbusUnit(master, 9, new ModbusTiming(TimeSpan.FromSeconds(1), Retries: 1)).ReadRegistersAsync(false, 0, 1, default);
+        var good = Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
+        time.Advance(TimeSpan.FromMilliseconds(999));
+        Assert.Equal((1L, 1), (master.Counters.Requests, master.Counters.Waiting));
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        Assert.Single(await good.WaitAsync(s_timeout));
+        Assert.False(dead.IsCompleted); // its second try, behind the neighbour
+        await Eventually.HoldsAsync("the second try's end", () =>
+        {
+            time.Advance(TimeSpan.FromMilliseconds(100));
+            return dead.IsCompleted;
+        });
+        Assert.Equal(ModbusLinkFault.Silence, (await Assert.ThrowsAsync<ModbusLinkException>(() => dead)).Fault);
     }
 
     [Fact]
