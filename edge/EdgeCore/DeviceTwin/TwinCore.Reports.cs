@@ -93,7 +93,7 @@ internal sealed partial class TwinCore
         {
             Value = isUnread ? known.Value : reported.Value,
             Error = error,
-            TimestampMs = timestamp,
+            TimestampMs = isUnread && known.Value is not null ? known.TimestampMs : timestamp, // the value's own
             Type = reported.Metadata.TryGetValue("type", out var type) && type.Length > 0 ? TwinValues.Cut(type) : model?.Type.ToLowerInvariant() ?? "",
         };
         if (isUnread)

@@ -98,6 +98,16 @@ public sealed partial class TwinCoreTests
     }
 
     [Fact]
+    public void The_last_value_keeps_its_own_time_while_the_property_cannot_be_read()
+    {
+        Put();
+        Report(1000, "t", "7");
+        var twin = Single<TwinOutput.SendTwin>(Report(5000, "t", "", ("error", "no answer"))).Properties["t"];
+        Assert.Equal(("7", "no answer", 1000L), (twin.Value, twin.Error, twin.TimestampMs));
+        Assert.Equal(("8", "", 9000L), Single<TwinOutput.SendTwin>(Report(9000, "t", "8")).Properties["t"] is var next ? (next.Value, next.Error, next.TimestampMs) : default);
+    }
+
+    [Fact]
     public void A_property_that_the_model_has_not_is_a_problem_of_the_device()
     {
         Put();
