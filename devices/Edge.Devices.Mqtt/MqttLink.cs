@@ -201,17 +201,23 @@ internal sealed class MqttLink : IAsyncDisposable
     private static SslClientAuthenticationOptions Tls(MqttBrokerKey key)
     {
         var tls = new SslClientAuthenticationOptions { TargetHost = key.Address.Host };
-        if (key.CaFile.Length == 0)
-            return tls;
+        var read = "caFile";
         try
         {
-            tls.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
-            tls.CertificateChainPolicy.CustomTrustStore.ImportFromPemFile(key.CaFile);
+            if (key.CaFile.Length > 0)
+            {
+                tls.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+                tls.CertificateChainPolicy.CustomTrustStore.ImportFromPemFile(key.CaFile);
+            }
+
+            read = "certFile";
+            if (key.CertFile.Length > 0)
+                tls.ClientCertificates = [X509Certificate2.CreateFromPemFile(key.CertFile, key.KeyFile)];
             return tls;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new DeviceConfigException($"protocol.configData.caFile: {e.Message}");
+            throw new DeviceConfigException($"protocol.configData.{read}: {e.Message}");
         }
     }
 }

@@ -67,6 +67,8 @@ public sealed class MqttVisitorTests
     [InlineData("""{"version":"3.1"}""", "must be 3.1.1 or 5")]
     [InlineData("""{"silenceMs":-1}""", "must be a number of milliseconds")]
     [InlineData("""{"statusTopic":"a/#/b"}""", "statusTopic")]
+    [InlineData("""{"broker":"ssl://b","certFile":"c"}""", "protocol.configData.keyFile is missing")]
+    [InlineData("""{"certFile":"c","keyFile":"k"}""", "must be ssl://HOST:PORT")]
     [InlineData("""{"url":"x"}""", "protocol.configData.url is no key")]
     public void A_wrong_device_is_refused_with_the_fix(string config, string reason)
         => Assert.Contains(reason, Assert.Throws<DeviceConfigException>(() => MqttDeviceConfig.Read((JsonObject)JsonNode.Parse(config)!)).Message, StringComparison.Ordinal);
