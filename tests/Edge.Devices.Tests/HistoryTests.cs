@@ -35,6 +35,25 @@ public sealed class HistoryTests
     }
 
     [Fact]
+    public async Task What_has_no_room_in_one_report_goes_with_the_next()
+    {
+        var reports = new Reports { IsRefusing = true };
+        var device = (JsonObject)JsonNode.Parse("""
+            {"metadata":{"name":"large","namespace":"default","annotations":{"devices.edge.io/history":"a,b,c"}},"spec":{"protocol":{"protocolName":"count"},"properties":[
+             {"name":"a","collectCycle":10,"reportCycle":600000,"reportToCloud":true,"visitors":{"configData":{}}},
+             {"name":"b","collectCycle":10,"reportCycle":600000,"reportToCloud":true,"visitors":{"configData":{}}},
+             {"name":"c","collectCycle":10,"reportCycle":600000,"reportToCloud":true,"visitors":{"configData":{}}}]}}
+            """)!;
+        var model = (JsonObject)JsonNode.Parse("""{"metadata":{"name":"m","namespace":"default"},"spec":{"properties":[{"name":"a","type":"STRING"},{"name":"b","type":"STRING"},{"name":"c","type":"STRING"}]}}""")!;
+        await using var worker = Workers.Start(device, model, new SimpleDriver("count", _ => new Counter { Length = 300_000 }), reports);
+        await reports.RefusedAsync(2); // enough for two large samples of each at least
+        reports.IsRefusing = false;
+        foreach (var property in (string[])["a", "b", "c"])
+            await reports.TwinAsync($"a sample of {property}", "large", property, twin => twin.Reported.Value.Length >= 300_000);
+        Assert.InRange(reports.SizeMax, 300_000, 2_000_000); // all three have up to 1 MiB each
+    }
+
+    [Fact]
     public void Samples_without_room_are_the_oldest_and_counted_and_half_the_room_makes_a_report_due()
     {
         var state = State();
@@ -108,12 +127,15 @@ public sealed class HistoryTests
     {
         private readonly Dictionary<string, int> _reads = [];
 
+        /// <summary>Characters of a value at least.</summary>
+        public int Length { get; init; }
+
         public override Task ConnectAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
         public override Task<string> ReadAsync(PropertyInfo property, CancellationToken cancellationToken)
         {
             _reads[property.Name] = _reads.GetValueOrDefault(property.Name) + 1;
-            return Task.FromResult(_reads[property.Name].ToString(CultureInfo.InvariantCulture));
+            return Task.FromResult(_reads[property.Name].ToString(CultureInfo.InvariantCulture).PadLeft(Length));
         }
     }
 }

@@ -17,6 +17,9 @@ internal sealed class Reports : IDeviceReporter
     /// <summary>Takes no report of values.</summary>
     public bool IsRefusing { get; set; }
 
+    /// <summary>Bytes of the largest report that was taken.</summary>
+    public int SizeMax { get; private set; }
+
     /// <summary>Waits until so many reports were refused.</summary>
     public async Task RefusedAsync(int count)
     {
@@ -45,6 +48,7 @@ internal sealed class Reports : IDeviceReporter
             return Task.FromResult(false);
         }
 
+        SizeMax = Math.Max(SizeMax, request.CalculateSize());
         foreach (var twin in request.ReportedDevice.Twins)
         {
             lock (_counts)
