@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using Edge.Devices.Mqtt;
 using Edge.Protocol.Mqtt;
@@ -71,6 +72,34 @@ public sealed class MqttLinkTests
         await using (var device = Link(broker.Port))
             await PublishAsync(device, "after", retain: true);
         Assert.Equal("after", await one.NextAsync());
+    }
+
+    [SkippableFact]
+    public async Task What_the_broker_retains_is_no_sign_of_life()
+    {
+        Mosquitto.RequireBroker();
+        await using var broker = await Mosquitto.StartAsync();
+        await using var link = Link(broker.Port);
+        await PublishAsync(link, "said long ago", retain: true);
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
+        var config = new JsonObject { ["broker"] = $"tcp://127.0.0.1:{broker.Port}", ["silenceMs"] = 5000 };
+        await using var device = new MqttDevice(MqttDeviceConfig.Read(config), new MqttLinks(TimeProvider.System, new Random(2), NullLoggerFactory.Instance), time);
+        await device.ConnectAsync(default);
+        time.Advance(TimeSpan.FromSeconds(6));
+        var woken = Channel.CreateBounded<bool>(100);
+        device.WhenArrived(() => woken.Writer.TryWrite(true));
+        var property = device.Bind(new PropertyInfo("t", "string", false, "", "", "mqtt", new JsonObject { ["topic"] = "plant/t" }));
+        Assert.Contains("nothing came", (await Assert.ThrowsAsync<DeviceUnreachableException>(() => device.ConnectAsync(default))).Message, StringComparison.Ordinal); // subscribed all the same
+        while (!property.HasArrived)
+            await woken.Reader.ReadAsync().AsTask().WaitAsync(s_patience);
+        await Assert.ThrowsAsync<DeviceUnreachableException>(() => device.ConnectAsync(default));
+
+        await PublishAsync(link, "said now");
+        while (await Record.ExceptionAsync(() => device.ConnectAsync(default)) is DeviceUnreachableException)
+            await woken.Reader.ReadAsync().AsTask().WaitAsync(s_patience);
+        var readings = new PropertyReading[1];
+        await device.ReadAsync([property], readings, default);
+        Assert.Equal("said now", readings[0].Value);
     }
 
     private static MqttLink Link(int port)
