@@ -1,10 +1,11 @@
+using System.Diagnostics;
 using System.Text;
 using Edge.Protocol.Mqtt;
 using Edge.Protocol.Mqtt.Codec;
 
 namespace Edge.Devices.Mqtt;
 
-/// <summary>One device behind a broker: keeps the newest payload of each property, and reads as soon as one arrives.</summary>
+/// <summary>One device behind a broker: keeps the newest payload of each property, or all that came since the last read where it has a history, and reads as soon as one arrives.</summary>
 internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeProvider time) : IDeviceConnection
 {
     private static readonly TimeSpan s_within = TimeSpan.FromSeconds(5);
@@ -25,9 +26,9 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
         // A newer manifest of the property: what was heard on the same topic still counts, and nobody listens for the old one any more.
         if (_points.TryGetValue(property.Name, out var old))
         {
-            if (old.Visitor.Topic == visitor.Topic)
-                point.Payload = old.Payload;
             old.IsReplaced = true;
+            if (old.Visitor.Topic == visitor.Topic)
+                point.Inherit(old);
         }
 
         _points[property.Name] = point;
@@ -38,7 +39,16 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
     {
         if (_link is null)
         {
-            _link = links.Take(config.Broker);
+            try
+            {
+                _link = links.Take(config.Broker);
+            }
+            catch (DeviceConfigException e)
+            {
+                // A file that is not there may come: a certificate that is still to be issued.
+                throw new DeviceUnreachableException(e.Message, e);
+            }
+
             _link.Changed += OnChanged;
         }
 
@@ -76,16 +86,25 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
 
     public async Task ReadAsync(IReadOnlyList<IPropertyAccess> properties, PropertyReading[] readings, CancellationToken cancellationToken)
     {
+        // First what may fail for the whole device: what has come is taken only when nothing takes it away again.
+        var link = Reached();
         for (var i = 0; i < properties.Count; i++)
         {
             try
             {
-                readings[i] = new PropertyReading(await properties[i].ReadAsync(cancellationToken));
+                await ((Point)properties[i]).SubscribeAsync(link, cancellationToken);
+                readings[i] = default;
             }
             catch (DeviceRefusedException e)
             {
                 readings[i] = new PropertyReading(null, e.Message);
             }
+        }
+
+        for (var i = 0; i < properties.Count; i++)
+        {
+            if (readings[i].Error is null or "")
+                readings[i] = ((Point)properties[i]).Read();
         }
     }
 
@@ -116,7 +135,8 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
 
     private void OnStatus(MqttMessage message)
     {
-        Volatile.Write(ref _heardMs, NowMs());
+        if (!message.Retain)
+            Volatile.Write(ref _heardMs, NowMs());
         Volatile.Write(ref _status, Encoding.UTF8.GetString(message.Payload.Span[..Math.Min(message.Payload.Length, 256)]).Trim());
         _wake();
     }
@@ -140,7 +160,9 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
     private sealed class Point(MqttDevice device, PropertyInfo property, MqttVisitor visitor) : IPropertyAccess
     {
         private readonly Lock _gate = new();
+        private readonly SampleQueue<(ReadOnlyMemory<byte> Payload, long AtMs)>? _arrived = property.KeepsHistory ? new() : null;
         private ReadOnlyMemory<byte>? _payload;
+        private int _dropped;
         private bool _hasArrived;
 
         public MqttVisitor Visitor => visitor;
@@ -151,29 +173,38 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
 
         public bool HasArrived => Volatile.Read(ref _hasArrived);
 
-        public ReadOnlyMemory<byte>? Payload
-        {
-            get
-            {
-                lock (_gate)
-                    return _payload;
-            }
-
-            set
-            {
-                lock (_gate)
-                    _payload = value;
-            }
-        }
-
         public void OnMessage(MqttMessage message)
         {
             if (IsReplaced)
                 return;
-            Payload = message.Payload.ToArray();
-            Volatile.Write(ref device._heardMs, device.NowMs());
+            var (payload, now) = (message.Payload.ToArray(), device.NowMs());
+
+            // What the broker keeps was said some time: it is no sign of life, and no new sample where it is the newest that is known.
+            if (!message.Retain)
+                Volatile.Write(ref device._heardMs, now);
+            lock (_gate)
+            {
+                if (_arrived is not null && !(message.Retain && _payload is { } known && known.Span.SequenceEqual(payload)))
+                    _dropped += _arrived.Add((payload, now), payload.Length);
+                _payload = payload;
+            }
+
             Volatile.Write(ref _hasArrived, true);
             device._wake();
+        }
+
+        // The old one hears nothing any more.
+        public void Inherit(Point old)
+        {
+            lock (old._gate)
+            {
+                lock (_gate)
+                {
+                    _payload = old._payload;
+                    foreach (var (payload, atMs) in old._arrived?.TakeAll() ?? [])
+                        _dropped += _arrived?.Add((payload, atMs), payload.Length) ?? 0;
+                }
+            }
         }
 
         public async Task SubscribeAsync(MqttLink link, CancellationToken cancellationToken)
@@ -184,14 +215,43 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
             IsSubscribed = true;
         }
 
-        public async Task<string> ReadAsync(CancellationToken cancellationToken)
+        public PropertyReading Read()
         {
-            var link = device.Reached();
             if (visitor.Topic.Length == 0)
-                throw new DeviceRefusedException("the property has no topic: it is only written");
-            await SubscribeAsync(link, cancellationToken);
+                return new PropertyReading(null, "the property has no topic: it is only written");
             Volatile.Write(ref _hasArrived, false);
-            return visitor.ValueOf(Payload ?? throw new DeviceRefusedException($"nothing has come on {visitor.Topic} yet"));
+            ReadOnlyMemory<byte>? payload;
+            IReadOnlyList<(ReadOnlyMemory<byte> Payload, long AtMs)>? arrived;
+            int dropped;
+            lock (_gate)
+            {
+                (payload, arrived, dropped) = (_payload, _arrived?.TakeAll(), _dropped);
+                _dropped = 0;
+            }
+
+            if (payload is not { } newest)
+                return new PropertyReading(null, $"nothing has come on {visitor.Topic} yet");
+            return ValueOf(newest) with
+            {
+                Arrived = arrived?.Select(one => SampleOf(ValueOf(one.Payload), one.AtMs)).ToList(),
+                Dropped = dropped,
+            };
+        }
+
+        public Task<string> ReadAsync(CancellationToken cancellationToken) => throw new UnreachableException("the device reads its properties together");
+
+        private static PropertySample SampleOf(PropertyReading reading, long atMs) => new(reading.Value, reading.Error, atMs);
+
+        private PropertyReading ValueOf(ReadOnlyMemory<byte> payload)
+        {
+            try
+            {
+                return new PropertyReading(visitor.ValueOf(payload));
+            }
+            catch (DeviceRefusedException e)
+            {
+                return new PropertyReading(null, e.Message);
+            }
         }
 
         public Task WriteAsync(string value, CancellationToken cancellationToken)

@@ -13,7 +13,7 @@ namespace Edge.Devices.Mqtt;
 internal sealed class MqttLink : IAsyncDisposable
 {
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, List<Action<MqttMessage>>> _handlers = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<Taker>> _takers = new(StringComparer.Ordinal);
     private readonly MqttClient _client;
     private string _reason = "not connected yet";
 
@@ -61,39 +61,41 @@ internal sealed class MqttLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Messages of the filter from now on; the broker is asked once however many want it.</summary>
+    /// <summary>Messages of the filter from now on, with what the broker retains. The subscription's QoS is the highest that any device wants of this filter.</summary>
     /// <exception cref="DeviceRefusedException">The broker refuses it.</exception>
     public async Task SubscribeAsync(string filter, MqttQos qos, Action<MqttMessage> handler, CancellationToken cancellationToken)
     {
+        var taker = new Taker(handler, qos);
         lock (_gate)
         {
-            if (!_handlers.TryGetValue(filter, out var list))
-                _handlers[filter] = list = [];
-            list.Add(handler);
+            if (!_takers.TryGetValue(filter, out var list))
+                _takers[filter] = list = [];
+            list.Add(taker);
         }
 
         try
         {
-            // Again even where another device has it: a broker sends what it retains anew.
-            await _client.SubscribeAsync(new MqttTopicFilter(filter, new MqttSubscriptionOptions(qos)), 0, cancellationToken);
+            // Also where another device has it: a broker sends what it retains anew only when asked. Again when somebody wanted more meanwhile, since the broker may have seen that first.
+            for (var asked = QosOf(filter, qos); ; asked = QosOf(filter, qos))
+            {
+                await _client.SubscribeAsync(new MqttTopicFilter(filter, new MqttSubscriptionOptions(asked)), 0, cancellationToken);
+                if (QosOf(filter, qos) <= asked)
+                    return;
+            }
         }
-        catch (MqttClientException e)
+        catch (Exception e)
         {
-            await UnsubscribeAsync(filter, handler, cancellationToken);
-            throw new DeviceRefusedException(e.Message, e);
+            // Not subscribed, whatever the reason: who tries again must not be called twice.
+            Remove(filter, handler);
+            if (e is MqttClientException)
+                throw new DeviceRefusedException(e.Message, e);
+            throw;
         }
     }
 
     public async Task UnsubscribeAsync(string filter, Action<MqttMessage> handler, CancellationToken cancellationToken)
     {
-        lock (_gate)
-        {
-            if (!_handlers.TryGetValue(filter, out var list) || !list.Remove(handler) || list.Count > 0)
-                return;
-            _handlers.Remove(filter);
-        }
-
-        if (_client.IsConnected)
+        if (Remove(filter, handler) && _client.IsConnected)
             await _client.UnsubscribeAsync(filter, cancellationToken);
     }
 
@@ -122,24 +124,66 @@ internal sealed class MqttLink : IAsyncDisposable
     private void OnChanged(MqttClientState state)
     {
         Volatile.Write(ref _reason, state.IsConnected ? "" : state.Reason);
+
+        // What the broker retains may have changed meanwhile.
+        lock (_gate)
+        {
+            foreach (var taker in _takers.Values.SelectMany(list => list))
+                taker.Heard.Clear();
+        }
+
         Changed?.Invoke();
+    }
+
+    // True: nobody wants the filter any more.
+    private bool Remove(string filter, Action<MqttMessage> handler)
+    {
+        lock (_gate)
+        {
+            if (!_takers.TryGetValue(filter, out var list) || list.RemoveAll(taker => taker.Handler == handler) == 0 || list.Count > 0)
+                return false;
+            return _takers.Remove(filter);
+        }
+    }
+
+    private MqttQos QosOf(string filter, MqttQos least)
+    {
+        lock (_gate)
+            return _takers.TryGetValue(filter, out var list) ? list.Select(taker => taker.Qos).Append(least).Max() : least;
     }
 
     private ValueTask Dispatch(MqttMessage message)
     {
-        List<Action<MqttMessage>>? takers = null;
+        List<Action<MqttMessage>>? handlers = null;
         lock (_gate)
         {
-            foreach (var (filter, handlers) in _handlers)
+            foreach (var (filter, takers) in _takers)
             {
                 if (MqttTopic.Matches(filter, message.Topic))
-                    (takers ??= []).AddRange(handlers);
+                    (handlers ??= []).AddRange(takers.Where(taker => taker.Wants(message)).Select(taker => taker.Handler));
             }
         }
 
-        foreach (var taker in takers ?? [])
-            taker(message);
+        foreach (var handler in handlers ?? [])
+            handler(message);
         return ValueTask.CompletedTask;
+    }
+
+    // One subscriber of a filter. Guarded by the gate.
+    private sealed record Taker(Action<MqttMessage> Handler, MqttQos Qos)
+    {
+        // Of a filter with wildcards so many topics are told apart; a topic beyond them takes repeats as news.
+        private const int HeardMax = 1024;
+
+        /// <summary>Topics on which it heard something since it subscribed, or since the connection came.</summary>
+        public HashSet<string> Heard { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>Not a retained message on a topic that it has heard: the broker sent that one because another device subscribed, and it may be older than what was heard since.</summary>
+        public bool Wants(MqttMessage message)
+        {
+            var isFirst = Heard.Count < HeardMax ? Heard.Add(message.Topic) : !Heard.Contains(message.Topic);
+            return isFirst || !message.Retain;
+        }
     }
 
     private static byte[] Password(string file)
@@ -157,17 +201,23 @@ internal sealed class MqttLink : IAsyncDisposable
     private static SslClientAuthenticationOptions Tls(MqttBrokerKey key)
     {
         var tls = new SslClientAuthenticationOptions { TargetHost = key.Address.Host };
-        if (key.CaFile.Length == 0)
-            return tls;
+        var read = "caFile";
         try
         {
-            tls.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
-            tls.CertificateChainPolicy.CustomTrustStore.ImportFromPemFile(key.CaFile);
+            if (key.CaFile.Length > 0)
+            {
+                tls.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+                tls.CertificateChainPolicy.CustomTrustStore.ImportFromPemFile(key.CaFile);
+            }
+
+            read = "certFile";
+            if (key.CertFile.Length > 0)
+                tls.ClientCertificates = [X509Certificate2.CreateFromPemFile(key.CertFile, key.KeyFile)];
             return tls;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new DeviceConfigException($"protocol.configData.caFile: {e.Message}");
+            throw new DeviceConfigException($"protocol.configData.{read}: {e.Message}");
         }
     }
 }

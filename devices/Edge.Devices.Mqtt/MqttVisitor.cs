@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Edge.Protocol.Mqtt.Codec;
 
 namespace Edge.Devices.Mqtt;
@@ -20,7 +21,7 @@ internal enum PayloadFormat
 }
 
 /// <summary>The way to one property: <c>visitors.configData</c> of an MQTT device (docs/mqtt-mapper.md). Pure.</summary>
-internal sealed record MqttVisitor
+internal sealed partial record MqttVisitor
 {
     /// <summary>Bytes of a payload that are looked at; a longer one is the property's error.</summary>
     public const int PayloadMax = 256 * 1024;
@@ -110,18 +111,32 @@ internal sealed record MqttVisitor
         }
     }
 
-    /// <summary>The payload of a command.</summary>
+    /// <summary>The payload of a command. The template is looked at once: what the value itself holds, <c>${value}</c> too, goes out as it stands.</summary>
     public byte[] Command(string value, string type)
+        => Format == PayloadFormat.Raw && CommandTemplate == "${value}" && TryBase64(value, out var bytes)
+            ? bytes
+            : Encoding.UTF8.GetBytes(Placeholder().Replace(CommandTemplate, found => found.Value == "${json}" ? Literal(value, type) : value));
+
+    // A value that is none of its type goes as a string, so that the command stays JSON whatever the value is.
+    private static string Literal(string value, string type)
     {
-        var isLiteral = type switch
+        switch (type)
         {
-            "boolean" => value is "true" or "false",
-            "int" or "float" or "double" => double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number),
-            _ => false,
-        };
-        var text = CommandTemplate.Replace("${json}", isLiteral ? value : $"\"{JsonEncodedText.Encode(value)}\"", StringComparison.Ordinal).Replace("${value}", value, StringComparison.Ordinal);
-        return Format == PayloadFormat.Raw && CommandTemplate == "${value}" && TryBase64(value, out var bytes) ? bytes : Encoding.UTF8.GetBytes(text);
+            case "boolean" when value is "true" or "false":
+                return value;
+            case "int" or "float" or "double" when double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number):
+                // "+5", ".5" and "007" are numbers, but no JSON (RFC 8259 §6).
+                return JsonNumber().IsMatch(value) ? value : number.ToString("R", CultureInfo.InvariantCulture);
+            default:
+                return $"\"{JsonEncodedText.Encode(value)}\"";
+        }
     }
+
+    [GeneratedRegex(@"\$\{(?:value|json)\}")]
+    private static partial Regex Placeholder();
+
+    [GeneratedRegex(@"\A-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\z")]
+    private static partial Regex JsonNumber();
 
     private static bool TryBase64(string value, out byte[] bytes)
     {

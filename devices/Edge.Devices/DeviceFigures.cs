@@ -10,6 +10,7 @@ internal sealed class DeviceFigures
     private long _losses;
     private long _reports;
     private long _reportFailures;
+    private long _samplesLost;
 
     /// <summary>Values that were read.</summary>
     public long Values => Interlocked.Read(ref _values);
@@ -31,6 +32,9 @@ internal sealed class DeviceFigures
     /// <summary>Reports that it did not take; they are made again with newer values.</summary>
     public long ReportFailures => Interlocked.Read(ref _reportFailures);
 
+    /// <summary>Samples of histories that had no room.</summary>
+    public long LostSamples => Interlocked.Read(ref _samplesLost);
+
     /// <summary>Polls: each reads all that is due at one time.</summary>
     public LatencyCounts Polls { get; } = new();
 
@@ -44,6 +48,8 @@ internal sealed class DeviceFigures
     internal void Written() => Interlocked.Increment(ref _writes);
 
     internal void WriteRefused() => Interlocked.Increment(ref _writeErrors);
+
+    internal void SamplesLost(int count) => Interlocked.Add(ref _samplesLost, count);
 
     internal void Lost() => Interlocked.Increment(ref _losses);
 

@@ -30,4 +30,7 @@ internal static partial class DeviceLog
 
     [LoggerMessage(6008, LogLevel.Information, "Device {Device} was {Change}.")]
     public static partial void DeviceChanged(ILogger logger, string device, string change);
+
+    [LoggerMessage(6009, LogLevel.Warning, "Property {Device}/{Property}: samples of its history are lost, the oldest first; {Max} of them wait for EdgeCore, or 1 MiB. Said once until EdgeCore takes a report.")]
+    public static partial void SamplesLost(ILogger logger, string device, string property, int max);
 }

@@ -25,6 +25,11 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
 
     // While a device is away: garbage says something else each time.
     private const long ReasonMsMin = 60_000;
+
+    // Samples of a report, and their characters: a further property waits where there are so many already. With what one property may hold on top that is at most 3000 of the 10,000 samples that
+    // CloudCore takes in one message, and 9 of its 16 MiB, though JSON may write six bytes for a character.
+    private const int ReportSamplesMax = 2000;
+    private const int ReportSizeMax = 512 * 1024;
     private readonly IDeviceDriver _driver;
     private readonly IDeviceReporter _reporter;
     private readonly TimeProvider _time;
@@ -328,31 +333,63 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         await connection.ReadAsync(_dueAccesses, _readings, cancellationToken);
         var took = _time.GetElapsedTime(began);
         now = NowMs();
-        var values = 0;
+        var (values, errors) = (0, 0);
         for (var i = 0; i < _due.Count; i++)
         {
             var property = _due[i];
-            if (_readings[i].Value is { } value)
+            var reading = _readings[i];
+            if (reading.Arrived is { } arrived)
             {
-                property.Collected(value, now);
-                values++;
-                foreach (var target in property.Targets)
-                    target.Post(new Sample(Device.Namespace, Device.Name, property.Info.Name, property.Info.Type, value, now));
+                SamplesLost(property, reading.Dropped);
+                foreach (var sample in arrived)
+                    Take(sample.Value, sample.Error, sample.AtMs);
+                if (reading.Error != property.Error)
+                    Failed(property, reading.Error);
             }
             else
             {
-                var error = _readings[i].Error;
-                if (property.Error != error)
-                    DeviceLog.PropertyRefused(_log, _id, property.Info.Name, error);
-                property.Dirty |= property.Error != error;
-                property.Error = error;
+                Take(reading.Value, reading.Error, now);
+            }
+
+            void Take(string? value, string error, long atMs)
+            {
+                if (value is null)
+                {
+                    errors++;
+                    if (property.Error != error)
+                        Failed(property, error);
+                    return;
+                }
+
+                values++;
+                SamplesLost(property, property.Collected(value, atMs));
+                foreach (var target in property.Targets)
+                    target.Post(new Sample(Device.Namespace, Device.Name, property.Info.Name, property.Info.Type, value, atMs));
             }
 
             // A value that came by itself is as good as one that was asked for.
             property.NextCollectMs = property.NextCollectMs > now ? now + property.CollectCycleMs : NextInStep(property.CollectCycleMs, now);
         }
 
-        Figures.Collected(values, _due.Count - values, took);
+        Figures.Collected(values, errors, took);
+    }
+
+    private void Failed(PropertyState property, string error)
+    {
+        if (error.Length > 0)
+            DeviceLog.PropertyRefused(_log, _id, property.Info.Name, error);
+        property.Dirty = true;
+        property.Error = error;
+    }
+
+    private void SamplesLost(PropertyState property, int count)
+    {
+        if (count == 0)
+            return;
+        Figures.SamplesLost(count);
+        if (!property.IsLosing)
+            DeviceLog.SamplesLost(_log, _id, property.Info.Name, SampleQueue<Sample>.CountMax);
+        property.IsLosing = true;
     }
 
     // Cycles are counted from the worker's start, so that what was read out of turn (after a write, say) falls back into step with the others and is read with them
@@ -389,11 +426,19 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
             return;
         var (deviceSpace, deviceName) = Key();
         var report = new ReportDeviceStatusRequest { DeviceName = deviceName, DeviceNamespace = deviceSpace, ReportedDevice = new DeviceStatus() };
-        foreach (var property in due)
-            report.ReportedDevice.Twins.Add(property.ToTwin(now));
+        var (reported, samples, size) = (0, 0, 0);
+
+        // What has no room goes with the next report, at once.
+        for (; reported < due.Count && samples < ReportSamplesMax && size < ReportSizeMax; reported++)
+        {
+            var property = due[reported];
+            (samples, size) = (samples + property.Waiting.Count, size + property.Waiting.Size);
+            report.ReportedDevice.Twins.AddRange(property.ToTwins(now));
+        }
+
         if (!Taken(await _reporter.ReportStatusAsync(report, cancellationToken)))
             return;
-        foreach (var property in due)
+        foreach (var property in due.Take(reported))
             property.Reported(now);
     }
 

@@ -63,7 +63,19 @@ public interface IDeviceConnection : IAsyncDisposable
 }
 
 /// <summary>What reading one property gave: a value as text, or why there is none.</summary>
-public readonly record struct PropertyReading(string? Value, string Error = "");
+public readonly record struct PropertyReading(string? Value, string Error = "")
+{
+    /// <summary>For a property with <see cref="PropertyInfo.KeepsHistory"/> whose values come by themselves: all that came since the last reading, oldest first. Value and Error then say
+    /// only what is so now, and are no sample. Null: this reading is the sample.</summary>
+    public IReadOnlyList<PropertySample>? Arrived { get; init; }
+
+    /// <summary>Values before these that were lost for want of room.</summary>
+    public int Dropped { get; init; }
+}
+
+/// <summary>A value that came by itself, or why what came is none.</summary>
+/// <param name="AtMs">When it came, ms since the epoch.</param>
+public readonly record struct PropertySample(string? Value, string Error, long AtMs);
 
 /// <summary>One property of a device.</summary>
 public interface IPropertyAccess
@@ -85,8 +97,9 @@ public interface IPropertyAccess
 /// <summary>A property as the manifests describe it.</summary>
 /// <param name="Type">The model's type in lower case: int, float, double, boolean, string …</param>
 /// <param name="Writable">The model's accessMode is ReadWrite.</param>
+/// <param name="KeepsHistory">The Device's annotation <c>devices.edge.io/history</c> names it: no sample may be left out.</param>
 public sealed record PropertyInfo(
-    string Name, string Type, bool Writable, string Minimum, string Maximum, string VisitorProtocol, JsonObject Visitor);
+    string Name, string Type, bool Writable, string Minimum, string Maximum, string VisitorProtocol, JsonObject Visitor, bool KeepsHistory = false);
 
 /// <summary>A manifest asks for something impossible; only another manifest mends it.</summary>
 public sealed class DeviceConfigException(string message) : Exception(message);

@@ -11,6 +11,11 @@ internal sealed class PropertyState
     private const long CycleMsDefault = 1000;
     private const long CycleMsMin = 10;
 
+    // Samples of the same moment are told apart by a millisecond; a clock that was set back by more than this is believed.
+    private const long BehindMsMax = 1000;
+    private SampleQueue<(string Value, long Ms)>? _samples; // for EdgeCore; null without a history
+    private string? _sampled; // the newest of them since the last report
+
     public PropertyState(DeviceProperty property, ModelProperty? model, long nowMs)
     {
         Property = property;
@@ -22,7 +27,9 @@ internal sealed class PropertyState
             model?.Minimum ?? "",
             model?.Maximum ?? "",
             property.Visitors?.ProtocolName ?? "",
-            DmiConvert.ToJson(property.Visitors?.ConfigData, problems));
+            DmiConvert.ToJson(property.Visitors?.ConfigData, problems),
+            property.KeepHistory);
+        _samples = property.KeepHistory && property.ReportToCloud ? new() : null;
         ReportCycleMs = Math.Max(CycleMsMin, property.ReportCycle > 0 ? property.ReportCycle : CycleMsDefault);
         CollectCycleMs = Math.Max(CycleMsMin, property.CollectCycle > 0 ? property.CollectCycle : ReportCycleMs);
         NextCollectMs = nowMs;
@@ -100,6 +107,12 @@ internal sealed class PropertyState
     // The error is that the device is away.
     private bool IsLost { get; set; }
 
+    /// <summary>Samples were lost since the last report.</summary>
+    public bool IsLosing { get; set; }
+
+    /// <summary>Samples that wait for the next report, and their characters.</summary>
+    public (int Count, int Size) Waiting => (_samples?.Count ?? 0, _samples?.Size ?? 0);
+
     /// <summary>Takes over what is known of the same property before its manifest changed.</summary>
     public void Inherit(PropertyState old)
     {
@@ -111,17 +124,32 @@ internal sealed class PropertyState
         IsLost = old.IsLost;
         Observed = old.Observed;
         ObservedMs = old.ObservedMs;
+        if (_samples is null || old._samples is not { Count: > 0 })
+            return;
+        (_samples, _sampled) = (old._samples, old._sampled);
+        Dirty = true;
     }
 
-    /// <summary>Takes a value that was read.</summary>
-    public void Collected(string value, long nowMs)
+    /// <summary>Takes a value that was read, or that came at <paramref name="atMs"/>. With a history it waits for the next report as a sample; where half of the room is taken, that is due.</summary>
+    /// <returns>How many older samples are lost: EdgeCore has taken no report for so long.</returns>
+    public int Collected(string value, long atMs)
     {
-        (Value, ValueMs) = (value, nowMs);
-        Dirty |= Property.ReportToCloud && (Error.Length > 0 || HasMoved(value));
+        if (_samples is not null && Value is not null && atMs <= ValueMs && ValueMs - atMs < BehindMsMax)
+            atMs = ValueMs + 1;
+        (Value, ValueMs) = (value, atMs);
+        var isNews = Property.ReportToCloud && HasMoved(value);
+        Dirty |= isNews || (Property.ReportToCloud && Error.Length > 0);
         if (IsLost)
             NextReportMs = 0; // that the device is back is told at once, as it was that it went
         IsLost = false;
         Error = "";
+        if (_samples is null || !isNews)
+            return 0;
+        _sampled = value;
+        var dropped = _samples.Add((value, atMs), value.Length);
+        if (_samples.IsHalfFull)
+            NextReportMs = 0;
+        return dropped;
     }
 
     /// <summary>The device went away: its reason is the property's error until a value comes, and the value stays that of the last good reading.</summary>
@@ -140,20 +168,23 @@ internal sealed class PropertyState
         Dirty = false;
         ReportedValue = Value;
         ReportedMs = ValueMs;
+        _samples?.TakeAll();
+        _sampled = null;
+        IsLosing = false;
         NextReportMs = nowMs + ReportCycleMs;
     }
 
     private bool HasMoved(string value)
     {
-        if (Deadband is not { } width || ReportedValue is null)
+        if (Deadband is not { } width || (_sampled ?? ReportedValue) is not { } last)
             return true;
         if (double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var now)
-            && double.TryParse(ReportedValue, NumberStyles.Float, CultureInfo.InvariantCulture, out var before))
+            && double.TryParse(last, NumberStyles.Float, CultureInfo.InvariantCulture, out var before))
         {
             return !(Math.Abs(now - before) <= width);
         }
 
-        return value != ReportedValue;
+        return value != last;
     }
 
     /// <summary>Why <paramref name="value"/> must not be written; null when it may.</summary>
@@ -168,6 +199,19 @@ internal sealed class PropertyState
         if (double.TryParse(Info.Maximum, NumberStyles.Float, CultureInfo.InvariantCulture, out var maximum) && !(number <= maximum))
             return $"desired value {value} is not written: it is above the model's maximum {Info.Maximum}";
         return null;
+    }
+
+    /// <summary>The reports of this property: samples that wait, oldest first, and what is so now.</summary>
+    public IEnumerable<Twin> ToTwins(long nowMs)
+    {
+        foreach (var (value, ms) in _samples?.Waiting ?? [])
+        {
+            // The newest is what is so now, if need be with the reason of a read that failed since.
+            if (ms != ValueMs || Refusal.Length > 0)
+                yield return new Twin { PropertyName = Info.Name, Reported = ToProperty(value, ms) };
+        }
+
+        yield return ToTwin(nowMs);
     }
 
     /// <summary>The report of this property. Without a good reading since the last one it has no value, but the reason and the last good reading's time: EdgeCore

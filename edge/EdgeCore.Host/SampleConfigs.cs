@@ -133,12 +133,30 @@ internal static class SampleConfigs
             enable: false
             mqttMode: 2
             mqttServerInternal: tcp://127.0.0.1:1884
+            mqttServerInternalTLS: ""             # ssl://IP:PORT, with serverTLS.certFile and keyFile
+            mqttServerInternalWebSocket: ""       # ws://IP:PORT
+            mqttServerInternalWebSocketTLS: ""    # wss://IP:PORT, with serverTLS
             mqttServerExternal: tcp://127.0.0.1:1883
             mqttQOS: 0
             mqttRetain: false
             mqttSessionQueueSize: 100
             mqttUsername: ""
             mqttPassword: ""
+            broker:                               # limits of the embedded broker
+              connectionsMax: 10000
+              sessionsMax: 20000
+              packetSizeMax: 1048576              # bytes
+              receiveMaximum: 100
+              inFlightMax: 100
+              topicAliasMaximum: 32
+              keepAliveMaxSeconds: 0              # 0: the client's
+              sessionExpiryMaxSeconds: 2592000
+              queuedBytesMax: 16777216            # of what waits for a session
+              outgoingBytesMax: 1048576           # of what waits for a connection
+              subscriptionsPerSessionMax: 10000
+              retainedMax: 100000
+              sysPeriodSeconds: 10                # 0: no $SYS/
+              hideDenials: false
           serviceBus:                             # HTTP services of this node for Rules of the cloud, and the cloud's for them
             enable: false
             server: 127.0.0.1

@@ -341,6 +341,8 @@ public sealed class EdgeCoreHost : IAsyncDisposable
             ports["mqtts"] = mqtts.Port;
         if (_eventBus?.WebSocketEndPoint is { } webSocket)
             ports["mqttWebSocket"] = webSocket.Port;
+        if (_eventBus?.WebSocketTlsEndPoint is { } secureWebSocket)
+            ports["mqttWebSocketTLS"] = secureWebSocket.Port;
         if (_serviceBus is { Port: > 0 })
             ports["serviceBus"] = _serviceBus.Port;
         if (_metaServer is { Port: > 0 })

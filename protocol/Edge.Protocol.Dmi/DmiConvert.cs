@@ -9,6 +9,14 @@ namespace Edge.Protocol.Dmi;
 /// wrong type counts as absent, since the API server's schema has refused it already. Pure.</summary>
 public static class DmiConvert
 {
+    /// <summary>Of a Device: <c>PROPERTY[=SAMPLES],…</c>, the properties of which every sample goes to the cloud, and how many of them the status keeps there.</summary>
+    public const string HistoryAnnotation = "devices.edge.io/history";
+
+    /// <summary>The properties that <see cref="HistoryAnnotation"/> of a Device names.</summary>
+    public static HashSet<string> HistoryOf(JsonObject device)
+        => [.. Text(Get(Get(device, "metadata"), "annotations"), HistoryAnnotation)
+            .Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(one => one.Split('=')[0].Trim())];
+
     /// <summary>The model's message.</summary>
     public static DeviceModel ToModel(JsonObject model)
     {
@@ -71,6 +79,10 @@ public static class DmiConvert
             if (Get(property, "visitors") is JsonObject && seen.Add(Text(property, "name")))
                 result.Spec.Properties.Add(ToProperty(new JsonObject { ["name"] = Text(property, "name") }, property, protocolName));
         }
+
+        var history = HistoryOf(device);
+        foreach (var property in result.Spec.Properties)
+            property.KeepHistory = history.Contains(property.Name);
 
         foreach (var method in Items(Get(spec, "methods")))
         {

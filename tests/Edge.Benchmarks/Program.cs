@@ -40,9 +40,12 @@ pods.SetAction((parse, cancellationToken) => PodsBench.RunAsync(parse.GetValue(p
 var mqttSeconds = new Option<double>("--seconds") { Description = "How long each of the runs of each side takes.", DefaultValueFactory = _ => 2 };
 var mqttIdle = new Option<int>("--idle-clients") { Description = "How many idle clients are connected for the memory of one.", DefaultValueFactory = _ => 5000 };
 var mqttStreams = new Option<bool>("--streams-only") { Description = "Only the memory of idle clients over TLS and WebSocket." };
-var mqtt = new Command("mqtt", "The MQTT broker beside mosquitto.") { mqttSeconds, mqttIdle, mqttStreams };
+var mqttLatency = new Option<bool>("--latency-only") { Description = "Only the latencies." };
+var mqtt = new Command("mqtt", "The MQTT broker beside mosquitto.") { mqttSeconds, mqttIdle, mqttStreams, mqttLatency };
 mqtt.SetAction((parse, cancellationToken) => parse.GetValue(mqttStreams)
     ? MqttBench.RunStreamsAsync(parse.GetValue(mqttIdle), cancellationToken)
+    : parse.GetValue(mqttLatency)
+    ? MqttBench.RunLatenciesAsync(parse.GetValue(mqttSeconds), cancellationToken)
     : MqttBench.RunAsync(parse.GetValue(mqttSeconds), parse.GetValue(mqttIdle), cancellationToken));
 var mqttPort = new Argument<int>("port");
 var mqttKind = new Argument<string>("kind");

@@ -95,6 +95,33 @@ public sealed class MqttDeviceTests : IAsyncLifetime
         await value;
     }
 
+    [SkippableFact]
+    public async Task Every_message_of_a_property_with_a_history_reaches_the_cloud_though_they_come_in_bursts()
+    {
+        Require();
+        var online = StateAsync("online");
+        PutDevice("180", history: "program");
+        await online;
+        await PublishAsync("plant/oven1/program", "0", "-r");
+        var last = _house.Uplink.NextAsync("the last sample", entry => SamplesOf(entry).Any(sample => sample.Value == "400"));
+        using (var process = Process.Start(new ProcessStartInfo("mosquitto_pub", ["-h", "127.0.0.1", "-p", $"{_broker.Port}", "-q", "1", "-t", "plant/oven1/program", "-l"]) { RedirectStandardInput = true })!)
+        {
+            for (var i = 1; i <= 400; i++)
+                await process.StandardInput.WriteLineAsync($"{i}");
+            process.StandardInput.Close();
+            await process.WaitForExitAsync();
+        }
+
+        await last;
+        var samples = _house.Uplink.Entries.SelectMany(SamplesOf).Distinct().OrderBy(sample => sample.Ms).ToList();
+        Assert.Equal(Enumerable.Range(0, 401).Select(i => $"{i}"), samples.Select(sample => sample.Value));
+    }
+
+    private static IEnumerable<(string Value, long Ms)> SamplesOf(UplinkEntry entry)
+        => entry.Resource.EndsWith("/twin/edge_updated", StringComparison.Ordinal) && JsonNode.Parse(entry.Content.Span)?["history"]?["program"] is JsonArray list
+            ? list.Select(one => ((string)one!["value"]!, (long)one["timestamp"]!))
+            : [];
+
     private static void Require()
     {
         Mosquitto.RequireBroker();
@@ -111,7 +138,7 @@ public sealed class MqttDeviceTests : IAsyncLifetime
         => _house.Uplink.NextAsync(state, entry => entry.Resource.EndsWith("/state/update", StringComparison.Ordinal)
             && JsonNode.Parse(MessageCodec.Unwrap(entry.Content).Span)?["device"]?["state"]?.GetValue<string>() == state);
 
-    private void PutDevice(string setpoint, string more = "{}")
+    private void PutDevice(string setpoint, string more = "{}", string history = "")
     {
         var config = (JsonObject)JsonNode.Parse(more)!;
         config["broker"] = $"tcp://127.0.0.1:{_broker.Port}";
@@ -123,6 +150,7 @@ public sealed class MqttDeviceTests : IAsyncLifetime
                "visitors":{"protocolName":"mqtt","configData":{"topic":"plant/oven1/state","pointer":"/setpoint","commandTopic":"plant/oven1/set","commandTemplate":"{\"setpoint\":${json}}"}}}]}}
             """)!;
         device["spec"]!["protocol"]!["configData"] = config;
+        device["metadata"]!["annotations"] = new JsonObject { ["devices.edge.io/history"] = history };
         device["spec"]!["properties"]![2]!["desired"] = new JsonObject { ["value"] = setpoint };
         _house.Meta.Put("device", device);
     }

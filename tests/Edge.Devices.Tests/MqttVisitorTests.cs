@@ -42,7 +42,11 @@ public sealed class MqttVisitorTests
     [InlineData("""{"commandTopic":"c","commandTemplate":"SET ${value};"}""", "on", "string", "SET on;")]
     [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "21.5", "float", """{"set":21.5}""")]
     [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "21.5", "string", """{"set":"21.5"}""")]
-    [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "say \"${value}\"", "string", """{"set":"say \u0022say "${value}"\u0022"}""")]
+    [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "say \"${value}\"", "string", """{"set":"say \u0022${value}\u0022"}""")]
+    [InlineData("""{"commandTopic":"c","commandTemplate":"${value}=${json}${Value}"}""", "${json}", "string", "${json}=\"${json}\"${Value}")]
+    [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "+007.50", "float", """{"set":7.5}""")]
+    [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "1e3", "double", """{"set":1e3}""")]
+    [InlineData("""{"commandTopic":"c","commandTemplate":"{\"set\":${json}}"}""", "1,\"x\":2", "int", """{"set":"1,\u0022x\u0022:2"}""")]
     [InlineData("""{"commandTopic":"c","commandTemplate":"{\"on\":${json}}"}""", "true", "boolean", """{"on":true}""")]
     [InlineData("""{"commandTopic":"c","format":"raw"}""", "aGVsbG8=", "bytes", "hello")]
     public void A_desired_value_makes_a_command(string visitor, string value, string type, string command)
@@ -63,6 +67,8 @@ public sealed class MqttVisitorTests
     [InlineData("""{"version":"3.1"}""", "must be 3.1.1 or 5")]
     [InlineData("""{"silenceMs":-1}""", "must be a number of milliseconds")]
     [InlineData("""{"statusTopic":"a/#/b"}""", "statusTopic")]
+    [InlineData("""{"broker":"ssl://b","certFile":"c"}""", "protocol.configData.keyFile is missing")]
+    [InlineData("""{"certFile":"c","keyFile":"k"}""", "must be ssl://HOST:PORT")]
     [InlineData("""{"url":"x"}""", "protocol.configData.url is no key")]
     public void A_wrong_device_is_refused_with_the_fix(string config, string reason)
         => Assert.Contains(reason, Assert.Throws<DeviceConfigException>(() => MqttDeviceConfig.Read((JsonObject)JsonNode.Parse(config)!)).Message, StringComparison.Ordinal);

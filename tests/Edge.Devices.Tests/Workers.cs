@@ -12,6 +12,30 @@ internal sealed class Reports : IDeviceReporter
 {
     private readonly Channel<(string Device, string State, Twin? Twin)> _seen = Channel.CreateUnbounded<(string, string, Twin?)>();
 
+    private readonly Channel<bool> _refused = Channel.CreateUnbounded<bool>();
+    private readonly Dictionary<(string, string), int> _counts = [];
+
+    /// <summary>Takes no report of values.</summary>
+    public bool IsRefusing { get; set; }
+
+    /// <summary>Bytes of the largest report that was taken.</summary>
+    public int SizeMax { get; private set; }
+
+    /// <summary>Waits until so many reports were refused.</summary>
+    public async Task RefusedAsync(int count)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        for (var i = 0; i < count; i++)
+            await _refused.Reader.ReadAsync(limit.Token);
+    }
+
+    /// <summary>Reports of a property so far.</summary>
+    public int Count(string device, string property)
+    {
+        lock (_counts)
+            return _counts.GetValueOrDefault((device, property));
+    }
+
     public async Task<Twin> TwinAsync(string what, string device, string property, Func<Twin, bool> want)
         => (await NextAsync(what, one => one.Device == device && one.Twin?.PropertyName == property && want(one.Twin))).Twin!;
 
@@ -28,8 +52,20 @@ internal sealed class Reports : IDeviceReporter
 
     public Task<bool> ReportStatusAsync(ReportDeviceStatusRequest request, CancellationToken cancellationToken)
     {
+        if (IsRefusing)
+        {
+            _refused.Writer.TryWrite(true);
+            return Task.FromResult(false);
+        }
+
+        SizeMax = Math.Max(SizeMax, request.CalculateSize());
         foreach (var twin in request.ReportedDevice.Twins)
+        {
+            lock (_counts)
+                _counts[(request.DeviceName, twin.PropertyName)] = _counts.GetValueOrDefault((request.DeviceName, twin.PropertyName)) + 1;
             _seen.Writer.TryWrite((request.DeviceName, "", twin));
+        }
+
         return Task.FromResult(true);
     }
 

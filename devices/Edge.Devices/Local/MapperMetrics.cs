@@ -20,6 +20,7 @@ internal static class MapperMetrics
         PerDevice("mapper_losses_total", "Times that the device was not reached, or was lost.", worker => worker.Figures.Losses);
         PerDevice("mapper_reports_total", "Reports that EdgeCore took.", worker => worker.Figures.Reports);
         PerDevice("mapper_report_failures_total", "Reports that EdgeCore did not take.", worker => worker.Figures.ReportFailures);
+        PerDevice("mapper_samples_dropped_total", "Samples of properties with a history that had no room before a report.", worker => worker.Figures.LostSamples);
         text.Family("mapper_poll_seconds", "histogram", "Polls of a device, each for all that is due at one time.");
         foreach (var (id, worker) in workers)
             text.Histogram("mapper_poll_seconds", worker.Figures.Polls, ("device", id));

@@ -7,9 +7,6 @@ namespace Edge.Core.DeviceTwin;
 /// <summary>One device in <see cref="TwinCore"/>.</summary>
 internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
 {
-    /// <summary>Of a Device: <c>PROPERTY[=SAMPLES],…</c>, the properties of which every sample goes to the cloud, and how many of them the status keeps there.</summary>
-    public const string HistoryAnnotation = "devices.edge.io/history";
-
     /// <summary>Begins the key of a problem of one property in <see cref="Problems"/>; its name follows.</summary>
     public const string PropertyProblem = "property/";
 
@@ -36,9 +33,8 @@ internal sealed class DeviceEntry(string @namespace, string name, DeviceRow row)
             _object = value;
             Uid = DmiConvert.Text(DmiConvert.Get(value, "metadata"), "uid");
             ModelKey = (Namespace, DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "spec"), "deviceModelRef"), "name"));
-            var history = DmiConvert.Text(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "annotations"), HistoryAnnotation);
             Labels = Texts(DmiConvert.Get(DmiConvert.Get(value, "metadata"), "labels"));
-            _history = [.. history.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(one => one.Split('=')[0].Trim())];
+            _history = DmiConvert.HistoryOf(value);
         }
     }
 

@@ -60,7 +60,10 @@ internal sealed class BrokerTls
         var tls = new SslServerAuthenticationOptions { ServerCertificateContext = SslStreamCertificateContext.Create(certificate, additionalCertificates: null, offline: true) };
         if (_options.ServerClientCaFile.Length > 0)
         {
+            // Asked for in any case; one that is shown and is not the authority's is refused also where none is needed.
             tls.ClientCertificateRequired = true;
+            if (_options.IsClientCertificateOptional)
+                tls.RemoteCertificateValidationCallback = (_, shown, _, errors) => shown is null || errors == SslPolicyErrors.None;
             tls.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
             tls.CertificateChainPolicy.CustomTrustStore.ImportFromPemFile(_options.ServerClientCaFile);
         }

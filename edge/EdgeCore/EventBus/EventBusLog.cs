@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Core.EventBus;
 
-/// <summary>Ids 3400-3409.</summary>
+/// <summary>Ids 3400-3410.</summary>
 internal static partial class EventBusLog
 {
     [LoggerMessage(3400, LogLevel.Information, "The MQTT broker listens on {Address}.")]
@@ -28,6 +28,9 @@ internal static partial class EventBusLog
 
     [LoggerMessage(3409, LogLevel.Warning, "The rule topic {Topic} is not listened to: {Reason}.")]
     public static partial void BadRuleTopic(ILogger logger, string topic, string reason);
+
+    [LoggerMessage(3410, LogLevel.Warning, "An upload on {Topic} has bytes that are no UTF-8; {What} ({Count} so far). Bytes go up as base64, say.")]
+    public static partial void NotText(ILogger logger, string topic, string what, long count);
 
     [LoggerMessage(3405, LogLevel.Warning, "Publishing to applications on {Topic} failed: {Reason}.")]
     public static partial void NotPublished(ILogger logger, string topic, string reason);

@@ -2,6 +2,7 @@ using System.Diagnostics.Metrics;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.Unicode;
 using System.Threading.Channels;
 using Edge.Common.Configuration;
 using Edge.Common.Storage;
@@ -33,6 +34,7 @@ public sealed class EventBusService : IEdgeModule
     private static readonly Meter s_meter = new("Edge.Core.EventBus");
     private static readonly Counter<long> s_dropped = s_meter.CreateCounter<long>("edge_eventbus_dropped", description: "Messages for applications that were dropped");
     private static readonly Counter<long> s_refused = s_meter.CreateCounter<long>("edge_eventbus_uploads_refused", description: "Uploads that were refused since the durable queue is full");
+    private static readonly Counter<long> s_notText = s_meter.CreateCounter<long>("edge_eventbus_uploads_not_text", description: "Uploads with bytes that are no UTF-8: refused, or with U+FFFD in their place");
 
     private readonly EventBusOptions _options;
     private readonly EdgeServices _services;
@@ -45,6 +47,7 @@ public sealed class EventBusService : IEdgeModule
     private readonly Channel<Message> _commands = Channel.CreateBounded<Message>(new BoundedChannelOptions(CommandsMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
     private long _droppedCount;
     private long _refusedCount;
+    private long _notTextCount;
 
     /// <param name="twins">The device twin; null when it is off.</param>
     public EventBusService(EdgeServices services, TwinService? twins)
@@ -73,6 +76,9 @@ public sealed class EventBusService : IEdgeModule
     /// <summary>Where it listens for WebSockets; null where it does not.</summary>
     public System.Net.IPEndPoint? WebSocketEndPoint { get; private set; }
 
+    /// <summary>Where it listens for WebSockets with TLS; null where it does not.</summary>
+    public System.Net.IPEndPoint? WebSocketTlsEndPoint { get; private set; }
+
     /// <summary>Called when <see cref="EndPoint"/> is known.</summary>
     public Action? Listening { get; set; }
 
@@ -86,9 +92,12 @@ public sealed class EventBusService : IEdgeModule
         {
             if (broker is not null)
             {
-                EndPoint = broker.EndPoints[0];
-                TlsEndPoint = _options.InternalTls is null ? null : broker.EndPoints[1];
-                WebSocketEndPoint = _options.InternalWebSocket is null ? null : broker.EndPoints[^1];
+                var at = broker.EndPoints.GetEnumerator(); // in the order of Listeners
+                System.Net.IPEndPoint? Next(System.Net.IPEndPoint? wanted) => wanted is not null && at.MoveNext() ? at.Current : null;
+                EndPoint = Next(_options.Internal);
+                TlsEndPoint = Next(_options.InternalTls);
+                WebSocketEndPoint = Next(_options.InternalWebSocket);
+                WebSocketTlsEndPoint = Next(_options.InternalWebSocketTls);
                 EventBusLog.Listening(_log, string.Join(", ", broker.EndPoints));
                 Listening?.Invoke();
             }
@@ -167,6 +176,7 @@ public sealed class EventBusService : IEdgeModule
 
     private async Task<MqttBroker> StartBrokerAsync(CancellationToken cancellationToken)
     {
+        var listeners = Listeners();
         var path = Path.Combine(_services.Options.DataDirectory, "mqtt.db");
         Directory.CreateDirectory(_services.Options.DataDirectory);
         var store = SqliteMqttStore.Open(path, _services.Time);
@@ -175,9 +185,9 @@ public sealed class EventBusService : IEdgeModule
         try
         {
             return MqttBroker.Start(
-                new MqttBrokerOptions
+                _options.Broker with
                 {
-                    Listeners = Listeners(),
+                    Listeners = listeners,
                     AllowAnonymous = _options.AllowAnonymous,
                     Users = _options.Users,
                     Acl = _options.Acl,
@@ -186,10 +196,12 @@ public sealed class EventBusService : IEdgeModule
                 },
                 store, _services.Time, new Random(_services.Random.Next()), _services.Loggers);
         }
-        catch
+        catch (Exception e)
         {
-            // A busy port, say: what was opened for the broker is not the broker's.
+            // It is the broker's once that has started; until then nobody else closes it, and a busy port is tried again and again.
             await store.DisposeAsync();
+            if (e is ArgumentException)
+                throw new ConfigException([$"modules.eventBus: {e.Message}"]); // trying again would not help
             throw;
         }
     }
@@ -197,10 +209,13 @@ public sealed class EventBusService : IEdgeModule
     private List<MqttListenerOptions> Listeners()
     {
         var listeners = new List<MqttListenerOptions> { new() { EndPoint = _options.Internal } };
-        if (_options.InternalTls is { } tls)
-            listeners.Add(new MqttListenerOptions { EndPoint = tls, Tls = new BrokerTls(_options).Current, CertificateIsUser = _options.ServerClientCaFile.Length > 0 });
+        var tls = (_options.InternalTls ?? _options.InternalWebSocketTls) is null ? null : new BrokerTls(_options);
+        if (_options.InternalTls is { } withTls)
+            listeners.Add(new MqttListenerOptions { EndPoint = withTls, Tls = tls!.Current, CertificateIsUser = _options.ServerClientCaFile.Length > 0 });
         if (_options.InternalWebSocket is { } webSocket)
             listeners.Add(new MqttListenerOptions { EndPoint = webSocket, Kind = MqttListenerKind.WebSocket });
+        if (_options.InternalWebSocketTls is { } secure)
+            listeners.Add(new MqttListenerOptions { EndPoint = secure, Kind = MqttListenerKind.WebSocket, Tls = tls!.Current, CertificateIsUser = _options.ServerClientCaFile.Length > 0 });
         return listeners;
     }
 
@@ -313,6 +328,15 @@ public sealed class EventBusService : IEdgeModule
 
     private async ValueTask<MqttReasonCode> UploadAsync(MqttMessage message, bool canRefuse, CancellationToken cancellationToken)
     {
+        if (!Utf8.IsValid(message.Payload.Span))
+        {
+            // The cloud's message holds text. Who cannot hear no is served as KubeEdge serves everybody; if it were refused, it would send the same for ever.
+            s_notText.Add(1);
+            EventBusLog.NotText(_log, message.Topic, canRefuse ? "it is refused, and its publisher was told (0x99)" : "it goes up with U+FFFD in their place", Interlocked.Increment(ref _notTextCount));
+            if (canRefuse)
+                return MqttReasonCode.PayloadFormatInvalid;
+        }
+
         try
         {
             if (!canRefuse)

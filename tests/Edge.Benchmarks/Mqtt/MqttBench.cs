@@ -29,15 +29,7 @@ internal static class MqttBench
                 report.AtLeast($"{name}: deliveries a second", "/s", our.PerSecond, null, their.PerSecond, Peer);
             }
 
-            foreach (var subscribers in (int[])[1, 100])
-            {
-                var (our, their) = await BothAsync(ours, peer, async broker =>
-                {
-                    var p99 = await LatencyAsync(broker, subscribers, seconds, cancellationToken);
-                    return (p99, 0d);
-                });
-                report.AtMost($"latency p99, QoS 0, 1 to {subscribers}, {1000 / (subscribers == 1 ? 1 : 10)} messages a second", "ms", our.PerCpu, null, their.PerCpu, Peer);
-            }
+            await LatenciesAsync(report, ours, peer, seconds, cancellationToken);
         }
 
         var oursKb = await IdleAsync(BrokerProcess.StartOursAsync, idleClients, cancellationToken);
@@ -46,6 +38,26 @@ internal static class MqttBench
         await StreamsIdleAsync(report, idleClients, cancellationToken);
         report.Write();
         return 0;
+    }
+
+    /// <summary>Only the latencies.</summary>
+    public static async Task<int> RunLatenciesAsync(double seconds, CancellationToken cancellationToken)
+    {
+        var report = new Report("mqtt-latency");
+        await using (var ours = await BrokerProcess.StartOursAsync(cancellationToken))
+        await using (var peer = await BrokerProcess.StartMosquittoAsync(cancellationToken))
+            await LatenciesAsync(report, ours, peer, seconds, cancellationToken);
+        report.Write();
+        return 0;
+    }
+
+    private static async Task LatenciesAsync(Report report, BrokerProcess ours, BrokerProcess peer, double seconds, CancellationToken cancellationToken)
+    {
+        foreach (var (qos, subscribers) in ((MqttQos, int)[])[(MqttQos.AtMostOnce, 1), (MqttQos.AtMostOnce, 100), (MqttQos.AtLeastOnce, 1), (MqttQos.AtLeastOnce, 100)])
+        {
+            var (our, their) = await BothAsync(ours, peer, async broker => (await LatencyAsync(broker, qos, subscribers, seconds, cancellationToken), 0d));
+            report.AtMost($"latency p99, QoS {(int)qos}, 1 to {subscribers}, {1000 / (subscribers == 1 ? 1 : 10)} messages a second", "ms", our.PerCpu, null, their.PerCpu, Peer);
+        }
     }
 
     // In turns, so that both meet the same machine; the first turn only warms up.
@@ -136,7 +148,7 @@ internal static class MqttBench
         return all;
     }
 
-    private static async Task<double> LatencyAsync(BrokerProcess broker, int subscribers, double seconds, CancellationToken cancellationToken)
+    private static async Task<double> LatencyAsync(BrokerProcess broker, MqttQos qos, int subscribers, double seconds, CancellationToken cancellationToken)
     {
         var clients = new List<LoadClient>();
         var receiving = new List<Task>();
@@ -146,13 +158,14 @@ internal static class MqttBench
             for (var i = 0; i < subscribers; i++)
             {
                 var mine = all[i] = [];
-                var client = await LoadClient.ConnectAsync(broker.Port, $"l{i}", cancellationToken, "bench/latency");
+                var client = await LoadClient.ConnectAsync(broker.Port, $"l{i}", cancellationToken, "bench/latency", qos);
                 client.OnPublish = payload => mine.Add(Stopwatch.GetElapsedTime(BinaryPrimitives.ReadInt64BigEndian(payload.Span)).TotalMilliseconds);
                 clients.Add(client);
             }
 
             var publisher = await LoadClient.ConnectAsync(broker.Port, "p", cancellationToken);
             receiving.AddRange(clients.Select(one => one.ReceiveAsync()));
+            receiving.Add(publisher.ReceiveAsync()); // its acknowledgements
             clients.Add(publisher);
             var payload = new byte[64];
             var sent = 0;
@@ -160,7 +173,8 @@ internal static class MqttBench
             while (clock.Elapsed.TotalSeconds < seconds)
             {
                 BinaryPrimitives.WriteInt64BigEndian(payload, Stopwatch.GetTimestamp());
-                await publisher.SendAsync(MqttPublishWriter.ToPacket(new MqttPublishOut { Version = MqttVersion.V311, Topic = "bench/latency"u8, Payload = payload }), cancellationToken);
+                var packet = new MqttPublishOut { Version = MqttVersion.V311, Topic = "bench/latency"u8, Payload = payload, Qos = qos, PacketId = (ushort)((sent % 60_000) + 1) };
+                await publisher.SendAsync(MqttPublishWriter.ToPacket(packet), cancellationToken);
                 sent++;
                 await Task.Delay(subscribers == 1 ? 1 : 10, cancellationToken);
             }

@@ -46,6 +46,15 @@ public sealed class DmiConvertTests
     }
 
     [Fact]
+    public void A_property_that_the_history_annotation_names_keeps_its_history()
+    {
+        var device = (JsonObject)JsonNode.Parse("""
+            {"metadata":{"name":"d","annotations":{"devices.edge.io/history":" a = 50, c,"}},"spec":{"properties":[{"name":"a"},{"name":"b"},{"name":"c"}]}}
+            """)!;
+        Assert.Equal([true, false, true], DmiConvert.ToDevice(device, null).Spec.Properties.Select(property => property.KeepHistory));
+    }
+
+    [Fact]
     public void The_instance_overrides_the_model_key_by_key()
     {
         var model = (JsonObject)JsonNode.Parse("""

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.DeviceTwin;
+using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 using Edge.Protocol.Grpc;
 using Edge.Protocol.Messages;
@@ -189,7 +190,7 @@ public sealed partial class TwinCoreTests
     public void Every_sample_of_a_property_that_keeps_its_history_goes_up_with_its_own_time()
     {
         var device = Device();
-        device["metadata"]!["annotations"] = new JsonObject { [DeviceEntry.HistoryAnnotation] = "t=50, other" };
+        device["metadata"]!["annotations"] = new JsonObject { [DmiConvert.HistoryAnnotation] = "t=50, other" };
         Step(new TwinInput.ObjectChanged("devicemodel", "default", "model", Model()));
         Step(new TwinInput.ObjectChanged("device", "default", "thermo", device));
         var samples = Enumerable.Range(0, 5).SelectMany(i => Report(1000 + i, "t", "21", ("timestamp", $"{500 + i}"))).OfType<TwinOutput.SendSample>();

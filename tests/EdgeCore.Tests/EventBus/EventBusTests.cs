@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Net;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.Configuration;
@@ -10,6 +8,7 @@ using Edge.Core.EdgeHub;
 using Edge.Core.EventBus;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Mqtt;
+using Edge.Protocol.Mqtt.Broker;
 using Edge.Protocol.Mqtt.Client;
 using Edge.Protocol.Mqtt.Codec;
 using Edge.Testing;
@@ -20,7 +19,7 @@ namespace Edge.Core.Tests.EventBus;
 
 /// <summary>Applications at this edge with the real mosquitto clients, on the embedded broker and on a mosquitto.</summary>
 [Trait("Category", "Devices")]
-public sealed class EventBusTests : IAsyncDisposable
+public sealed partial class EventBusTests : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly TempDirectory _directory = new();
@@ -35,6 +34,7 @@ public sealed class EventBusTests : IAsyncDisposable
         foreach (var task in _running)
             await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Dispose();
+        _certificates.Dispose();
         _directory.Dispose();
     }
 
@@ -74,7 +74,17 @@ public sealed class EventBusTests : IAsyncDisposable
     [InlineData("mqttWhatever: 1", "mqttWhatever")]
     [InlineData("mqttMode: 0\n    mqttServerInternalTLS: ssl://127.0.0.1:8883", "needs certFile and keyFile")]
     [InlineData("mqttMode: 0\n    mqttServerInternalWebSocket: http://127.0.0.1", "must be ws://IP:PORT")]
+    [InlineData("mqttMode: 0\n    mqttServerInternalWebSocketTLS: wss://127.0.0.1:9443", "needs certFile and keyFile for mqttServerInternalWebSocketTLS")]
+    [InlineData("mqttMode: 0\n    mqttServerInternalWebSocketTLS: ws://127.0.0.1:9443", "must be wss://IP:PORT")]
+    [InlineData("serverTLS: {clientCertificateOptional: true}", "without clientCAFile")]
     [InlineData("mqttPassword: secret", "no password without a user name")]
+    [InlineData("users: {press1: secret}", "has no hash for 'press1', must be one that 'edgectl mqtt hash' makes")]
+    [InlineData("acl: [\"* line/#/x read\"]", "with a filter that fits no topic")]
+    [InlineData("acl: [\"press 1 line/# read\"]", "with spaces stands in double quotes")]
+    [InlineData("broker: {retainedMax: -1}", "modules.eventBus.broker.retainedMax: is -1, must be from 0")]
+    [InlineData("broker: {packetSizeMax: 64}", "broker.packetSizeMax: is 64, must be from 128")]
+    [InlineData("broker: {keepAliveMaxSeconds: 65536}", "must be from 0 to 65535")]
+    [InlineData("broker: {retainMax: 1}", "did you mean 'retainedMax'")]
     public void A_wrong_setting_is_refused_with_the_fix(string yaml, string reason)
     {
         var e = Assert.ThrowsAny<Exception>(() => Parse(yaml));
@@ -87,9 +97,18 @@ public sealed class EventBusTests : IAsyncDisposable
         Assert.False(EdgeCoreConfig.Parse("edgecore.yaml", Head, [], null, "h").EventBus.Enable);
         var plain = Parse("enable: true").EventBus;
         Assert.Equal((true, 2, "127.0.0.1", 1883, false), (plain.Enable, plain.Mode, plain.External.Host, plain.External.Port, plain.External.IsTls));
-        var own = Parse("mqttMode: 0\n    mqttServerInternal: tcp://0.0.0.0:1885\n    users: {press1: hash}\n    acl: [\"press1 line/%u/# readwrite\", \"* secret/# deny\"]").EventBus;
+        var own = Parse("mqttMode: 0\n    mqttServerInternal: tcp://0.0.0.0:1885\n    users: {press1: HASH}\n    acl: [\"press1 line/%u/# readwrite\", \"* secret/# deny\"]".Replace("HASH", MqttPassword.Hash("x", 1), StringComparison.Ordinal)).EventBus;
         Assert.Equal((new IPEndPoint(IPAddress.Any, 1885), false, "press1"), (own.Internal, own.AllowAnonymous, own.Users.Single().Name));
         Assert.Equal([true, false], own.Acl.Select(rule => rule.Allow));
+        Assert.Equal(new MqttAclRule("Press 1", "hall 1/#", MqttAccess.Write), Parse("acl: ['\"Press 1\"  \"hall 1/#\" write']").EventBus.Acl.Single());
+        var limits = Parse("""
+            broker: {connectionsMax: 1, sessionsMax: 2, packetSizeMax: 1024, receiveMaximum: 4, inFlightMax: 5, topicAliasMaximum: 0, keepAliveMaxSeconds: 7, sessionExpiryMaxSeconds: 8,
+                      queuedBytesMax: 9, outgoingBytesMax: 5000, subscriptionsPerSessionMax: 11, retainedMax: 12, sysPeriodSeconds: 0, hideDenials: true}
+            """).EventBus.Broker;
+        Assert.Equal(
+            (1, 2, 1024, (ushort)4, (ushort)5, (ushort)0, (ushort)7, 8u, 9, 5000, 11, 12, TimeSpan.Zero, true),
+            (limits.ConnectionsMax, limits.SessionsMax, limits.PacketSizeMax, limits.ReceiveMaximum, limits.InFlightMax, limits.TopicAliasMaximum, limits.KeepAliveMaxSeconds, limits.SessionExpiryMaxSeconds,
+             limits.QueuedBytesMax, limits.OutgoingBytesMax, limits.SubscriptionsPerSessionMax, limits.RetainedMax, limits.SysPeriod, limits.HideDenials));
         Assert.True(Parse("mqttServerExternal: ssl://broker").EventBus.External is { Host: "broker", Port: 8883, IsTls: true });
     }
 
@@ -191,34 +210,24 @@ public sealed class EventBusTests : IAsyncDisposable
     public async Task Clients_of_the_TLS_port_are_who_their_certificate_says_and_may_what_the_rules_say()
     {
         Mosquitto.RequireClients();
-        using var ca = Certificate("ca", null);
-        using var other = Certificate("other-ca", null);
-        Write("ca", ca);
-        Write("server", Certificate("broker", ca));
-        Write("press1", Certificate("press1", ca));
-        Write("stranger", Certificate("press1", other));
+        using var others = new CertificateFiles();
+        var (server, press, other) = (_certificates.Issue("broker"), _certificates.Issue("press1"), others.Issue("press1"));
         var bus = await StartAsync(Parse($"""
             mqttMode: 0
                 mqttServerInternal: tcp://127.0.0.1:0
                 mqttServerInternalTLS: ssl://127.0.0.1:0
-                mqttServerInternalWebSocket: ws://127.0.0.1:0
-                serverTLS: {"{"}certFile: {_directory.File("server.crt")}, keyFile: {_directory.File("server.key")}, clientCAFile: {_directory.File("ca.crt")}{"}"}
+                serverTLS: {"{"}certFile: {server.Certificate}, keyFile: {server.Key}, clientCAFile: {_certificates.Ca}{"}"}
                 acl: ["press1 press1/user/# write"]
             """).EventBus);
-        string[] Tls(string who) => ["-q", "1", "-V", "mqttv5", "--cafile", _directory.File("ca.crt"), "--cert", _directory.File(who + ".crt"), "--key", _directory.File(who + ".key"), "--insecure"];
+        string[] Tls((string Certificate, string Key) who) => ["-q", "1", "-V", "mqttv5", "--cafile", _certificates.Ca, "--cert", who.Certificate, "--key", who.Key];
 
-        await PublishAsync(bus.TlsEndPoint!.Port, "press1/user/alarm", "hot", Tls("press1"));
+        await PublishAsync(bus.TlsEndPoint!.Port, "press1/user/alarm", "hot", Tls(press));
         await _uplink.WaitAsync("the upload", one => one.Key.StartsWith("user/", StringComparison.Ordinal));
         var entries = _uplink.Entries.Count;
-        Assert.Contains("not authorized", (await TryPublishAsync(bus.TlsEndPoint.Port, "press2/user/alarm", "hot", Tls("press1"))).Error, StringComparison.OrdinalIgnoreCase);
-        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", Tls("stranger"))).Code);
-        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", "-q", "1", "--cafile", _directory.File("ca.crt"), "--insecure")).Code);
+        Assert.Contains("not authorized", (await TryPublishAsync(bus.TlsEndPoint.Port, "press2/user/alarm", "hot", Tls(press))).Error, StringComparison.OrdinalIgnoreCase);
+        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", Tls(other))).Code);
+        Assert.NotEqual(0, (await TryPublishAsync(bus.TlsEndPoint.Port, "press1/user/alarm", "hot", "-q", "1", "--cafile", _certificates.Ca)).Code);
         Assert.Equal(entries, _uplink.Entries.Count);
-
-        using var webSocket = new System.Net.WebSockets.ClientWebSocket();
-        webSocket.Options.AddSubProtocol("mqtt");
-        await webSocket.ConnectAsync(new Uri($"ws://127.0.0.1:{bus.WebSocketEndPoint!.Port}/mqtt"), CancellationToken.None);
-        Assert.Equal("mqtt", webSocket.SubProtocol);
     }
 
     private static MqttClient Client(int port, MqttVersion version = MqttVersion.V5, System.Collections.Concurrent.ConcurrentQueue<MqttMessage>? heard = null)
@@ -239,23 +248,6 @@ public sealed class EventBusTests : IAsyncDisposable
             Assert.True(clock.Elapsed < s_patience, $"not seen: {what}");
             await Task.Delay(10);
         }
-    }
-
-    private static X509Certificate2 Certificate(string name, X509Certificate2? issuer)
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(issuer is null, false, 0, true));
-        if (issuer is null)
-            return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        using var signed = request.Create(issuer, issuer.NotBefore, issuer.NotAfter, Guid.NewGuid().ToByteArray()); // never beyond the issuer's, whatever the second
-        return signed.CopyWithPrivateKey(key);
-    }
-
-    private void Write(string name, X509Certificate2 certificate)
-    {
-        File.WriteAllText(_directory.File(name + ".crt"), certificate.ExportCertificatePem());
-        File.WriteAllText(_directory.File(name + ".key"), certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
     }
 
     private const string Head = "apiVersion: edgecore.config.kubeedge.io/v1alpha2\nkind: EdgeCore\n";
@@ -328,7 +320,7 @@ public sealed class EventBusTests : IAsyncDisposable
         _running.Add(twins.RunAsync(_stop.Token));
         _running.Add(bus.RunAsync(_stop.Token));
         if (options.HasInternal)
-            await listening.Task.WaitAsync(s_patience);
+            await await Task.WhenAny(listening.Task, _running[^1]).WaitAsync(s_patience);
         return bus;
     }
 }

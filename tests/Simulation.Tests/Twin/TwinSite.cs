@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Core.DeviceTwin;
+using Edge.Protocol.Dmi;
 using Edge.Protocol.Dmi.V1Beta1;
 
 namespace Edge.Simulation.Tests.Twin;
@@ -229,7 +230,7 @@ internal sealed class TwinSite(TwinWorld world)
             {
                 ["metadata"] = new JsonObject
                 {
-                    ["name"] = name, ["namespace"] = "default", ["uid"] = $"u-{name}", ["resourceVersion"] = value, ["annotations"] = new JsonObject { [DeviceEntry.HistoryAnnotation] = "t" },
+                    ["name"] = name, ["namespace"] = "default", ["uid"] = $"u-{name}", ["resourceVersion"] = value, ["annotations"] = new JsonObject { [DmiConvert.HistoryAnnotation] = "t" },
                 },
                 ["spec"] = new JsonObject
                 {
