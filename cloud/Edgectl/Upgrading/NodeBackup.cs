@@ -8,7 +8,8 @@ using Microsoft.Data.Sqlite;
 namespace Edge.Ctl.Upgrading;
 
 /// <summary>A backup of a node's edgecore: its program, config and database as they were at one moment, in a directory of mode 0700 (the config may hold a token).</summary>
-internal sealed record NodeBackup(string Directory, string Version, DateTimeOffset Taken)
+/// <param name="Number">Of two the one made later has the larger one; the clock may have been set back between them. 0 for those of versions that gave none.</param>
+internal sealed record NodeBackup(string Directory, string Version, DateTimeOffset Taken, long Number)
 {
     /// <summary>Older ones are removed with each new backup.</summary>
     public const int Kept = 3;
@@ -23,10 +24,14 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
     public static NodeBackup Make(NodePlaces node, string version, TimeProvider time)
     {
         var taken = time.GetUtcNow();
-        var directory = Path.Combine(node.Backups, taken.UtcDateTime.ToString("yyyyMMdd'T'HHmmssfff", CultureInfo.InvariantCulture));
+        var number = List(node.Backups).Select(one => one.Number).FirstOrDefault() + 1;
+        var directory = Path.Combine(node.Backups, string.Create(CultureInfo.InvariantCulture, $"{number:D6}-{taken.UtcDateTime:yyyyMMdd'T'HHmmssfff}"));
         try
         {
             MakePrivate(node.Backups);
+            // No whole one has this number: what a crash left of the try before.
+            foreach (var left in System.IO.Directory.EnumerateDirectories(node.Backups, string.Create(CultureInfo.InvariantCulture, $"{number:D6}-*")).ToList())
+                System.IO.Directory.Delete(left, recursive: true);
             MakePrivate(directory);
             ProgramDirectory.Copy(node.Program, Path.Combine(directory, "program"));
             WritePrivate(Path.Combine(directory, ConfigName), File.ReadAllBytes(node.Config));
@@ -36,13 +41,13 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
             var files = System.IO.Directory.EnumerateFiles(directory, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToList();
             var manifest = new JsonObject
             {
-                ["version"] = version, ["taken"] = KubeObject.MicroTime(taken),
+                ["version"] = version, ["taken"] = KubeObject.MicroTime(taken), ["number"] = number,
                 ["sha256"] = new JsonObject(files.Select(file => KeyValuePair.Create(Path.GetRelativePath(directory, file), (JsonNode?)NodePackage.Hash(file)))),
             };
             WritePrivate(Path.Combine(directory, Manifest), System.Text.Encoding.UTF8.GetBytes(manifest.ToJsonString()));
             foreach (var old in List(node.Backups).Skip(Kept))
                 System.IO.Directory.Delete(old.Directory, recursive: true);
-            return new NodeBackup(directory, version, taken);
+            return new NodeBackup(directory, version, taken, number);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or SqliteException)
         {
@@ -50,9 +55,10 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
         }
     }
 
-    /// <summary>The whole backups, newest first. What a crash left half done is none.</summary>
+    /// <summary>The whole backups, the one made last first. What a crash left half done is none.</summary>
     public static IReadOnlyList<NodeBackup> List(string backups)
-        => !System.IO.Directory.Exists(backups) ? [] : [.. System.IO.Directory.EnumerateDirectories(backups).Select(Read).OfType<NodeBackup>().OrderByDescending(one => one.Taken)];
+        => !System.IO.Directory.Exists(backups) ? [] : [.. System.IO.Directory.EnumerateDirectories(backups).Select(Read).OfType<NodeBackup>()
+            .OrderByDescending(one => one.Number).ThenByDescending(one => one.Taken)];
 
     /// <summary>Puts it back while edgecore is stopped: the program always; the config where it differs; the database only where its form (<c>PRAGMA user_version</c>) is another than then, since what
     /// the node has to tell the cloud is in it. What is replaced of config and database is kept beside, as <c>.before-rollback</c>.</summary>
@@ -128,7 +134,7 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
         try
         {
             return JsonNode.Parse(File.ReadAllText(Path.Combine(directory, Manifest))) is JsonObject json
-                ? new NodeBackup(directory, json.Text("version"), DateTimeOffset.Parse(json.Text("taken"), CultureInfo.InvariantCulture)) : null;
+                ? new NodeBackup(directory, json.Text("version"), DateTimeOffset.Parse(json.Text("taken"), CultureInfo.InvariantCulture), json.Number(0, "number")) : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException)
         {
