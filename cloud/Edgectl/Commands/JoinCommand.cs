@@ -177,7 +177,7 @@ internal static partial class JoinCommand
     private static async Task<int> InstallAsync(string unit, string program, string config, string? dataDirectory, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(unit)!);
-        await File.WriteAllTextAsync(unit, SystemdUnit.Render(program, config, dataDirectory is null ? null : Path.GetFullPath(dataDirectory)), cancellationToken);
+        await File.WriteAllTextAsync(unit, SystemdUnit.Render(program, Programs.Find("edgectl"), config, dataDirectory is null ? null : Path.GetFullPath(dataDirectory)), cancellationToken);
         Console.WriteLine($"wrote {unit}");
         if (!SystemdUnit.IsRunning)
         {

@@ -10,9 +10,6 @@ namespace Edge.Ctl.Commands;
 /// <summary><c>edgectl upgrade edge|pack</c>, <c>edgectl rollback edge</c> and <c>edgectl backup edge</c>: another version of edgecore on this node, and back.</summary>
 internal static class UpgradeCommand
 {
-    private const string ConfigDefault = "/etc/kubeedge/config/edgecore.yaml";
-    private const string BackupsDefault = "/var/lib/edge/backups";
-
     public static Command Create() => new("upgrade", """
         Upgrades edgecore by signed packages, and makes them.
 
@@ -104,6 +101,8 @@ internal static class UpgradeCommand
         var places = new PlaceOptions();
         var from = new Option<string?>("--from") { Description = "The directory of a backup; without it the newest, or that of an upgrade which was cut short.", HelpName = "DIR" };
         var list = new Option<bool>("--list") { Description = "Lists the backups and changes nothing." };
+        var ifUnfinished = new Option<bool>("--if-unfinished") { Description = "Only takes back an upgrade that was cut short, by a power cut or a kill; else does nothing, and ends with 0." };
+        var filesOnly = new Option<bool>("--files-only") { Description = "With --if-unfinished: neither stops nor starts edgecore, since the caller starts it next, as edgecore.service does." };
         var command = new Command("edge", """
             On a node: stops edgecore, puts a backup back, and starts it. The config comes back where it differs, and the database where the other version has another
             form of it; what was there is kept beside as .before-rollback.
@@ -111,11 +110,19 @@ internal static class UpgradeCommand
             Examples:
               edgectl rollback edge --list
               edgectl rollback edge
+              edgectl rollback edge --if-unfinished
             """)
         {
-            from, list,
+            from, list, ifUnfinished, filesOnly,
         };
         places.AddTo(command, control: true);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(filesOnly) && !result.GetValue(ifUnfinished))
+                result.AddError("--files-only goes with --if-unfinished");
+            if (result.GetValue(ifUnfinished) && (result.GetValue(list) || result.GetValue(from) is not null))
+                result.AddError("--if-unfinished puts back that upgrade's own backup; leave --list and --from out");
+        });
         command.SetAction((parse, cancellationToken) => RunAsync("rollback edge", async () =>
         {
             if (parse.GetValue(list))
@@ -126,10 +133,21 @@ internal static class UpgradeCommand
                 return 0;
             }
 
-            var end = await new NodeUpgrade(places.Read(parse), TimeProvider.System, Console.Out.WriteLine).RollBackAsync(parse.GetValue(from), cancellationToken);
-            return end.Step == UpgradeStep.RolledBack ? 0 : Tell("rollback edge", end, "");
+            var end = parse.GetValue(ifUnfinished) ? await RecoverAsync(parse, places, parse.GetValue(filesOnly), cancellationToken)
+                : await new NodeUpgrade(places.Read(parse), TimeProvider.System, Console.Out.WriteLine).RollBackAsync(parse.GetValue(from), cancellationToken);
+            return end is null or { Step: UpgradeStep.RolledBack } ? 0 : Tell("rollback edge", end, "");
         }));
         return command;
+    }
+
+    // It runs before each start of edgecore: where nothing is to do, nothing is looked for.
+    private static async Task<UpgradeState?> RecoverAsync(ParseResult parse, PlaceOptions places, bool filesOnly, CancellationToken cancellationToken)
+    {
+        var end = NodeUpgrade.IsUnfinished(places.ReadBackups(parse))
+            ? await new NodeUpgrade(places.ReadAfterCut(parse), TimeProvider.System, Console.Out.WriteLine).RecoverAsync(filesOnly, cancellationToken) : null;
+        if (!NodeUpgrade.IsUnfinished(places.ReadBackups(parse)) && !filesOnly)
+            await NodeControl.EndWatchAsync(cancellationToken);
+        return end;
     }
 
     private static Command CreateConfirm()
@@ -229,10 +247,10 @@ internal static class UpgradeCommand
     /// <summary>Where edgecore is on this machine, the same for all of these commands.</summary>
     private sealed class PlaceOptions
     {
-        private readonly Option<string> _config = new("--config") { Description = "edgecore's config file.", DefaultValueFactory = _ => ConfigDefault, HelpName = "FILE" };
+        private readonly Option<string> _config = new("--config") { Description = "edgecore's config file.", DefaultValueFactory = _ => NodePlaces.ConfigDefault, HelpName = "FILE" };
         private readonly Option<string> _data = NodeAccess.CreateOption();
         private readonly Option<string?> _program = new("--program") { Description = "The edgecore that this node runs; without it the one beside edgectl or on PATH.", HelpName = "FILE" };
-        private readonly Option<string> _backups = new("--backup-dir") { Description = "Where the backups are.", DefaultValueFactory = _ => BackupsDefault, HelpName = "DIR" };
+        private readonly Option<string> _backups = new("--backup-dir") { Description = "Where the backups are; without it modules.taskManager.upgrade.backupDirectory of the config, then the default.", DefaultValueFactory = _ => NodePlaces.BackupsDefault, HelpName = "DIR" };
         private readonly Option<string?> _stop = new("--stop-with") { Description = "A program without arguments that stops edgecore, in place of systemd; it ends with 0 also where none runs.", HelpName = "PROGRAM" };
         private readonly Option<string?> _start = new("--start-with") { Description = "A program without arguments that starts edgecore in the background, in place of systemd.", HelpName = "PROGRAM" };
         private readonly Option<int> _within = new("--ready-within") { Description = "Seconds that edgecore may take until it is ready.", DefaultValueFactory = _ => 120 };
@@ -248,7 +266,9 @@ internal static class UpgradeCommand
                 command.Add(option);
         }
 
-        public string ReadBackups(ParseResult parse) => Path.GetFullPath(parse.GetValue(_backups)!);
+        // What the config has edgecore's own upgrades use counts before the default; a config that cannot be read says nothing.
+        public string ReadBackups(ParseResult parse)
+            => Path.GetFullPath(parse.GetResult(_backups) is { Implicit: false } ? parse.GetValue(_backups)! : NodePlaces.BackupsOf(Path.GetFullPath(parse.GetValue(_config)!)));
 
         private static string Find(string backups)
         {
@@ -264,13 +284,18 @@ internal static class UpgradeCommand
 
         /// <exception cref="UpgradeException">edgecore is not in a directory of its own.</exception>
         /// <exception cref="JoinException">edgecore is nowhere.</exception>
-        public NodePlaces Read(ParseResult parse)
+        public NodePlaces Read(ParseResult parse) => Read(parse, parse.GetValue(_program) ?? Find(ReadBackups(parse)));
+
+        /// <summary>As <see cref="Read(ParseResult)"/>; the program is that of the upgrade that was cut short, which may have taken it from its place.</summary>
+        public NodePlaces ReadAfterCut(ParseResult parse) => Read(parse, parse.GetValue(_program) ?? NodeUpgrade.LastProgram(ReadBackups(parse)) ?? Find(ReadBackups(parse)));
+
+        private NodePlaces Read(ParseResult parse, string program)
         {
             var config = Path.GetFullPath(parse.GetValue(_config)!);
             // What join noted is better than the default, and what was asked for better than both.
             var data = parse.GetResult(_data) is { Implicit: false } ? null : NodeRecord.Read(config)?.DataDirectory;
             return new NodePlaces(
-                ProgramDirectory.Of(parse.GetValue(_program) ?? Find(ReadBackups(parse))), config, Path.GetFullPath(data ?? parse.GetValue(_data)!), ReadBackups(parse),
+                ProgramDirectory.Of(program), config, Path.GetFullPath(data ?? parse.GetValue(_data)!), ReadBackups(parse),
                 parse.GetResult(_stop) is null ? null : parse.GetValue(_stop), parse.GetResult(_start) is null ? null : parse.GetValue(_start))
             {
                 ReadyWithin = TimeSpan.FromSeconds(Math.Max(1, parse.GetValue(_within))), Settle = TimeSpan.FromSeconds(Math.Max(0, parse.GetValue(_settle))),

@@ -13,9 +13,10 @@ internal static class SystemdUnit
 
     /// <summary>The unit's text.</summary>
     /// <param name="program">Full path of edgecore.</param>
-    public static string Render(string program, string config, string? dataDirectory)
+    /// <param name="edgectl">Full path of edgectl.</param>
+    public static string Render(string program, string edgectl, string config, string? dataDirectory)
     {
-        var arguments = $"{Quote(program)} --config {Quote(config)}{(dataDirectory is null ? "" : $" --data-dir {Quote(dataDirectory)}")}";
+        var where = $"--config {Quote(config)}{(dataDirectory is null ? "" : $" --data-dir {Quote(dataDirectory)}")}";
         return $"""
             # Written by 'edgectl join'; 'edgectl reset' removes it.
             [Unit]
@@ -28,7 +29,11 @@ internal static class SystemdUnit
 
             [Service]
             Type=exec
-            ExecStart={arguments}
+            # An upgrade that a power cut ended is taken back first; else this does nothing. Whatever comes of it, edgecore starts.
+            ExecStartPre=-{Quote(edgectl)} rollback edge --if-unfinished --files-only {where}
+            ExecStart={Quote(program)} {where}
+            # Time enough to put a backup back onto a slow disk.
+            TimeoutStartSec=600
             Restart=always
             RestartSec=5
             # Containers go on while edgecore stops; they are not its children.

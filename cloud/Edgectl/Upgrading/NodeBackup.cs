@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Edge.Common.Storage;
 using Edge.Kubernetes;
 using Microsoft.Data.Sqlite;
@@ -8,8 +9,9 @@ using Microsoft.Data.Sqlite;
 namespace Edge.Ctl.Upgrading;
 
 /// <summary>A backup of a node's edgecore: its program, config and database as they were at one moment, in a directory of mode 0700 (the config may hold a token).</summary>
+/// <param name="Config">The node's config, by which its backups are told from another node's; empty for those of versions that did not note it.</param>
 /// <param name="Number">Of two the one made later has the larger one; the clock may have been set back between them. 0 for those of versions that gave none.</param>
-internal sealed record NodeBackup(string Directory, string Version, DateTimeOffset Taken, long Number)
+internal sealed partial record NodeBackup(string Directory, string Version, DateTimeOffset Taken, string Config, long Number)
 {
     /// <summary>Older ones are removed with each new backup.</summary>
     public const int Kept = 3;
@@ -41,13 +43,14 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
             var files = System.IO.Directory.EnumerateFiles(directory, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToList();
             var manifest = new JsonObject
             {
-                ["version"] = version, ["taken"] = KubeObject.MicroTime(taken), ["number"] = number,
+                ["version"] = version, ["taken"] = KubeObject.MicroTime(taken), ["number"] = number, ["config"] = node.Config,
                 ["sha256"] = new JsonObject(files.Select(file => KeyValuePair.Create(Path.GetRelativePath(directory, file), (JsonNode?)NodePackage.Hash(file)))),
             };
             WritePrivate(Path.Combine(directory, Manifest), System.Text.Encoding.UTF8.GetBytes(manifest.ToJsonString()));
+            DirectorySync.Flush(node.Backups); // before an older one goes
             foreach (var old in List(node.Backups).Skip(Kept))
                 System.IO.Directory.Delete(old.Directory, recursive: true);
-            return new NodeBackup(directory, version, taken, number);
+            return new NodeBackup(directory, version, taken, node.Config, number);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or SqliteException)
         {
@@ -59,6 +62,14 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
     public static IReadOnlyList<NodeBackup> List(string backups)
         => !System.IO.Directory.Exists(backups) ? [] : [.. System.IO.Directory.EnumerateDirectories(backups).Select(Read).OfType<NodeBackup>()
             .OrderByDescending(one => one.Number).ThenByDescending(one => one.Taken)];
+
+    /// <summary>Whether it is of the node with this config. One that does not say is of the only node of its machine.</summary>
+    public bool IsOf(string config) => Config == config || Config.Length == 0 && config == NodePlaces.ConfigDefault;
+
+    /// <summary>The directories of a node's backups, and what a crash left half done of any.</summary>
+    public static IReadOnlyList<string> Remains(string backups, string config)
+        => !System.IO.Directory.Exists(backups) ? []
+            : [.. System.IO.Directory.EnumerateDirectories(backups).Where(one => Read(one) is { } backup ? backup.IsOf(config) : NamePattern().IsMatch(Path.GetFileName(one)) && !File.Exists(Path.Combine(one, Manifest)))];
 
     /// <summary>Puts it back while edgecore is stopped: the program always; the config where it differs; the database only where its form (<c>PRAGMA user_version</c>) is another than then, since what
     /// the node has to tell the cloud is in it. What is replaced of config and database is kept beside, as <c>.before-rollback</c>.</summary>
@@ -93,6 +104,7 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
                 // Their log belongs to the database that goes.
                 File.Delete(node.Database + "-wal");
                 File.Delete(node.Database + "-shm");
+                DirectorySync.Flush(Path.GetDirectoryName(node.Database)!);
                 WritePrivate(node.Database, File.ReadAllBytes(database));
                 done.Add($"{node.Database}, the one that was there is {node.Database}.before-rollback");
             }
@@ -116,7 +128,7 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
         File.SetUnixFileMode(directory, mode);
     }
 
-    /// <summary>Writes a file of mode 0600, whole or not at all.</summary>
+    /// <summary>Writes a file of mode 0600, whole or not at all; it is on the disk then, under its name.</summary>
     public static void WritePrivate(string path, ReadOnlySpan<byte> content)
     {
         var beside = path + ".tmp";
@@ -126,15 +138,19 @@ internal sealed record NodeBackup(string Directory, string Version, DateTimeOffs
             file.Flush(flushToDisk: true);
         }
 
-        File.Move(beside, path, overwrite: true);
+        DirectorySync.Replace(beside, path);
     }
+
+    // Without a number: of versions that gave none.
+    [GeneratedRegex(@"\A([0-9]{6,}-)?[0-9]{8}T[0-9]{9}\z")]
+    private static partial Regex NamePattern();
 
     private static NodeBackup? Read(string directory)
     {
         try
         {
             return JsonNode.Parse(File.ReadAllText(Path.Combine(directory, Manifest))) is JsonObject json
-                ? new NodeBackup(directory, json.Text("version"), DateTimeOffset.Parse(json.Text("taken"), CultureInfo.InvariantCulture), json.Number(0, "number")) : null;
+                ? new NodeBackup(directory, json.Text("version"), DateTimeOffset.Parse(json.Text("taken"), CultureInfo.InvariantCulture), json.Text("config"), json.Number(0, "number")) : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException)
         {

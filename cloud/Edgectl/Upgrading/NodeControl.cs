@@ -15,6 +15,7 @@ internal sealed class NodeControl(NodePlaces node, TimeProvider time) : IDisposa
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan s_endWithin = TimeSpan.FromSeconds(60);
+    private const string WatchUnit = "edgecore-upgrade-watch";
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5) };
 
     public void Dispose() => _http.Dispose();
@@ -98,6 +99,36 @@ internal sealed class NodeControl(NodePlaces node, TimeProvider time) : IDisposa
                 throw new UpgradeException($"edgecore was not ready within {node.ReadyWithin.TotalSeconds:0} s: {problem.ReplaceLineEndings("; ")}");
             await Task.Delay(s_pause, time, cancellationToken);
         }
+    }
+
+    /// <summary>Lets systemd look each minute, from now on, whether edgectl was killed in the middle, and take the upgrade back then: edgecore is stopped, and nobody may come by for long.</summary>
+    /// <returns>Why it does not; empty where it does, and where systemd has nothing to do with edgecore.</returns>
+    public async Task<string> WatchAsync(CancellationToken cancellationToken)
+    {
+        if (node.StopWith is not null)
+            return "";
+        await EndWatchAsync(cancellationToken); // one that a killed edgectl left
+        try
+        {
+            var result = await Tool.TryRunAsync(
+                "systemd-run",
+                [
+                    "--quiet", "--collect", $"--unit={WatchUnit}", "--on-active=60", "--on-unit-inactive=60", Programs.Find("edgectl"), "rollback", "edge", "--if-unfinished", "--config", node.Config,
+                    "--data-dir", node.DataDirectory, "--program", Path.Combine(node.Program, NodePackage.Program), "--backup-dir", node.Backups,
+                ], new ToolOptions(TimeProvider.System), cancellationToken);
+            return result.ExitCode == 0 ? "" : $"systemd-run ended with {result.ExitCode}: {result.Error.Trim().ReplaceLineEndings("; ")}";
+        }
+        catch (Exception e) when (e is ToolException or JoinException)
+        {
+            return e.Message;
+        }
+    }
+
+    /// <summary>The upgrade has ended. Without systemd, and where nothing looks, nothing is done.</summary>
+    public static async Task EndWatchAsync(CancellationToken cancellationToken)
+    {
+        if (SystemdUnit.IsRunning)
+            await Tool.TryRunAsync("systemctl", ["stop", "--quiet", $"{WatchUnit}.timer"], new ToolOptions(TimeProvider.System), cancellationToken);
     }
 
     private static async Task<string> RunAsync(string directory, IReadOnlyList<string> arguments, CancellationToken cancellationToken)

@@ -124,6 +124,7 @@ internal static class NodePackage
                 throw new UpgradeException($"the package lacks {sums.Keys.Order(StringComparer.Ordinal).First()}, which its manifest names");
             if (!File.Exists(Path.Combine(directory, Program)))
                 throw new UpgradeException($"the package has no {Program}");
+            ProgramDirectory.Flush(directory);
         }
         catch (Exception e) when (e is InvalidDataException or JsonException or EndOfStreamException or FormatException)
         {

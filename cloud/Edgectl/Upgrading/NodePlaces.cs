@@ -12,6 +12,9 @@ namespace Edge.Ctl.Upgrading;
 /// <param name="StartWith">A program without arguments that starts edgecore in the background and ends; null for systemd.</param>
 internal sealed record NodePlaces(string Program, string Config, string DataDirectory, string Backups, string? StopWith, string? StartWith)
 {
+    public const string ConfigDefault = "/etc/kubeedge/config/edgecore.yaml";
+    public const string BackupsDefault = "/var/lib/edge/backups";
+
     /// <summary>How long edgecore may take from its start until it is ready, and connected where it was before.</summary>
     public TimeSpan ReadyWithin { get; init; } = TimeSpan.FromSeconds(120);
 
@@ -35,4 +38,22 @@ internal sealed record NodePlaces(string Program, string Config, string DataDire
     }
 
     public string Database => ReadConfig().Text("database", "dataSource") is { Length: > 0 } named ? named : Path.Combine(DataDirectory, "edgecore.db");
+
+    /// <summary>Where the edgecore of a config keeps its backups. A config that cannot be read says nothing of it.</summary>
+    public static string BackupsOf(string config) => TryRead(config).Text("modules", "taskManager", "upgrade", "backupDirectory") is { Length: > 0 } named ? named : BackupsDefault;
+
+    /// <summary>The database of the edgecore of a config; likewise.</summary>
+    public static string DatabaseOf(string config, string dataDirectory) => TryRead(config).Text("database", "dataSource") is { Length: > 0 } named ? named : Path.Combine(dataDirectory, "edgecore.db");
+
+    private static JsonNode? TryRead(string config)
+    {
+        try
+        {
+            return Manifests.ParseValue(File.ReadAllText(config));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ManifestException)
+        {
+            return null;
+        }
+    }
 }

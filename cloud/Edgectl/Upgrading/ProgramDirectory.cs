@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Edge.Common.Storage;
 
 namespace Edge.Ctl.Upgrading;
 
@@ -38,6 +39,7 @@ internal static partial class ProgramDirectory
     public static void Replace(string directory)
     {
         var staging = Staging(directory);
+        var parent = Path.GetDirectoryName(directory)!;
         if (RenameAt2(CurrentDirectory, staging, CurrentDirectory, directory, Exchange) != 0)
         {
             // Some file systems cannot exchange (overlayfs below a container's root): two steps then; a crash between them is for 'edgectl rollback edge'.
@@ -46,16 +48,20 @@ internal static partial class ProgramDirectory
             if (Directory.Exists(directory))
                 Directory.Move(directory, former);
             Directory.Move(staging, directory);
+            DirectorySync.Flush(parent);
             Remove(former);
             return;
         }
 
+        // Before what was there goes: a power cut must not leave the name with neither.
+        DirectorySync.Flush(parent);
         Remove(staging);
     }
 
-    /// <summary>Copies a directory with the modes of its files.</summary>
+    /// <summary>Copies a directory with the modes of its files, onto the disk.</summary>
     public static void Copy(string from, string to)
     {
+        Directory.CreateDirectory(to);
         foreach (var path in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
         {
             var target = Path.Combine(to, Path.GetRelativePath(from, path));
@@ -69,6 +75,16 @@ internal static partial class ProgramDirectory
 
             File.SetUnixFileMode(target, File.GetUnixFileMode(path));
         }
+
+        Flush(to);
+    }
+
+    /// <summary>Puts the names in a directory and in those below it on the disk.</summary>
+    public static void Flush(string directory)
+    {
+        foreach (var below in Directory.EnumerateDirectories(directory, "*", SearchOption.AllDirectories))
+            DirectorySync.Flush(below);
+        DirectorySync.Flush(directory);
     }
 
     public static void Remove(string directory)

@@ -103,6 +103,6 @@ public sealed record ConfigTrial(string Job, string Resource, int Starts, string
             file.Flush(flushToDisk: true);
         }
 
-        File.Move(path + ".tmp", path, overwrite: true);
+        DirectorySync.Replace(path + ".tmp", path);
     }
 }

@@ -131,14 +131,39 @@ internal sealed class NodeUpgrader(UpgradeOptions options, ConfigOrigin? origin,
     /// <exception cref="Win32Exception">edgectl cannot be started.</exception>
     public Process Begin(string version, string job) => Start([.. Arguments(version), "--job", job], redirect: false);
 
-    /// <summary>How the upgrade of a job ended; null while it has not.</summary>
+    /// <summary>How the upgrade of a job ended, or why it was not begun; null while it has not ended.</summary>
     public UpgradeEnd? End(string job)
+        => Journal("upgrade.json", job) is { } json && json.Text("step") is ("Succeeded" or "Refused" or "RolledBack" or "Stuck") and var step
+            ? new UpgradeEnd(step, json.Text("from"), json.Text("version"), json.Text("problem"), json.Text("rollBackProblem"))
+            // While the journal belongs to another upgrade.
+            : Journal("refused.json", job) is { } refused ? new UpgradeEnd("Refused", "", "", refused.Text("problem"), "") : null;
+
+    /// <summary>The step at which the upgrade of a job is; empty where it has not begun.</summary>
+    public string Step(string job) => Journal("upgrade.json", job).Text("step");
+
+    /// <summary>Whether an edgectl holds the lock beside the journal. Also true before the first one has made it.</summary>
+    public bool IsAtWork()
+    {
+        var path = Path.Combine(options.BackupDirectory, "lock");
+        try
+        {
+            if (!File.Exists(path))
+                return true;
+            using var free = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None);
+            return false;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true; // held, or not to be known
+        }
+    }
+
+    private JsonObject? Journal(string name, string job)
     {
         try
         {
-            var path = Path.Combine(options.BackupDirectory, "upgrade.json");
-            return File.Exists(path) && JsonNode.Parse(File.ReadAllText(path)) is JsonObject json && json.Text("job") == job && json.Text("step") is ("Succeeded" or "Refused" or "RolledBack" or "Stuck") and var step
-                ? new UpgradeEnd(step, json.Text("from"), json.Text("version"), json.Text("problem"), json.Text("rollBackProblem")) : null;
+            var path = Path.Combine(options.BackupDirectory, name);
+            return File.Exists(path) && JsonNode.Parse(File.ReadAllText(path)) is JsonObject json && json.Text("job") == job ? json : null;
         }
         catch (Exception e) when (e is IOException or JsonException or UnauthorizedAccessException)
         {

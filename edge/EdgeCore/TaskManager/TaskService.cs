@@ -362,6 +362,9 @@ internal sealed class TaskService : IEdgeModule
             }
 
             _held = null;
+            // The cloud waits for a confirmation without end; from here its timeout counts again, also where nothing more comes.
+            if (content.Flag(false, "requireConfirmation"))
+                await ReportAsync(path, "WaitingConfirmation", "", "", cancellationToken, NodeTaskWire.Confirmed);
             row["upgrading"] = true;
             await _rows.PutAsync(_services.Meta, key, row, cancellationToken);
             try
@@ -379,7 +382,7 @@ internal sealed class TaskService : IEdgeModule
         {
             var end = await EndAsync(key, edgectl, cancellationToken);
             _upgrader.Forget(); // only now: after a stop before it the confirmation still counts
-            await TellAsync(path, end, cancellationToken);
+            await TellAsync(path, end, _upgrader.Step(key), cancellationToken);
         }
 
         return false;
@@ -401,8 +404,9 @@ internal sealed class TaskService : IEdgeModule
         var since = _time.GetTimestamp();
         while (true)
         {
-            // In this order: it notes its end before it exits.
-            var isOver = edgectl is { HasExited: true } || _time.GetElapsedTime(since) > s_upgradeWithin;
+            // In this order: it notes its end before it exits. One that began before this edgecore did is known by its lock; a power cut or a kill lets go of it.
+            var isOver = edgectl?.HasExited ?? !_upgrader.IsAtWork();
+            isOver |= _time.GetElapsedTime(since) > s_upgradeWithin;
             if (_upgrader.End(key) is { } end)
                 return end;
             if (isOver)
@@ -411,10 +415,13 @@ internal sealed class TaskService : IEdgeModule
         }
     }
 
-    private async Task TellAsync(NodeTaskPath path, UpgradeEnd? end, CancellationToken cancellationToken)
+    private async Task TellAsync(NodeTaskPath path, UpgradeEnd? end, string step, CancellationToken cancellationToken)
     {
         switch (end?.End)
         {
+            case null when step.Length > 0:
+                await ReportAsync(path, "BackUp", $"the upgrade was cut short at its step {step}; run 'edgectl rollback edge --if-unfinished' at the node", "", cancellationToken);
+                break;
             case null:
                 await ReportAsync(path, "BackUp", "edgectl did not say how the upgrade ended; see edgecore's log at the node, and 'edgectl rollback edge --list' there", "", cancellationToken);
                 break;

@@ -24,6 +24,9 @@ public static class NodeTaskWire
 
     /// <summary>Edge's own member of what goes down beside the spec: the job's uid, by which an edge knows a job that it has done already. Stock edges pass over it.</summary>
     public const string JobUid = "jobUID";
+
+    /// <summary>Reason of a second, successful WaitingConfirmation of an Edge node: somebody there has said yes, and the upgrade begins. A stock edge tells only what comes of it.</summary>
+    public const string Confirmed = "confirmed";
 }
 
 /// <summary>What a message of node tasks is about: <c>operations.kubeedge.io/v1alpha2/TYPE/JOB/node/NODE</c>, both ways.</summary>

@@ -82,8 +82,8 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         Assert.Equal(["Check True ", "WaitingConfirmation True "], Reports());
         Assert.Single(File.ReadAllLines(_directory.File("told")));
         Confirm();
-        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 4);
-        Assert.Equal("Upgrade True ", Reports()[3]);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 5);
+        Assert.Equal(["WaitingConfirmation True confirmed", "BackUp True ", "Upgrade True "], Reports()[2..]);
     }
 
     [Fact]
@@ -101,8 +101,8 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         await Eventually.HoldsAsync("the second upgrade waits", () => Reports().Length == 6);
         Assert.Equal(["BackUp False NodeUpgradeJob 'job-3' came before it was confirmed and takes its place", "Check True ", "WaitingConfirmation True "], Reports()[3..]);
         Confirm();
-        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 8);
-        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 9);
+        Assert.Equal(["WaitingConfirmation True confirmed", "BackUp True ", "Upgrade True "], Reports()[6..]);
         Assert.Single(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 3", StringComparison.Ordinal));
         Assert.DoesNotContain(File.ReadAllLines(_directory.File("told")), line => line.EndsWith("--job 1", StringComparison.Ordinal));
     }
@@ -120,8 +120,8 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         await StopAsync();
         Confirm();
         Start();
-        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 5);
-        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[3..]);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 6);
+        Assert.Equal(["WaitingConfirmation True confirmed", "BackUp True ", "Upgrade True "], Reports()[3..]);
     }
 
     [Fact]
@@ -226,6 +226,61 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task The_confirmation_is_told_before_edgectl_begins_so_that_the_clouds_timeout_counts_from_there()
+    {
+        Prepare(verify: "exit 0", upgrade: "sleep 600 & echo $! > " + _directory.File("pid") + "; wait");
+        Start().TryTake(Job("0.2.0", ("requireConfirmation", true)));
+        await Eventually.HoldsAsync("it waits", () => Reports().Length == 2);
+        Confirm();
+        await Eventually.HoldsAsync("edgectl runs", () => File.Exists(_directory.File("pid")) && File.ReadAllText(_directory.File("pid")).EndsWith('\n'));
+        Assert.Equal(["Check True ", "WaitingConfirmation True ", "WaitingConfirmation True confirmed"], Reports());
+        using var sleeper = System.Diagnostics.Process.GetProcessById(int.Parse(File.ReadAllText(_directory.File("pid")), System.Globalization.CultureInfo.InvariantCulture));
+        sleeper.Kill();
+    }
+
+    [Theory]
+    [InlineData(true, "BackUp True |Upgrade True ")]
+    [InlineData(false, "BackUp False the upgrade was cut short at its step AwaitReady; run 'edgectl rollback edge --if-unfinished' at the node")]
+    public async Task After_a_start_edgectl_is_waited_for_while_it_is_at_work_and_one_that_was_killed_is_told_at_once(bool isAtWork, string told)
+    {
+        Prepare(verify: "exit 0", upgrade: "exit 1");
+        Directory.CreateDirectory(_directory.File("backups"));
+        File.WriteAllText(_directory.File("backups/upgrade.json"), """{"job":"1","step":"AwaitReady","from":"0.1.0","version":"0.2.0"}""");
+        var row = new JsonObject
+        {
+            ["resource"] = new NodeTaskPath(NodeTaskWire.NodeUpgrade, "job-1", "edge-1").ToString(), ["content"] = new JsonObject { ["version"] = "0.2.0" }, ["state"] = "running", ["at"] = "", ["upgrading"] = true,
+        };
+        await _meta.PutLocalAsync("tasks", "1", Encoding.UTF8.GetBytes(row.ToJsonString()), default);
+        // The kernel lets go of it when edgectl ends, however it does.
+        using (var held = new FileStream(_directory.File("backups/lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None))
+        {
+            if (!isAtWork)
+                held.Dispose();
+            Start();
+            if (isAtWork)
+                File.WriteAllText(_directory.File("backups/upgrade.json"), """{"job":"1","step":"Succeeded","from":"0.1.0","version":"0.2.0"}""");
+            await Eventually.HoldsAsync("the end is told", () => Reports().Length == told.Split('|').Length);
+        }
+
+        Assert.Equal(told.Split('|'), Reports());
+        Assert.False(File.Exists(_directory.File("told")), "no second one is begun");
+    }
+
+    [Fact]
+    public async Task A_job_that_edgectl_refused_since_another_upgrade_was_cut_short_is_told_why()
+    {
+        Prepare(verify: "exit 0", upgrade: $$"""
+            mkdir -p {{_directory.Path}}/backups
+            echo '{"job":"another","step":"Stuck"}' > {{_directory.Path}}/backups/upgrade.json
+            echo '{"job":"1","problem":"an upgrade was cut short at its step Stuck"}' > {{_directory.Path}}/backups/refused.json
+            exit 1
+            """);
+        Start().TryTake(Job("0.2.0"));
+        await Eventually.HoldsAsync("the refusal is told", () => Reports().Length == 2);
+        Assert.Equal("BackUp False an upgrade was cut short at its step Stuck", Reports()[1]);
+    }
+
+    [Fact]
     public void Source_must_be_https_or_a_file()
     {
         Prepare("", "");
@@ -253,8 +308,8 @@ public sealed class NodeUpgradeTests : IAsyncDisposable
         Assert.StartsWith("Check False updateFields", Reports()[5], StringComparison.Ordinal);
         Assert.DoesNotContain(File.ReadAllLines(_directory.File("told")), line => line.Contains("--job", StringComparison.Ordinal));
         Confirm();
-        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 8);
-        Assert.Equal(["BackUp True ", "Upgrade True "], Reports()[6..]);
+        await Eventually.HoldsAsync("the upgrade is told", () => Reports().Length == 9);
+        Assert.Equal(["WaitingConfirmation True confirmed", "BackUp True ", "Upgrade True "], Reports()[6..]);
         Assert.False(File.Exists(_directory.File("upgrade/waiting.json")) || File.Exists(_directory.File("upgrade/confirmed")), "nothing waits any more");
     }
 

@@ -1,4 +1,5 @@
 using Edge.Ctl.Joining;
+using Edge.Ctl.Upgrading;
 using Edge.Local.Processes;
 using Edge.Testing;
 
@@ -15,8 +16,9 @@ public sealed class NodeFilesTests : IDisposable
     [Fact]
     public void The_unit_restarts_for_ever_and_takes_odd_paths()
     {
-        var unit = SystemdUnit.Render("/opt/edge dir/edgecore", "/etc/100%/edgecore.yaml", "/srv/$x");
+        var unit = SystemdUnit.Render("/opt/edge dir/edgecore", "/opt/edge dir/edgectl", "/etc/100%/edgecore.yaml", "/srv/$x");
         Assert.Contains("\nExecStart=\"/opt/edge dir/edgecore\" --config \"/etc/100%%/edgecore.yaml\" --data-dir \"/srv/$$x\"\n", unit, StringComparison.Ordinal);
+        Assert.Contains("\nExecStartPre=-\"/opt/edge dir/edgectl\" rollback edge --if-unfinished --files-only --config \"/etc/100%%/edgecore.yaml\" --data-dir \"/srv/$$x\"\n", unit, StringComparison.Ordinal);
         Assert.Contains("\nRestart=always\n", unit, StringComparison.Ordinal);
         Assert.Contains("\nKillMode=process\n", unit, StringComparison.Ordinal);
     }
@@ -53,6 +55,54 @@ public sealed class NodeFilesTests : IDisposable
         var done = await ResetAsync("--config", config, "--force");
         Assert.True(done.ExitCode == 0, done.Error);
         Assert.Equal([other], Directory.GetFileSystemEntries(_directory.Path));
+    }
+
+    [Fact]
+    public async Task Reset_leaves_nothing_that_holds_a_secret_of_this_node_and_what_is_anothers()
+    {
+        var config = _directory.File("edgecore.yaml");
+        var (data, program, backups) = (Directory.CreateDirectory(_directory.File("data")).FullName, Directory.CreateDirectory(_directory.File("edgecore")).FullName, _directory.File("backups"));
+        File.WriteAllText(config, $"kind: EdgeCore\nmodules: {{taskManager: {{upgrade: {{backupDirectory: \"{backups}\"}}}}}}\ndatabase: {{dataSource: \"{_directory.File("elsewhere.db")}\"}}\n");
+        new NodeRecord(config, data, null, "unix:///nonexistent.sock").Write();
+        foreach (var end in (string[])[".last-good", ".backup", ".before-rollback", ".trial"])
+            File.WriteAllText(config + end, "token");
+        NodeBackup.Make(new NodePlaces(program, config, data, backups, null, null), "0.1.0", TimeProvider.System);
+        var other = NodeBackup.Make(new NodePlaces(program, config, data, backups, null, null), "0.1.0", TimeProvider.System).Directory;
+        File.WriteAllText(Path.Combine(other, "backup.json"), File.ReadAllText(Path.Combine(other, "backup.json")).Replace(config, "/srv/other/edgecore.yaml", StringComparison.Ordinal));
+        foreach (var end in (string[])["", "-wal", "-shm", ".before-rollback"])
+            File.WriteAllText(_directory.File("elsewhere.db" + end), "secret");
+        Directory.CreateDirectory(Path.Combine(backups, "000007-20261122T040000000/program"));
+        File.WriteAllText(Path.Combine(backups, "upgrade.json"), "{}");
+        Directory.CreateDirectory(Path.Combine(backups, "photos"));
+
+        var done = await ResetAsync("--config", config, "--force");
+        Assert.True(done.ExitCode == 0, done.Error);
+        Assert.Equal([backups, program], Directory.GetFileSystemEntries(_directory.Path).Order(StringComparer.Ordinal));
+        Assert.Equal([other, Path.Combine(backups, "photos"), Path.Combine(backups, "upgrade.json")], Directory.GetFileSystemEntries(backups).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Reset_deletes_nothing_while_an_edgecore_that_it_cannot_stop_answers()
+    {
+        var config = _directory.File("edgecore.yaml");
+        var data = Directory.CreateDirectory(_directory.File("data")).FullName;
+        File.WriteAllText(config, $"modules: {{taskManager: {{upgrade: {{backupDirectory: \"{_directory.File("backups")}\"}}}}}}\n");
+        new NodeRecord(config, data, null, "unix:///nonexistent.sock").Write();
+        using (var edgecore = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0))
+        {
+            edgecore.Start();
+            var port = ((System.Net.IPEndPoint)edgecore.LocalEndpoint).Port;
+            File.WriteAllText(Path.Combine(data, "edgecore.ports.json"), $$"""{"metrics":{{port}},"dmi":"/run/dmi.sock","dns":["127.0.0.1:1"]}""");
+            var running = await ResetAsync("--config", config, "--force");
+            Assert.Equal(1, running.ExitCode);
+            Assert.Contains($"edgecore runs: it answers at 127.0.0.1:{port}; stop it", running.Error, StringComparison.Ordinal);
+            Assert.True(File.Exists(config) && Directory.Exists(data));
+        }
+
+        // What a killed one leaves is no hindrance.
+        var done = await ResetAsync("--config", config, "--force");
+        Assert.True(done.ExitCode == 0, done.Error);
+        Assert.Empty(Directory.GetFileSystemEntries(_directory.Path));
     }
 
     [Fact]

@@ -64,6 +64,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         await SqliteAsync("CREATE TABLE t(a); INSERT INTO t VALUES (1); PRAGMA user_version=1;");
         WriteScript("start", $"""
             [ ! -f "{Data}/start-fails" ] || exit 9
+            while [ -f "{Data}/start-hangs" ]; do sleep 0.05; done
             setsid {Program}/edgecore --config {Config} --data-dir {Data} </dev/null >/dev/null 2>&1 &
             echo $! > {Data}/pid
             """);
@@ -73,6 +74,7 @@ public sealed class UpgradeTests : IAsyncLifetime
             kill $(cat {Data}/pid) 2>/dev/null
             while kill -0 $(cat {Data}/pid) 2>/dev/null; do sleep 0.05; done
             rm {Data}/pid
+            while [ -f "{Data}/stop-hangs" ]; do sleep 0.05; done
             """);
         await File.WriteAllTextAsync(_directory.File("edge.pub"), _key.ExportSubjectPublicKeyInfoPem());
         await Tool.RunAsync(_directory.File("start"), [], new ToolOptions(TimeProvider.System), default);
@@ -80,7 +82,8 @@ public sealed class UpgradeTests : IAsyncLifetime
 
     public async Task DisposeAsync()
     {
-        File.Delete(Path.Combine(Data, "stop-fails"));
+        foreach (var file in (string[])["stop-fails", "stop-hangs", "start-hangs"])
+            File.Delete(Path.Combine(Data, file));
         await Tool.TryRunAsync(_directory.File("stop"), [], new ToolOptions(TimeProvider.System), default);
         _key.Dispose();
         _directory.Dispose();
@@ -216,6 +219,90 @@ public sealed class UpgradeTests : IAsyncLifetime
         await RunningAsync("0.1.0");
     }
 
+    [Theory]
+    [InlineData("Stop", "stop-hangs", false)]
+    [InlineData("Start", "start-hangs", false)]
+    [InlineData("AwaitReady", "", false)]
+    [InlineData("Stop", "stop-hangs", true)]
+    [InlineData("Start", "start-hangs", true)]
+    [InlineData("AwaitReady", "", true)]
+    public async Task An_upgrade_whose_edgectl_is_killed_is_taken_back_by_whoever_asks_next(string step, string hangs, bool filesOnly)
+    {
+        await RunningAsync("0.1.0");
+        if (hangs.Length > 0)
+            await File.WriteAllTextAsync(Path.Combine(Data, hangs), "");
+        var package = Pack("0.2.0", "unready");
+        using (var edgectl = System.Diagnostics.Process.Start(Executables.Find("edgectl"), UpgradeArguments(package, "--ready-within", "300")))
+        {
+            await Eventually.HoldsAsync($"edgectl is at {step}", () => File.Exists(Path.Combine(Backups, "upgrade.json")) && Journal().Text("step") == step);
+            string[] recover = ["rollback", "edge", "--if-unfinished", .. Places()];
+            var busy = await EdgectlAsync(recover);
+            Assert.Equal((0, "", ""), (busy.ExitCode, busy.Output, busy.Error));
+            Assert.Equal(step, Journal().Text("step"));
+            edgectl.Kill();
+            await edgectl.WaitForExitAsync();
+            File.Delete(Path.Combine(Data, hangs.Length > 0 ? hangs : "none"));
+
+            // No other one begins before, and its job is told why.
+            var next = await EdgectlAsync([.. UpgradeArguments(package).Select(word => word == "job-1" ? "job-2" : word)]);
+            Assert.Equal(1, next.ExitCode);
+            Assert.Contains($"cut short at its step {step}; run 'edgectl rollback edge' first", next.Error, StringComparison.Ordinal);
+            Assert.Equal("job-2", JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(Backups, "refused.json"))).Text("job"));
+            var verified = await EdgectlAsync([.. UpgradeArguments(package), "--verify"]);
+            Assert.Contains($"cut short at its step {step}", verified.Error, StringComparison.Ordinal);
+
+            if (filesOnly)
+            {
+                // As a power cut leaves it: nothing runs, and edgecore's unit starts it after this.
+                await Tool.RunAsync(_directory.File("stop"), [], new ToolOptions(TimeProvider.System), default);
+                recover = ["rollback", "edge", "--if-unfinished", "--files-only", "--config", Config, "--data-dir", Data, "--backup-dir", Backups];
+            }
+
+            var done = await EdgectlAsync(recover);
+            Assert.True(done.ExitCode == 0, done.Error + done.Output);
+            Assert.Contains($"the upgrade to 0.2.0 was cut short at its step {step}", done.Output, StringComparison.Ordinal);
+            if (filesOnly)
+            {
+                Assert.False(File.Exists(Path.Combine(Data, "pid")));
+                await Tool.RunAsync(_directory.File("start"), [], new ToolOptions(TimeProvider.System), default);
+            }
+        }
+
+        await RunningAsync("0.1.0");
+        Assert.Equal(("RolledBack", "job-1", "0.1.0", "0.2.0"), (Journal().Text("step"), Journal().Text("job"), Journal().Text("from"), Journal().Text("version")));
+        Assert.Equal($"the upgrade to 0.2.0 was cut short at its step {step}", Journal().Text("problem"));
+        var again = await EdgectlAsync("rollback", "edge", "--if-unfinished", "--config", Config, "--backup-dir", Backups);
+        Assert.Equal((0, "", ""), (again.ExitCode, again.Output, again.Error));
+    }
+
+    [Fact]
+    public async Task A_program_that_a_power_cut_left_without_its_name_is_put_back_by_the_place_that_the_journal_has()
+    {
+        await RunningAsync("0.1.0");
+        Assert.Equal(2, (await UpgradeAsync(Pack("0.2.0", "exits"), "--ready-within", "3")).ExitCode);
+        await Tool.RunAsync(_directory.File("stop"), [], new ToolOptions(TimeProvider.System), default);
+        var journal = Journal()!.AsObject();
+        journal["step"] = "Swap";
+        await File.WriteAllTextAsync(Path.Combine(Backups, "upgrade.json"), journal.ToJsonString());
+        Directory.Move(Program, Program + ".former");
+        // Where the backups are stands in the config.
+        await File.WriteAllTextAsync(Config, $"kind: EdgeCore\nmodules: {{taskManager: {{upgrade: {{backupDirectory: \"{Backups}\"}}}}}}\n");
+        var done = await EdgectlAsync("rollback", "edge", "--if-unfinished", "--files-only", "--config", Config, "--data-dir", Data);
+        Assert.True(done.ExitCode == 0, done.Error + done.Output);
+        await Tool.RunAsync(_directory.File("start"), [], new ToolOptions(TimeProvider.System), default);
+        await RunningAsync("0.1.0");
+    }
+
+    [Fact]
+    public async Task What_got_stuck_is_left_to_an_operator()
+    {
+        Directory.CreateDirectory(Backups);
+        await File.WriteAllTextAsync(Path.Combine(Backups, "upgrade.json"), """{"step":"Stuck"}""");
+        var done = await EdgectlAsync(["rollback", "edge", "--if-unfinished", .. Places()]);
+        Assert.Equal((0, "", ""), (done.ExitCode, done.Output, done.Error));
+        Assert.Equal(1, (await EdgectlAsync(["rollback", "edge", "--files-only", .. Places()])).ExitCode);
+    }
+
     [Fact]
     public async Task A_damaged_backup_is_not_put_back_and_only_the_newest_three_are_kept()
     {
@@ -282,7 +369,10 @@ public sealed class UpgradeTests : IAsyncLifetime
         => ["--config", Config, "--data-dir", Data, "--program", Program + "/edgecore", "--backup-dir", Backups, "--settle", "0", "--stop-with", _directory.File("stop"), "--start-with", _directory.File("start")];
 
     private Task<ToolResult> UpgradeAsync(string package, params string[] more)
-        => EdgectlAsync(["upgrade", "edge", "--package", package, "--to", Path.GetFileName(package).Split('-')[0], "--public-key", _directory.File("edge.pub"), "--job", "job-1", .. Places(), .. more]);
+        => EdgectlAsync(UpgradeArguments(package, more));
+
+    private string[] UpgradeArguments(string package, params string[] more)
+        => ["upgrade", "edge", "--package", package, "--to", Path.GetFileName(package).Split('-')[0], "--public-key", _directory.File("edge.pub"), "--job", "job-1", .. Places(), .. more];
 
     private JsonNode? Journal() => JsonNode.Parse(File.ReadAllText(Path.Combine(Backups, "upgrade.json")));
 
