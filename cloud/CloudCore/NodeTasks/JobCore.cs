@@ -14,7 +14,7 @@ internal sealed record TaskNode(string Name, IReadOnlyDictionary<string, string>
 /// goes on from there. Pure.</summary>
 /// <remarks>
 /// <para>A node goes Pending → InProgress → Successful or Failure. It is started when fewer than <c>concurrency</c> are in progress; nodes that are ready go first. One that
-/// has not ended <c>timeoutSeconds</c> after its start has failed, whether it is connected or not.</para>
+/// has not ended <c>timeoutSeconds</c> after its start has failed, whether it is connected or not. The wait for a confirmation at the node does not count.</para>
 /// <para>When more nodes have failed than <c>failureTolerate</c> (a share of all) allows, no further one is started, and the job fails once none is in progress.</para>
 /// <para>What a node tells late is noted and may make a failed node a successful one, since that is what is true; the phase of a job that has ended stays.</para>
 /// </remarks>
@@ -132,9 +132,10 @@ internal static class JobCore
             .OrderBy(one => kind.IndexOf(one.Text("action"))).ToList();
         task["actionFlow"] = new JsonArray([.. flow]);
         Extend(kind, task, report);
-        if (kind.Common(job).Flag(false, "requireConfirmation") && report.Action == TaskKind.WaitingConfirmation && report.Succeeded)
+        var isConfirmed = report.Reason == NodeTaskWire.Confirmed;
+        if (kind.Common(job).Flag(false, "requireConfirmation") && report.Action == TaskKind.WaitingConfirmation && report.Succeeded && !isConfirmed)
             return null;
-        if (IsWaitingOver(kind, flow))
+        if (IsWaitingOver(kind, flow, isConfirmed))
             task[StartTime] = KubeObject.Time(now); // the wait for the operator is not the node's
         var (phase, reason) = Outcome(kind, flow);
         if (phase == InProgress && task.Text("phase") is Successful or Failure)
@@ -234,9 +235,12 @@ internal static class JobCore
     }
 
     private static bool IsWaitingForConfirmation(JsonNode? common, JsonObject task)
-        => common.Flag(false, "requireConfirmation") && task.Items("actionFlow").LastOrDefault().Text("action") == TaskKind.WaitingConfirmation;
+        => common.Flag(false, "requireConfirmation") && task.Items("actionFlow").LastOrDefault() is { } last && last.Text("action") == TaskKind.WaitingConfirmation
+            && last.Text("reason") != NodeTaskWire.Confirmed;
 
-    private static bool IsWaitingOver(TaskKind kind, List<JsonObject> flow) => kind == TaskKind.NodeUpgrade && flow[^1].Text("action") == "BackUp";
+    // A stock edge tells nothing of the confirmation itself.
+    private static bool IsWaitingOver(TaskKind kind, List<JsonObject> flow, bool isConfirmed)
+        => kind == TaskKind.NodeUpgrade && (flow[^1].Text("action") == "BackUp" || isConfirmed && flow[^1].Text("action") == TaskKind.WaitingConfirmation);
 
     private static double Tolerate(JsonNode? common, out string? problem)
     {

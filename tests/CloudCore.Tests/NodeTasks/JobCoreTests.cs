@@ -160,6 +160,22 @@ public sealed class JobCoreTests
     }
 
     [Fact]
+    public void An_upgrade_that_was_confirmed_times_out_when_nothing_more_comes()
+    {
+        var job = new JsonObject { ["metadata"] = new JsonObject { ["name"] = "j" }, ["spec"] = JsonNode.Parse("""{"nodeNames": ["a"], "version": "v2", "requireConfirmation": true}""") };
+        void Tell(string action, string reason, DateTimeOffset now) => Assert.Null(JobCore.Report(TaskKind.NodeUpgrade, job, "a", new NodeTaskReport(action, true, "", reason, ""), now));
+        JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start);
+        Tell("Check", "", s_start);
+        Tell("WaitingConfirmation", "", s_start);
+        Tell("WaitingConfirmation", NodeTaskWire.Confirmed, s_start.AddHours(9));
+        Assert.Equal((false, (DateTimeOffset?)s_start.AddHours(9).AddSeconds(300)), JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start.AddHours(9)));
+        Assert.Equal("a InProgress", Phases(job));
+        JobCore.Advance(TaskKind.NodeUpgrade, job, Nodes("a"), s_start.AddHours(9).AddSeconds(300));
+        Assert.Equal("a Failure", Phases(job));
+        Assert.Equal("timed out: nothing came for 300 s in all after WaitingConfirmation", Task(job, "a").Text("reason"));
+    }
+
+    [Fact]
     public void What_does_not_fit_the_job_is_refused()
     {
         var job = Pull("""{"nodeNames": ["a"], "images": ["x"]}""");
