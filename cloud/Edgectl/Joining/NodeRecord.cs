@@ -20,6 +20,9 @@ internal sealed record NodeRecord(string Config, string? DataDirectory, string? 
     /// <summary>Where the pods' volumes are, a directory for each by its uid.</summary>
     public string PodsDirectory => Path.Combine(DataDirectory is { } data ? Path.Combine(data, "kubelet") : "/var/lib/kubelet", "pods");
 
+    /// <summary>Where edgecore.ports.json is.</summary>
+    public string StateDirectory => DataDirectory ?? "/var/lib/kubeedge";
+
     public void Write()
     {
         var path = PathOf(Config);

@@ -1,4 +1,11 @@
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Edge.Ctl.Commands;
+using Edge.Ctl.Upgrading;
+using Edge.Kubernetes;
+using Edge.Local.Processes;
 using Edge.Protocol.Cri;
 using Edge.Protocol.Grpc;
 
@@ -9,6 +16,10 @@ internal sealed class NodeReset(NodeRecord record, Action<string> say)
 {
     private const string UidLabel = "io.kubernetes.pod.uid";
     private static readonly TimeSpan s_callWithin = TimeSpan.FromSeconds(30);
+
+    // Read once: the config goes on the way.
+    private readonly string _backups = NodePlaces.BackupsOf(record.Config);
+    private readonly string _database = NodePlaces.DatabaseOf(record.Config, record.StateDirectory);
 
     /// <summary>Leaves containers and volumes as they are.</summary>
     public bool KeepsPods { get; init; }
@@ -22,7 +33,7 @@ internal sealed class NodeReset(NodeRecord record, Action<string> say)
         var pods = PodUids();
         if (pods.Count > 0)
             lines.Add($"stop and remove the containers of {pods.Count} pod{(pods.Count == 1 ? "" : "s")}, and their volumes in {record.PodsDirectory}");
-        lines.AddRange(record.Directories.Where(Directory.Exists).Select(directory => $"remove {directory} with everything in it"));
+        lines.AddRange(Directories().Where(Directory.Exists).Select(directory => $"remove {directory} with everything in it"));
         lines.AddRange(Files().Where(File.Exists).Select(file => $"remove {file}"));
         return lines;
     }
@@ -39,8 +50,12 @@ internal sealed class NodeReset(NodeRecord record, Action<string> say)
             say($"removed {unit}");
         }
 
+        else
+            await StopOthersUnitAsync(cancellationToken);
+
+        await RefuseLiveAsync(cancellationToken);
         await RemovePodsAsync(cancellationToken);
-        foreach (var directory in record.Directories.Where(Directory.Exists))
+        foreach (var directory in Directories().Where(Directory.Exists).ToList())
         {
             RefuseMounts(directory);
             if (KeepsPods && record.PodsDirectory.StartsWith(directory + "/", StringComparison.Ordinal))
@@ -54,14 +69,80 @@ internal sealed class NodeReset(NodeRecord record, Action<string> say)
         }
 
         // The record last: until then reset knows what to do.
-        foreach (var file in Files().Where(File.Exists))
+        foreach (var file in Files().Where(File.Exists).ToList())
         {
             File.Delete(file);
             say($"removed {file}");
         }
+
+        if (Directory.Exists(_backups) && !Directory.EnumerateFileSystemEntries(_backups).Any())
+            Directory.Delete(_backups);
     }
 
-    private IEnumerable<string> Files() => [record.Config, record.Config + ".last-good", NodeRecord.PathOf(record.Config)];
+    // With what jobs and roll-backs kept of both: each has the token, or what the token opened.
+    private IEnumerable<string> Files()
+        => [
+            .. ((string[])["", "-wal", "-shm", ".before-rollback"]).Select(end => _database + end),
+            .. ((string[])["", ".last-good", ".backup", ".before-rollback", ".trial", ".tmp", ".backup.tmp", ".before-rollback.tmp", ".trial.tmp"]).Select(end => record.Config + end), 
+            .. NodeBackup.List(_backups).All(one => one.IsOf(record.Config)) ? ((string[])["upgrade.json", "refused.json", "package.tar.gz", "lock"]).Select(name => Path.Combine(_backups, name)) : [],
+            NodeRecord.PathOf(record.Config),
+        ];
+
+    private IEnumerable<string> Directories() => record.Directories.Concat(NodeBackup.Remains(_backups, record.Config));
+
+    // A package's unit, or one that somebody wrote; only if it is of this config.
+    private async Task StopOthersUnitAsync(CancellationToken cancellationToken)
+    {
+        if (!SystemdUnit.IsRunning)
+            return;
+        var shown = await Tool.TryRunAsync("systemctl", ["show", "-P", "ExecStart", SystemdUnit.Name], new ToolOptions(TimeProvider.System), cancellationToken);
+        if (!shown.Output.Split(' ').Contains(record.Config))
+            return;
+        await SystemdUnit.ControlAsync(cancellationToken, "disable", "--now", SystemdUnit.Name);
+        say($"stopped and disabled {SystemdUnit.Name}");
+    }
+
+    // Under its feet nothing is deleted: it would write part of it anew, and its pods would come back.
+    private async Task RefuseLiveAsync(CancellationToken cancellationToken)
+    {
+        if (await AnsweringPortAsync(cancellationToken) is { } port)
+            throw new JoinException($"edgecore runs: it answers at 127.0.0.1:{port}; stop it, then run 'edgectl reset' again (where another program has that port, remove {PortsFile} first)");
+    }
+
+    private string PortsFile => Path.Combine(record.StateDirectory, "edgecore.ports.json");
+
+    // The file stays after an end that was no orderly one, so each port is asked.
+    private async Task<string?> AnsweringPortAsync(CancellationToken cancellationToken)
+    {
+        JsonObject? ports;
+        try
+        {
+            ports = File.Exists(PortsFile) ? JsonNode.Parse(await File.ReadAllTextAsync(PortsFile, cancellationToken)) as JsonObject : null;
+        }
+        catch (JsonException)
+        {
+            return null; // it is written whole, so this is nobody's
+        }
+
+        foreach (var name in ports?.Select(pair => pair.Key) ?? [])
+        {
+            var port = (int)ports.Number(0, name);
+            if (port is <= 0 or > ushort.MaxValue)
+                continue;
+            using var socket = new TcpClient();
+            try
+            {
+                await socket.ConnectAsync("127.0.0.1", port, cancellationToken);
+                return port.ToString(CultureInfo.InvariantCulture);
+            }
+            catch (SocketException)
+            {
+                // Nobody is there.
+            }
+        }
+
+        return null;
+    }
 
     private HashSet<string> PodUids()
         => !KeepsPods && Directory.Exists(record.PodsDirectory) ? [.. Directory.EnumerateDirectories(record.PodsDirectory).Select(one => Path.GetFileName(one)!)] : [];
