@@ -88,7 +88,7 @@ public sealed class NodeTests
         var path = Path.GetTempFileName();
         try
         {
-            NodeBundle.Write(path, [("edgecore.yaml", NodeBundle.WithoutSecrets(config))], s_now);
+            NodeBundle.Write(path, [("edgecore.yaml", NodeBundle.WithoutSecrets(config, []))], s_now);
             using var tar = new TarReader(new GZipStream(File.OpenRead(path), CompressionMode.Decompress));
             var entry = tar.GetNextEntry()!;
             using var reader = new StreamReader(entry.DataStream!);
@@ -102,6 +102,73 @@ public sealed class NodeTests
         finally
         {
             File.Delete(path);
+        }
+    }
+
+    [Theory]
+    [InlineData("modules: {edgeHub: {token: hunter-22, heartbeat: 15}}")]
+    [InlineData("""{"modules":{"edgeHub":{"token":"hunter-22","heartbeat":15}}}""")]
+    [InlineData("modules:\n  edgeHub:\n    heartbeat: 15\n    token: >-\n      hunter-22\n")]
+    [InlineData("modules:\n  edgeHub:\n    heartbeat: 15\n    token: |\n      hunter-22\n      hunter-22\n")]
+    [InlineData("modules:\n- token: hunter-22\n  edgeHub: {heartbeat: 15}\n")]
+    [InlineData("modules: # hunter-22\n  edgeHub: {mqttPassword: [hunter-22, {a: hunter-22}], heartbeat: 15}\n")]
+    [InlineData("modules:\n  edgeHub:\n    heartbeat: 15\n    \"tok\\u0065n\": hunter-22\n")]
+    public void A_config_is_masked_by_its_keys_however_it_is_written(string config)
+    {
+        var secrets = new List<string>();
+        var masked = NodeBundle.Config(config, secrets);
+        Assert.DoesNotContain("hunter", masked, StringComparison.Ordinal);
+        Assert.Contains("heartbeat: 15", masked, StringComparison.Ordinal);
+        Assert.Equal("the token is *** here", NodeBundle.WithoutSecrets($"the token is {secrets[0]} here", secrets));
+    }
+
+    [Fact]
+    public void A_config_that_cannot_be_parsed_is_left_out_and_its_name_of_a_file_is_no_secret()
+    {
+        var text = NodeBundle.Config("token: {hunter-22", []);
+        Assert.StartsWith("left out: the config cannot be parsed", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("hunter", text, StringComparison.Ordinal);
+        Assert.Contains("/etc/k.key", NodeBundle.Config("localAPITokenFile: /etc/k.key", []), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{\"level\":\"info\",\"token\":\"hunter-22\",\"node\":\"edge-1\"}")]
+    [InlineData("10:00 edgehub: node=edge-1 password=hunter-22")]
+    [InlineData("- token: hunter-22\n  node: edge-1")]
+    [InlineData("{token: 'hunter-22', node: edge-1}")]
+    public void Lines_of_a_log_are_masked_wherever_the_key_stands(string line)
+    {
+        var masked = NodeBundle.WithoutSecrets(line, []);
+        Assert.DoesNotContain("hunter", masked, StringComparison.Ordinal);
+        Assert.Contains("edge-1", masked, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Collect_packs_the_log_without_what_the_config_keeps_secret()
+    {
+        var directory = Directory.CreateTempSubdirectory("edge-").FullName;
+        try
+        {
+            var (config, log, archive) = (Path.Combine(directory, "edgecore.yaml"), Path.Combine(directory, "edgecore.log"), Path.Combine(directory, "debug.tar.gz"));
+            await File.WriteAllTextAsync(config, "kind: EdgeCore\nmodules:\n  edgeHub: {token: hunter-22, httpServer: 'https://127.0.0.1:1', websocket: {server: '127.0.0.1:1'}}\n  edged: {enable: false}\n");
+            await File.WriteAllTextAsync(log, "the cloud at 127.0.0.1 refused hunter-22\n");
+            Assert.Equal(0, await DebugCommand.Create().Parse(["collect", "--config", config, "--data-dir", directory, "--log", log, "--to", archive]).InvokeAsync());
+            await using var file = File.OpenRead(archive);
+            await using var zip = new GZipStream(file, CompressionMode.Decompress);
+            await using var tar = new TarReader(zip);
+            var all = new Dictionary<string, string>();
+            while (await tar.GetNextEntryAsync() is { } entry)
+            {
+                using var reader = new StreamReader(entry.DataStream ?? Stream.Null);
+                all[entry.Name] = await reader.ReadToEndAsync();
+            }
+
+            Assert.Equal("the cloud at 127.0.0.1 refused ***\n", all["edge-debug/edgecore.log"]);
+            Assert.All(all.Values, text => Assert.DoesNotContain("hunter", text, StringComparison.Ordinal));
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
         }
     }
 
