@@ -105,7 +105,20 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
   systemctl disable --now edgecore.service cloudcore.service 2>/dev/null || true
 fi
 EOF
-chmod 0755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm"
+cat > "$root/DEBIAN/postrm" <<'EOF'
+#!/bin/sh
+set -e
+# Purging leaves no key, token and database. What is mounted below is another's, and stays; containers are for 'edgectl reset', before.
+if [ "$1" = purge ]; then
+  root=${DPKG_ROOT:-}
+  unit=$root/etc/systemd/system/edgecore.service
+  if grep -qs "^# Written by 'edgectl join'" "$unit"; then rm -f "$unit" "$root/etc/systemd/system/multi-user.target.wants/edgecore.service"; fi
+  rm -rf --one-file-system "$root/etc/kubeedge/config" "$root/etc/kubeedge/ca" "$root/etc/kubeedge/certs" "$root/var/lib/kubeedge" "$root/var/lib/edge"
+  rmdir "$root/etc/kubeedge" 2>/dev/null || true
+fi
+if [ -z "${DPKG_ROOT:-}" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+EOF
+chmod 0755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
 mkdir -p "$out"
 dpkg-deb --root-owner-group --build "$root" "$out/edge_${version}_${arch}.deb" >/dev/null
 echo "$out/edge_${version}_${arch}.deb"

@@ -157,6 +157,16 @@ is "one that does not start is rolled back" "$code $(runs) $(state edgecore Acti
 within 180 "and the former edgecore is connected" edgecore_up
 same "the pod was not touched"
 
+# An edgectl that is killed in the middle: systemd sees it within a minute and takes the upgrade back.
+edgectl upgrade edge --package "$work/packages/$third/edgecore-amd64.tar.gz" --to "$third" --public-key "$work/key.pub" --ready-within 300 >"$work/killed.log" 2>&1 &
+killed=$!
+within 120 "an upgrade waits for its new version" grep -q '"step":"AwaitReady"' /var/lib/edge/backups/upgrade.json
+kill -9 $killed
+within 240 "its edgectl killed, it is rolled back without anybody" grep -q '"step":"RolledBack"' /var/lib/edge/backups/upgrade.json
+is "the former version is in its place" "$(runs)" "$next"
+within 180 "and connected" edgecore_up
+same "the pod was not touched"
+
 edgectl rollback edge >"$work/back.log" 2>&1 || { cat "$work/back.log"; fail "edgectl rollback edge"; }
 within 120 "edgectl rollback edge brings an edgecore back that is connected" edgecore_up
 same "the pod was not touched"
@@ -197,5 +207,7 @@ within 30 "and no slice" bash -c "! ls -d /run/systemd/system.control/$slice.d $
 dpkg -r edge >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg -r"; }
 is "the package is removed, and cloudcore stopped" "$(state cloudcore ActiveState) $(ls /usr/bin/cloudcore /usr/lib/edge 2>/dev/null | wc -l)" "inactive 0"
 is "its data stay" "$(ls "$KUBECONFIG")" "$KUBECONFIG"
+dpkg -P edge >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg -P"; }
+is "purged, it leaves no key, token and database" "$(ls -d /etc/kubeedge /var/lib/kubeedge /var/lib/edge 2>/dev/null | wc -l)" 0
 rm -rf "$work"
 echo "all seen in $SECONDS s"

@@ -233,7 +233,7 @@ public sealed partial class LocalEdge
             var runtime = node.Containerd is { } containerd ? $"unix://{containerd.Socket}" : "unix:///run/containerd/containerd.sock";
             await EdgectlAsync(
                 ["join", "-e", $"127.0.0.1:{Ports.WebSocket}", "--certport", Text(Ports.Https), "--token", token, "-i", node.Name, "-p", runtime,
-                    "--data-dir", node.DataDirectory, "--config-out", node.ConfigPath],
+                    "--data-dir", node.DataDirectory, "--config-out", node.ConfigPath, "--force"], // an earlier run may have left one
                 cancellationToken);
             StartEdgeCore(node);
             await WaitForAsync($"node {node.Name} gets Ready", stop => IsNodeReadyAsync(node.Name, stop), _options.ReadyDeadline, cancellationToken);

@@ -28,6 +28,7 @@ internal static partial class JoinCommand
         var output = new Option<string>("--config-out") { Description = "The config file to write.", DefaultValueFactory = _ => "/etc/kubeedge/config/edgecore.yaml" };
         var start = new Option<bool>("--start") { Description = "Starts edgecore at once, in the foreground." };
         var withSystemd = new Option<bool>("--with-systemd") { Description = "Writes edgecore.service, and starts it where systemd runs." };
+        var force = new Option<bool>("--force", "--yes", "-y") { Description = "Joins anew where this machine has joined before: its config is written anew, and edgecore starts again." };
         var unitDir = new Option<string>("--unit-dir") { Description = "Where the unit goes.", DefaultValueFactory = _ => "/etc/systemd/system" };
         var command = new Command("join", """
             Writes edgecore.yaml for this machine, after checking the token, the cloud's CA and the names.
@@ -38,7 +39,7 @@ internal static partial class JoinCommand
               edgectl join -e 192.0.2.1:10000 --token TOKEN -i press-3 --with-systemd
             """)
         {
-            cloud, token, certPort, name, runtime, driver, labels, set, dataDir, output, start, withSystemd, unitDir,
+            cloud, token, certPort, name, runtime, driver, labels, set, dataDir, output, start, withSystemd, unitDir, force,
         };
         command.SetAction(async (parse, cancellationToken) =>
         {
@@ -47,21 +48,26 @@ internal static partial class JoinCommand
                 var plan = new JoinPlan(
                     parse.GetValue(cloud)!, parse.GetValue(token)!, parse.GetValue(certPort), parse.GetValue(name)!, parse.GetValue(runtime)!, parse.GetValue(driver)!,
                     ReadLabels(parse.GetValue(labels) ?? []), parse.GetValue(set) ?? []);
-                await CheckAsync(plan, cancellationToken);
+                CheckShape(plan);
                 var path = Path.GetFullPath(parse.GetValue(output)!);
+                if (File.Exists(path) && !parse.GetValue(force))
+                    throw new JoinException($"{path} is there: this machine has joined before; 'edgectl reset' takes that back, and --force writes it anew (what was set in it is gone then)");
+                await CheckAsync(plan, cancellationToken);
                 var unit = parse.GetValue(withSystemd) ? Path.Combine(Path.GetFullPath(parse.GetValue(unitDir)!), SystemdUnit.Name) : null;
                 var program = unit is null ? "" : Programs.Find("edgecore");
                 Write(path, Render(plan));
-                new NodeRecord(path, parse.GetValue(dataDir) is { } given ? Path.GetFullPath(given) : null, unit, Endpoint(plan.Runtime)).Write();
-                var directory = parse.GetValue(dataDir) is { } data ? $" --data-dir {Path.GetFullPath(data)}" : "";
+                var data = parse.GetValue(dataDir) is { } given ? Path.GetFullPath(given) : null;
+                // The unit of a join before this one is still there for reset to remove.
+                var formerUnit = NodeRecord.Read(path)?.UnitFile;
+                new NodeRecord(path, data, unit ?? formerUnit, Endpoint(plan.Runtime)).Write();
                 Console.WriteLine($"wrote {path}; it holds the token, so only its owner can read it");
                 if (!File.Exists(SocketPath(plan.Runtime)))
                     Console.WriteLine($"note: the container runtime's socket {SocketPath(plan.Runtime)} does not exist yet; edgecore runs without pods until it does");
                 if (unit is not null)
-                    return await InstallAsync(unit, program, path, parse.GetValue(dataDir), cancellationToken);
+                    return await InstallAsync(unit, program, path, data, cancellationToken);
                 if (parse.GetValue(start))
-                    return await StartAsync(path, directory, cancellationToken);
-                Console.WriteLine($"now start the node:  edgecore --config {path}{directory}");
+                    return await StartAsync(path, data, cancellationToken);
+                Console.WriteLine(formerUnit is null ? $"now start the node:  {string.Join(' ', Arguments(path, data).Prepend("edgecore").Select(ShellWord))}" : "edgecore reads it at its next start:  systemctl restart edgecore");
                 return 0;
             }
             catch (Exception e) when (e is JoinException or ConfigException or IOException or UnauthorizedAccessException)
@@ -138,7 +144,6 @@ internal static partial class JoinCommand
 
     private static async Task CheckAsync(JoinPlan plan, CancellationToken cancellationToken)
     {
-        CheckShape(plan);
         var (host, port) = HostPort(plan.Cloud);
         var url = $"https://{host}:{plan.CertPort}/ca.crt";
         byte[] ca;
@@ -177,7 +182,7 @@ internal static partial class JoinCommand
     private static async Task<int> InstallAsync(string unit, string program, string config, string? dataDirectory, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(unit)!);
-        await File.WriteAllTextAsync(unit, SystemdUnit.Render(program, Programs.Find("edgectl"), config, dataDirectory is null ? null : Path.GetFullPath(dataDirectory)), cancellationToken);
+        await File.WriteAllTextAsync(unit, SystemdUnit.Render(program, Programs.Find("edgectl"), config, dataDirectory), cancellationToken);
         Console.WriteLine($"wrote {unit}");
         if (!SystemdUnit.IsRunning)
         {
@@ -186,15 +191,24 @@ internal static partial class JoinCommand
         }
 
         await SystemdUnit.ControlAsync(cancellationToken, "daemon-reload");
-        await SystemdUnit.ControlAsync(cancellationToken, "enable", "--now", SystemdUnit.Name);
+        await SystemdUnit.ControlAsync(cancellationToken, "enable", SystemdUnit.Name);
+        // One that runs already would go on with the former config.
+        await SystemdUnit.ControlAsync(cancellationToken, "restart", SystemdUnit.Name);
         Console.WriteLine("edgecore.service is started; its log:  journalctl -u edgecore -f");
         return 0;
     }
 
-    private static async Task<int> StartAsync(string config, string directory, CancellationToken cancellationToken)
+    // What edgecore is started with, a word each.
+    private static IReadOnlyList<string> Arguments(string config, string? dataDirectory) => dataDirectory is null ? ["--config", config] : ["--config", config, "--data-dir", dataDirectory];
+
+    // As a POSIX shell reads it back.
+    private static string ShellWord(string word)
+        => word.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '.' or '-' or '_') ? word : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
+    private static async Task<int> StartAsync(string config, string? dataDirectory, CancellationToken cancellationToken)
     {
         var beside = Path.Combine(AppContext.BaseDirectory, "edgecore");
-        var start = new System.Diagnostics.ProcessStartInfo(File.Exists(beside) ? beside : "edgecore", $"--config {config}{directory}");
+        var start = new System.Diagnostics.ProcessStartInfo(File.Exists(beside) ? beside : "edgecore", Arguments(config, dataDirectory));
         try
         {
             using var process = System.Diagnostics.Process.Start(start) ?? throw new JoinException("edgecore could not be started");

@@ -70,16 +70,40 @@ public sealed class JoinTests(CloudCoreFixture cloud) : IClassFixture<CloudCoreF
     }
 
     [Fact]
-    public async Task Joining_again_replaces_the_config_and_its_mode()
+    public async Task Joining_again_is_refused_and_with_force_replaces_the_config_and_its_mode()
     {
         Directory.CreateDirectory(Path.GetDirectoryName(Config)!);
         await File.WriteAllTextAsync(Config, "old: true\n");
         File.SetUnixFileMode(Config, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
-        Assert.Equal(0, (await JoinAsync()).ExitCode);
+        var refused = await JoinAsync();
+        Assert.Equal(
+            (1, $"edgectl join: {Config} is there: this machine has joined before; 'edgectl reset' takes that back, and --force writes it anew (what was set in it is gone then)\n", ""),
+            (refused.ExitCode, refused.Error, refused.Output));
+        Assert.Equal("old: true\n", await File.ReadAllTextAsync(Config));
+        Assert.Equal(0, (await JoinAsync("--force")).ExitCode);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Config));
         Assert.DoesNotContain("old", await File.ReadAllTextAsync(Config), StringComparison.Ordinal);
         // What `edgectl reset` goes by stands beside it; nothing half written does.
         Assert.Equal([Config, Config + ".join.json"], Directory.GetFiles(Path.GetDirectoryName(Config)!).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_path_with_blanks_is_one_word_of_the_command_that_starts_edgecore()
+    {
+        var (config, data) = (_directory.File("a b/it's.yaml"), _directory.File("c d"));
+        string[] arguments = ["join", "--config-out", config, "--data-dir", data, "-e", $"127.0.0.1:{cloud.HubPort}", "--certport", $"{cloud.EnrolmentPort}", "--token", cloud.Token, "-i", "press-3"];
+        var joined = await CloudCoreFixture.EdgectlAsync(arguments);
+        Assert.Equal((0, ""), (joined.ExitCode, joined.Error));
+        var said = joined.Output.Split("now start the node:  ")[1].Trim();
+        Assert.Equal($"edgecore\n--config\n{config}\n--data-dir\n{data}\n", await Tool.RunAsync("sh", ["-c", $"printf '%s\\n' {said}"], new ToolOptions(TimeProvider.System), CancellationToken.None));
+
+        // --start gives them to edgecore the same way: here a program that prints them.
+        var bin = Directory.CreateDirectory(_directory.File("bin")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(bin, "edgecore"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n");
+        File.SetUnixFileMode(Path.Combine(bin, "edgecore"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var started = await Tool.RunAsync(
+            "env", ["-C", bin, $"PATH={bin}:{Environment.GetEnvironmentVariable("PATH")}", Executables.Find("edgectl"), .. arguments, "--force", "--start"], new ToolOptions(TimeProvider.System), CancellationToken.None);
+        Assert.EndsWith($"--config\n{config}\n--data-dir\n{data}\n", started, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -80,7 +80,33 @@ public sealed class DebTests : IDisposable
         // The same with a runtime of its own is taken, and asks for none.
         File.Copy(Path.Combine(from, "edgecore/edgecore.runtimeconfig.json"), Path.Combine(from, "edgectl/edgectl.runtimeconfig.json"), overwrite: true);
         var deb = (await Tool.RunAsync(script, arguments, s_patient, CancellationToken.None)).Trim();
+        await PurgeAsync(deb);
         Assert.DoesNotContain("aspnetcore-runtime", await Tool.RunAsync("dpkg-deb", ["-f", deb, "Depends"], s_patient, CancellationToken.None), StringComparison.Ordinal);
+    }
+
+    // Removing leaves what the programs keep; purging leaves nothing of it, and what is another's.
+    private async Task PurgeAsync(string deb)
+    {
+        var (control, root) = (_directory.File("control"), _directory.File("machine"));
+        await Tool.RunAsync("dpkg-deb", ["-e", deb, control], s_patient, CancellationToken.None);
+        string[] own =
+        [
+            "etc/kubeedge/config/edgecore.yaml", "etc/kubeedge/ca/rootCA.crt", "etc/kubeedge/certs/server.key", "var/lib/kubeedge/edgecore.db", "var/lib/edge/cloudcore/ca.key",
+            "var/lib/edge/backups/000001-20261122T040000000/edgecore.yaml", "etc/systemd/system/edgecore.service",
+        ];
+        foreach (var file in own.Append("etc/systemd/system/other.service"))
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(root, file))!);
+            File.WriteAllText(Path.Combine(root, file), "# Written by 'edgectl join'; 'edgectl reset' removes it.\n");
+        }
+
+        foreach (var (action, left) in new[] { ("remove", own.Length + 1), ("purge", 1) })
+        {
+            await Tool.RunAsync("env", [$"DPKG_ROOT={root}", Path.Combine(control, "postrm"), action], s_patient, CancellationToken.None);
+            Assert.Equal(left, Directory.GetFiles(root, "*", SearchOption.AllDirectories).Length);
+        }
+
+        Assert.False(Directory.Exists(Path.Combine(root, "etc/kubeedge")));
     }
 
     [Fact]
