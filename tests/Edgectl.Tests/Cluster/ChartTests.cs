@@ -56,6 +56,27 @@ public sealed class ChartTests
         Assert.Contains("'hub' is not an IP address", Assert.Throws<ChartException>(() => InitCommand.Values(["hub"], [], "ha", [])).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void The_namespace_can_be_left_to_helm_and_the_rest_is_the_same()
+    {
+        var with = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", []));
+        var without = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", ["namespace.create=false"]));
+        Assert.Equal("Namespace", with[0].Kind());
+        Assert.Equal(with.Skip(1).Select(one => one.ToJsonString()), without.Select(one => one.ToJsonString()));
+    }
+
+    [Fact]
+    public void Namespaces_whose_Secrets_cloudcore_may_read_are_told_to_it_by_the_chart_itself()
+    {
+        // As Helm has the values: only the chart's own templates see them.
+        var values = Chart.Values("ha", ["rbac.secretNamespaces=[shop, iot]"]);
+        var container = Chart.Render(values).Single(one => one.Kind() == "Deployment").At("spec", "template").Items("spec", "containers").Single();
+        var arguments = container.Texts("args").ToList();
+        var sets = arguments.Where((_, i) => i > 0 && arguments[i - 1] == "--set").Where(set => !set.Contains("POD_IP", StringComparison.Ordinal)).ToList();
+        Assert.Equal(["shop", "iot"], CloudCoreOptions.Read(ConfigFile.Parse("cloudcore.yaml", "kind: CloudCore\n", sets)).SecretNamespaces);
+        Assert.DoesNotContain("secretNamespaces", Chart.Files(Chart.Values("ha", [])).Single(file => file.Name == "04-deployment.yaml").Text, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("ha")]
     [InlineData("single")]
