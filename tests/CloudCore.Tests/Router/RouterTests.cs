@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Cloud.Configuration;
@@ -149,6 +150,23 @@ public sealed class RouterTests : IDisposable
     }
 
     [Fact]
+    public async Task Request_reaches_what_is_below_the_rules_path_and_nothing_else()
+    {
+        await using var cloud = await StartAsync();
+        await using var peer = await HttpPeer.StartAsync();
+        await EndsAsync(cloud);
+        await RuleAsync(cloud, "across", "rest", """{"path": "/a"}""", "rest", $$"""{"resource": "http://127.0.0.1:{{peer.Port}}/there"}""");
+        using var http = new HttpClient();
+        await UntilAsync(() => http.GetAsync(Url(cloud, "edge-1/default/a/first")), one => one.StatusCode == HttpStatusCode.OK);
+
+        foreach (var bad in (string[])["..%5C..%5Cadmin", "%2E%2E/%2E%2E/admin", "..%2Fadmin", @"..\admin"])
+            Assert.StartsWith("HTTP/1.1 400", await RawAsync(cloud, $"/edge-1/default/a/{bad}"), StringComparison.Ordinal);
+        Assert.All(peer.Requests, request => Assert.Equal("/there/first", request.Path));
+        Assert.StartsWith("HTTP/1.1 200", await RawAsync(cloud, "/edge-1/default/a/x%3Fy%23z?q=%2F"), StringComparison.Ordinal);
+        Assert.Equal("/there/x%3Fy%23z?q=%2F", peer.Requests.Last().Path);
+    }
+
+    [Fact]
     public async Task Rule_without_its_endpoint_says_so_and_works_once_it_is_there()
     {
         await using var cloud = await StartAsync();
@@ -208,6 +226,17 @@ public sealed class RouterTests : IDisposable
             TimeProvider.System, "bus", "user", Operations.Upload, Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_'), MessageCodec.JsonString(payload), $"{version}");
         await edge.SendAsync(message);
         return message;
+    }
+
+    // As it stands: HttpClient would resolve and escape it.
+    private static async Task<string> RawAsync(WholeCloud cloud, string target)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, cloud.RouterPort, limit.Token);
+        await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET {target} HTTP/1.1\r\nHost: cloud\r\nConnection: close\r\n\r\n"), limit.Token);
+        using var reader = new StreamReader(client.GetStream());
+        return (await reader.ReadLineAsync(limit.Token))!;
     }
 
     // Until the router has seen the rules.
