@@ -187,7 +187,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         QuicHubListener? quic = null;
         HubServer? server = null;
         var router = options.Router.Listen.IsEnabled
-            ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
+            ? new RouterService(kube, sync.SessionOf, options.Router.Access, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
         RestEntry? entry = null;
         KubeletServer? kubelet = null;
         TunnelServer? tunnels = null;

@@ -54,16 +54,17 @@ internal sealed class RouterService : IAsyncDisposable
 
     /// <param name="kube">The API.</param>
     /// <param name="sessionOf">The session of a connected node.</param>
+    /// <param name="access">Where Rules may lead.</param>
     /// <param name="time">Clock.</param>
     /// <param name="random">Jitter; shared with nobody.</param>
     /// <param name="logger">Where operators are told.</param>
-    public RouterService(IKubeClient kube, Func<string, ISyncSession?> sessionOf, TimeProvider time, Random random, ILogger logger)
+    public RouterService(IKubeClient kube, Func<string, ISyncSession?> sessionOf, TargetAccess access, TimeProvider time, Random random, ILogger logger)
     {
         _sessionOf = sessionOf;
         _time = time;
         _logger = logger;
         _answers = new Answers(time);
-        _target = new RestTarget(time, new Random(random.Next()));
+        _target = new RestTarget(time, new Random(random.Next()), access);
         _statuses = new RuleStatusWriter(kube, time, logger);
         _informers.AddRange(new[] { RuleKinds.Rule, RuleKinds.RuleEndpoint }.Select(kind => new Informer(kube, kind, null, new ListOptions(), time, new Random(random.Next()), logger)));
     }

@@ -195,9 +195,32 @@ public sealed class RouterTests : IDisposable
         Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await http.SendAsync(large)).StatusCode);
     }
 
-    private Task<WholeCloud> StartAsync(bool isInsecure = true) => WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
+    [Theory]
+    [InlineData("127.0.0.1")]
+    [InlineData("localhost")]
+    [InlineData("0.0.0.0")]
+    [InlineData("[::ffff:127.0.0.1]")]
+    public async Task Rule_does_not_lead_to_cloudcores_own_machine_unless_the_setting_names_it(string host)
     {
-        Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = isInsecure },
+        await using var cloud = await StartAsync(allowTargets: ["elsewhere.example"]);
+        await using var peer = await HttpPeer.StartAsync();
+        await EndsAsync(cloud);
+        await RuleAsync(cloud, "own", "rest", """{"path": "/a"}""", "rest", $$"""{"resource": "http://{{host}}:{{peer.Port}}/"}""");
+        await RuleAsync(cloud, "up", "bus", """{"topic": "sensors", "node_name": "edge-1"}""", "rest", $$"""{"resource": "http://{{host}}:{{peer.Port}}/"}""");
+        using var http = new HttpClient();
+
+        var refused = await UntilAsync(() => http.GetAsync(Url(cloud, "any/default/a")), one => one.StatusCode == HttpStatusCode.BadGateway);
+        Assert.Contains("list it in modules.router.allowTargets", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        await using var edge = await EdgeWireAsync(cloud);
+        var upload = await UploadAsync(edge, "default/sensors", "1", version: 1);
+        Assert.Equal("ServiceUnavailable", FakeEdge.Content(await edge.UntilAsync(one => one.ParentId == upload.Id)).Text("ErrStatus", "reason"));
+        await cloud.UntilAsync(RuleKinds.Rule, "the reason", one => one.Name() == "up" && one.Texts("status", "errors").Any(error => error.Contains("modules.router.allowTargets", StringComparison.Ordinal)));
+        Assert.Empty(peer.Requests);
+    }
+
+    private Task<WholeCloud> StartAsync(bool isInsecure = true, IReadOnlyList<string>? allowTargets = null) => WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
+    {
+        Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = isInsecure, AllowTargets = allowTargets ?? ["127.0.0.1"] },
     });
 
     private static Uri Url(WholeCloud cloud, string path) => new($"{(cloud.IsRouterInsecure ? "http" : "https")}://127.0.0.1:{cloud.RouterPort}/{path}");
