@@ -124,6 +124,13 @@ internal sealed class RestEntry : IAsyncDisposable
             return;
         }
 
+        if (!_router.IsRead)
+        {
+            context.Response.Headers.RetryAfter = "1";
+            await ReplyAsync(context, HttpReply.Text(503, RouterService.NotRead));
+            return;
+        }
+
         if (_router.FindRest(path.Namespace, path.Rest) is not var (route, rest))
         {
             await ReplyAsync(context, RestPath.NoRule);
