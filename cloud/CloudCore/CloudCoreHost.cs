@@ -35,7 +35,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>A watch that fails for longer makes this CloudCore unready: what it knows may be old.</summary>
     internal static readonly TimeSpan UnreadyAfter = TimeSpan.FromSeconds(30);
 
-    private static readonly TimeSpan s_cachesWithin = TimeSpan.FromSeconds(30);
+    // A large cluster's API, or one that throttles, takes minutes for the first lists; meanwhile /readyz says which are missing.
+    private static readonly TimeSpan s_cachesWithin = TimeSpan.FromMinutes(10);
+
+    // What only fails for so long is not slow but missing or forbidden.
+    private static readonly TimeSpan s_cachesFailWithin = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_cachesLook = TimeSpan.FromSeconds(10);
 
     private readonly TimeProvider _time;
     private readonly HubCertificates _certificates;
@@ -153,9 +158,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
     /// <summary>What <c>/readyz</c> asks. Others in this process may add to it.</summary>
     internal Readiness Readiness { get; private init; } = null!;
 
-    /// <summary>What of the kinds watched is not current any more: those whose list or watch has failed for longer than <see cref="UnreadyAfter"/>; null when there is none.</summary>
-    internal static string? InformerProblem(IEnumerable<Informer> informers)
+    /// <summary>What of the kinds watched has not been read yet, or is not current any more: those whose list or watch has failed for longer than <see cref="UnreadyAfter"/>; null when there is
+    /// none.</summary>
+    internal static string? InformerProblem(IReadOnlyCollection<Informer> informers)
     {
+        if (Unread(informers) is { Length: > 0 } unread)
+            return $"the Kubernetes API has not listed yet: {unread}";
         var failing = informers.Select(informer => (informer.Kind, informer.Failing)).Where(one => one.Failing is { } failing && failing.For > UnreadyAfter).ToList();
         return failing.Count == 0 ? null
             : $"the Kubernetes API is not read any more: {string.Join("; ", failing.Select(one => $"{one.Kind.Plural} for {one.Failing!.Value.For.TotalSeconds:0} s ({one.Failing.Value.Why})"))}";
@@ -187,7 +195,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         QuicHubListener? quic = null;
         HubServer? server = null;
         var router = options.Router.Listen.IsEnabled
-            ? new RouterService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
+            ? new RouterService(kube, sync.SessionOf, options.Router.Access, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Router")) : null;
         RestEntry? entry = null;
         KubeletServer? kubelet = null;
         TunnelServer? tunnels = null;
@@ -210,13 +218,19 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var hub = new Hub(options, certificates, rooms, streams, links);
         try
         {
-            // An edge that connects before the caches are full would be told that its pods are gone.
             StartInformers(options.SecretNamespaces, informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
+            var isServing = false;
+            readiness.Add("informers", () => InformerProblem(informers));
+            readiness.Add("hub", () => isServing ? listener?.Problem : "cloudcore is starting");
+            var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
+            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics, readiness, dashboard), loggers, cancellationToken);
+            // An edge that connects before the caches are full would be told that its pods are gone.
             await WaitForCachesAsync(informers, time, cancellationToken);
             sync.CachesFilled();
             if (router is not null)
             {
-                await router.StartAsync(cancellationToken);
+                router.Start();
+                readiness.Add("router", () => router.Problem);
                 ownSessionChanged += router.NodeSession;
                 metrics.Router = router.Render;
                 entry = await RestEntry.StartAsync(router, options.Router, certificates, kube, loggers, cancellationToken);
@@ -226,6 +240,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             {
                 tasks = new NodeTaskService(kube, sync.SessionOf, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.NodeTasks"));
                 requests.Tasks = tasks;
+                var started = tasks;
+                readiness.Add("nodetasks", () => started.Problem);
                 ownSessionChanged += tasks.NodeSession;
             }
 
@@ -248,10 +264,6 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
             metrics.NodeStreams = () => streams.Count;
             metrics.Gauges = () => (sync.Connected, sync.Depth.Objects, sync.Depth.Messages, hub.Waiting, admissions?.Waiting ?? 0);
-            var enrolment = new Enrolment(certificates, kube, options.NodeCertificateLifetime, time, metrics, logger);
-            server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics, readiness, dashboard), loggers, cancellationToken);
-            readiness.Add("informers", () => InformerProblem(informers));
-            readiness.Add("hub", () => admissions?.Problem);
             var address = advertised.Count > 0 ? advertised[0] : "127.0.0.1";
             if (options.CloudStream.Listen.IsEnabled)
             {
@@ -273,6 +285,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             });
             listener?.Serve();
             quic?.Serve();
+            isServing = true;
             var lease = new LeaderLease(
                 kube, $"{Dns.GetHostName()}_{Guid.NewGuid():N}", LeaseTimes.Default, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.Leadership"));
             var duties = new TokenDuties(store, new TokenStore(kube, time), certificates, options.TokenRefresh, time, logger);
@@ -295,7 +308,6 @@ public sealed class CloudCoreHost : IAsyncDisposable
             if (tunnels is not null)
                 await tunnels.DisposeAsync();
             meters.Dispose();
-            readiness.Dispose();
             if (dashboard is not null)
                 await dashboard.DisposeAsync();
             if (entry is not null)
@@ -319,6 +331,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             await events.DisposeAsync();
             hub.Dispose();
             await certificates.DisposeAsync();
+            readiness.Dispose();
             throw;
         }
     }
@@ -439,17 +452,34 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Watch(ResourceKind.ClusterObjectSync, new ListOptions());
     }
 
-    private static async Task WaitForCachesAsync(List<Informer> informers, TimeProvider time, CancellationToken cancellationToken)
+    private static string Unread(IEnumerable<Informer> informers)
+        => string.Join(", ", informers.Where(informer => !informer.Synced.IsCompletedSuccessfully).Select(informer => informer.Kind.Plural + (informer.Failing is { } failing ? $" ({failing.Why})" : "")));
+
+    /// <summary>Waits for the first lists as long as it may help.</summary>
+    /// <exception cref="CloudCoreException">For ten minutes some were not there, or all that were missing have failed for two without one that came.</exception>
+    internal static async Task WaitForCachesAsync(IReadOnlyCollection<Informer> informers, TimeProvider time, CancellationToken cancellationToken)
     {
-        try
+        var all = Task.WhenAll(informers.Select(informer => informer.Synced));
+        var (started, before) = (time.GetTimestamp(), -1);
+        while (true)
         {
-            await Task.WhenAll(informers.Select(informer => informer.Synced)).WaitAsync(s_cachesWithin, time, cancellationToken);
-        }
-        catch (TimeoutException e)
-        {
-            var missing = string.Join(", ", informers.Where(informer => !informer.Synced.IsCompleted).Select(informer => informer.Kind.Plural));
-            throw new CloudCoreException(
-                $"the Kubernetes API did not list {missing} within {s_cachesWithin.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io, reliablesyncs.kubeedge.io and gslb.edge.io installed, and may cloudcore list these?", e);
+            try
+            {
+                await all.WaitAsync(s_cachesLook, time, cancellationToken);
+                return;
+            }
+            catch (TimeoutException e)
+            {
+                var missing = informers.Where(informer => !informer.Synced.IsCompleted).ToList();
+                var isStuck = missing.Count == before && missing.TrueForAll(informer => informer.Failing is { } failing && failing.For >= s_cachesFailWithin);
+                before = missing.Count;
+                var waited = time.GetElapsedTime(started);
+                if (isStuck || waited >= s_cachesWithin)
+                {
+                    throw new CloudCoreException(
+                        $"the Kubernetes API did not list {Unread(missing)} within {waited.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io, reliablesyncs.kubeedge.io and gslb.edge.io installed, and may cloudcore list these?", e);
+                }
+            }
         }
     }
 

@@ -59,6 +59,9 @@ public sealed partial class LocalEdge
         }));
     }
 
+    // All is on this machine here, also the services that Rules (where the router is switched on) post to.
+    private const string LocalTargets = "modules.router.allowTargets=[127.0.0.0/8]";
+
     private List<string> Settings()
     {
         int Port(int wellKnown, string what)
@@ -109,7 +112,7 @@ public sealed partial class LocalEdge
             var config = Path.Combine(_directory, "cloudcore.yaml");
             await File.WriteAllTextAsync(config, "apiVersion: cloudcore.config.kubeedge.io/v1alpha1\nkind: CloudCore\n", cancellationToken);
             var ports = await StartCloudCoreAsync(
-                "cloudcore", "cloud", child => CloudCore = child, ["--config", config, .. Sets([.. portSettings, "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. _options.CloudCoreSettings])],
+                "cloudcore", "cloud", child => CloudCore = child, ["--config", config, .. Sets([.. portSettings, "commonConfig.monitorServer.bindAddress=127.0.0.1:0", LocalTargets, .. _options.CloudCoreSettings])],
                 cancellationToken);
             _ports = new LocalPorts(
                 (int)ports.Number(0, "api"), (int)ports.Number(0, "websocket"), (int)ports.Number(0, "https"), (int)ports.Number(0, "metrics"), ports.Text("kubeconfig"), (int)ports.Number(0, "dns"));
@@ -123,7 +126,7 @@ public sealed partial class LocalEdge
         {
             var ports = await StartCloudCoreAsync(
                 "hub", "hub", child => Hub = child,
-                ["--kubeconfig", Kubeconfig, .. Sets(["modules.cloudHub.websocket.port=0", "modules.cloudHub.https.port=0", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", .. _options.CloudCoreSettings])],
+                ["--kubeconfig", Kubeconfig, .. Sets(["modules.cloudHub.websocket.port=0", "modules.cloudHub.https.port=0", "commonConfig.monitorServer.bindAddress=127.0.0.1:0", LocalTargets, .. _options.CloudCoreSettings])],
                 cancellationToken);
             _ports = Ports with { WebSocket = (int)ports.Number(0, "websocket"), Https = (int)ports.Number(0, "https") };
             return $"hub {Ports.WebSocket}, enrolment {Ports.Https}";

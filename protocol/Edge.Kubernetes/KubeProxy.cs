@@ -10,6 +10,7 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
     private readonly HttpClient _own = new(options.Handler ?? KubeHandler.Create(options), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
     private readonly HttpClient _others = new(options.Handler ?? KubeHandler.Create(options with { ClientCertificate = null }), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
     private readonly string _server = options.Server.AbsoluteUri.TrimEnd('/');
+    private readonly string _prefix = options.Server.AbsolutePath.TrimEnd('/');
 
     public void Dispose()
     {
@@ -20,11 +21,12 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
     /// <summary>Sends once; returns when the head of the answer is there, whatever its status is. The caller disposes the answer.</summary>
     /// <param name="target">Path and query, beginning with <c>/</c>.</param>
     /// <param name="token">Who asks; empty: we ourselves.</param>
-    /// <exception cref="KubeException">There was no answer (code 0).</exception>
+    /// <exception cref="KubeException">There was no answer (code 0), or the path is one that a URI's parser rewrites, as it does <c>\</c>, <c>..</c> and what is not ASCII (code 400): what is sent
+    /// is the path that the caller has judged.</exception>
     public async Task<HttpResponseMessage> SendAsync(
         HttpMethod method, string target, string accept, string contentType, ReadOnlyMemory<byte> body, string token, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(method, new Uri(_server + target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        using var request = new HttpRequestMessage(method, Resolve(target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
         request.Headers.TryAddWithoutValidation("Accept", accept.Length > 0 ? accept : "application/json");
         if (options.TlsServerName is { Length: > 0 } name)
             request.Headers.Host = name;
@@ -45,5 +47,12 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
         {
             throw new KubeException(0, "ConnectionLost", $"{method} {target.Split('?')[0]}: {_server}: {e.Message}", inner: e);
         }
+    }
+
+    private Uri Resolve(string target)
+    {
+        var path = target.Split('?')[0];
+        return path.StartsWith('/') && Uri.TryCreate(_server + target, UriKind.Absolute, out var uri) && uri.AbsolutePath == _prefix + path ? uri
+            : throw new KubeException(400, "BadRequest", $"the path '{path}' would not be sent as it stands; write it escaped, without \\, # and ..");
     }
 }

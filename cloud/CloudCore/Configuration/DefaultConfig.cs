@@ -93,6 +93,7 @@ public static class DefaultConfig
             port: 9443
             restTimeout: 60               # seconds that a request waits for the edge's answer
             insecure: false               # true: plain HTTP without authentication, as KubeEdge's
+            allowTargets: []              # hosts, addresses and networks of this machine and its link to which Rules may lead, e.g. [127.0.0.0/8]
           taskManager:                    # jobs of operations.kubeedge.io for edge nodes (docs/nodetasks.md)
             enable: false
           dashboard:                      # the web page on monitorServer's address

@@ -1,3 +1,4 @@
+using Edge.Cloud.Router;
 using Edge.Common.Configuration;
 
 namespace Edge.Cloud.Configuration;
@@ -15,17 +16,27 @@ public sealed record RouterOptions
     /// kubeedge/routertoken or a client certificate of the hub's CA that is not a node's.</summary>
     public bool IsInsecure { get; init; }
 
+    /// <summary>allowTargets: hosts, addresses and networks of this machine and its link to which Rules may lead all the same; without them a Rule reaches none of it.</summary>
+    public IReadOnlyList<string> AllowTargets { get; init; } = [];
+
+    /// <summary><see cref="AllowTargets"/> as it is used. What <see cref="Read"/> has found wrong in it allows nothing.</summary>
+    internal TargetAccess Access => TargetAccess.TryParse(AllowTargets, out var access, out _) ? access : TargetAccess.Default;
+
     internal static RouterOptions Read(ConfigSection section)
     {
         var absent = new RouterOptions();
         var address = section.Text("address", absent.Listen.Address);
         if (!System.Net.IPAddress.TryParse(address, out _))
             section.Problem("address", $"'{address}' is not an IP address, e.g. 0.0.0.0");
+        var targets = section.Texts("allowTargets", []);
+        if (!TargetAccess.TryParse(targets, out _, out var error))
+            section.Problem("allowTargets", error);
         return new RouterOptions
         {
             Listen = absent.Listen with { IsEnabled = section.Bool("enable", false), Address = address, Port = section.Int("port", absent.Listen.Port, min: 0, max: 65535) },
             RestTimeout = TimeSpan.FromSeconds(section.Int("restTimeout", 60, min: 1, max: 3_600)),
             IsInsecure = section.Bool("insecure", false),
+            AllowTargets = targets,
         };
     }
 }

@@ -18,9 +18,12 @@ internal static class NodeReads
     public static string? Refuse(string node, string method, string target, ReadOnlyMemory<byte> body)
     {
         var path = target.Split('?')[0];
-        var parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        if (parts.Contains("..") || path.Contains('%', StringComparison.Ordinal))
-            return $"the path {path} is not allowed";
+        // Judged is what is sent: nothing that a URI's parser reads otherwise (it makes / of \, and goes up at ..) or that the API unescapes.
+        if (!path.StartsWith('/') || path.Any(one => one is <= ' ' or >= '\x7f' or '\\' or '#' or '%'))
+            return $"the path {path} is not allowed; it has plain ASCII without \\, # and %";
+        var parts = path.Length == 1 ? [] : path[1..].Split('/');
+        if (parts.Any(part => part is "" or "." or ".."))
+            return $"the path {path} is not allowed; it has an empty part, . or ..";
         if (method == "POST" && path == "/apis/authorization.k8s.io/v1/subjectaccessreviews")
         {
             return JsonBytes.TryObject(body, out _) is { } review && review.Text("spec", "user").StartsWith("system:serviceaccount:", StringComparison.Ordinal)

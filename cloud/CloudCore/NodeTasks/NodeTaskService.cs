@@ -72,6 +72,9 @@ internal sealed class NodeTaskService : IAsyncDisposable
         _running = Task.WhenAll(DeliverAsync(_stop.Token), WriteReportsAsync(_stop.Token));
     }
 
+    /// <summary>For <c>/readyz</c>: which kinds of jobs are not read yet or not current any more; null for none.</summary>
+    public string? Problem => CloudCoreHost.InformerProblem([.. _jobs.Select(pair => pair.Jobs)]);
+
     /// <summary>Hears that a node's session began or ended; never waits.</summary>
     public void NodeSession(string node, bool began)
     {

@@ -6,6 +6,7 @@ using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.Configuration;
 using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Logging;
 
@@ -117,10 +118,22 @@ internal sealed class RestEntry : IAsyncDisposable
             return;
         }
 
-        var parts = (context.Request.Path.Value ?? "").Split('/', 4);
-        if (parts.Length < 4 || _router.FindRest(parts[2], parts[3]) is not var (route, rest))
+        if (RestPath.Read(context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget, out var refusal) is not { } path)
         {
-            await ReplyAsync(context, HttpReply.Text(404, "no Rule has this path; it is /<node>/<namespace>/<path>"));
+            await ReplyAsync(context, refusal!);
+            return;
+        }
+
+        if (!_router.IsRead)
+        {
+            context.Response.Headers.RetryAfter = "1";
+            await ReplyAsync(context, HttpReply.Text(503, RouterService.NotRead));
+            return;
+        }
+
+        if (_router.FindRest(path.Namespace, path.Rest) is not var (route, rest))
+        {
+            await ReplyAsync(context, RestPath.NoRule);
             return;
         }
 
@@ -133,7 +146,7 @@ internal sealed class RestEntry : IAsyncDisposable
 
         try
         {
-            await ForwardAsync(context, parts[1], route, rest);
+            await ForwardAsync(context, path.Node, route, rest);
         }
         finally
         {

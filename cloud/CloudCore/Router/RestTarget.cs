@@ -22,7 +22,7 @@ internal enum DeliveryOutcome
 internal sealed record Delivered(DeliveryOutcome Outcome, string Error, byte[] Body);
 
 /// <summary>Posts messages of edges to HTTP services in the cloud. Safe for concurrent calls.</summary>
-internal sealed class RestTarget(TimeProvider time, Random random) : IDisposable
+internal sealed class RestTarget(TimeProvider time, Random random, TargetAccess access) : IDisposable
 {
     /// <summary>Largest answer that is read, bytes: a ServiceBus takes no larger one.</summary>
     public const int AnswerMax = 5_000_000;
@@ -31,8 +31,12 @@ internal sealed class RestTarget(TimeProvider time, Random random) : IDisposable
     private static readonly TimeSpan s_retryFirst = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan s_retryMost = TimeSpan.FromSeconds(5);
 
-    // A redirect would make a GET of the POST.
-    private readonly HttpClient _http = new(new SocketsHttpHandler { AllowAutoRedirect = false, PooledConnectionLifetime = TimeSpan.FromMinutes(2), UseCookies = false })
+    // A redirect would make a GET of the POST, and a proxy resolve names in our stead.
+    private readonly HttpClient _http = new(new SocketsHttpHandler
+    {
+        AllowAutoRedirect = false, PooledConnectionLifetime = TimeSpan.FromMinutes(2), UseCookies = false, UseProxy = false,
+        ConnectCallback = (context, cancellationToken) => ConnectAsync(access, context.DnsEndPoint, cancellationToken),
+    })
     {
         Timeout = Timeout.InfiniteTimeSpan, MaxResponseContentBufferSize = AnswerMax,
     };
@@ -71,6 +75,30 @@ internal sealed class RestTarget(TimeProvider time, Random random) : IDisposable
     }
 
     public void Dispose() => _http.Dispose();
+
+    // Here the name is resolved for good: what was looked up before may lead elsewhere by now.
+    private static async ValueTask<Stream> ConnectAsync(TargetAccess access, DnsEndPoint target, CancellationToken cancellationToken)
+    {
+        var addresses = IPAddress.TryParse(target.Host, out var address) ? [address] : await Dns.GetHostAddressesAsync(target.Host, cancellationToken);
+        var allowed = addresses.Where(one => access.Allows(target.Host, one)).ToArray();
+        if (allowed.Length == 0)
+        {
+            throw new IOException($"'{target.Host}' is {string.Join(", ", addresses.AsEnumerable())}, of cloudcore's own machine or link, where Rules do not lead; "
+                + "if they may, list it in modules.router.allowTargets");
+        }
+
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(allowed, target.Port, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
 
     private async Task<Delivered> TryPostAsync(Uri url, byte[] body, string id, string node, string topic, CancellationToken cancellationToken)
     {

@@ -12,7 +12,7 @@ internal sealed record HttpReply(int Status, IReadOnlyList<KeyValuePair<string, 
 }
 
 /// <summary>An HTTP request for an edge.</summary>
-/// <param name="Rest">What the path has beyond the rule's.</param>
+/// <param name="Rest">What the path has beyond the rule's, escaped as it came.</param>
 /// <param name="Query">With its question mark, or empty.</param>
 internal sealed record HttpCall(string Method, string Rest, string Query, IReadOnlyList<KeyValuePair<string, string>> Headers, byte[] Body);
 
@@ -30,7 +30,7 @@ internal static class RouterMessages
     /// <summary>What applications at the node get: the bare topic as resource, the body as JSON string.</summary>
     public static Message Publish(TimeProvider time, Route route, HttpCall call)
     {
-        var topic = call.Rest.Length == 0 ? route.PublishTopic : $"{route.PublishTopic.TrimEnd('/')}/{call.Rest}";
+        var topic = call.Rest.Length == 0 ? route.PublishTopic : $"{route.PublishTopic.TrimEnd('/')}/{Uri.UnescapeDataString(call.Rest)}";
         return Message.Create(time, Sources.RouterEventBus, Groups.User, Operations.Publish, topic, MessageCodec.JsonString(Encoding.UTF8.GetString(call.Body)));
     }
 

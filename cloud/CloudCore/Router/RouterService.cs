@@ -26,6 +26,9 @@ internal sealed class RouterService : IAsyncDisposable
     private const int EdgeTries = 3;
     private const int StockTries = 10;
 
+    /// <summary>The answer while <see cref="IsRead"/> is false.</summary>
+    public const string NotRead = "the Rules are not read yet; /readyz says why";
+
     private readonly Func<string, ISyncSession?> _sessionOf;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -54,22 +57,29 @@ internal sealed class RouterService : IAsyncDisposable
 
     /// <param name="kube">The API.</param>
     /// <param name="sessionOf">The session of a connected node.</param>
+    /// <param name="access">Where Rules may lead.</param>
     /// <param name="time">Clock.</param>
     /// <param name="random">Jitter; shared with nobody.</param>
     /// <param name="logger">Where operators are told.</param>
-    public RouterService(IKubeClient kube, Func<string, ISyncSession?> sessionOf, TimeProvider time, Random random, ILogger logger)
+    public RouterService(IKubeClient kube, Func<string, ISyncSession?> sessionOf, TargetAccess access, TimeProvider time, Random random, ILogger logger)
     {
         _sessionOf = sessionOf;
         _time = time;
         _logger = logger;
         _answers = new Answers(time);
-        _target = new RestTarget(time, new Random(random.Next()));
+        _target = new RestTarget(time, new Random(random.Next()), access);
         _statuses = new RuleStatusWriter(kube, time, logger);
         _informers.AddRange(new[] { RuleKinds.Rule, RuleKinds.RuleEndpoint }.Select(kind => new Informer(kube, kind, null, new ListOptions(), time, new Random(random.Next()), logger)));
     }
 
-    /// <summary>Starts to follow the Rules; ends when they are read.</summary>
-    public async Task StartAsync(CancellationToken cancellationToken)
+    /// <summary>Whether the Rules are read; before, nothing can be said of a message.</summary>
+    public bool IsRead => _informers.TrueForAll(informer => informer.Synced.IsCompletedSuccessfully);
+
+    /// <summary>For <c>/readyz</c>: what of the Rules is not read yet or not current any more; null for nothing.</summary>
+    public string? Problem => CloudCoreHost.InformerProblem(_informers);
+
+    /// <summary>Starts to follow the Rules. Until they are read requests are to be refused with <see cref="IsRead"/>, uploads are answered as failed, and nodes keep the topics that they have.</summary>
+    public void Start()
     {
         foreach (var informer in _informers)
         {
@@ -82,8 +92,6 @@ internal sealed class RouterService : IAsyncDisposable
             });
         }
 
-        await Task.WhenAll(_informers.Select(informer => informer.Synced)).WaitAsync(cancellationToken);
-        Rebuild();
         _statuses.Start();
         _loop = TellNodesAsync(_stop.Token);
     }
@@ -104,6 +112,15 @@ internal sealed class RouterService : IAsyncDisposable
             // Whoever answers must be the one that was asked.
             if (_pending.TryGetValue(message.ParentId, out var pending) && pending.Node == session.Node)
                 pending.Answer.TrySetResult(message);
+            return;
+        }
+
+        if (!IsRead)
+        {
+            if (message.Source == Sources.ServiceBus)
+                session.Send(message.Error(_time, NotRead), isUrgent: true);
+            else if (session.IsEdgeWire)
+                session.Send(_answers.PlainError(message, new KubeException(503, "ServiceUnavailable", NotRead)));
             return;
         }
 
@@ -354,15 +371,16 @@ internal sealed class RouterService : IAsyncDisposable
 
     private void Rebuild()
     {
+        // One kind without the other has Rules that only seem to be wrong, and nodes would drop topics.
+        if (!IsRead)
+            return;
         lock (_gate)
         {
             var before = _table;
             _table = RuleTable.Build(_informers[0].List(), _informers[1].List());
             _nodes.UnionWith(before.Nodes);
             _nodes.UnionWith(_table.Nodes);
-            // Until both kinds are read, an endpoint may only seem to be missing.
-            if (_informers.TrueForAll(informer => informer.Synced.IsCompletedSuccessfully))
-                Complain(_table.Problems);
+            Complain(_table.Problems);
             foreach (var uid in _lanes.Keys.Where(uid => !_table.Routes.Any(route => route.Uid == uid)).ToList())
             {
                 _lanes.Remove(uid, out var lane);
@@ -390,6 +408,8 @@ internal sealed class RouterService : IAsyncDisposable
     {
         try
         {
+            await Task.WhenAll(_informers.Select(informer => informer.Synced)).WaitAsync(cancellationToken);
+            Rebuild();
             while (await _wake.Reader.WaitToReadAsync(cancellationToken))
             {
                 _wake.Reader.TryRead(out _);

@@ -77,18 +77,22 @@ internal sealed class RuleTable
     }
 
     /// <summary>The rule for <c>/&lt;node&gt;/&lt;namespace&gt;/&lt;path&gt;</c> and what the path has beyond the rule's; of several the one with the longest path.</summary>
+    /// <param name="namespace">Of the rules.</param>
+    /// <param name="path">As it stands in the request, escaped; what is beyond is so too.</param>
     public (Route Route, string Beyond)? FindRest(string @namespace, string path)
     {
-        var trimmed = path.Trim('/');
-        Route? best = null;
+        var given = path.Trim('/').Split('/');
+        (Route Route, int Parts)? best = null;
         foreach (var route in Routes)
         {
-            if (route.Source == EndpointType.Rest && route.Namespace == @namespace && (best is null || route.Path.Length > best.Path.Length)
-                && (route.Path.Length == 0 || trimmed == route.Path || trimmed.StartsWith(route.Path + "/", StringComparison.Ordinal)))
-                best = route;
+            if (route.Source != EndpointType.Rest || route.Namespace != @namespace || (best is not null && route.Path.Length <= best.Value.Route.Path.Length))
+                continue;
+            string[] parts = route.Path.Length == 0 ? [] : route.Path.Split('/');
+            if (parts.Length <= given.Length && parts.Zip(given).All(pair => pair.First == Uri.UnescapeDataString(pair.Second)))
+                best = (route, parts.Length);
         }
 
-        return best is null ? null : (best, trimmed[best.Path.Length..].Trim('/'));
+        return best is var (found, length) ? (found, string.Join('/', given[length..]).Trim('/')) : null;
     }
 
     /// <summary>The rules for a message that an application at the node has published.</summary>

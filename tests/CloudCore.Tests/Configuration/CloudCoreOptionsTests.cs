@@ -74,6 +74,7 @@ public sealed class CloudCoreOptionsTests
     [InlineData("modules:\n  gslb:\n    address: everywhere", "modules.gslb.address: 'everywhere' is not an IP address, e.g. 0.0.0.0")]
     [InlineData("modules:\n  router:\n    restTimout: 5", "modules.router.restTimout: is not a known key; did you mean 'restTimeout'?")]
     [InlineData("modules:\n  router:\n    address: all", "modules.router.address: 'all' is not an IP address, e.g. 0.0.0.0")]
+    [InlineData("modules:\n  router:\n    allowTargets: [127.0.0.0/40]", "modules.router.allowTargets: '127.0.0.0/40' is no host name, no address and no network")]
     [InlineData("commonConfig:\n  monitorServer:\n    bindAddress: nine", "'nine' is not <IP address>:<port>")]
     public void Wrong_settings_are_errors_that_name_key_and_line(string yaml, string error)
     {

@@ -22,7 +22,24 @@ public sealed class ApplicationServiceTests
     [InlineData("GET", "/api/v1/secrets", false)]
     [InlineData("GET", "/api/v1/namespaces/kubeedge/secrets/casecret", false)]
     [InlineData("GET", "/api/v1/namespaces/default/pods/web/log", false)]
+    [InlineData("GET", "/", true)]
+    [InlineData("GET", "/api/v1/nodes?fieldSelector=metadata.name%3Da", true)]
     [InlineData("GET", "/api/v1/nodes/../secrets", false)]
+    [InlineData("GET", @"/api/v1\secrets", false)]
+    [InlineData("GET", @"/api/v1\namespaces\kubeedge\secrets\casecret", false)]
+    [InlineData("GET", @"/apis/apps/v1\deployments", false)]
+    [InlineData("GET", @"/api\v1/secrets", false)]
+    [InlineData("GET", @"\api/v1", false)]
+    [InlineData("GET", "api/v1", false)]
+    [InlineData("GET", "/api/v1#/nodes", false)]
+    [InlineData("GET", "/api/v1%2Fsecrets", false)]
+    [InlineData("GET", "/api//v1", false)]
+    [InlineData("GET", "/api/v1/", false)]
+    [InlineData("GET", "/api/.", false)]
+    [InlineData("GET", "/openapi/./v2", false)]
+    [InlineData("GET", "/openapi/v2\t", false)]
+    [InlineData("GET", "/openapi/v2 ", false)]
+    [InlineData("GET", "/openapi/\u2025", false)]
     [InlineData("GET", "/api/v1/namespaces/default/services/x/proxy", false)]
     [InlineData("DELETE", "/api/v1/nodes/edge-1", false)]
     [InlineData("POST", "/api/v1/namespaces/default/services", false)]
@@ -84,6 +101,8 @@ public sealed class ApplicationServiceTests
         var keys = await AskAsync("get", "GET", "/openid/v1/jwks");
         Assert.Equal("EC", Body(keys).Items("keys").Single().Text("kty"));
         Assert.Equal(403, (await AskAsync("list", "GET", "/api/v1/secrets")).Http!.Code);
+        Assert.Equal(403, (await AskAsync("list", "GET", @"/api/v1\secrets")).Http!.Code);
+        Assert.Equal(400, (await AskAsync("list", "GET", @"/api/v1\nodes", admin)).Http!.Code);
         Assert.Equal(401, (await AskAsync("list", "GET", "/api/v1/secrets", token: "nonsense")).Http!.Code);
         var list = await AskAsync("list", "GET", "/api/v1/namespaces/default/configmaps", admin);
         Assert.Equal((ApplicationMessage.Approved, 200, "ConfigMapList"), (list.Status, list.Http!.Code, Body(list).Text("kind")));

@@ -1,8 +1,11 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Edge.Cloud.CloudHub;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Observability;
+using Edge.Cloud.Router;
 using Edge.Cloud.Tests.Support;
+using Edge.Kubernetes;
 using Edge.Testing;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -40,6 +43,79 @@ public sealed class ReadyzTests : IDisposable
             using var answer = await http.GetAsync("/readyz");
             return answer.IsSuccessStatusCode;
         });
+    }
+
+    [Fact]
+    public async Task Modules_whose_kinds_cannot_be_read_hold_up_no_start_and_are_named()
+    {
+        // The definitions are the administrator's work.
+        await using (await WholeCloud.StartAsync(_data.Path))
+        {
+        }
+
+        // The first of these looks whether the definitions are served.
+        var asked = new ConcurrentDictionary<string, int>();
+        var roles = new RoleCheckedKube { Withholds = request => request is "list ruleendpoints" or "list imageprepulljobs" && asked.AddOrUpdate(request, 1, (_, times) => times + 1) > 1 };
+        await using var cloud = await WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
+        {
+            IsTaskManagerEnabled = true, Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = true },
+        }, roles);
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{cloud.Ports.Metrics}"), Timeout = TimeSpan.FromSeconds(60) };
+        using var unready = await http.GetAsync("/readyz?verbose");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, unready.StatusCode);
+        var text = await unready.Content.ReadAsStringAsync();
+        Assert.Contains("[+]hub ok\n", text, StringComparison.Ordinal);
+        Assert.Contains("[-]router: the Kubernetes API has not listed yet: ruleendpoints", text, StringComparison.Ordinal);
+        Assert.Contains("[-]nodetasks: the Kubernetes API has not listed yet: imageprepulljobs", text, StringComparison.Ordinal);
+        using var refused = await http.GetAsync($"http://127.0.0.1:{cloud.RouterPort}/edge-1/default/a");
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, RouterService.NotRead), (refused.StatusCode, await refused.Content.ReadAsStringAsync()));
+
+        roles.Withholds = _ => false;
+        await Eventually.HoldsAsync("it is ready", async () =>
+        {
+            using var answer = await http.GetAsync("/readyz");
+            return answer.IsSuccessStatusCode;
+        });
+        using var unruled = await http.GetAsync($"http://127.0.0.1:{cloud.RouterPort}/edge-1/default/a");
+        Assert.Equal(HttpStatusCode.NotFound, unruled.StatusCode);
+    }
+
+    [Fact]
+    public async Task First_lists_may_take_minutes_but_not_where_the_API_refuses_them()
+    {
+        var time = new ManualTimeProvider(DateTimeOffset.UnixEpoch);
+        var kube = new FakeKube();
+        var slow = new TaskCompletionSource();
+        kube.OnList = kind => kind == ResourceKind.Secret ? slow.Task : Task.CompletedTask;
+        await using var secrets = Informer(ResourceKind.Secret);
+        await using var pods = Informer(ResourceKind.Pod);
+        var waiting = CloudCoreHost.WaitForCachesAsync([secrets, pods], time, CancellationToken.None);
+        await pods.Synced.WaitAsync(TimeSpan.FromSeconds(30));
+        for (var i = 0; i < 30; i++)
+            time.Advance(TimeSpan.FromSeconds(10));
+        Assert.False(waiting.IsCompleted);
+        Assert.Equal("the Kubernetes API has not listed yet: secrets", CloudCoreHost.InformerProblem([secrets, pods]));
+        slow.SetResult();
+        await waiting.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Null(CloudCoreHost.InformerProblem([secrets, pods]));
+
+        kube.OnList = _ => throw new KubeException(404, "NotFound", "there is no such kind");
+        await using var devices = Informer(ResourceKind.Device);
+        waiting = CloudCoreHost.WaitForCachesAsync([secrets, devices], time, CancellationToken.None);
+        await Eventually.HoldsAsync("it gave up", () =>
+        {
+            time.Advance(TimeSpan.FromSeconds(10));
+            return Task.FromResult(waiting.IsCompleted);
+        });
+        var given = await Assert.ThrowsAsync<CloudCoreException>(() => waiting);
+        Assert.Contains("did not list devices (there is no such kind) within", given.Message, StringComparison.Ordinal);
+
+        Informer Informer(ResourceKind kind)
+        {
+            var informer = new Informer(kube, kind, null, new ListOptions(), time, new Random(1), NullLogger.Instance);
+            informer.Start((_, _) => ValueTask.CompletedTask);
+            return informer;
+        }
     }
 
     [Fact]

@@ -29,6 +29,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         ["create objectsyncs"] = "an object as a stock edge has it",
         ["delete devicestatuses"] = "the end of a device's report", ["delete secrets"] = "tokens that were revoked or expired", ["update secrets"] = "the renewal of the token",
         ["watch secrets"] = "rbac.secretNamespaces", ["list secrets"] = "the leader's look for expired tokens", ["patch edgeapplications"] = "bookkeeping", ["patch nodegroups"] = "the finalizer",
+        ["update edgeapplications/finalizers"] = "the owner of a workload, where the API asks for it", ["update devices/finalizers"] = "the owner of a DeviceStatus, so too",
     };
 
     private readonly TempDirectory _data = new();

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Cloud.Configuration;
@@ -149,6 +150,23 @@ public sealed class RouterTests : IDisposable
     }
 
     [Fact]
+    public async Task Request_reaches_what_is_below_the_rules_path_and_nothing_else()
+    {
+        await using var cloud = await StartAsync();
+        await using var peer = await HttpPeer.StartAsync();
+        await EndsAsync(cloud);
+        await RuleAsync(cloud, "across", "rest", """{"path": "/a"}""", "rest", $$"""{"resource": "http://127.0.0.1:{{peer.Port}}/there"}""");
+        using var http = new HttpClient();
+        await UntilAsync(() => http.GetAsync(Url(cloud, "edge-1/default/a/first")), one => one.StatusCode == HttpStatusCode.OK);
+
+        foreach (var bad in (string[])["..%5C..%5Cadmin", "%2E%2E/%2E%2E/admin", "..%2Fadmin", @"..\admin"])
+            Assert.StartsWith("HTTP/1.1 400", await RawAsync(cloud, $"/edge-1/default/a/{bad}"), StringComparison.Ordinal);
+        Assert.All(peer.Requests, request => Assert.Equal("/there/first", request.Path));
+        Assert.StartsWith("HTTP/1.1 200", await RawAsync(cloud, "/edge-1/default/a/x%3Fy%23z?q=%2F"), StringComparison.Ordinal);
+        Assert.Equal("/there/x%3Fy%23z?q=%2F", peer.Requests.Last().Path);
+    }
+
+    [Fact]
     public async Task Rule_without_its_endpoint_says_so_and_works_once_it_is_there()
     {
         await using var cloud = await StartAsync();
@@ -177,9 +195,32 @@ public sealed class RouterTests : IDisposable
         Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await http.SendAsync(large)).StatusCode);
     }
 
-    private Task<WholeCloud> StartAsync(bool isInsecure = true) => WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
+    [Theory]
+    [InlineData("127.0.0.1")]
+    [InlineData("localhost")]
+    [InlineData("0.0.0.0")]
+    [InlineData("[::ffff:127.0.0.1]")]
+    public async Task Rule_does_not_lead_to_cloudcores_own_machine_unless_the_setting_names_it(string host)
     {
-        Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = isInsecure },
+        await using var cloud = await StartAsync(allowTargets: ["elsewhere.example"]);
+        await using var peer = await HttpPeer.StartAsync();
+        await EndsAsync(cloud);
+        await RuleAsync(cloud, "own", "rest", """{"path": "/a"}""", "rest", $$"""{"resource": "http://{{host}}:{{peer.Port}}/"}""");
+        await RuleAsync(cloud, "up", "bus", """{"topic": "sensors", "node_name": "edge-1"}""", "rest", $$"""{"resource": "http://{{host}}:{{peer.Port}}/"}""");
+        using var http = new HttpClient();
+
+        var refused = await UntilAsync(() => http.GetAsync(Url(cloud, "any/default/a")), one => one.StatusCode == HttpStatusCode.BadGateway);
+        Assert.Contains("list it in modules.router.allowTargets", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        await using var edge = await EdgeWireAsync(cloud);
+        var upload = await UploadAsync(edge, "default/sensors", "1", version: 1);
+        Assert.Equal("ServiceUnavailable", FakeEdge.Content(await edge.UntilAsync(one => one.ParentId == upload.Id)).Text("ErrStatus", "reason"));
+        await cloud.UntilAsync(RuleKinds.Rule, "the reason", one => one.Name() == "up" && one.Texts("status", "errors").Any(error => error.Contains("modules.router.allowTargets", StringComparison.Ordinal)));
+        Assert.Empty(peer.Requests);
+    }
+
+    private Task<WholeCloud> StartAsync(bool isInsecure = true, IReadOnlyList<string>? allowTargets = null) => WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
+    {
+        Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = isInsecure, AllowTargets = allowTargets ?? ["127.0.0.1"] },
     });
 
     private static Uri Url(WholeCloud cloud, string path) => new($"{(cloud.IsRouterInsecure ? "http" : "https")}://127.0.0.1:{cloud.RouterPort}/{path}");
@@ -208,6 +249,17 @@ public sealed class RouterTests : IDisposable
             TimeProvider.System, "bus", "user", Operations.Upload, Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_'), MessageCodec.JsonString(payload), $"{version}");
         await edge.SendAsync(message);
         return message;
+    }
+
+    // As it stands: HttpClient would resolve and escape it.
+    private static async Task<string> RawAsync(WholeCloud cloud, string target)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, cloud.RouterPort, limit.Token);
+        await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET {target} HTTP/1.1\r\nHost: cloud\r\nConnection: close\r\n\r\n"), limit.Token);
+        using var reader = new StreamReader(client.GetStream());
+        return (await reader.ReadLineAsync(limit.Token))!;
     }
 
     // Until the router has seen the rules.

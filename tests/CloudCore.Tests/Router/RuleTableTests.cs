@@ -27,6 +27,42 @@ public sealed class RuleTableTests
     }
 
     [Fact]
+    public void Path_is_compared_unescaped_and_passed_on_as_it_came()
+    {
+        var table = Build(Rule("a", "rest", """{"path": "/a b/%20"}""", "bus", """{"topic": "t"}"""));
+
+        Assert.Equal(("a", "x%3Fy%2Fz"), Found(table, "a%20b/%2520/x%3Fy%2Fz"));
+        Assert.Null(table.FindRest("default", "a%20b/%20"));
+        Assert.Null(table.FindRest("default", "a%20b%2F%2520"));
+    }
+
+    [Theory]
+    [InlineData("/n/ns/p/a", "n ns p/a")]
+    [InlineData("/n/ns/p/a?b=../c", "n ns p/a")]
+    [InlineData("/n/ns/", "n ns ")]
+    [InlineData("/n/ns/p%3Fa%23b%2525/c:d@e+f", "n ns p%3Fa%23b%2525/c:d@e+f")]
+    [InlineData("/n/ns/p//a...b/..c", "n ns p//a...b/..c")]
+    [InlineData("http://cloud:9443/n/ns/p/a", "n ns p/a")]
+    [InlineData("/n/ns", "404")]
+    [InlineData("*", "404")]
+    [InlineData("/n/ns/p/../a", "400")]
+    [InlineData("/n/ns/p/./a", "400")]
+    [InlineData("/n/ns/p/%2e%2E/a", "400")]
+    [InlineData("/n/ns/p/..%5C..%5Cadmin", "400")]
+    [InlineData("/n/ns/p/..%2F..%2Fadmin", "400")]
+    [InlineData(@"/n/ns/p\a", "400")]
+    [InlineData("/n/ns/p%00", "400")]
+    [InlineData("/n/ns/p%0D%0AHost:x", "400")]
+    [InlineData("/n/ns/p#a", "400")]
+    [InlineData("/n/ns/p a", "400")]
+    public void Path_of_a_request_stays_below_the_rules_own(string target, string expected)
+    {
+        var path = RestPath.Read(target, out var refusal);
+
+        Assert.Equal(expected, path is null ? $"{refusal!.Status}" : $"{path.Node} {path.Namespace} {path.Rest}");
+    }
+
+    [Fact]
     public void Topic_of_a_rule_stands_below_its_namespace()
     {
         var table = Build(Rule("up", "bus", """{"topic": "/line/+/temp", "node_name": "edge-1"}""", "rest", """{"resource": "http://a/b"}"""));
@@ -68,6 +104,10 @@ public sealed class RuleTableTests
     public void Publish_has_the_bare_topic_and_a_call_its_port_and_path()
     {
         var table = Build(Rule("p", "rest", """{"path": "p"}""", "bus", """{"topic": "down/"}"""), Rule("s", "rest", """{"path": "s"}""", "service", """{"path": "/api"}"""));
+        var escaped = new HttpCall("PUT", "a%20b%3Fc", "", [], []);
+        Assert.Equal("down/a b?c", RouterMessages.Publish(TimeProvider.System, table.Routes[0], escaped).Resource);
+        Assert.Equal("8080:/api/a%20b%3Fc", RouterMessages.Call(TimeProvider.System, table.Routes[1], escaped).Resource);
+
         var call = new HttpCall("PUT", "x", "?y=1", [KeyValuePair.Create("A", "1"), KeyValuePair.Create("A", "2"), KeyValuePair.Create("Host", "h")], "hé"u8.ToArray());
 
         var publish = RouterMessages.Publish(TimeProvider.System, table.Routes[0], call);

@@ -23,6 +23,9 @@ internal sealed class FakeKube : IKubeClient
     /// <summary>Called before each TryGet with plural and name; may throw.</summary>
     public Action<string, string> OnTryGet { get; set; } = (_, _) => { };
 
+    /// <summary>Awaited before each list; may throw.</summary>
+    public Func<ResourceKind, Task> OnList { get; set; } = _ => Task.CompletedTask;
+
     /// <summary>Status writes of DeviceStatus seen so far.</summary>
     public int StatusPatches { get; private set; }
 
@@ -43,13 +46,14 @@ internal sealed class FakeKube : IKubeClient
         }
     }
 
-    public Task<KubeList> ListAsync(ResourceKind kind, string? @namespace, ListOptions options, CancellationToken cancellationToken)
+    public async Task<KubeList> ListAsync(ResourceKind kind, string? @namespace, ListOptions options, CancellationToken cancellationToken)
     {
+        await OnList(kind).WaitAsync(cancellationToken);
         lock (_gate)
         {
             var items = _objects.Where(pair => pair.Key.Plural == kind.Plural && (@namespace is null || pair.Key.Namespace == @namespace) && Matches(pair.Value, options))
                 .Select(pair => pair.Value.DeepClone().AsObject()).ToList();
-            return Task.FromResult(new KubeList(items, _version.ToString()));
+            return new KubeList(items, _version.ToString());
         }
     }
 

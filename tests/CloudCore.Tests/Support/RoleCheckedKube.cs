@@ -26,6 +26,9 @@ internal sealed class RoleCheckedKube : IKubeClient
         }
     }
 
+    /// <summary>Which requests (<c>list pods</c>) are refused whatever the roles say.</summary>
+    public Func<string, bool> Withholds { get; set; } = _ => false;
+
     /// <summary>Requests that no role grants.</summary>
     public ConcurrentQueue<string> Denied { get; } = new();
 
@@ -98,7 +101,8 @@ internal sealed class RoleCheckedKube : IKubeClient
     private void Check(string verb, ResourceKind kind, string? @namespace, string? subresource)
     {
         var resource = subresource is null ? kind.Plural : $"{kind.Plural}/{subresource}";
-        var granted = _rules.Where(rule => rule.Group == kind.Group && rule.Resource == resource && rule.Verb == verb && (rule.Namespace is null || rule.Namespace == @namespace)).ToList();
+        var isWithheld = Withholds($"{verb} {resource}");
+        var granted = _rules.Where(rule => !isWithheld && rule.Group == kind.Group && rule.Resource == resource && rule.Verb == verb && (rule.Namespace is null || rule.Namespace == @namespace)).ToList();
         // The narrowest role counts as the one that was needed.
         if (granted.OrderBy(rule => rule.Namespace is null).FirstOrDefault() is { } used)
         {

@@ -131,6 +131,29 @@ public sealed class ChartTests
         Assert.Contains("secretNamespaces:\n", objects.Single(one => one.Kind() == "ConfigMap").Text("data", "cloudcore.yaml"), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("create authorization.k8s.io/subjectaccessreviews", true)]
+    [InlineData("get list watch /endpoints", true)]
+    [InlineData("get list watch /namespaces", true)]
+    [InlineData("get list watch apiextensions.k8s.io/customresourcedefinitions", true)]
+    [InlineData("get list watch apps.kubeedge.io/nodegroups", true)]
+    [InlineData("get list watch /nodes", false)]
+    [InlineData("get list watch /services", false)]
+    [InlineData("get list watch discovery.k8s.io/endpointslices", false)]
+    [InlineData("get list watch gslb.edge.io/globalservices", false)]
+    public void What_nodes_read_in_their_own_name_is_cloudcores_right_where_it_serves_them(string right, bool isOfTheModule)
+    {
+        Assert.Equal(!isOfTheModule, IsGranted([]));
+        Assert.True(IsGranted(["config.modules.dynamicController.enable=true"]));
+
+        bool IsGranted(string[] settings)
+        {
+            var words = right.Split(' ');
+            var rules = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", settings)).Single(one => one.Kind() == "ClusterRole" && one.Name() == "cloudcore").Items("rules").ToList();
+            return words[..^1].All(verb => rules.Any(rule => rule.Texts("apiGroups").Any(group => rule.Texts("resources").Any(resource => $"{group}/{resource}" == words[^1])) && rule.Texts("verbs").Contains(verb)));
+        }
+    }
+
     /// <summary>With EDGE_WRITE_MANIFESTS=1 they are written afresh.</summary>
     [Fact]
     public void The_static_manifests_are_the_chart_with_its_own_values()

@@ -92,9 +92,7 @@ internal sealed class AccessReviews(IMetaStore meta, CloudGate gate, TimeProvide
             catch (UplinkException e)
             {
                 // What was true when the cloud was last heard is true until it is heard again.
-                // Who may list objects may see each of them.
-                if (known is null && request is { Verb: "get", Subresource.Length: 0, IsResource: true })
-                    _answers.TryGetValue(AccessRules.Key(who.User, request with { Verb = "list", Name = "" }), out known);
+                known ??= OfList(who, request);
                 if (known is null)
                     throw new MetaServerException(403, "Forbidden", AccessRules.Denied(who.User, request, $"the cloud was never asked about this while it was connected, and cannot be asked now ({e.Message})"));
             }
@@ -118,13 +116,16 @@ internal sealed class AccessReviews(IMetaStore meta, CloudGate gate, TimeProvide
     /// <exception cref="MetaServerException">403: he may not, or it is not known.</exception>
     public void RequireKnown(AccountClaims who, KubeRequest request)
     {
-        if (!_answers.TryGetValue(AccessRules.Key(who.User, request), out var known) && request is { Verb: "get", Subresource.Length: 0, IsResource: true })
-            _answers.TryGetValue(AccessRules.Key(who.User, request with { Verb = "list", Name = "" }), out known);
+        var known = _answers.GetValueOrDefault(AccessRules.Key(who.User, request)) ?? OfList(who, request);
         if (known is null)
             throw new MetaServerException(403, "Forbidden", AccessRules.Denied(who.User, request, "the cloud was never asked about this while it was connected, and is away now"));
         if (!known.IsAllowed)
             throw new MetaServerException(403, "Forbidden", AccessRules.Denied(who.User, request, known.Reason));
     }
+
+    // Who may list objects may see each of them, and without the cloud a watch shows what a list does.
+    private AccessAnswer? OfList(AccountClaims who, KubeRequest request)
+        => request is { Verb: "get" or "watch", Subresource.Length: 0, IsResource: true } ? _answers.GetValueOrDefault(AccessRules.Key(who.User, request with { Verb = "list", Name = "" })) : null;
 
     private async Task<AccessAnswer> AskAsync(AccountClaims who, KubeRequest request, CancellationToken cancellationToken)
     {

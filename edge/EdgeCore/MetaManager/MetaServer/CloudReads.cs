@@ -40,7 +40,9 @@ internal sealed class CloudReads(CloudGate gate, AnswerCache cache, IUplink upli
 
     /// <summary>Watches through the cloud. Where the link goes, the watch stays open and goes on from where it was once the link is back; without the cloud it begins with what was read
     /// before.</summary>
-    public async Task WatchAsync(HttpContext context, CloudRequest request, Action fromCache, CancellationToken stopping)
+    /// <param name="answered">Told once whether the API let the watch begin, where it said so.</param>
+    /// <param name="fromCache">As of <see cref="AnswerAsync"/>.</param>
+    public async Task WatchAsync(HttpContext context, CloudRequest request, Func<CloudReply, Task> answered, Action fromCache, CancellationToken stopping)
     {
         var wantsBookmarks = KubeResponse.Flag(context.Request, "allowWatchBookmarks");
         var version = context.Request.Query["resourceVersion"].ToString();
@@ -53,11 +55,18 @@ internal sealed class CloudReads(CloudGate gate, AnswerCache cache, IUplink upli
         using var deadline = new CancellationTokenSource(KubeResponse.WatchTime(context.Request, random), time);
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted, stopping);
         var state = new WatchState(version, known, key);
+        var isTold = false;
         try
         {
             while (true)
             {
                 var (reply, watch) = await TryBeginAsync(request, state, isNew, ended.Token);
+                if (reply is not null && !isTold)
+                {
+                    isTold = true;
+                    await answered(reply);
+                }
+
                 if (reply is null)
                 {
                     if (!context.Response.HasStarted)

@@ -161,7 +161,7 @@ internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, 
         if (request.Verb == "watch")
         {
             using var place = parts.Metrics.OpenWatch();
-            await parts.CloudReads.WatchAsync(context, cloud, Known, stopping);
+            await parts.CloudReads.WatchAsync(context, cloud, reply => NoteAsync(reply, request, caller, context.RequestAborted), Known, stopping);
             return;
         }
 

@@ -144,6 +144,23 @@ public sealed class MetaServerTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Who_was_let_list_or_watch_may_watch_while_the_cloud_is_away()
+    {
+        await StartAsync();
+        using var http = Client();
+        await UntilAsync(http, "/apis/apps/v1/namespaces/default/deployments", body => body.Text("edgeSource") == "cloud");
+        using (await OpenAsync(http, "/apis/apps/v1/namespaces/other/deployments?watch=true&resourceVersion=50"))
+            await WaitForWatchAsync();
+
+        await _cloud.StopAsync();
+        await OfflineAsync();
+        using var listed = await OpenAsync(http, "/apis/apps/v1/namespaces/default/deployments?watch=true");
+        Assert.Equal("ADDED one", await NextAsync(listed));
+        using var watched = await OpenAsync(http, "/apis/apps/v1/namespaces/other/deployments?watch=true&resourceVersion=50");
+        Assert.Equal(403, (await GetAsync(http, "/apis/apps/v1/namespaces/third/deployments?watch=true&resourceVersion=50")).Number(0, "code"));
+    }
+
+    [Fact]
     public async Task Version_of_this_node_is_put_back_into_the_clusters_before_a_write()
     {
         await StartAsync();
@@ -250,7 +267,7 @@ public sealed class MetaServerTests : IAsyncDisposable
         {
             (_, "/openid/v1/jwks") => (200, _issuer.KeySet.ToJsonString()),
             ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews") => (201, _isAllowed ? """{"status":{"allowed":true}}""" : """{"status":{"allowed":false,"reason":"no rule"}}"""),
-            ("GET", "/apis/apps/v1/namespaces/default/deployments") => (200, application.Verb == "watch" ? "" : _deployments),
+            ("GET", "/apis/apps/v1/namespaces/default/deployments" or "/apis/apps/v1/namespaces/other/deployments") => (200, application.Verb == "watch" ? "" : _deployments),
             ("POST" or "PUT", _) => (201, Encoding.UTF8.GetString(application.RequestBody.Span)),
             ("GET", "/version" or "/api" or "/apis" or "/api/v1") => (200, """{"kind":"any"}"""),
             _ => (404, """{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"not found","code":404}"""),
