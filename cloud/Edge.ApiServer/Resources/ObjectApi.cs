@@ -9,6 +9,7 @@ using Edge.ApiServer.Patching.Apply;
 using Edge.ApiServer.Rest;
 using Edge.ApiServer.Schema;
 using Edge.ApiServer.Storage;
+using Edge.Common.Text;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Resources;
@@ -56,6 +57,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             Admission?.Default(resource, next, options.User);
             Check(resource, next, null);
             Admission?.OnCreate(resource, next, options.User);
+            CheckDepth(next);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
             {
@@ -320,6 +322,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             next.Child("metadata")["resourceVersion"] = Text(current.Version);
             if (JsonNode.DeepEquals(old, next))
                 return current; // nothing changes: no write, no event
+            CheckDepth(next);
             var isGoing = ObjectStrategy.MayGo(resource, next);
             var isCounted = !isGoing && isJudged && Admission?.Quotas.Reserve(resource, next, old, dryRun) == true;
             if (dryRun)
@@ -351,6 +354,13 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
 
         if (errors.Count > 0)
             throw ApiException.Invalid(resource, next.Name(), errors);
+    }
+
+    /// <summary>Refuses what could be stored and never again be sent, whatever way it came in.</summary>
+    private static void CheckDepth(JsonObject obj)
+    {
+        if (JsonDepth.Exceeds(obj, RequestBody.DepthMax))
+            throw ApiException.BadRequest($"the object is nested deeper than {RequestBody.DepthMax} levels");
     }
 
     /// <summary>Refuses what means another state or another object than the current one.</summary>
