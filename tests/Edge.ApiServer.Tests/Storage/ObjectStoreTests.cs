@@ -110,6 +110,20 @@ public sealed class ObjectStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Watchers_get_a_change_that_a_follower_fails_at()
+    {
+        using var watcher = _store.Watch(s_maps, "", null, 0)!;
+        _store.Applied = change => throw new InvalidOperationException(change.Object.Name);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => _store.CreateAsync(s_maps, Map("a"), default).AsTask());
+        _store.Applied = null;
+        await _store.CreateAsync(s_maps, Map("b"), default);
+        var seen = new List<string>();
+        while (watcher.Queue.TryRead(out var item))
+            seen.Add(item.Change!.Object.Name);
+        Assert.Equal(["a", "b"], seen);
+    }
+
+    [Fact]
     public async Task A_watcher_that_does_not_read_is_closed_and_the_others_go_on()
     {
         using var slow = _store.Watch(s_maps, "", null, 0)!;
