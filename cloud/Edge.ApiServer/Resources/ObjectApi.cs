@@ -283,12 +283,12 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             {
                 var old = current.Parse();
                 var wanted = change(current);
-                var managed = ManagedFields.Of(wanted)?.DeepClone();
+                var managed = (JsonArray?)ManagedFields.Of(wanted)?.DeepClone();
                 var isStatusAlone = ObjectStrategy.IsStatusAlone(resource, current, subresource);
                 var next = isStatusAlone ? ObjectStrategy.PrepareStatus(resource, wanted, current, options) : ObjectStrategy.PrepareUpdate(resource, wanted, old, subresource, options);
                 if (!options.IsApply)
-                    managed = ManagedFields.AfterUpdate(resource, old, next, subresource, options.FieldManager, time.GetUtcNow());
-                if (managed is JsonArray { Count: > 0 })
+                    managed = ManagedFields.AfterUpdate(resource, old, next, ManagedFields.Meant(old, managed, subresource), subresource, options.FieldManager, time.GetUtcNow());
+                if (managed is { Count: > 0 })
                     next.Child("metadata")["managedFields"] = managed;
                 else
                     next.Child("metadata").Remove("managedFields");

@@ -129,6 +129,24 @@ public sealed class VerbTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task Fields_that_a_built_in_kind_does_not_have_are_dropped_told_or_refused()
+    {
+        const string pods = "/api/v1/namespaces/default/pods";
+        foreach (var mode in new[] { "Warn", "Ignore" })
+        {
+            var made = await api.PostAsync($"{pods}?fieldValidation={mode}", """{"metadata":{"generateName":"unknown-","labelz":{}},"spech":1,"spec":{"containers":[{"name":"c","image":"i","imagee":"x","env":[{"name":"A","valuee":"1"}]}],"nodeSelector":{"any":"x"}}}""");
+            Assert.Null(made["spech"]);
+            Assert.Null(made.At("metadata", "labelz"));
+            Assert.Equal(["name", "image"], made.Items("spec", "containers").Single().Select(pair => pair.Key).Take(2));
+            Assert.Null(made.Items("spec", "containers").Single()["imagee"]);
+            Assert.Equal("""[{"name":"A"}]""", made.Items("spec", "containers").Single()["env"]!.ToJsonString());
+            Assert.Equal("x", made.Text("spec", "nodeSelector", "any"));
+        }
+
+        await api.PostAsync(pods + "?fieldValidation=Strict", """{"metadata":{"name":"strict"},"spech":1,"spec":{"containers":[{"name":"c","image":"i"}]}}""", HttpStatusCode.BadRequest);
+    }
+
+    [Fact]
     public async Task A_dry_run_answers_as_if_and_stores_nothing()
     {
         await api.PostAsync(Maps + "?dryRun=All", """{"metadata":{"name":"dry"}}""");
