@@ -9,6 +9,18 @@ namespace Edge.ApiServer.Tests.Rest;
 public sealed class WatchTests(ApiFixture api) : IClassFixture<ApiFixture>
 {
     [Fact]
+    public async Task A_client_that_takes_nothing_loses_its_connection()
+    {
+        var ns = await api.NamespaceAsync();
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"/api/v1/namespaces/{ns}/configmaps?watch=true");
+        using var response = await api.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        for (var i = 0; i < 60; i++)
+            await api.PostAsync($"/api/v1/namespaces/{ns}/configmaps", new JsonObject { ["metadata"] = new JsonObject { ["name"] = $"m{i}" }, ["data"] = new JsonObject { ["k"] = new string('x', 900_000) } }.ToJsonString());
+        await using var stream = await response.Content.ReadAsStreamAsync();
+        await Assert.ThrowsAnyAsync<IOException>(() => stream.CopyToAsync(Stream.Null).WaitAsync(TimeSpan.FromSeconds(20)));
+    }
+
+    [Fact]
     public async Task A_watch_resumes_after_the_version_of_a_list_and_sees_each_change_once()
     {
         var maps = await CollectionAsync();

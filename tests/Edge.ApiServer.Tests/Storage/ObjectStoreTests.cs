@@ -146,6 +146,27 @@ public sealed class ObjectStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_watcher_that_does_not_read_keeps_no_more_bytes_than_its_queue_may()
+    {
+        using var slow = _store.Watch(s_maps, "", null, 0)!;
+        using var quick = _store.Watch(s_maps, "", null, 0)!;
+        var text = new string('x', 1 << 20);
+        for (var i = 0; i < 40; i++)
+        {
+            await _store.CreateAsync(s_maps, Map($"m{i}", text), default);
+            Assert.True(quick.TryRead(out _));
+        }
+
+        Assert.True(slow.Overflow.IsCancellationRequested);
+        Assert.False(quick.Overflow.IsCancellationRequested);
+        var bytes = 0L;
+        while (slow.TryRead(out var item))
+            bytes += item.Change!.Object.Json.Length;
+        Assert.InRange(bytes, 1, ObjectWatcher.QueueBytesMax);
+        Assert.False(await slow.Queue.WaitToReadAsync());
+    }
+
+    [Fact]
     public void The_version_goes_into_the_metadata_wherever_else_the_word_stands()
     {
         var obj = Map("a");
