@@ -56,7 +56,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
 
         if (watcher is null)
         {
-            output.Error(ApiException.Expired($"too old resource version: {version} ({store.Version})").ToStatus());
+            output.Error(Unreachable(version).ToStatus());
             await output.FlushAsync(context.RequestAborted);
             return;
         }
@@ -123,7 +123,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         ObjectWatcher? watcher, Initial initial, ServedResource resource, ObjectFilter filter, Begin begin, CancellationToken ended, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         if (watcher is null)
-            throw KubeException.Of(ApiException.Expired($"too old resource version: {begin.Version} ({store.Version})").ToStatus());
+            throw KubeException.Of(Unreachable(begin.Version).ToStatus());
         for (var i = 0; i < initial.Items.Count; i++)
         {
             if (filter.Matches(initial.Items[i]))
@@ -229,6 +229,10 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             _ => new JsonObject { ["kind"] = resource.Kind.Kind, ["apiVersion"] = resource.Kind.ApiVersion, ["metadata"] = metadata },
         };
     }
+
+    // Also for one that is ahead, as after a restored backup: clients list anew at a 410, where Kubernetes' 504 has them wait for a version that may not come.
+    private ApiException Unreachable(long version)
+        => ApiException.Expired(store.Version is var newest && version > newest ? $"resource version {version} is ahead of the newest, {newest}" : $"too old resource version: {version} ({newest})");
 
     private TimeSpan Timeout(HttpRequest request)
     {

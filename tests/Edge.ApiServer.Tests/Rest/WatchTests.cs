@@ -9,6 +9,15 @@ namespace Edge.ApiServer.Tests.Rest;
 public sealed class WatchTests(ApiFixture api) : IClassFixture<ApiFixture>
 {
     [Fact]
+    public async Task A_watch_ahead_of_the_server_is_told_so()
+    {
+        using var watch = await api.WatchAsync("/api/v1/configmaps?watch=true&resourceVersion=999999999");
+        var (type, status) = (await watch.NextAsync())!.Value;
+        Assert.Equal(("ERROR", 410), (type, (int)status.Number(0, "code")));
+        Assert.StartsWith("resource version 999999999 is ahead of the newest, ", status.Text("message"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_client_that_takes_nothing_loses_its_connection()
     {
         var ns = await api.NamespaceAsync();
