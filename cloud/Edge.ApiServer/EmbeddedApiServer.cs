@@ -102,16 +102,12 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
             var signer = new CertificateSigner(api, pki, authorizer, time, loggers.CreateLogger<CertificateSigner>());
             var aggregator = new RoleAggregator(api, time, loggers.CreateLogger<RoleAggregator>());
             var cleaner = new DefinitionCleaner(api, time, loggers.CreateLogger<DefinitionCleaner>());
-            store.Applied = change =>
-            {
-                registry.Apply(change);
-                cleaner.Notice(change);
-                addresses.Apply(change);
-                rbac.Apply(change);
-                aggregator.Notice(change);
-                signer.Notice(change);
-                quotas.Apply(change);
-            };
+            store.Applied = new StoreFollowers(
+                loggers.CreateLogger<StoreFollowers>(),
+                [
+                    ("definitions", registry.Apply), ("cleaning", cleaner.Notice), ("addresses", addresses.Apply), ("access", rbac.Apply), ("aggregation", aggregator.Notice),
+                    ("signing", signer.Notice), ("quotas", quotas.Apply),
+                ]).Apply;
             await BootstrapAsync(api, ct);
             await aggregator.GatherAsync(ct);
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 
 namespace Edge.Kubernetes;
 
@@ -30,28 +31,30 @@ public static class Manifests
     }
 
     /// <summary>One YAML or JSON document as JSON, whatever it is; null when the text is empty. Throws <see cref="ManifestException"/>.</summary>
-    public static JsonNode? ParseValue(string text)
+    /// <param name="depthMax">Levels of nesting, at most 512.</param>
+    /// <param name="nodesMax">Values of a YAML document, which aliases can make of few.</param>
+    public static JsonNode? ParseValue(string text, int depthMax = YamlReader.DepthMax, int nodesMax = YamlReader.NodesMax)
     {
-        var documents = Documents(text);
+        var documents = Documents(text, depthMax, nodesMax);
         return documents.Count <= 1 ? documents.FirstOrDefault() : throw new ManifestException($"has {documents.Count} documents, must be one");
     }
 
-    private static List<JsonNode> Documents(string text)
+    private static List<JsonNode> Documents(string text, int depthMax = YamlReader.DepthMax, int nodesMax = YamlReader.NodesMax)
     {
         // JSON allows tabs where YAML does not, and is read faster as what it is. What fails may still be flow YAML.
         if (text.AsSpan().TrimStart() is ['{' or '[', ..])
         {
             try
             {
-                return KubeJson.Parse(System.Text.Encoding.UTF8.GetBytes(text)) is { } node ? [node] : [];
+                return StrictJson.Parse(System.Text.Encoding.UTF8.GetBytes(text), depthMax) is { } node ? [node] : [];
             }
             catch (JsonException)
             {
-                return YamlReader.ReadAll(text);
+                // said in the words of YAML, with the line
             }
         }
 
-        return YamlReader.ReadAll(text);
+        return YamlReader.ReadAll(text, depthMax: depthMax, nodesMax: nodesMax);
     }
 
     private static JsonObject Checked(JsonObject obj)

@@ -3,11 +3,12 @@ using System.Globalization;
 namespace Edge.Kubernetes;
 
 /// <summary>A Kubernetes resource quantity (<c>100m</c>, <c>128Mi</c>, <c>1e3</c>), exact to a thousandth; finer fractions are rounded up, as
-/// Kubernetes rounds what it cannot keep.</summary>
+/// Kubernetes rounds what it cannot keep, and at most 2^63-1 on either side of zero, which larger ones count as there too.</summary>
 /// <remarks>Grammar: sign? digits with an optional point, then one of <c>n u m k M G T P E Ki Mi Gi Ti Pi Ei</c> or an exponent <c>e3 E-3</c>.</remarks>
 public readonly struct Quantity : IEquatable<Quantity>, IComparable<Quantity>
 {
-    private static readonly Int128 s_max = (Int128)1_000_000_000_000_000 * 1_000_000_000_000_000;
+    // apimachinery's maxAllowed, in thousandths. Sums of quantities do not overflow.
+    private static readonly Int128 s_max = (Int128)long.MaxValue * 1000;
 
     private readonly Int128 _milli;
 
@@ -45,6 +46,7 @@ public readonly struct Quantity : IEquatable<Quantity>, IComparable<Quantity>
         Int128 digits = 0;
         var count = 0;
         var fraction = -1;
+        var isHuge = false;
         for (; at < text.Length; at++)
         {
             if (text[at] == '.' && fraction < 0)
@@ -55,31 +57,39 @@ public readonly struct Quantity : IEquatable<Quantity>, IComparable<Quantity>
 
             if (!char.IsAsciiDigit(text[at]))
                 break;
-            if (digits > Int128.MaxValue / 1_000_000)
-                return false;
-            digits = (digits * 10) + (text[at] - '0');
             count++;
+            if (digits > Int128.MaxValue / 1_000_000)
+            {
+                // Beside so many digits the next ones of a fraction are nothing.
+                isHuge |= fraction < 0;
+                continue;
+            }
+
+            digits = (digits * 10) + (text[at] - '0');
             if (fraction >= 0)
                 fraction++;
         }
 
         if (count == 0 || !TrySuffix(text.AsSpan(at), out var multiplier, out var exponent))
             return false;
+        if (isHuge && exponent < -9)
+            return false; // more than 32 digits with an exponent that makes little of them: nobody writes that
         exponent -= Math.Max(fraction, 0);
 
         // In thousandths: digits * multiplier * 10^(exponent + 3).
-        exponent += 3;
-        if (digits != 0 && digits > Int128.MaxValue / multiplier)
-            return false;
-        digits *= multiplier;
-        for (; exponent > 0 && digits != 0; exponent--)
+        exponent = Math.Clamp(exponent, -99, 99) + 3;
+        if (isHuge)
+            (digits, exponent) = (s_max, 0);
+        var rounded = false;
+        for (; exponent < 0 && digits > Int128.MaxValue / multiplier; exponent++)
         {
-            if (digits > Int128.MaxValue / 10)
-                return false;
-            digits *= 10;
+            rounded |= digits % 10 != 0;
+            digits /= 10;
         }
 
-        var rounded = false;
+        digits = digits > s_max / multiplier && exponent >= 0 ? s_max : digits * multiplier;
+        for (; exponent > 0 && digits != 0; exponent--)
+            digits = digits > s_max / 10 ? s_max : digits * 10;
         for (; exponent < 0 && digits != 0; exponent++)
         {
             rounded |= digits % 10 != 0;
@@ -90,9 +100,7 @@ public readonly struct Quantity : IEquatable<Quantity>, IComparable<Quantity>
         if (rounded)
             digits++;
 
-        // Sums of quantities must not overflow.
-        if (digits > s_max)
-            return false;
+        digits = Int128.Min(digits, s_max);
         quantity = new Quantity(negative ? -digits : digits);
         return true;
     }
@@ -154,7 +162,6 @@ public readonly struct Quantity : IEquatable<Quantity>, IComparable<Quantity>
         }
 
         return suffix[0] is 'e' or 'E'
-            && int.TryParse(suffix[1..], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out exponent)
-            && exponent is >= -30 and <= 30;
+            && int.TryParse(suffix[1..], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out exponent);
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.Common.Text;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 
@@ -12,24 +13,29 @@ public sealed class ManifestException(string message, Exception? inner = null) :
 /// zero (<c>defaultMode: 0644</c>) and merge keys. Built from parser events so that depth and size are bounded before memory is taken.</summary>
 internal sealed class YamlReader
 {
-    private const int DepthMax = 200;
+    /// <summary>Levels of nesting, where the caller says nothing else.</summary>
+    public const int DepthMax = 200;
 
-    // Aliases can blow up a small text; this bounds what they make.
-    private const int NodesMax = 2_000_000;
+    /// <summary>Values of a document, where the caller says nothing else. Aliases can blow up a small text; this bounds what they make.</summary>
+    public const int NodesMax = 2_000_000;
 
     private readonly Dictionary<AnchorName, JsonNode?> _anchors = [];
     private readonly IParser _parser;
     private readonly bool _plainAsText;
+    private readonly int _depthMax;
+    private readonly int _nodesMax;
     private int _nodes;
 
-    private YamlReader(IParser parser, bool plainAsText)
+    private YamlReader(IParser parser, bool plainAsText, int depthMax, int nodesMax)
     {
         _parser = parser;
         _plainAsText = plainAsText;
+        _depthMax = depthMax;
+        _nodesMax = nodesMax;
     }
 
     /// <summary>The documents of <paramref name="text"/>, empty ones left out. With <paramref name="plainAsText"/> every scalar but null is a string.</summary>
-    public static List<JsonNode> ReadAll(string text, bool plainAsText = false)
+    public static List<JsonNode> ReadAll(string text, bool plainAsText = false, int depthMax = DepthMax, int nodesMax = NodesMax)
     {
         var documents = new List<JsonNode>();
         try
@@ -38,7 +44,7 @@ internal sealed class YamlReader
             parser.Consume<StreamStart>();
             while (parser.TryConsume<DocumentStart>(out _))
             {
-                if (new YamlReader(parser, plainAsText).Node(0) is { } node)
+                if (new YamlReader(parser, plainAsText, depthMax, nodesMax).Node(0) is { } node)
                     documents.Add(node);
                 parser.Consume<DocumentEnd>();
             }
@@ -54,8 +60,8 @@ internal sealed class YamlReader
     private JsonNode? Node(int depth)
     {
         var start = _parser.Current!.Start;
-        if (depth > DepthMax)
-            throw new ManifestException($"line {start.Line}: is nested deeper than {DepthMax} levels");
+        if (depth > _depthMax)
+            throw TooDeep(start);
         Count(start, 1);
         JsonNode? node;
         AnchorName anchor;
@@ -65,6 +71,8 @@ internal sealed class YamlReader
                 var alias = _parser.Consume<AnchorAlias>();
                 if (!_anchors.TryGetValue(alias.Value, out var known))
                     throw new ManifestException($"line {start.Line}: there is no anchor '{alias.Value}' before this alias");
+                if (JsonDepth.Exceeds(known, _depthMax - depth))
+                    throw TooDeep(start);
                 Count(start, Size(known));
                 return known?.DeepClone();
             case Scalar:
@@ -133,9 +141,11 @@ internal sealed class YamlReader
     private void Count(Mark start, int nodes)
     {
         _nodes += nodes;
-        if (_nodes > NodesMax)
-            throw new ManifestException($"line {start.Line}: the document has more than {NodesMax} values");
+        if (_nodes > _nodesMax)
+            throw new ManifestException($"line {start.Line}: the document has more than {_nodesMax} values");
     }
+
+    private ManifestException TooDeep(Mark start) => new($"line {start.Line}: is nested deeper than {_depthMax} levels");
 
     private static int Size(JsonNode? node) => node switch
     {

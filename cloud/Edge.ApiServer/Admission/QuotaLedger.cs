@@ -143,6 +143,10 @@ internal sealed partial class QuotaLedger(ObjectStore store, ResourceRegistry re
                         await Task.Delay(s_retry, time, cancellationToken);
                         _wake.Writer.TryWrite(true);
                     }
+                    catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+                    {
+                        RoundFailed(log, ns, e); // the other namespaces' statuses go on; this one's with its next change
+                    }
                 }
             }
         }
@@ -268,4 +272,7 @@ internal sealed partial class QuotaLedger(ObjectStore store, ResourceRegistry re
 
     [LoggerMessage(EventId = 7120, Level = LogLevel.Warning, Message = "QuotaStatusFailed: status.used of quotas in {Namespace} is not written, trying again: {Reason}")]
     private static partial void StatusFailed(ILogger logger, string @namespace, string reason);
+
+    [LoggerMessage(EventId = 7121, Level = LogLevel.Error, Message = "QuotaRoundFailed: status.used of quotas in {Namespace} stays as it is until something changes there; please report it")]
+    private static partial void RoundFailed(ILogger logger, string @namespace, Exception error);
 }

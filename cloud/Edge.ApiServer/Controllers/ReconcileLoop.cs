@@ -20,6 +20,9 @@ internal sealed partial class ReconcileLoop : IAsyncDisposable
     // One token says all: "look again". More would say no more, so writes to a full channel may be dropped.
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _stop = new();
+    // Timers reach 49 days; a pass too many does no harm.
+    private static readonly TimeSpan s_waitMax = TimeSpan.FromDays(1);
+
     private readonly string _name;
     private readonly Func<CancellationToken, Task<TimeSpan?>> _pass;
     private readonly TimeProvider _time;
@@ -105,6 +108,8 @@ internal sealed partial class ReconcileLoop : IAsyncDisposable
 
         if (wait <= TimeSpan.Zero)
             return;
+        if (wait > s_waitMax)
+            wait = s_waitMax;
         using var due = new CancellationTokenSource(wait, _time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(token, due.Token);
         try

@@ -38,11 +38,11 @@ internal sealed class DefinitionCleaner(ObjectApi api, TimeProvider time, ILogge
                 _wake.Reader.TryRead(out _);
                 foreach (var definition in api.Store.Snapshot(BuiltinResources.Definitions.Id).Items)
                     if (definition.Field("metadata.deletionTimestamp").Length > 0)
-                        await TryAsync(definition.Name, () => CleanAsync(definition, cancellationToken));
+                        await TryAsync(definition.Name, () => CleanAsync(definition, cancellationToken), cancellationToken);
                 var oldest = time.GetUtcNow() - s_eventLife;
                 foreach (var stored in api.Store.Snapshot(s_events.Id).Items)
                     if (LastSeen(stored) < oldest)
-                        await TryAsync(stored.Name, () => api.DeleteAsync(s_events, stored.Namespace, stored.Name, new DeleteOptions(), cancellationToken));
+                        await TryAsync(stored.Name, () => api.DeleteAsync(s_events, stored.Namespace, stored.Name, new DeleteOptions(), cancellationToken), cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -58,7 +58,7 @@ internal sealed class DefinitionCleaner(ObjectApi api, TimeProvider time, ILogge
         var resource = new ServedResource(kind, crd.Text("spec", "names", "singular"));
         foreach (var obj in api.Store.Snapshot(resource.Id).Items)
             if (obj.Field("metadata.deletionTimestamp").Length == 0)
-                await TryAsync(obj.Name, () => api.DeleteAsync(resource, obj.Namespace, obj.Name, new DeleteOptions(), cancellationToken));
+                await TryAsync(obj.Name, () => api.DeleteAsync(resource, obj.Namespace, obj.Name, new DeleteOptions(), cancellationToken), cancellationToken);
         if (api.Store.Snapshot(resource.Id).Items.Count > 0)
             return; // finalizers hold some; their removal wakes us
         await api.ChangeAsServerAsync(
@@ -76,7 +76,7 @@ internal sealed class DefinitionCleaner(ObjectApi api, TimeProvider time, ILogge
             api.Store.CloseWatchers(resource.Id);
     }
 
-    private async Task TryAsync(string name, Func<Task> act)
+    private async Task TryAsync(string name, Func<Task> act, CancellationToken cancellationToken)
     {
         try
         {
@@ -86,9 +86,9 @@ internal sealed class DefinitionCleaner(ObjectApi api, TimeProvider time, ILogge
         {
             // another writer was faster; the next round sees the result
         }
-        catch (Common.Storage.StoreException e)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            CrdLog.CleaningFailed(log, name, e);
+            CrdLog.CleaningFailed(log, name, e); // one that cannot be cleaned holds up no other
         }
     }
 

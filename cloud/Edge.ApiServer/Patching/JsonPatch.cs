@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Edge.ApiServer.Rest;
+using Edge.Common.Text;
 
 namespace Edge.ApiServer.Patching;
 
@@ -53,7 +55,7 @@ internal static class JsonPatch
                 if (path.Length == 0)
                     return Value(operation);
                 Find(root, path, pathText);
-                Replace(root, path, pathText, Value(operation));
+                Replace(root, path, pathText, Fitting(Value(operation), path, pathText));
                 return root;
             case "test":
                 var actual = Find(root, path, pathText);
@@ -90,6 +92,7 @@ internal static class JsonPatch
         if (path.Length == 0)
             return value;
         var key = path[^1];
+        Fitting(value, path, pathText);
         switch (Find(root, path[..^1], pathText))
         {
             case JsonObject obj:
@@ -104,6 +107,11 @@ internal static class JsonPatch
 
         return root;
     }
+
+    /// <summary>The value, when the document with it nests no deeper than one that is sent; each step could add to the depth, and a copy double it.</summary>
+    private static JsonNode? Fitting(JsonNode? value, string[] path, string pathText)
+        => !JsonDepth.Exceeds(value, RequestBody.DepthMax - path.Length) ? value
+            : throw new PatchException($"path {pathText}: the document would be nested deeper than {RequestBody.DepthMax} levels");
 
     private static void Remove(ref JsonNode? root, string[] path, string pathText)
     {

@@ -9,6 +9,7 @@ using Edge.ApiServer.Patching.Apply;
 using Edge.ApiServer.Rest;
 using Edge.ApiServer.Schema;
 using Edge.ApiServer.Storage;
+using Edge.Common.Text;
 using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Resources;
@@ -56,6 +57,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             Admission?.Default(resource, next, options.User);
             Check(resource, next, null);
             Admission?.OnCreate(resource, next, options.User);
+            CheckDepth(next);
             var name = next.Name();
             if (store.Get(resource.Id, @namespace, name) is not null)
             {
@@ -281,12 +283,12 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             {
                 var old = current.Parse();
                 var wanted = change(current);
-                var managed = ManagedFields.Of(wanted)?.DeepClone();
+                var managed = (JsonArray?)ManagedFields.Of(wanted)?.DeepClone();
                 var isStatusAlone = ObjectStrategy.IsStatusAlone(resource, current, subresource);
                 var next = isStatusAlone ? ObjectStrategy.PrepareStatus(resource, wanted, current, options) : ObjectStrategy.PrepareUpdate(resource, wanted, old, subresource, options);
                 if (!options.IsApply)
-                    managed = ManagedFields.AfterUpdate(resource, old, next, subresource, options.FieldManager, time.GetUtcNow());
-                if (managed is JsonArray { Count: > 0 })
+                    managed = ManagedFields.AfterUpdate(resource, old, next, ManagedFields.Meant(old, managed, subresource), subresource, options.FieldManager, time.GetUtcNow());
+                if (managed is { Count: > 0 })
                     next.Child("metadata")["managedFields"] = managed;
                 else
                     next.Child("metadata").Remove("managedFields");
@@ -320,6 +322,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             next.Child("metadata")["resourceVersion"] = Text(current.Version);
             if (JsonNode.DeepEquals(old, next))
                 return current; // nothing changes: no write, no event
+            CheckDepth(next);
             var isGoing = ObjectStrategy.MayGo(resource, next);
             var isCounted = !isGoing && isJudged && Admission?.Quotas.Reserve(resource, next, old, dryRun) == true;
             if (dryRun)
@@ -351,6 +354,13 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
 
         if (errors.Count > 0)
             throw ApiException.Invalid(resource, next.Name(), errors);
+    }
+
+    /// <summary>Refuses what could be stored and never again be sent, whatever way it came in.</summary>
+    private static void CheckDepth(JsonObject obj)
+    {
+        if (JsonDepth.Exceeds(obj, RequestBody.DepthMax))
+            throw ApiException.BadRequest($"the object is nested deeper than {RequestBody.DepthMax} levels");
     }
 
     /// <summary>Refuses what means another state or another object than the current one.</summary>

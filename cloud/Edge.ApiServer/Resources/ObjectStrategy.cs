@@ -167,7 +167,7 @@ internal static class ObjectStrategy
         }
         else
         {
-            unknown = BuiltinObjects.UnknownFields(resource.Kind, obj);
+            unknown = BuiltinObjects.DropUnknownFields(resource.Kind, obj);
             BuiltinObjects.Default(resource.Kind, obj);
             if (resource.Kind == ResourceKind.Secret)
                 EncodeStringData(obj);

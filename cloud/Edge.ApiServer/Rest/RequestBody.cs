@@ -1,13 +1,11 @@
 using System.Buffers;
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.InProcess;
 using Edge.Common.Text;
+using Edge.Kubernetes;
 using Microsoft.AspNetCore.Http;
-using YamlDotNet.Core;
-using YamlDotNet.RepresentationModel;
 
 namespace Edge.ApiServer.Rest;
 
@@ -17,9 +15,11 @@ internal static class RequestBody
     /// <summary>As Kubernetes' own limit.</summary>
     public const int BytesMax = 3 * 1024 * 1024;
 
-    private const int YamlNodesMax = 100_000;
-    /// <summary>Levels of nesting.</summary>
+    /// <summary>Levels of nesting, of a body and of what is stored.</summary>
     public const int DepthMax = 128;
+
+    // What the aliases of a small text can make of it.
+    private const int YamlNodesMax = 100_000;
 
     /// <summary>The body as it came; not to be changed.</summary>
     public static async Task<byte[]> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
@@ -81,53 +81,16 @@ internal static class RequestBody
         }
     }
 
-    /// <summary>YAML 1.1 core scalars as Kubernetes reads them; anchors and aliases are refused by the node limit only.</summary>
+    /// <summary>YAML by the rules of kubectl, or JSON; null when the text is empty.</summary>
     public static JsonNode? ParseYaml(byte[] bytes)
     {
         try
         {
-            var stream = new YamlStream();
-            stream.Load(new StringReader(Encoding.UTF8.GetString(bytes)));
-            var budget = YamlNodesMax;
-            return stream.Documents.Count == 0 ? null : Convert(stream.Documents[0].RootNode, ref budget);
+            return Manifests.ParseValue(Encoding.UTF8.GetString(bytes), DepthMax, YamlNodesMax);
         }
-        catch (YamlException e)
+        catch (ManifestException e)
         {
-            throw ApiException.BadRequest($"the object provided is unrecognized: yaml: line {e.Start.Line}: {e.Message}");
+            throw ApiException.BadRequest($"the object provided is unrecognized: yaml: {e.Message}");
         }
     }
-
-    private static JsonNode? Convert(YamlNode node, ref int budget)
-    {
-        if (--budget < 0)
-            throw ApiException.BadRequest($"the object provided is unrecognized: yaml: more than {YamlNodesMax} nodes");
-        switch (node)
-        {
-            case YamlMappingNode map:
-                var obj = new JsonObject();
-                foreach (var (key, value) in map.Children)
-                    obj[((YamlScalarNode)key).Value ?? ""] = Convert(value, ref budget);
-                return obj;
-            case YamlSequenceNode sequence:
-                var array = new JsonArray();
-                foreach (var child in sequence.Children)
-                    array.Add(Convert(child, ref budget));
-                return array;
-            case YamlScalarNode { Style: ScalarStyle.Plain } scalar:
-                return Scalar(scalar.Value ?? "");
-            default:
-                return JsonValue.Create(((YamlScalarNode)node).Value);
-        }
-    }
-
-    private static JsonValue? Scalar(string text) => text switch
-    {
-        "" or "~" or "null" or "Null" or "NULL" => null,
-        "true" or "True" or "TRUE" => JsonValue.Create(true),
-        "false" or "False" or "FALSE" => JsonValue.Create(false),
-        _ when long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var whole) => JsonValue.Create(whole),
-        _ when (char.IsAsciiDigit(text[0]) || text[0] is '-' or '+' or '.') && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var real) && double.IsFinite(real)
-            => JsonValue.Create(real),
-        _ => JsonValue.Create(text),
-    };
 }

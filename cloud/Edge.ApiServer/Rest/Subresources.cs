@@ -216,8 +216,10 @@ internal sealed class Subresources(ObjectApi api, ServiceAccountTokens tokens, T
             resource, path.Namespace, path.Name, "",
             tree =>
             {
-                var current = api.Get(resource, path.Namespace, path.Name);
-                var wanted = change(ScaleOf(resource, current));
+                // Of a state newer than the tree the write fails and is tried again: a version that nobody asked for is no conflict.
+                var scale = ScaleOf(resource, api.Get(resource, path.Namespace, path.Name));
+                scale.Child("metadata")["resourceVersion"] = tree.ResourceVersion();
+                var wanted = change(scale);
                 if (wanted.ResourceVersion() is { Length: > 0 } version && version != tree.ResourceVersion())
                     throw ApiException.Modified(resource, path.Name);
                 var replicas = wanted.Number(0, "spec", "replicas");

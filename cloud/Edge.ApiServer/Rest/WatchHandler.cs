@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Immutable;
 using System.Globalization;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
@@ -41,12 +42,12 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         await context.Response.StartAsync(context.RequestAborted);
         var output = new WatchOutput(context.Response.BodyWriter, resource, filter, shape, ApiResponse.IncludeObject(request), time);
 
-        IReadOnlyList<StoredObject> initial = [];
+        var initial = new Initial();
         ObjectWatcher? watcher;
         if (version == 0 || sendInitial)
         {
             watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items);
-            initial = items;
+            initial.Items = items;
         }
         else
         {
@@ -55,7 +56,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
 
         if (watcher is null)
         {
-            output.Error(ApiException.Expired($"too old resource version: {version} ({store.Version})").ToStatus());
+            output.Error(Unreachable(version).ToStatus());
             await output.FlushAsync(context.RequestAborted);
             return;
         }
@@ -63,23 +64,28 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         using (watcher)
         using (var deadline = new CancellationTokenSource(timeout, time))
         using (var ended = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted))
+        using (watcher.Overflow.Register(context.Abort)) // the client takes nothing: no orderly end reaches it
         {
             try
             {
-                foreach (var item in initial.Where(filter.Matches))
+                for (var i = 0; i < initial.Items.Count; i++)
                 {
-                    output.Object(WatchEventType.Added, item);
+                    if (!filter.Matches(initial.Items[i]))
+                        continue;
+                    output.Object(WatchEventType.Added, initial.Items[i]);
                     await output.FlushIfLargeAsync(ended.Token);
                 }
 
+                initial.Items = [];
                 if (sendInitial)
                     output.Bookmark(watcher.Start, initialEventsEnd: true);
-                foreach (var change in watcher.Replay)
+                for (var i = 0; i < watcher.Replay.Count; i++)
                 {
-                    output.Change(change);
+                    output.Change(watcher.Replay[i]);
                     await output.FlushIfLargeAsync(ended.Token);
                 }
 
+                watcher.ForgetReplay();
                 await output.FlushAsync(ended.Token);
                 await FollowAsync(watcher, output, bookmarks, ended.Token);
             }
@@ -93,14 +99,14 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     /// <summary>For who watches from within the process: the objects, which all of them share, in place of lines.</summary>
     private async Task ServeAsync(IObjectWatchFeature objects, HttpContext context, ServedResource resource, ObjectFilter filter, Begin begin)
     {
-        IReadOnlyList<StoredObject> initial = [];
+        var initial = new Initial();
         ObjectWatcher? watcher;
         // Metadata does not change with the status; a selection by status does.
         var skipsStatus = begin.Shape == ObjectShape.Metadata && !filter.HasSelectors;
         if (begin.Version == 0 || begin.SendInitial)
         {
             watcher = store.WatchFromNow(resource.Id, filter.Namespace, filter.Name, out var items, skipsStatus);
-            initial = items;
+            initial.Items = items;
         }
         else
         {
@@ -114,25 +120,32 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     }
 
     private async IAsyncEnumerable<WatchEvent> EventsAsync(
-        ObjectWatcher? watcher, IReadOnlyList<StoredObject> initial, ServedResource resource, ObjectFilter filter, Begin begin, CancellationToken ended, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        ObjectWatcher? watcher, Initial initial, ServedResource resource, ObjectFilter filter, Begin begin, CancellationToken ended, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         if (watcher is null)
-            throw KubeException.Of(ApiException.Expired($"too old resource version: {begin.Version} ({store.Version})").ToStatus());
-        foreach (var item in initial.Where(filter.Matches))
-            yield return new WatchEvent(WatchEventType.Added, Tree(resource, begin.Shape, item, null));
+            throw KubeException.Of(Unreachable(begin.Version).ToStatus());
+        for (var i = 0; i < initial.Items.Count; i++)
+        {
+            if (filter.Matches(initial.Items[i]))
+                yield return new WatchEvent(WatchEventType.Added, Tree(resource, begin.Shape, initial.Items[i], null));
+        }
+
+        initial.Items = [];
         if (begin.SendInitial)
             yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, watcher.Start, initialEventsEnd: true, begin.Shape));
-        foreach (var change in watcher.Replay)
+        for (var i = 0; i < watcher.Replay.Count; i++)
         {
-            if (Seen(filter, change) is var (type, obj))
+            if (Seen(filter, watcher.Replay[i]) is var (type, obj))
                 yield return new WatchEvent(type, Tree(resource, begin.Shape, obj, null));
         }
+
+        watcher.ForgetReplay();
 
         using var end = CancellationTokenSource.CreateLinkedTokenSource(ended, cancellationToken);
         await using var timer = begin.Bookmarks ? time.CreateTimer(_ => watcher.RequestProgress(), null, s_bookmarkPeriod, s_bookmarkPeriod) : null;
         while (await MayReadAsync(watcher, end.Token, cancellationToken))
         {
-            while (watcher.Queue.TryRead(out var item))
+            while (watcher.TryRead(out var item))
             {
                 if (item.Change is not { } change)
                     yield return new WatchEvent(WatchEventType.Bookmark, BookmarkObject(resource, item.Version, initialEventsEnd: false, begin.Shape));
@@ -173,7 +186,7 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
             var early = WatchPace.Gather(store.Watchers(watcher.Resource)) - time.GetElapsedTime(written);
             if (early > TimeSpan.Zero)
                 await Task.Delay(early, time, cancellationToken);
-            while (watcher.Queue.TryRead(out var item))
+            while (watcher.TryRead(out var item))
             {
                 if (item.Change is { } change)
                     output.Change(change);
@@ -217,6 +230,10 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
         };
     }
 
+    // Also for one that is ahead, as after a restored backup: clients list anew at a 410, where Kubernetes' 504 has them wait for a version that may not come.
+    private ApiException Unreachable(long version)
+        => ApiException.Expired(store.Version is var newest && version > newest ? $"resource version {version} is ahead of the newest, {newest}" : $"too old resource version: {version} ({newest})");
+
     private TimeSpan Timeout(HttpRequest request)
     {
         var text = request.Query["timeoutSeconds"].ToString();
@@ -229,6 +246,12 @@ internal sealed class WatchHandler(ObjectStore store, TimeProvider time, Random 
     }
 
     private static bool Flag(HttpRequest request, string name) => request.Query[name].ToString() is "true" or "1" or "True";
+
+    /// <summary>The objects that a watch begins with. They are let go once they have been told: a watch lasts for an hour, and would keep every state of its beginning.</summary>
+    private sealed class Initial
+    {
+        public ImmutableList<StoredObject> Items { get; set; } = [];
+    }
 
     /// <summary>How a watch begins and goes on.</summary>
     private sealed record Begin(long Version, bool SendInitial, bool Bookmarks, TimeSpan Timeout, ObjectShape Shape);

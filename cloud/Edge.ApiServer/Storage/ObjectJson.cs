@@ -11,9 +11,13 @@ namespace Edge.ApiServer.Storage;
 /// <summary>An object's UTF-8 JSON with a gap where the resourceVersion goes: the expensive part runs before the write's turn comes.</summary>
 internal readonly struct ObjectJson
 {
-    private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
-    private static readonly JsonSerializerOptions s_nodeOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-    private static readonly JsonDocumentOptions s_deep = new() { MaxDepth = 512 };
+    /// <summary>Levels of nesting that are read and written, here and by every reader of what is stored (<c>KubeJson</c>). What is stored has fewer, see <c>ObjectApi</c>, so that it can
+    /// stand in a list or an event.</summary>
+    public const int DepthMax = 512;
+
+    private static readonly JsonWriterOptions s_writerOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true, MaxDepth = DepthMax };
+    private static readonly JsonSerializerOptions s_nodeOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, MaxDepth = DepthMax };
+    private static readonly JsonDocumentOptions s_deep = new() { MaxDepth = DepthMax };
 
     // What a thread keeps for its next object; a large one's is let go.
     private const int BufferBytesMax = 64 * 1024;

@@ -45,7 +45,8 @@ internal sealed class ObjectStore : IAsyncDisposable
         }
     }
 
-    /// <summary>Called under the store's lock with every change, in order, before watchers get it. Must be quick and must not call the store.</summary>
+    /// <summary>Called under the store's lock with every change, in order, before watchers get it. Must be quick, must not call the store, and must not throw: the write
+    /// that it throws for is stored, and answered as failed.</summary>
     public Action<StoredEvent>? Applied { get; set; }
 
     /// <exception cref="StoreException">The file cannot be used.</exception>
@@ -262,14 +263,26 @@ internal sealed class ObjectStore : IAsyncDisposable
                 table.Apply(change);
                 table.History.Add(change);
                 _version = change.Version;
-                Applied?.Invoke(change);
-                if (table.Watchers.Count == 0)
-                    continue;
-                var item = new WatchItem(change, change.Version, new SharedTree(change.Object));
-                for (var i = table.Watchers.Count - 1; i >= 0; i--)
-                    if (table.Watchers[i].Wants(change) && !table.Watchers[i].TryPost(item))
-                        table.Watchers.RemoveAt(i);
+                try
+                {
+                    Applied?.Invoke(change);
+                }
+                finally
+                {
+                    // It is on disk and visible: whatever a follower makes of it, watchers miss nothing.
+                    Post(table, change);
+                }
             }
         }
+    }
+
+    private static void Post(ResourceTable table, StoredEvent change)
+    {
+        if (table.Watchers.Count == 0)
+            return;
+        var item = new WatchItem(change, change.Version, new SharedTree(change.Object));
+        for (var i = table.Watchers.Count - 1; i >= 0; i--)
+            if (table.Watchers[i].Wants(change) && !table.Watchers[i].TryPost(item))
+                table.Watchers.RemoveAt(i);
     }
 }

@@ -25,11 +25,16 @@ internal sealed class ObjectWatcher : IDisposable
     /// <summary>Changes that may wait for one slow client; they are references, so the bound costs 64 KiB.</summary>
     public const int QueueCapacity = 4096;
 
+    /// <summary>Bytes of the objects of those changes. The history lets go of its oldest ones, and then the queue is all that keeps them.</summary>
+    public const int QueueBytesMax = 16 << 20;
+
     // TryWrite alone is used: a full queue closes the watcher, so that no publisher ever waits for a client.
     private readonly Channel<WatchItem> _queue = Channel.CreateBounded<WatchItem>(
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
     private readonly ObjectStore _store;
+    private readonly CancellationTokenSource _overflow = new();
+    private long _bytes;
 
     public ObjectWatcher(ObjectStore store, ResourceId resource, string @namespace, string? name, IReadOnlyList<StoredEvent> replay, long start)
     {
@@ -50,13 +55,16 @@ internal sealed class ObjectWatcher : IDisposable
     public string? Name { get; }
 
     /// <summary>The changes between the asked version and <see cref="Start"/>; come before the queue.</summary>
-    public IReadOnlyList<StoredEvent> Replay { get; }
+    public IReadOnlyList<StoredEvent> Replay { get; private set; }
 
     /// <summary>The version at which the queue begins.</summary>
     public long Start { get; }
 
     /// <summary>Completes when the watcher is closed: too slow, or the store ends.</summary>
     public ChannelReader<WatchItem> Queue => _queue.Reader;
+
+    /// <summary>Cancelled when the watcher is closed for not keeping up. Who writes to a client that takes nothing gives it up then: the queue is kept until <see cref="Dispose"/>.</summary>
+    public CancellationToken Overflow => _overflow.Token;
 
     /// <summary>Changes of the status alone are not wanted.</summary>
     public bool SkipsStatus { get; init; }
@@ -67,11 +75,24 @@ internal sealed class ObjectWatcher : IDisposable
     /// <summary>Asks for an item that says up to which version all changes have been handed over.</summary>
     public void RequestProgress() => _store.PostProgress(this);
 
+    /// <summary>The next item that is there. Items are taken by this, so that their bytes are counted off.</summary>
+    public bool TryRead(out WatchItem item)
+    {
+        if (!_queue.Reader.TryRead(out item))
+            return false;
+        Interlocked.Add(ref _bytes, -Size(item));
+        return true;
+    }
+
+    /// <summary>Lets go of <see cref="Replay"/> once it has been handed over: a watch lasts longer than the history.</summary>
+    public void ForgetReplay() => Replay = [];
+
     public bool TryPost(WatchItem item)
     {
-        if (_queue.Writer.TryWrite(item))
+        if (Interlocked.Add(ref _bytes, Size(item)) <= QueueBytesMax && _queue.Writer.TryWrite(item))
             return true;
-        Close();
+        if (_queue.Writer.TryComplete())
+            _ = _overflow.CancelAsync(); // what follows runs elsewhere: the store's lock is held here
         return false;
     }
 
@@ -81,5 +102,8 @@ internal sealed class ObjectWatcher : IDisposable
     {
         Close();
         _store.Unsubscribe(this);
+        _overflow.Dispose();
     }
+
+    private static int Size(WatchItem item) => item.Change?.Object.Json.Length ?? 0;
 }

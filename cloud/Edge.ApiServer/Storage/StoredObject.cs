@@ -16,7 +16,7 @@ internal sealed class StoredObject
     private static readonly Dictionary<string, string> s_none = new(StringComparer.Ordinal);
 
     // As deep as a request's body may be, and deeper: what was stored must be readable.
-    private static readonly JsonDocumentOptions s_options = new() { MaxDepth = 512 };
+    private static readonly JsonDocumentOptions s_options = new() { MaxDepth = ObjectJson.DepthMax };
     private Dictionary<string, string>? _labels;
     private Dictionary<string, string>? _fields;
     private Converted? _converted;

@@ -180,6 +180,9 @@ internal static class BuiltinObjects
     /// <summary>Paths of fields that the kind does not have, e.g. <c>spec.containers[0].imagee</c>; empty for custom resources.</summary>
     public static List<string> UnknownFields(ResourceKind kind, JsonObject obj) => FieldTable.Of(kind) is { } type ? FieldTable.Unknown(type, obj) : [];
 
+    /// <summary>As <see cref="UnknownFields"/>, and the fields are gone.</summary>
+    public static List<string> DropUnknownFields(ResourceKind kind, JsonObject obj) => FieldTable.Of(kind) is { } type ? FieldTable.DropUnknown(type, obj) : [];
+
     /// <summary>Sets the member when it is absent.</summary>
     internal static void Set(JsonObject obj, string key, JsonNode value)
     {

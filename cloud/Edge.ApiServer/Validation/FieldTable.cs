@@ -108,6 +108,16 @@ internal static partial class FieldTable
         return paths;
     }
 
+    /// <summary>Removes the fields that the type does not have, as Kubernetes' typed decoding does.</summary>
+    /// <returns>Their paths.</returns>
+    public static List<string> DropUnknown(FieldSet type, JsonObject obj)
+    {
+        var paths = Unknown(type, obj);
+        if (paths.Count > 0)
+            Prune(type, obj);
+        return paths;
+    }
+
     /// <summary>A fault for every value that the field's type cannot hold; null members count as absent.</summary>
     public static void CheckTypes(FieldSet type, JsonObject obj, string at, List<FieldError> errors)
     {
@@ -141,6 +151,20 @@ internal static partial class FieldTable
                     break;
             }
         });
+    }
+
+    private static void Prune(FieldSet type, JsonObject obj)
+    {
+        foreach (var key in obj.Select(pair => pair.Key).Where(key => !type.Fields.ContainsKey(key)).ToList())
+            obj.Remove(key);
+        foreach (var (key, value) in obj)
+        {
+            var field = type.Fields[key];
+            if (TypeOf(field) is not { } inner)
+                continue;
+            foreach (var (_, child) in Objects(field, value))
+                Prune(inner, child);
+        }
     }
 
     private static bool HasUnknown(FieldSet type, JsonObject obj)

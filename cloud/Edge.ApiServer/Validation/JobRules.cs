@@ -21,9 +21,12 @@ internal static class JobRules
         }
 
         CheckSpec(spec, "spec", errors);
+        var known = errors.Count;
         if (spec["selector"] is not JsonObject selector)
             errors.Add(Errors.Required("spec.selector"));
-        else if (!LabelSelector.FromJson(selector).Matches(spec.At("template").Map("metadata", "labels").ToDictionary()))
+        else
+            SelectorRules.CheckLabels(selector, "spec.selector", errors);
+        if (errors.Count == known && !LabelSelector.FromJson((JsonObject)spec["selector"]!).Matches(spec.At("template").Map("metadata", "labels").ToDictionary()))
             errors.Add(Errors.Invalid("spec.template.metadata.labels", spec.At("template", "metadata", "labels"), "`selector` does not match template `labels`"));
         if (old?["spec"] is not JsonObject before)
             return;

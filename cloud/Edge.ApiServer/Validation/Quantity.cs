@@ -9,10 +9,13 @@ internal static class Quantity
 {
     public const string Rule = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
+    // apimachinery's maxAllowed: what is larger counts as this. So no sum over the objects of a cluster overflows either.
+    private const decimal Max = long.MaxValue;
+
     private static readonly string[] s_decimal = ["", "k", "M", "G", "T", "P", "E"];
     private static readonly string[] s_binary = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-    /// <summary>Reads a text or plain JSON number; false when it is no quantity or too large for a decimal.</summary>
+    /// <summary>Reads a text or plain JSON number; false when it is no quantity. Beyond 2^63-1 it counts as that, on both sides of zero, as in Kubernetes.</summary>
     public static bool TryParse(JsonNode? node, out decimal value)
     {
         value = 0;
@@ -30,9 +33,31 @@ internal static class Quantity
         var end = 0;
         while (end < text.Length && (char.IsAsciiDigit(text[end]) || text[end] == '.' || (end == 0 && text[end] is '+' or '-')))
             end++;
-        if (end == 0 || !decimal.TryParse(text.AsSpan(0, end), NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number))
+        if (end == 0 || !double.TryParse(text.AsSpan(0, end), NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var rough))
             return false;
-        decimal? scale = text[end..] switch
+        if (Scale(text[end..]) is not { } scale)
+            return false;
+        if (rough == 0)
+            return true;
+        if (Math.Abs(rough * scale.Rough) > 2 * (double)Max)
+        {
+            value = rough < 0 ? -Max : Max;
+            return true;
+        }
+
+        // Small enough for a decimal, though its digits may be many.
+        var found = scale.Exact is { } exact && decimal.TryParse(text.AsSpan(0, end), NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+            ? number * exact
+            : (decimal)(rough * scale.Rough);
+        value = Math.Clamp(found, -Max, Max);
+        return true;
+    }
+
+    private static (decimal? Exact, double Rough)? Scale(string suffix)
+    {
+        if (suffix is ['e' or 'E', _, ..] && int.TryParse(suffix.AsSpan(1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var power))
+            return (power is >= -18 and <= 27 ? (decimal)Math.Pow(10, power) : null, Math.Pow(10, Math.Clamp(power, -99, 99)));
+        decimal? scale = suffix switch
         {
             "" => 1m,
             "n" => 1e-9m,
@@ -50,20 +75,9 @@ internal static class Quantity
             "Ti" => 1099511627776m,
             "Pi" => 1125899906842624m,
             "Ei" => 1152921504606846976m,
-            ['e' or 'E', .. var exponent] => Power(exponent),
             _ => null,
         };
-        if (scale is null)
-            return false;
-        try
-        {
-            value = number * scale.Value;
-            return true;
-        }
-        catch (OverflowException)
-        {
-            return false;
-        }
+        return scale is { } exact ? (exact, (double)exact) : null;
     }
 
     /// <summary>As Kubernetes writes it: the largest unit that needs no fraction, thousandths as <c>m</c>; finer than that is rounded up.</summary>
@@ -84,9 +98,4 @@ internal static class Quantity
             (value, unit) = (value / step, unit + 1);
         return value.ToString("0", CultureInfo.InvariantCulture) + units[unit];
     }
-
-    private static decimal? Power(string exponent)
-        => int.TryParse(exponent, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var power) && power is >= -18 and <= 27
-            ? (decimal)Math.Pow(10, power)
-            : null;
 }

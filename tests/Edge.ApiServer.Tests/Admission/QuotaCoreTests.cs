@@ -157,6 +157,30 @@ public sealed class QuotaCoreTests
         Assert.Equal(expected, Quantity.Format(value, isBinary));
     }
 
+    [Theory]
+    [InlineData("8Ei", long.MaxValue)]
+    [InlineData("50000000000E", long.MaxValue)]
+    [InlineData("-50000000000E", -long.MaxValue)]
+    [InlineData("1e99", long.MaxValue)]
+    [InlineData("1e2000000000", long.MaxValue)]
+    [InlineData("0e2000000000", 0)]
+    [InlineData("1e-99", 0)]
+    [InlineData("99999999999999999999999999999999999999999999999", long.MaxValue)]
+    [InlineData("1.0000000000000000000000000000000000", 1)]
+    [InlineData("9223372036854775806", long.MaxValue - 1)]
+    public void Quantities_beyond_a_long_count_as_its_largest(string text, long expected)
+    {
+        Assert.True(Quantity.TryParse(text, out var value));
+        Assert.Equal(expected, decimal.Round(value));
+    }
+
+    [Fact]
+    public void Sums_of_quantities_beyond_all_measure_are_numbers_still()
+    {
+        var pod = Json.Object("""{"spec":{"containers":[{"name":"a","resources":{"requests":{"cpu":"50000000000E"}}},{"name":"b","resources":{"requests":{"cpu":"50000000000E"}}}]}}""");
+        Assert.Equal(2m * long.MaxValue, QuotaUsage.Of(s_pods, pod).Usage["requests.cpu"]);
+    }
+
     private static QuotaCharge Pod(string cpu)
         => QuotaUsage.Of(s_pods, Json.Object($$$$"""{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"{{{{cpu}}}}"}}}]}}"""));
 

@@ -28,6 +28,25 @@ public sealed class NodeLifecycleCoreTests
     }
 
     [Fact]
+    public void A_taint_of_the_end_of_all_time_holds_up_no_other_node()
+    {
+        _node["spec"] = JsonNode.Parse("""{"taints":[{"key":"mine","effect":"NoExecute","timeAdded":"9999-12-31T23:59:59Z"}]}""");
+        _pods.Add(JsonNode.Parse("""{"metadata":{"name":"p","namespace":"default","uid":"p"},"spec":{"nodeName":"n","tolerations":[{"key":"mine","operator":"Exists","tolerationSeconds":300}]},"status":{"phase":"Running"}}""")!.AsObject());
+        var plan = Step();
+        Assert.Empty(plan.Actions);
+        Assert.Equal(_time.GetUtcNow() + NodeLifecycleCore.Grace, plan.Next);
+    }
+
+    [Fact]
+    public void A_node_that_nothing_can_be_decided_about_holds_up_no_other()
+    {
+        var other = JsonNode.Parse("""{"metadata":{"name":"o","uid":"v"},"spec":{},"status":{"conditions":[{"type":"Ready","status":"False"}]}}""")!.AsObject();
+        var plan = _core.Step([_node, other], name => name == "n" ? throw new InvalidOperationException(name) : null, _pods.ToLookup(pod => pod.Text("spec", "nodeName")), _time.GetUtcNow());
+        Assert.Equal("n", Assert.IsType<NodeFault>(plan.Actions[0]).Node.Name());
+        Assert.Contains(plan.Actions, action => action is SetTaints && action.Node == other);
+    }
+
+    [Fact]
     public void A_status_heartbeat_counts_as_well_as_the_lease()
     {
         Step();

@@ -82,6 +82,46 @@ public sealed class ServerSideApplyTests(ApiFixture api) : IClassFixture<ApiFixt
         Assert.Equal("2", await _run.OkAsync("get deploy web -o jsonpath={.spec.replicas}"));
     }
 
+    [SkippableFact]
+    [KubectlVerb("apply", "--server-side after apply without it")]
+    public async Task What_kubectl_applied_on_its_side_it_may_change_and_remove_on_the_server()
+    {
+        Requires.Kubectl();
+        var file = _run.File("web.yaml", Web);
+        await _run.OkAsync($"apply -f {file}");
+        _run.File("web.yaml", Web.Replace("replicas: 2", "replicas: 5", StringComparison.Ordinal).Replace(", owner: me", "", StringComparison.Ordinal).Replace("i:1", "i:2", StringComparison.Ordinal));
+        var told = await _run.OkAsync($"apply --server-side -f {file}", withErrors: true);
+        Assert.Contains("deployment.apps/web serverside-applied", told, StringComparison.Ordinal);
+        Assert.DoesNotContain("failed to migrate", told, StringComparison.Ordinal);
+        Assert.Equal("5/i:2/{\"tier\":\"front\"}", await _run.OkAsync("get deploy web -o jsonpath={.spec.replicas}/{.spec.template.spec.containers[0].image}/{.metadata.labels}"));
+        Assert.DoesNotContain("kubectl-client-side-apply", await _run.OkAsync("get deploy web --show-managed-fields -o yaml"), StringComparison.Ordinal);
+        var version = await _run.OkAsync("get deploy web -o jsonpath={.metadata.resourceVersion}");
+        await _run.OkAsync($"apply --server-side -f {file}");
+        Assert.Equal(version, await _run.OkAsync("get deploy web -o jsonpath={.metadata.resourceVersion}"));
+
+        // What another has changed since is a conflict as ever.
+        await _run.OkAsync("scale deployment web --replicas=7");
+        Assert.Contains(".spec.replicas", await _run.FailAsync($"apply --server-side -f {file}"), StringComparison.Ordinal);
+
+        // And back: the annotation was kept.
+        _run.File("web.yaml", Web.Replace("replicas: 2", "replicas: 7", StringComparison.Ordinal).Replace("tier: front, ", "", StringComparison.Ordinal));
+        await _run.OkAsync($"apply -f {file}");
+        Assert.Equal("{\"owner\":\"me\"}", await _run.OkAsync("get deploy web -o jsonpath={.metadata.labels}"));
+    }
+
+    [Fact]
+    public async Task A_write_may_hand_fields_to_another_manager_or_take_the_managers_off()
+    {
+        var path = $"/api/v1/namespaces/{_run.Namespace}/configmaps/handed";
+        await api.SendAsync(HttpMethod.Patch, path + "?fieldManager=x", HttpStatusCode.Created, "{apiVersion: v1, kind: ConfigMap, metadata: {name: handed}, data: {a: '1'}}", "application/apply-patch+yaml");
+        await api.PatchAsync(path, "json", """[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"y"}]""");
+        Assert.Equal("y", (await api.GetAsync(path)).Items("metadata", "managedFields").Single().Text("manager"));
+        await api.PatchAsync(path, "json", """[{"op":"replace","path":"/metadata/managedFields","value":[{"manager":"z"}]}]"""); // no entry: what is known stays
+        Assert.Equal("y", (await api.GetAsync(path)).Items("metadata", "managedFields").Single().Text("manager"));
+        await api.PatchAsync(path, "merge", """{"metadata":{"managedFields":[{}]}}""");
+        Assert.Null((await api.GetAsync(path)).At("metadata", "managedFields"));
+    }
+
     [Fact]
     public async Task A_custom_resource_merges_lists_as_its_schema_says()
     {

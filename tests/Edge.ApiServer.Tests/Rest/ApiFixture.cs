@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -11,6 +12,8 @@ namespace Edge.ApiServer.Tests.Rest;
 /// <summary>A server on a free port with its own directory, and a client with the administrator's token.</summary>
 public sealed class ApiFixture : IAsyncLifetime
 {
+    private static readonly JsonSerializerOptions s_deep = new() { MaxDepth = 512 };
+
     private EmbeddedApiServer? _server;
 
     public string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("edge-api-").FullName;
@@ -74,14 +77,14 @@ public sealed class ApiFixture : IAsyncLifetime
         using var response = await Client.SendAsync(request);
         var text = await response.Content.ReadAsStringAsync();
         Assert.True(code == response.StatusCode, $"{method} {path}: {(int)response.StatusCode} {text}");
-        return JsonNode.Parse(text)!.AsObject();
+        return JsonNode.Parse(text, documentOptions: new() { MaxDepth = 512 })!.AsObject();
     }
 
     public Task<JsonObject> GetAsync(string path, HttpStatusCode code = HttpStatusCode.OK) => SendAsync(HttpMethod.Get, path, code);
 
     public Task<JsonObject> PostAsync(string path, string body, HttpStatusCode code = HttpStatusCode.Created) => SendAsync(HttpMethod.Post, path, code, body);
 
-    public Task<JsonObject> PutAsync(string path, JsonObject body, HttpStatusCode code = HttpStatusCode.OK) => SendAsync(HttpMethod.Put, path, code, body.ToJsonString());
+    public Task<JsonObject> PutAsync(string path, JsonObject body, HttpStatusCode code = HttpStatusCode.OK) => SendAsync(HttpMethod.Put, path, code, body.ToJsonString(s_deep));
 
     public Task<JsonObject> PatchAsync(string path, string type, string body, HttpStatusCode code = HttpStatusCode.OK) => SendAsync(HttpMethod.Patch, path, code, body, $"application/{type}-patch+json");
 

@@ -129,6 +129,45 @@ public sealed class VerbTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task Fields_that_a_built_in_kind_does_not_have_are_dropped_told_or_refused()
+    {
+        const string pods = "/api/v1/namespaces/default/pods";
+        foreach (var mode in new[] { "Warn", "Ignore" })
+        {
+            var made = await api.PostAsync($"{pods}?fieldValidation={mode}", """{"metadata":{"generateName":"unknown-","labelz":{}},"spech":1,"spec":{"containers":[{"name":"c","image":"i","imagee":"x","env":[{"name":"A","valuee":"1"}]}],"nodeSelector":{"any":"x"}}}""");
+            Assert.Null(made["spech"]);
+            Assert.Null(made.At("metadata", "labelz"));
+            Assert.Equal(["name", "image"], made.Items("spec", "containers").Single().Select(pair => pair.Key).Take(2));
+            Assert.Null(made.Items("spec", "containers").Single()["imagee"]);
+            Assert.Equal("""[{"name":"A"}]""", made.Items("spec", "containers").Single()["env"]!.ToJsonString());
+            Assert.Equal("x", made.Text("spec", "nodeSelector", "any"));
+        }
+
+        await api.PostAsync(pods + "?fieldValidation=Strict", """{"metadata":{"name":"strict"},"spech":1,"spec":{"containers":[{"name":"c","image":"i"}]}}""", HttpStatusCode.BadRequest);
+    }
+
+    [Fact]
+    public async Task Concurrent_patches_of_the_scale_all_take_effect()
+    {
+        const string sets = "/apis/apps/v1/namespaces/default/replicasets";
+        await api.PostAsync(sets, """{"metadata":{"name":"scaled"},"spec":{"replicas":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}""");
+        await Task.WhenAll(Enumerable.Range(2, 40).Select(i => api.PatchAsync(sets + "/scaled/scale", "merge", $$$"""{"spec":{"replicas":{{{i}}}}}""")));
+        var stale = (await api.GetAsync(sets + "/scaled/scale")).ResourceVersion();
+        await api.PatchAsync(sets + "/scaled/scale", "merge", """{"spec":{"replicas":50}}""");
+        await api.PatchAsync(sets + "/scaled/scale", "merge", $$$"""{"metadata":{"resourceVersion":"{{{stale}}}"},"spec":{"replicas":60}}""", HttpStatusCode.Conflict);
+    }
+
+    [Fact]
+    public async Task A_jobs_selector_with_an_unknown_operator_is_told()
+    {
+        var status = await api.PostAsync("/apis/batch/v1/namespaces/default/jobs", """
+            {"metadata":{"name":"odd"},"spec":{"manualSelector":true,"selector":{"matchExpressions":[{"key":"a","operator":"Near","values":["b"]}]},
+             "template":{"metadata":{"labels":{"a":"b"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}
+            """, HttpStatusCode.UnprocessableEntity);
+        Assert.Contains("spec.selector.matchExpressions[0].operator: Invalid value: \"Near\": not a valid selector operator", status.Text("message"));
+    }
+
+    [Fact]
     public async Task A_dry_run_answers_as_if_and_stores_nothing()
     {
         await api.PostAsync(Maps + "?dryRun=All", """{"metadata":{"name":"dry"}}""");

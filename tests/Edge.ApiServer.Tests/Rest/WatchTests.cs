@@ -9,6 +9,27 @@ namespace Edge.ApiServer.Tests.Rest;
 public sealed class WatchTests(ApiFixture api) : IClassFixture<ApiFixture>
 {
     [Fact]
+    public async Task A_watch_ahead_of_the_server_is_told_so()
+    {
+        using var watch = await api.WatchAsync("/api/v1/configmaps?watch=true&resourceVersion=999999999");
+        var (type, status) = (await watch.NextAsync())!.Value;
+        Assert.Equal(("ERROR", 410), (type, (int)status.Number(0, "code")));
+        Assert.StartsWith("resource version 999999999 is ahead of the newest, ", status.Text("message"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_that_takes_nothing_loses_its_connection()
+    {
+        var ns = await api.NamespaceAsync();
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"/api/v1/namespaces/{ns}/configmaps?watch=true");
+        using var response = await api.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        for (var i = 0; i < 60; i++)
+            await api.PostAsync($"/api/v1/namespaces/{ns}/configmaps", new JsonObject { ["metadata"] = new JsonObject { ["name"] = $"m{i}" }, ["data"] = new JsonObject { ["k"] = new string('x', 900_000) } }.ToJsonString());
+        await using var stream = await response.Content.ReadAsStreamAsync();
+        await Assert.ThrowsAnyAsync<IOException>(() => stream.CopyToAsync(Stream.Null).WaitAsync(TimeSpan.FromSeconds(20)));
+    }
+
+    [Fact]
     public async Task A_watch_resumes_after_the_version_of_a_list_and_sees_each_change_once()
     {
         var maps = await CollectionAsync();

@@ -110,6 +110,20 @@ public sealed class ObjectStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Watchers_get_a_change_that_a_follower_fails_at()
+    {
+        using var watcher = _store.Watch(s_maps, "", null, 0)!;
+        _store.Applied = change => throw new InvalidOperationException(change.Object.Name);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => _store.CreateAsync(s_maps, Map("a"), default).AsTask());
+        _store.Applied = null;
+        await _store.CreateAsync(s_maps, Map("b"), default);
+        var seen = new List<string>();
+        while (watcher.Queue.TryRead(out var item))
+            seen.Add(item.Change!.Object.Name);
+        Assert.Equal(["a", "b"], seen);
+    }
+
+    [Fact]
     public async Task A_watcher_that_does_not_read_is_closed_and_the_others_go_on()
     {
         using var slow = _store.Watch(s_maps, "", null, 0)!;
@@ -129,6 +143,27 @@ public sealed class ObjectStoreTests : IAsyncDisposable
         Assert.False(await slow.Queue.WaitToReadAsync()); // closed: the client resumes by version
         await _store.CreateAsync(s_maps, Map("last"), default);
         Assert.True(quick.Queue.TryRead(out _));
+    }
+
+    [Fact]
+    public async Task A_watcher_that_does_not_read_keeps_no_more_bytes_than_its_queue_may()
+    {
+        using var slow = _store.Watch(s_maps, "", null, 0)!;
+        using var quick = _store.Watch(s_maps, "", null, 0)!;
+        var text = new string('x', 1 << 20);
+        for (var i = 0; i < 40; i++)
+        {
+            await _store.CreateAsync(s_maps, Map($"m{i}", text), default);
+            Assert.True(quick.TryRead(out _));
+        }
+
+        Assert.True(slow.Overflow.IsCancellationRequested);
+        Assert.False(quick.Overflow.IsCancellationRequested);
+        var bytes = 0L;
+        while (slow.TryRead(out var item))
+            bytes += item.Change!.Object.Json.Length;
+        Assert.InRange(bytes, 1, ObjectWatcher.QueueBytesMax);
+        Assert.False(await slow.Queue.WaitToReadAsync());
     }
 
     [Fact]

@@ -40,6 +40,10 @@ internal sealed partial class RoleAggregator(ObjectApi api, TimeProvider time, I
                     await Task.Delay(s_retry, time, cancellationToken);
                     _wake.Writer.TryWrite(true);
                 }
+                catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+                {
+                    RoundFailed(log, e);
+                }
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -82,4 +86,7 @@ internal sealed partial class RoleAggregator(ObjectApi api, TimeProvider time, I
 
     [LoggerMessage(EventId = 7102, Level = LogLevel.Warning, Message = "AggregationFailed: rules of aggregated ClusterRoles are as before, trying again: {Reason}")]
     private static partial void Failed(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 7104, Level = LogLevel.Error, Message = "AggregationRoundFailed: rules of aggregated ClusterRoles are as before until a ClusterRole changes; please report it")]
+    private static partial void RoundFailed(ILogger logger, Exception error);
 }

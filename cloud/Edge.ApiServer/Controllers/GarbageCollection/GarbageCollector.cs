@@ -10,6 +10,9 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
 {
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(0.5);
 
+    // A kind whose CRD goes before its first list never syncs; the CRDs are looked at again after this long.
+    private static readonly TimeSpan s_syncWait = TimeSpan.FromSeconds(2);
+
     private readonly GcGraph _graph = new();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, (ResourceKind Kind, SharedInformer Informer)> _custom = new(StringComparer.Ordinal);
@@ -17,8 +20,10 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
     private readonly IReadOnlyList<SharedInformer> _builtIn;
     private readonly SharedInformer _crds;
     private readonly Func<ResourceKind, SharedInformer> _makeInformer;
+    private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly ReconcileLoop _loop;
+    private string _awaited = ""; // the kinds that were last said to hold up the rest
 
     /// <param name="client">The API.</param>
     /// <param name="builtIn">Informers of all built-in kinds.</param>
@@ -37,6 +42,7 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
         _builtIn = builtIn;
         _crds = crds;
         _makeInformer = makeInformer;
+        _time = time;
         _logger = logger;
         _loop = new ReconcileLoop("garbage collector", PassAsync, time, random, logger);
         foreach (var informer in builtIn)
@@ -96,7 +102,8 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
     {
         // An owner may not go, nor an object be called ownerless, before all kinds are known.
         await Task.WhenAll(_builtIn.Select(informer => informer.Synced)).WaitAsync(token);
-        await FollowCustomKindsAsync(token);
+        if (!await FollowCustomKindsAsync(token))
+            return TimeSpan.Zero;
 
         IReadOnlyList<GcAction> actions;
         lock (_gate)
@@ -148,7 +155,8 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
         }
     }
 
-    private async Task FollowCustomKindsAsync(CancellationToken token)
+    // False while a kind is not known yet: its CRD may have gone in between, which the next look sees.
+    private async Task<bool> FollowCustomKindsAsync(CancellationToken token)
     {
         var wanted = new Dictionary<string, ResourceKind>(StringComparer.Ordinal);
         foreach (var crd in _crds.List())
@@ -183,7 +191,19 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
             informer.Start();
         }
 
-        await Task.WhenAll(_custom.Values.Select(custom => custom.Informer.Synced)).WaitAsync(token);
+        try
+        {
+            await Task.WhenAll(_custom.Values.Select(custom => custom.Informer.Synced)).WaitAsync(s_syncWait, _time, token);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            var awaited = string.Join(", ", _custom.Values.Where(custom => !custom.Informer.Synced.IsCompleted).Select(custom => $"{custom.Kind.Plural}.{custom.Kind.Group}"));
+            if (awaited != _awaited)
+                LogWaiting(_logger, awaited);
+            _awaited = awaited;
+            return false;
+        }
     }
 
     private async Task DoAsync(GcAction action, HashSet<(string, string)> asked, CancellationToken token)
@@ -259,6 +279,9 @@ internal sealed partial class GarbageCollector : IAsyncDisposable
 
     [LoggerMessage(3231, LogLevel.Warning, "{Action} of {Kind} {Namespace}/{Name} failed, trying again: {Message}")]
     private static partial void LogFailed(ILogger logger, string action, string kind, string @namespace, string name, string message);
+
+    [LoggerMessage(3233, LogLevel.Warning, "nothing is collected until {Kinds} could be listed, or their definitions are gone")]
+    private static partial void LogWaiting(ILogger logger, string kinds);
 
     [LoggerMessage(3232, LogLevel.Warning, "{Kind} {Namespace}/{Name} names an owner of a kind that is not served: {OwnerApiVersion} {OwnerKind}; it is kept")]
     private static partial void LogUnknownOwner(ILogger logger, string kind, string @namespace, string name, string ownerApiVersion, string ownerKind);

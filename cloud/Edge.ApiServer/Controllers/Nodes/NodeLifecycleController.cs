@@ -99,6 +99,9 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
         var node = action.Node;
         switch (action)
         {
+            case NodeFault fault:
+                LogFault(_logger, node.Name(), fault.Error);
+                break;
             case MarkUnknown unknown:
                 LogLost(_logger, node.Name());
                 await PatchAsync(node, PatchKind.Strategic, new JsonObject { ["status"] = new JsonObject { ["conditions"] = unknown.Conditions } }, "status", token);
@@ -157,6 +160,9 @@ internal sealed partial class NodeLifecycleController : IAsyncDisposable
 
     [LoggerMessage(3223, LogLevel.Warning, "{Action} for node {Node} failed, trying again: {Message}")]
     private static partial void LogFailed(ILogger logger, string action, string node, string message);
+
+    [LoggerMessage(3226, LogLevel.Error, "nothing could be decided about node {Node}, the others go on; please report it")]
+    private static partial void LogFault(ILogger logger, string node, Exception error);
 
     [LoggerMessage(3224, LogLevel.Warning, "most of the nodes are lost at once: pods stay on them until fewer are")]
     private static partial void LogSuspended(ILogger logger);

@@ -9,6 +9,9 @@ namespace Edge.ApiServer.Controllers.Nodes;
 internal abstract record NodeAction(JsonObject Node);
 
 /// <summary>Write these conditions (whole entries, to be merged by type) to the node's status.</summary>
+/// <summary>Nothing could be decided about the node; the others go on.</summary>
+internal sealed record NodeFault(JsonObject Node, Exception Error) : NodeAction(Node);
+
 internal sealed record MarkUnknown(JsonObject Node, JsonArray Conditions) : NodeAction(Node);
 
 /// <summary>Make these the node's taints.</summary>
@@ -74,6 +77,18 @@ internal sealed class NodeLifecycleCore
         var lostNames = new HashSet<string>(StringComparer.Ordinal);
         foreach (var node in nodes)
         {
+            try
+            {
+                Look(node);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                actions.Add(new NodeFault(node, e));
+            }
+        }
+
+        void Look(JsonObject node)
+        {
             var lostAt = Heartbeat(node, lease(node.Name()), now);
             var ready = Conditions.Status(node, "Ready");
             if (now >= lostAt)
@@ -104,7 +119,16 @@ internal sealed class NodeLifecycleCore
 
         _evictions.Begin(lost, nodes.Count, now);
         foreach (var (node, taints) in tainted)
-            _evictions.Consider(node, taints, podsByNode[node.Name()], now, actions, ref next);
+        {
+            try
+            {
+                _evictions.Consider(node, taints, podsByNode[node.Name()], now, actions, ref next);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                actions.Add(new NodeFault(node, e));
+            }
+        }
 
         return new NodeLifecyclePlan(actions, next);
     }

@@ -102,10 +102,13 @@ internal sealed class PodEvictions
             since = _clockStart;
         var tolerations = pod.Items("spec", "tolerations").Where(taint.IsToleratedBy).ToList();
         if (tolerations.Count == 0)
-            return loss ? since + s_tolerationDefault : since;
+            return loss ? After(since, s_tolerationDefault) : since;
 
         // The shortest of those that end; no end when none does.
         var seconds = tolerations.Min(toleration => toleration.Number(long.MaxValue, "tolerationSeconds"));
-        return seconds > int.MaxValue ? DateTimeOffset.MaxValue : since + TimeSpan.FromSeconds(Math.Max(0, seconds));
+        return seconds > int.MaxValue ? DateTimeOffset.MaxValue : After(since, TimeSpan.FromSeconds(Math.Max(0, seconds)));
     }
+
+    // Whoever sets a taint writes its time, any time.
+    private static DateTimeOffset After(DateTimeOffset since, TimeSpan span) => since.UtcDateTime > DateTime.MaxValue - span ? DateTimeOffset.MaxValue : since + span;
 }

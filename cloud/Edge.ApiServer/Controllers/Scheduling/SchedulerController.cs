@@ -112,30 +112,36 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         var unplaced = 0;
         foreach (var pod in waiting.OrderByDescending(pod => pod.At("spec").Number(0, "priority")).ThenBy(pod => pod.Text("metadata", "creationTimestamp"), StringComparer.Ordinal).ThenBy(pod => pod.Version()))
         {
-            var volumes = PodVolumes.Read(pod, catalog);
-            var info = Info(pod);
-            var verdict = SchedulerCore.Decide(info, cluster, volumes);
-            if (verdict.Node is not { } node)
+            try
+            {
+                var (isPlaced, isDone) = await PlaceAsync(pod, cluster, catalog, token);
+                unplaced += isPlaced ? 0 : 1;
+                retry |= !isDone;
+            }
+            catch (Exception e) when (e is not KubeException && !token.IsCancellationRequested)
             {
                 unplaced++;
-                retry |= !await MakeRoomAsync(info, cluster, verdict, token);
-            }
-            else if (volumes.IsWaiting)
-            {
-                retry |= !await ReserveAsync(pod, volumes.Choose(node.Node)!, catalog, token);
-            }
-            else if (await BindAsync(pod, node.Name, token))
-            {
-                node.Add(info);
-            }
-            else
-            {
-                retry = true;
+                LogUndecided(_logger, pod.Namespace(), pod.Name(), e);
             }
         }
 
         _isShort = unplaced > 0;
         return retry ? s_retry : unplaced > 0 ? s_eventEvery : null;
+    }
+
+    private async Task<(bool IsPlaced, bool IsDone)> PlaceAsync(JsonObject pod, ClusterView cluster, VolumeCatalog catalog, CancellationToken token)
+    {
+        var volumes = PodVolumes.Read(pod, catalog);
+        var info = Info(pod);
+        var verdict = SchedulerCore.Decide(info, cluster, volumes);
+        if (verdict.Node is not { } node)
+            return (false, await MakeRoomAsync(info, cluster, verdict, token));
+        if (volumes.IsWaiting)
+            return (true, await ReserveAsync(pod, volumes.Choose(node.Node)!, catalog, token));
+        if (!await BindAsync(pod, node.Name, token))
+            return (true, false);
+        node.Add(info);
+        return (true, true);
     }
 
     private PodInfo Info(JsonObject pod) => _infos.GetValue(pod, static made => new PodInfo(made));
@@ -223,8 +229,16 @@ internal sealed partial class SchedulerController : IAsyncDisposable
         foreach (var pod in pods)
         {
             var name = NodeName(pod) is { Length: > 0 } bound ? bound : _assumed.GetValueOrDefault(pod.Uid()).Node ?? "";
-            if (name.Length > 0 && !Conditions.IsFinished(pod))
+            if (name.Length == 0 || Conditions.IsFinished(pod))
+                continue;
+            try
+            {
                 cluster.Find(name)?.Add(Info(pod));
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                LogUncounted(_logger, pod.Namespace(), pod.Name(), name, e);
+            }
         }
 
         return cluster;
@@ -370,6 +384,12 @@ internal sealed partial class SchedulerController : IAsyncDisposable
 
     [LoggerMessage(3214, LogLevel.Information, "pod {Namespace}/{Name} leaves node {Node} for pod {ForNamespace}/{ForName}, which has a higher priority")]
     private static partial void LogPreempted(ILogger logger, string @namespace, string name, string node, string forNamespace, string forName);
+
+    [LoggerMessage(3216, LogLevel.Error, "pod {Namespace}/{Name} could not be decided on, the others go on; please report it")]
+    private static partial void LogUndecided(ILogger logger, string @namespace, string name, Exception error);
+
+    [LoggerMessage(3217, LogLevel.Error, "pod {Namespace}/{Name} on node {Node} is not counted there; please report it")]
+    private static partial void LogUncounted(ILogger logger, string @namespace, string name, string node, Exception error);
 
     [LoggerMessage(3215, LogLevel.Warning, "pod {Namespace}/{Name} could not be driven out for pod {ForNamespace}/{ForName}: {Message}")]
     private static partial void LogPreemptFailed(ILogger logger, string @namespace, string name, string forNamespace, string forName, string message);

@@ -29,8 +29,8 @@ internal sealed class CronSchedule
         _days = Bits(fields[2], 1, 31, []);
         _months = Bits(fields[3], 1, 12, s_months);
         _weekdays = Bits(fields[4], 0, 6, s_days);
-        _anyDay = fields[2][0] is '*' or '?';
-        _anyWeekday = fields[4][0] is '*' or '?';
+        _anyDay = IsAny(fields[2]);
+        _anyWeekday = IsAny(fields[4]);
     }
 
     /// <param name="text">The schedule.</param>
@@ -134,6 +134,9 @@ internal sealed class CronSchedule
 
         return start == text.Length && total >= TimeSpan.FromSeconds(1) ? total : throw new FormatException($"failed to parse duration @every {text}");
     }
+
+    // robfig's star bit: a step above 1 clears it, so that */2 beside a weekday means either.
+    private static bool IsAny(string field) => field.Split(',').Any(part => part.Split('/') is ["*" or "?", .. var step] && (step.Length == 0 || Number(step[0], 0, []) == 1));
 
     private static ulong Bits(string field, int low, int high, string[] names)
     {

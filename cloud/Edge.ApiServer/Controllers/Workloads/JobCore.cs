@@ -44,7 +44,7 @@ internal static class JobCore
 
         SetStatus(state, end, suspended, plan);
         // Only what is in the stored status already may be let go.
-        plan.Actions.AddRange(mine.Where(pod => HasFinalizer(pod) && state.Uncounted.Contains(pod.Uid())).Select(Release));
+        plan.Actions.AddRange(mine.Where(pod => HasFinalizer(pod) && (state.Uncounted.Contains(pod.Uid()) || state.Void.Contains(pod.Uid()))).Select(Release));
         return plan;
     }
 
@@ -85,6 +85,9 @@ internal static class JobCore
     private static End? Verdict(JobState state, WorkloadPlan plan)
     {
         var job = state.Job;
+        // What was decided once stays: the pods that it was decided by may be gone by now.
+        if (job.Items("status", "conditions").FirstOrDefault(condition => condition.Text("type") is "FailureTarget" or "SuccessCriteriaMet" && condition.Text("status") == "True") is { } decided)
+            return new End(decided.Text("type") == "FailureTarget" ? "Failed" : "Complete", decided.Text("reason"), decided.Text("message"));
         if (state.Failed > state.BackoffLimit || (state.BackoffLimit <= state.Restarts && state.Restarts > 0))
             return new End("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
         if (job.At("spec", "activeDeadlineSeconds") is not null && state.Started is { } started && !job.Flag(false, "spec", "suspend"))

@@ -37,7 +37,7 @@ internal sealed class JobState
             if (pod.Text("status", "phase") == "Succeeded")
             {
                 if (Indexed && (IndexOf(pod) is not { } index || index >= Completions || !Completed.Add(index)))
-                    _failed.Add(pod.Uid()); // of an index that is done, or of none: it counts for nothing, but must be let go
+                    Void.Add(pod.Uid());
                 else
                     _succeeded.Add(pod.Uid());
             }
@@ -64,6 +64,9 @@ internal sealed class JobState
     /// <summary>The uids in the stored status that wait for being counted.</summary>
     public HashSet<string> Uncounted { get; }
 
+    /// <summary>The uids of pods that succeeded at an index that is done, or at none: they count for nothing, and may be let go at once.</summary>
+    public HashSet<string> Void { get; } = [];
+
     public SortedSet<int> Completed { get; }
 
     public long CountedSucceeded { get; private set; }
@@ -83,9 +86,9 @@ internal sealed class JobState
 
     public DateTimeOffset? Started => PodFacts.Time(Job.Text("status", "startTime"));
 
-    /// <summary>Restarts inside pods with restartPolicy OnFailure, which count against the backoff limit.</summary>
+    /// <summary>Restarts inside pods with restartPolicy OnFailure, which count against the backoff limit; those that are on their way out count as well.</summary>
     public long Restarts => Job.Text("spec", "template", "spec", "restartPolicy") != "OnFailure" ? 0
-        : Active.Sum(pod => pod.Items("status", "initContainerStatuses").Concat(pod.Items("status", "containerStatuses")).Sum(status => status.Number(0, "restartCount")));
+        : _pods.Where(pod => !Conditions.IsFinished(pod)).Sum(pod => pod.Items("status", "initContainerStatuses").Concat(pod.Items("status", "containerStatuses")).Sum(status => status.Number(0, "restartCount")));
 
     /// <summary>When the next pod may be made after failures: the pause doubles with each, and begins anew after a success.</summary>
     public DateTimeOffset? BackoffUntil(TimeSpan min, TimeSpan max)

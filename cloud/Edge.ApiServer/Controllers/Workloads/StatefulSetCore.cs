@@ -24,10 +24,12 @@ internal static class StatefulSetCore
         return plan;
     }
 
-    /// <summary>The number in the pod's name; -1 when the name is not one of this set's.</summary>
+    /// <summary>The number in the pod's name; -1 when the name is not one that this set gives (<c>web-01</c> is none: two pods would have one number).</summary>
     public static long Ordinal(JsonObject set, JsonObject pod)
     {
         var (prefix, name) = (set.Name() + "-", pod.Name());
+        if (name.Length > prefix.Length + 1 && name[prefix.Length] == '0')
+            return -1;
         return name.StartsWith(prefix, StringComparison.Ordinal) && int.TryParse(name.AsSpan(prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var ordinal) ? ordinal : -1;
     }
 

@@ -5,7 +5,7 @@ using Edge.Kubernetes;
 namespace Edge.ApiServer.Patching.Apply;
 
 /// <summary>Whose fields are whose: <c>metadata.managedFields</c>. An object gets them with its first server-side apply and is tracked from then
-/// on; what was there before belongs to <c>before-first-apply</c>, as in Kubernetes for objects without them. Pure.</summary>
+/// on; what was there before belongs to <c>before-first-apply</c>, as in Kubernetes for objects without them, and to <c>kubectl-client-side-apply</c> what its annotation names. Pure.</summary>
 internal static class ManagedFields
 {
     private const string BeforeFirstApply = "before-first-apply";
@@ -36,24 +36,42 @@ internal static class ManagedFields
     public static List<ManagedEntry> Read(ServedResource resource, JsonObject live)
     {
         var entries = (Of(live) ?? []).OfType<JsonObject>().Select(ManagedEntry.Read).ToList();
-        if (entries.Count == 0 && Owned(resource, live, null) is { Count: > 0 } owned)
-            entries.Add(new ManagedEntry(BeforeFirstApply, "Update", live.ApiVersion(), "", live.Text("metadata", "creationTimestamp"), [.. owned.Keys]));
+        if (entries.Count > 0 || Owned(resource, live, null) is not { Count: > 0 } owned)
+            return entries;
+        var applied = LastApplied.Fields(resource, live);
+        foreach (var (manager, paths) in owned.Keys.ToLookup(path => applied is not null && (applied.ContainsKey(path) || path == LastApplied.AnnotationPath) ? LastApplied.ClientSideManager : BeforeFirstApply).Select(own => (own.Key, own)))
+            entries.Add(new ManagedEntry(manager, "Update", live.ApiVersion(), "", live.Text("metadata", "creationTimestamp"), [.. paths]));
         return entries;
     }
+
+    /// <summary>The managedFields that a write goes by: those that it brings, which is how kubectl hands fields from one manager to another; else the stored ones. Null when the write takes them off
+    /// (a list of one empty entry).</summary>
+    public static JsonArray? Meant(JsonObject old, JsonArray? brought, string subresource)
+    {
+        if (subresource.Length > 0 || brought is not { Count: > 0 })
+            return Of(old);
+        if (brought is [JsonObject { Count: 0 }])
+            return null;
+        return brought.All(IsEntry) ? brought : Of(old);
+    }
+
+    private static bool IsEntry(JsonNode? node)
+        => node is JsonObject entry && entry.Text("operation") is "Apply" or "Update" && entry.Text("fieldsType") == "FieldsV1" && entry.Text("apiVersion").Length > 0 && entry["fieldsV1"] is JsonObject;
 
     public static JsonArray Write(IEnumerable<ManagedEntry> entries) => new([.. entries.Where(entry => entry.Paths.Count > 0).Select(entry => entry.ToJson())]);
 
     /// <summary>A write other than an apply: what it changed is the writer's, and no other's any longer; what it removed is nobody's.</summary>
-    public static JsonArray? AfterUpdate(ServedResource resource, JsonObject old, JsonObject next, string subresource, string manager, DateTimeOffset now)
+    /// <param name="known">What was known before it, see <see cref="Meant"/>.</param>
+    public static JsonArray? AfterUpdate(ServedResource resource, JsonObject old, JsonObject next, JsonArray? known, string subresource, string manager, DateTimeOffset now)
     {
-        if (Of(old) is not { Count: > 0 } known)
+        if (known is not { Count: > 0 })
             return null; // never applied: not tracked
         var (before, after) = (Owned(resource, old, null), Owned(resource, next, null));
         var changed = after.Where(pair => !before.TryGetValue(pair.Key, out var value) || !JsonNode.DeepEquals(value, pair.Value)).Select(pair => pair.Key).ToHashSet(StringComparer.Ordinal);
         var gone = before.Keys.Where(path => !after.ContainsKey(path)).ToList();
         if (changed.Count == 0 && gone.Count == 0)
             return (JsonArray)known.DeepClone();
-        var entries = Read(resource, old);
+        var entries = known.OfType<JsonObject>().Select(ManagedEntry.Read).ToList();
         var mine = entries.Find(entry => entry.Manager == manager && entry.Operation == "Update" && entry.Subresource == subresource && entry.ApiVersion == resource.Kind.ApiVersion);
         if (mine is null)
             entries.Add(mine = new ManagedEntry(manager, "Update", resource.Kind.ApiVersion, subresource, "", []));

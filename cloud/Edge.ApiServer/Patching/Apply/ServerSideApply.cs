@@ -24,18 +24,25 @@ internal static class ServerSideApply
     {
         config = (JsonObject)config.DeepClone();
         if (FieldTable.Of(resource.Kind) is { } type)
+        {
             FieldTable.DropNulls(type, config);
+            if (FieldTable.Unknown(type, config) is { Count: > 0 } unknown)
+                throw ApiException.BadRequest($"failed to create typed patch object ({config.Namespace()}/{config.Name()}; {resource.Kind.ApiVersion}, Kind={resource.Kind.Kind}): .{unknown[0]}: field not declared in schema");
+        }
+
         var schema = MergeSchema.Of(resource);
         var wanted = ManagedFields.Owned(resource, config, subresource);
         var entries = live is null ? [] : ManagedFields.Read(resource, live);
         var mine = entries.Find(entry => entry.Manager == manager && entry.Operation == "Apply" && entry.Subresource == subresource);
         var others = entries.Where(entry => entry != mine).ToList();
         if (live is not null)
-            Settle(resource, live, wanted, others, force);
+            Settle(resource, live, wanted, others, manager, force);
 
         var next = (JsonObject)Merge(live, config, schema)!;
         if (mine is not null)
             Remove(next, schema, mine.Paths.Where(path => !wanted.ContainsKey(path) && !others.Exists(entry => entry.Paths.Contains(path))), [.. wanted.Keys, .. others.SelectMany(entry => entry.Paths)]);
+        if (manager == LastApplied.SyncedManager && live is not null)
+            LastApplied.Sync(next, live, config);
         var same = mine is not null && mine.ApiVersion == resource.Kind.ApiVersion && mine.Paths.SetEquals(wanted.Keys);
         var entry = new ManagedEntry(manager, "Apply", resource.Kind.ApiVersion, subresource, same ? mine!.Time : KubeObject.Time(now), [.. wanted.Keys]);
         var at = mine is null ? entries.Count : entries.IndexOf(mine);
@@ -45,7 +52,7 @@ internal static class ServerSideApply
         return next;
     }
 
-    private static void Settle(ServedResource resource, JsonObject live, Dictionary<string, JsonNode?> wanted, List<ManagedEntry> others, bool force)
+    private static void Settle(ServedResource resource, JsonObject live, Dictionary<string, JsonNode?> wanted, List<ManagedEntry> others, string manager, bool force)
     {
         var current = ManagedFields.Owned(resource, live, null);
         var conflicts = others
@@ -53,6 +60,19 @@ internal static class ServerSideApply
             .Where(conflict => conflict.Paths.Count > 0).ToList();
         if (conflicts.Count == 0)
             return;
+        if (!force && manager == LastApplied.SyncedManager && LastApplied.Fields(resource, live) is { } applied)
+        {
+            // What kubectl apply put there, and is so still, kubectl apply --server-side may change.
+            bool IsOwn(string path) => applied.TryGetValue(path, out var value) && JsonNode.DeepEquals(value, current[path]);
+            force = conflicts.TrueForAll(conflict => conflict.Paths.TrueForAll(IsOwn));
+            if (!force)
+            {
+                foreach (var (_, paths) in conflicts)
+                    paths.RemoveAll(IsOwn);
+                conflicts.RemoveAll(conflict => conflict.Paths.Count == 0);
+            }
+        }
+
         if (force)
         {
             foreach (var (entry, paths) in conflicts)

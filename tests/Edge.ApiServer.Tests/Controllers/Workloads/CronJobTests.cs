@@ -27,6 +27,8 @@ public sealed class CronJobTests
     [InlineData("0 0 29 2 *", "2026-03-01T12:07:00Z", "2028-02-29T00:00:00Z")]
     [InlineData("0 9 * * mon-fri", "2026-02-27T09:00:00Z", "2026-03-02T09:00:00Z")]
     [InlineData("0 0 13 * 5", "2026-03-01T00:00:00Z", "2026-03-06T00:00:00Z")] // either day, when both are named
+    [InlineData("0 0 */2 * 1", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z")] // a step names days
+    [InlineData("0 0 */1 * 1", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z")]
     [InlineData("30 4 1,15 JAN,mar *", "2026-03-01T04:30:00Z", "2026-03-15T04:30:00Z")]
     [InlineData("@hourly", "2026-03-01T12:07:00Z", "2026-03-01T13:00:00Z")]
     [InlineData("@every 1h30m", "2026-03-01T12:07:00Z", "2026-03-01T13:37:00Z")]

@@ -8,9 +8,11 @@ public sealed class JobCoreTests
 {
     private readonly FakeCluster _cluster = new();
 
-    private void Make(string extra) => _cluster.Add(ResourceKind.Job, $$$$$$$$"""
-        {"metadata":{"name":"j"},"spec":{ {{{{{{{{extra}}}}}}}} "template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}
+    private void Make(string extra, string restartPolicy = "Never") => _cluster.Add(ResourceKind.Job, $$$$$$$$"""
+        {"metadata":{"name":"j"},"spec":{ {{{{{{{{extra}}}}}}}} "template":{"spec":{"restartPolicy":"{{{{{{{{restartPolicy}}}}}}}}","containers":[{"name":"c","image":"i"}]}}}}
         """);
+
+    private void Restart(string pod, int count) => _cluster.Patch(ResourceKind.Pod, pod, $$$"""{"status":{"containerStatuses":[{"name":"c","restartCount":{{{count}}}}]}}""");
 
     private void Settle() => _cluster.Settle(ResourceKind.Job, "j", JobCore.Reconcile);
 
@@ -143,6 +145,62 @@ public sealed class JobCoreTests
         _cluster.Now = _cluster.Now.AddSeconds(61);
         Settle();
         Assert.Empty(_cluster.All(ResourceKind.Job));
+    }
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(2, 2)]
+    public void Restarts_within_a_pod_end_the_job_at_the_limit(int limit, int restarts)
+    {
+        Make($"\"backoffLimit\":{limit},", "OnFailure");
+        Settle();
+        var pod = _cluster.Alive.Single().Name();
+        _cluster.Run();
+        Restart(pod, restarts - 1);
+        Settle();
+        Assert.Single(_cluster.Alive);
+        Restart(pod, restarts);
+        Settle();
+        Assert.Empty(_cluster.Alive);
+        Assert.Equal("", End); // the pod is still on its way out
+        _cluster.Finish(pod, "Failed");
+        Settle();
+        Assert.Equal("Failed/BackoffLimitExceeded", End);
+        Assert.Empty(_cluster.Alive);
+    }
+
+    [Theory]
+    [InlineData("FailureTarget", "PodFailurePolicy", "Failed/PodFailurePolicy")]
+    [InlineData("SuccessCriteriaMet", "SuccessPolicy", "Complete/SuccessPolicy")]
+    public void An_end_that_is_decided_stays_decided(string condition, string reason, string end)
+    {
+        Make("\"completions\":2,\"parallelism\":2,");
+        Settle();
+        _cluster.Patch(ResourceKind.Job, "j", $$$"""{"status":{"conditions":[{"type":"{{{condition}}}","status":"True","reason":"{{{reason}}}","message":"m"}]}}""");
+        Settle();
+        Assert.Empty(_cluster.Alive);
+        foreach (var pod in _cluster.All(ResourceKind.Pod).ToList())
+            _cluster.Finish(pod.Name(), "Failed");
+        Settle();
+        Assert.Equal(end, End);
+    }
+
+    [Fact]
+    public void A_second_success_of_an_index_counts_for_nothing()
+    {
+        Make("\"completions\":2,\"parallelism\":2,\"backoffLimit\":0,\"completionMode\":\"Indexed\",");
+        Settle();
+        var first = _cluster.Alive.First(pod => pod.Annotation(JobCore.IndexKey) == "0").DeepClone().AsObject();
+        first.Child("metadata").Remove("name");
+        var twin = _cluster.Add(ResourceKind.Pod, first).Name();
+        foreach (var pod in _cluster.Alive.Where(pod => pod.Annotation(JobCore.IndexKey) == "0").ToList())
+            _cluster.Finish(pod.Name(), "Succeeded");
+        Settle();
+        Assert.Equal(("0", 1, 0), (Status.Text("completedIndexes"), Status.Number(0, "succeeded"), Status.Number(0, "failed")));
+        Assert.Empty(_cluster.Get(ResourceKind.Pod, twin).Texts("metadata", "finalizers"));
+        _cluster.Finish(_cluster.Alive.Single().Name(), "Succeeded");
+        Settle();
+        Assert.Equal(("0,1", "Complete/CompletionsReached"), (Status.Text("completedIndexes"), End));
     }
 
     [Theory]

@@ -21,6 +21,21 @@ public sealed class OrderedSetsTests
          "volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}]}}
         """);
 
+    [Fact]
+    public void A_pod_whose_number_is_written_otherwise_is_not_the_sets()
+    {
+        Stateful();
+        Settle();
+        var twin = _cluster.Get(ResourceKind.Pod, "db-1").DeepClone().AsObject();
+        twin.Child("metadata")["name"] = "db-01";
+        twin.Child("metadata").Remove("ownerReferences");
+        _cluster.Add(ResourceKind.Pod, twin);
+        _cluster.Delete(ResourceKind.Pod, "db-2");
+        Settle();
+        Assert.Equal(["db-0", "db-01", "db-1", "db-2"], _cluster.Alive.Select(pod => pod.Name()).Order(StringComparer.Ordinal));
+        Assert.Empty(_cluster.Get(ResourceKind.Pod, "db-01").Items("metadata", "ownerReferences"));
+    }
+
     private void Settle(bool run = true)
     {
         if (_cluster.All(ResourceKind.DaemonSet).Count > 0)
