@@ -11,14 +11,28 @@ public sealed record KubeClientOptions
     /// <summary>The only authorities (PEM, one or more) that may have signed the server's certificate; null trusts the system's.</summary>
     public string? CertificateAuthorityPem { get; init; }
 
+    /// <summary>The file that <see cref="CertificateAuthorityPem"/> is from; read again each minute. Null where it is from no file.</summary>
+    public string? CertificateAuthorityFile { get; init; }
+
     /// <summary>The name the server's certificate must have, when it is not the host of <see cref="Server"/>.</summary>
     public string? TlsServerName { get; init; }
 
     /// <summary>Accepts every server certificate. Only what a kubeconfig says with <c>insecure-skip-tls-verify</c>.</summary>
     public bool InsecureSkipTlsVerify { get; init; }
 
+    /// <summary>The proxy to go through: http, https or socks5, with a user where it wants one. Null for what HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment say.</summary>
+    public Uri? ProxyUrl { get; init; }
+
     /// <summary>The client certificate with its private key, or null.</summary>
     public X509Certificate2? ClientCertificate { get; init; }
+
+    /// <summary>The files (PEM) that <see cref="ClientCertificate"/> is from, both or none; read again each minute. Connections made after a change show the new one.</summary>
+    public string? ClientCertificateFile { get; init; }
+
+    public string? ClientKeyFile { get; init; }
+
+    /// <summary>A program that gives token or client certificate; null where there is none. <see cref="Token"/> and <see cref="TokenFile"/> win over it.</summary>
+    public ExecPlugin? Exec { get; init; }
 
     /// <summary>A bearer token, or null.</summary>
     public string? Token { get; init; }
@@ -46,6 +60,12 @@ public sealed record KubeClientOptions
 
     /// <summary>The largest answer to any other request, in bytes. Default 256 MiB.</summary>
     public int AnswerSizeMax { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>These options for requests that bring their own identity: nothing of ours is shown.</summary>
+    public KubeClientOptions Anonymous() => this with
+    {
+        ClientCertificate = null, ClientCertificateFile = null, ClientKeyFile = null, Exec = null, Token = null, TokenFile = null,
+    };
 
     public override string ToString() => $"{nameof(KubeClientOptions)} {{ {Server} }}";
 }
