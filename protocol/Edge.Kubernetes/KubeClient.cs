@@ -265,7 +265,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
                 request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType!);
             }
 
-            var response = await _connection.SendAsync(request, cancellationToken);
+            var response = await _connection.SendAsync(request, isWatch, cancellationToken);
             if (response.IsSuccessStatusCode)
                 return response;
             using (response)

@@ -49,6 +49,9 @@ public sealed record KubeClientOptions
     /// <summary>Objects a list page holds at most. Default 500; smaller costs round trips, larger costs memory for one answer.</summary>
     public int PageSize { get; init; } = 500;
 
+    /// <summary>What holds requests to a rate; watches are exempt, as they last. Null for no bound. Shared by the clients of these options.</summary>
+    public RequestRate? Rate { get; init; }
+
     /// <summary>How long one request other than a watch may take, with its retries and the waits between. Default 60 s.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(60);
 

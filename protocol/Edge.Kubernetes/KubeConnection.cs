@@ -40,8 +40,9 @@ internal sealed class KubeConnection : IDisposable
 
     /// <summary>Sends; answers when the head is there, whatever its status. After 401 credentials that can be had anew (of a program, of files) are, and the request is sent once more.</summary>
     /// <param name="request">With an Authorization header of its own it goes as it is.</param>
-    /// <exception cref="KubeException">Code 0: there are no credentials to show.</exception>
-    public async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    /// <param name="isWatch">Goes without waiting for its turn by <see cref="KubeClientOptions.Rate"/>.</param>
+    /// <exception cref="KubeException">Code 0: there are no credentials to show, or too many requests wait.</exception>
+    public async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, bool isWatch, CancellationToken cancellationToken)
     {
         // SocketsHttpHandler takes the name for SNI and for the certificate's check from the Host header.
         if (_options.TlsServerName is { Length: > 0 } name)
@@ -57,6 +58,8 @@ internal sealed class KubeConnection : IDisposable
             Problem = problem;
             if (credential?.Certificate is not null)
                 tls = tls with { Certificate = credential.Certificate };
+            if (!isWatch && _options.Rate is { } rate)
+                await rate.WaitAsync(_options.RequestTimeout, cancellationToken);
             var line = Rent(tls);
             HttpResponseMessage response;
             try

@@ -36,7 +36,7 @@ public sealed class KubeProxy(KubeClientOptions options, TimeProvider time) : ID
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType.Length > 0 ? contentType : "application/json");
             }
 
-            return await (token.Length > 0 ? _others : _own).SendAsync(request, cancellationToken);
+            return await (token.Length > 0 ? _others : _own).SendAsync(request, isWatch: target.Contains("watch=", StringComparison.Ordinal), cancellationToken);
         }
         catch (Exception e) when (e is HttpRequestException or IOException && !cancellationToken.IsCancellationRequested)
         {
