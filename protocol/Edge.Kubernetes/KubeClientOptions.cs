@@ -2,6 +2,11 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Edge.Kubernetes;
 
+/// <summary>As whom requests are made, where the API server lets us act for others (a kubeconfig's <c>as</c>, <c>as-uid</c>, <c>as-groups</c>, <c>as-user-extra</c>).</summary>
+/// <param name="Groups">One at most: .NET joins headers of one name, which the API server would take for one group.</param>
+/// <param name="Extra">Each key once.</param>
+public sealed record ImpersonatedUser(string User, string Uid, IReadOnlyList<string> Groups, IReadOnlyList<KeyValuePair<string, string>> Extra);
+
 /// <summary>Where a Kubernetes API is and who we are there. Holds secrets: do not log it (the record prints only the server).</summary>
 public sealed record KubeClientOptions
 {
@@ -40,6 +45,9 @@ public sealed record KubeClientOptions
     /// <summary>A file with a bearer token that is read again each minute, as projected service account tokens change; wins over <see cref="Token"/>.</summary>
     public string? TokenFile { get; init; }
 
+    /// <summary>As whom requests are made; null as who we are.</summary>
+    public ImpersonatedUser? Impersonate { get; init; }
+
     /// <summary>Takes the requests instead of a connection, for a server in the same process; null dials <see cref="Server"/>. Shared by the clients of these options, so none disposes it.</summary>
     public HttpMessageHandler? Handler { get; init; }
 
@@ -67,7 +75,7 @@ public sealed record KubeClientOptions
     /// <summary>These options for requests that bring their own identity: nothing of ours is shown.</summary>
     public KubeClientOptions Anonymous() => this with
     {
-        ClientCertificate = null, ClientCertificateFile = null, ClientKeyFile = null, Exec = null, Token = null, TokenFile = null,
+        ClientCertificate = null, ClientCertificateFile = null, ClientKeyFile = null, Exec = null, Token = null, TokenFile = null, Impersonate = null,
     };
 
     public override string ToString() => $"{nameof(KubeClientOptions)} {{ {Server} }}";

@@ -48,6 +48,8 @@ internal sealed class KubeConnection : IDisposable
         if (_options.TlsServerName is { Length: > 0 } name)
             request.Headers.Host = name;
         var isOurs = request.Headers.Authorization is null;
+        if (isOurs && _options.Impersonate is { } other)
+            Impersonate(request.Headers, other);
         for (var isAgain = false; ; isAgain = true)
         {
             var credential = isOurs && _exec is not null ? await _exec.GetAsync(cancellationToken) : null;
@@ -84,6 +86,18 @@ internal sealed class KubeConnection : IDisposable
                 return response;
             response.Dispose();
         }
+    }
+
+    // The keys of extras are percent-encoded, as in client-go's transport.
+    private static void Impersonate(HttpRequestHeaders headers, ImpersonatedUser other)
+    {
+        headers.TryAddWithoutValidation("Impersonate-User", other.User);
+        if (other.Uid.Length > 0)
+            headers.TryAddWithoutValidation("Impersonate-Uid", other.Uid);
+        foreach (var group in other.Groups)
+            headers.TryAddWithoutValidation("Impersonate-Group", group);
+        foreach (var (key, value) in other.Extra)
+            headers.TryAddWithoutValidation($"Impersonate-Extra-{Uri.EscapeDataString(key)}", value);
     }
 
     // TLS shows its certificate once a connection: another certificate or CA needs new connections. What is under way on the former ones ends there in its own time.

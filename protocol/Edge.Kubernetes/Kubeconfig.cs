@@ -96,8 +96,26 @@ public static class Kubeconfig
             Exec = KubeconfigExec.Read(path, $"the user of context '{name}'", user, () => KubeconfigExec.Cluster(text, clusterName, cluster, authority, insecure)),
             Token = user.Text("token") is { Length: > 0 } token ? token : null,
             TokenFile = user.Text("tokenFile") is { Length: > 0 } file ? Resolve(path, file) : null,
+            Impersonate = Impersonated(path, name, user),
             DefaultNamespace = context.Text("namespace") is { Length: > 0 } space ? space : "default",
         };
+    }
+
+    private static ImpersonatedUser? Impersonated(string path, string name, JsonObject user)
+    {
+        var impersonated = new ImpersonatedUser(
+            user.Text("as"),
+            user.Text("as-uid"),
+            user["as-groups"] is JsonArray groups ? [.. groups.Select(one => one?.ToString() ?? "")] : [],
+            user["as-user-extra"] is JsonObject extra ? [.. extra.SelectMany(pair => (pair.Value as JsonArray ?? []).Select(one => KeyValuePair.Create(pair.Key, one?.ToString() ?? "")))] : []);
+        if (impersonated is { User: "", Uid: "", Groups.Count: 0, Extra.Count: 0 })
+            return null;
+        if (impersonated.User.Length == 0)
+            throw new ConfigException([$"{path}: the user of context '{name}' has as-uid, as-groups or as-user-extra without 'as', the user they belong to"]);
+        // Each is a header of its own to the API server, and .NET joins headers of one name with commas.
+        var several = impersonated.Groups.Count > 1 ? "as-groups" : impersonated.Extra.Select(one => one.Key).Distinct().Count() < impersonated.Extra.Count ? "as-user-extra" : "";
+        return several.Length == 0 ? impersonated
+            : throw new ConfigException([$"{path}: the user of context '{name}' has several values in {several}, of which only one can be sent; bind the rights to the user of 'as' or to one group"]);
     }
 
     private static X509Certificate2? Certificate(string path, JsonObject user)

@@ -7,7 +7,7 @@ public sealed class RequestRate
 {
     private static readonly Meter s_meter = new("Edge.Kubernetes");
     private static readonly Counter<long> s_waits = s_meter.CreateCounter<long>("edge_kube_requests_delayed", description: "Requests to the Kubernetes API that waited for their turn (kubeAPIConfig.qps)");
-    private static readonly Counter<double> s_waited = s_meter.CreateCounter<double>("edge_kube_requests_delay_seconds", description: "Seconds that they waited");
+    private static readonly Counter<double> s_waited = s_meter.CreateCounter<double>("edge_kube_requests_delay_seconds", description: "Seconds that requests to the Kubernetes API waited for their turn");
 
     private readonly TimeProvider _time;
     private readonly long _start;
