@@ -3,7 +3,7 @@ using Edge.Kubernetes;
 
 namespace Edge.Testing;
 
-/// <summary>An existing cluster for one test, which otherwise runs over the embedded API: the one of the kubeconfig that EDGE_TEST_KUBECONFIG names. Tests of one process have it one after another.</summary>
+/// <summary>An existing cluster for one test, which otherwise runs over the embedded API: the one of the kubeconfig that EDGE_TEST_KUBECONFIG names. Tests have it one after another, those of several processes of this machine too.</summary>
 /// <remarks>CloudCore keeps its own things in namespace kubeedge and writes Nodes, so the cluster must be there for tests: a namespace kubeedge with Secrets that no test has made is left alone, and is an error.
 /// What a test leaves goes with it, but for the CustomResourceDefinitions.</remarks>
 public sealed class TestCluster : IAsyncDisposable
@@ -14,11 +14,13 @@ public sealed class TestCluster : IAsyncDisposable
     private static readonly SemaphoreSlim s_turn = new(1);
     private static readonly CancellationToken s_none = CancellationToken.None;
 
+    private readonly FileStream _file;
     private readonly KubeClient _kube;
     private readonly HashSet<string> _nodes;
 
-    private TestCluster(string kubeconfig, KubeClient kube, HashSet<string> nodes)
+    private TestCluster(string kubeconfig, FileStream file, KubeClient kube, HashSet<string> nodes)
     {
+        _file = file;
         Kubeconfig = kubeconfig;
         _kube = kube;
         _nodes = nodes;
@@ -37,8 +39,10 @@ public sealed class TestCluster : IAsyncDisposable
     {
         await s_turn.WaitAsync(s_none);
         KubeClient? kube = null;
+        FileStream? file = null;
         try
         {
+            file = await LockAsync();
             kube = KubeClient.FromKubeconfig(kubeconfig, TimeProvider.System);
             if (await kube.TryGetAsync(ResourceKind.Namespace, null, HubNamespace, s_none) is { } there)
             {
@@ -48,7 +52,7 @@ public sealed class TestCluster : IAsyncDisposable
             }
 
             var nodes = await kube.ListAsync(ResourceKind.Node, null, new ListOptions(), s_none);
-            var cluster = new TestCluster(kubeconfig, kube, [.. nodes.Items.Select(one => one.Name())]);
+            var cluster = new TestCluster(kubeconfig, file, kube, [.. nodes.Items.Select(one => one.Name())]);
             foreach (var name in (string[])[HubNamespace, cluster.Namespace])
                 await kube.CreateAsync(ResourceKind.Namespace, null, new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { [Mark] = "" } } }, s_none);
             // A real cluster takes no pod before that.
@@ -58,6 +62,7 @@ public sealed class TestCluster : IAsyncDisposable
         catch
         {
             kube?.Dispose();
+            file?.Dispose();
             s_turn.Release();
             throw;
         }
@@ -83,7 +88,24 @@ public sealed class TestCluster : IAsyncDisposable
         finally
         {
             _kube.Dispose();
+            _file.Dispose();
             s_turn.Release();
+        }
+    }
+
+    // test.sh runs two test projects at a time; nothing tells when the other's file is free.
+    private static async Task<FileStream> LockAsync()
+    {
+        while (true)
+        {
+            try
+            {
+                return new FileStream(Path.Combine(Path.GetTempPath(), "edge-test-cluster.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System);
+            }
         }
     }
 
