@@ -103,7 +103,8 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
             (apiPort, kubeconfig) = (server.Port, server.KubeconfigPath);
         }
 
-        var connection = kubeconfig.Length > 0 ? Kubeconfig.Load(kubeconfig) : Kubeconfig.InCluster();
+        var connection = kubeconfig.Length > 0 ? Kubeconfig.Load(kubeconfig, options.Context.Length > 0 ? options.Context : null) : Kubeconfig.InCluster();
+        connection = connection with { Rate = new RequestRate(options.RequestsPerSecond, options.RequestBurst, time) };
         if (options.Master.Length > 0)
             connection = connection with { Server = MasterOf(options.Master) };
         var client = new KubeClient(api is not null && options.Master.Length == 0 ? api.Inside : connection, time, random);

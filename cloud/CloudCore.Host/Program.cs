@@ -20,6 +20,7 @@ var dataDirectory = new Option<string>("--data-dir")
 };
 var modules = new Option<string?>("--modules") { Description = "Only these modules: gslb, the authoritative DNS server without hub and controllers.", HelpName = "NAMES" };
 var kubeconfig = new Option<string?>("--kubeconfig") { Description = "The cluster to serve, in place of the embedded API: sets kubeAPIConfig.kubeConfig.", HelpName = "FILE" };
+var context = new Option<string?>("--context") { Description = "The context of the kubeconfig, in place of its current one: sets kubeAPIConfig.context.", HelpName = "NAME" };
 var check = new Option<bool>("--check") { Description = "Reads the config, names what is wrong with it, starts nothing." };
 var verbose = new Option<bool>("--verbose", "-v") { Description = "Logs every message." };
 var minimal = new Option<bool>("--minconfig") { Description = "Prints the settings that are usually changed, as YAML, and ends." };
@@ -41,7 +42,7 @@ var root = new RootCommand("""
       cloudcore --minconfig > cloudcore.yaml
     """)
 {
-    config, set, dataDirectory, kubeconfig, modules, verbose, minimal, full, check,
+    config, set, dataDirectory, kubeconfig, context, modules, verbose, minimal, full, check,
 };
 root.SetAction(async (result, _) =>
 {
@@ -51,7 +52,11 @@ root.SetAction(async (result, _) =>
         return 0;
     }
 
-    string[] sets = result.GetValue(kubeconfig) is { } cluster ? [.. result.GetValue(set) ?? [], $"kubeAPIConfig.kubeConfig={Path.GetFullPath(cluster)}"] : result.GetValue(set) ?? [];
+    List<string> sets = [.. result.GetValue(set) ?? []];
+    if (result.GetValue(kubeconfig) is { } cluster)
+        sets.Add($"kubeAPIConfig.kubeConfig={Path.GetFullPath(cluster)}");
+    if (result.GetValue(context) is { } named)
+        sets.Add($"kubeAPIConfig.context={named}");
     if (result.GetValue(check))
         return Check(result.GetValue(config), sets);
     return await RunAsync(result.GetValue(config), sets, result.GetValue(dataDirectory)!, result.GetValue(modules), result.GetValue(verbose));
@@ -59,7 +64,7 @@ root.SetAction(async (result, _) =>
 // Signals are handled below; the parser's own handling would end the process before the parts are stopped.
 return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });
 
-static int Check(string? config, string[] set)
+static int Check(string? config, IReadOnlyList<string> set)
 {
     try
     {
@@ -75,7 +80,7 @@ static int Check(string? config, string[] set)
     }
 }
 
-static async Task<int> RunAsync(string? config, string[] set, string dataDirectory, string? modules, bool isVerbose)
+static async Task<int> RunAsync(string? config, IReadOnlyList<string> set, string dataDirectory, string? modules, bool isVerbose)
 {
     using var loggers = LoggerFactory.Create(logging => logging
         .SetMinimumLevel(isVerbose ? LogLevel.Debug : LogLevel.Information)

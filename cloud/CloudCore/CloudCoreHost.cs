@@ -204,7 +204,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             kube, sync, endpointReports, time, advertised.Count > 0 ? advertised[0] : "127.0.0.1", metrics, loggers.CreateLogger("Edge.Cloud.EdgeController"));
         var streams = new NodeStreams(sync.SessionOf, time);
         var applications = options.IsDynamicControllerEnabled && kube is KubeClient client
-            ? new ApplicationService(new KubeProxy(client.Options), time, metrics, loggers.CreateLogger("Edge.Cloud.DynamicController")) : null;
+            ? new ApplicationService(new KubeProxy(client.Options, time), time, metrics, loggers.CreateLogger("Edge.Cloud.DynamicController")) : null;
         if (applications is not null)
             metrics.Applications = applications.Render;
         var rooms = new UpstreamRooms(sync, requests, new DeviceReports(kube, sync, statuses, time, metrics, deviceLogger), time, metrics, logger) { Router = router, Applications = applications };

@@ -26,16 +26,13 @@ public sealed class KubeClient : IKubeClient, IDisposable
     private const int PagedListsMax = 3;
     private const int ErrorSizeMax = 1024 * 1024;
     private static readonly TimeSpan s_retryAfterMax = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan s_tokenAgeMax = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_watchReadGrace = TimeSpan.FromSeconds(30);
 
     private readonly TimeProvider _time;
     private readonly Random _random;
-    private readonly HttpClient _http;
+    private readonly KubeConnection _connection;
     private readonly string _server;
     private readonly Lock _gate = new();
-    private string? _fileToken;
-    private DateTimeOffset _fileTokenRead;
 
     /// <param name="options">Where and who.</param>
     /// <param name="time">Clock of timeouts and waits.</param>
@@ -46,7 +43,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
         _time = time;
         _random = random ?? new Random(RandomNumberGenerator.GetInt32(int.MaxValue));
         _server = options.Server.AbsoluteUri.TrimEnd('/');
-        _http = new HttpClient(options.Handler ?? KubeHandler.Create(options), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
+        _connection = new KubeConnection(options, time);
     }
 
     public KubeClientOptions Options { get; }
@@ -54,7 +51,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
     /// <summary>A client for the current context of a kubeconfig file; throws <see cref="Common.Configuration.ConfigException"/> when the file is unfit.</summary>
     public static KubeClient FromKubeconfig(string path, TimeProvider time) => new(Kubeconfig.Load(path), time);
 
-    public void Dispose() => _http.Dispose();
+    public void Dispose() => _connection.Dispose();
 
     public Task<JsonObject> GetAsync(ResourceKind kind, string? @namespace, string name, CancellationToken cancellationToken)
         => SendForObjectAsync(HttpMethod.Get, kind.Path(@namespace, name), null, null, cancellationToken);
@@ -260,12 +257,6 @@ public sealed class KubeClient : IKubeClient, IDisposable
                 request.Headers.TryAddWithoutValidation("Accept", isWatch ? MetadataAccept : MetadataListAccept);
             else
                 request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
-            if (await TokenAsync(cancellationToken) is { } token)
-                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
-
-            // SocketsHttpHandler takes the name for SNI and for the certificate's check from the Host header.
-            if (Options.TlsServerName is { Length: > 0 } name)
-                request.Headers.Host = name;
             if (isWatch)
                 request.Options.Set(ObjectWatch.Asked, true);
             if (body is { } bytes)
@@ -274,7 +265,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
                 request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType!);
             }
 
-            var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            var response = await _connection.SendAsync(request, isWatch, cancellationToken);
             if (response.IsSuccessStatusCode)
                 return response;
             using (response)
@@ -311,41 +302,12 @@ public sealed class KubeClient : IKubeClient, IDisposable
         return new KubeException(
             code,
             status.Text("reason") is { Length: > 0 } reason ? reason : KubeJson.Reason(code),
-            message.Length > 0 ? message : $"{method} {path}: the server answered {code} {response.ReasonPhrase}",
+            (message.Length > 0 ? message : $"{method} {path}: the server answered {code} {response.ReasonPhrase}")
+                + (code == 401 && _connection.Problem is { } problem ? $"; {problem}" : ""),
             status)
         {
             RetryAfter = wait is { } time && time < TimeSpan.Zero ? TimeSpan.Zero : wait,
         };
-    }
-
-    private async ValueTask<string?> TokenAsync(CancellationToken cancellationToken)
-    {
-        if (Options.TokenFile is not { } file)
-            return Options.Token;
-        var now = _time.GetUtcNow();
-        lock (_gate)
-        {
-            if (_fileToken is not null && now - _fileTokenRead < s_tokenAgeMax)
-                return _fileToken;
-        }
-
-        string token;
-        try
-        {
-            token = (await File.ReadAllTextAsync(file, cancellationToken)).Trim();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new KubeException(0, "Unauthorized", $"token file {file} cannot be read: {e.Message}", inner: e);
-        }
-
-        lock (_gate)
-        {
-            _fileToken = token;
-            _fileTokenRead = now;
-        }
-
-        return token;
     }
 
     // One place that turns what the transport throws into KubeException; the caller's own cancellation passes through.

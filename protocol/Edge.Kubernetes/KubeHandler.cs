@@ -9,19 +9,20 @@ internal static class KubeHandler
 {
     private static readonly TimeSpan s_ping = TimeSpan.FromSeconds(15);
 
-    public static SocketsHttpHandler Create(KubeClientOptions options)
+    public static SocketsHttpHandler Create(KubeClientOptions options, TlsIdentity identity, Uri? proxy)
     {
         var handler = new SocketsHttpHandler
         {
             AllowAutoRedirect = false,
             UseCookies = false,
-            UseProxy = false,
+            UseProxy = proxy is not null,
+            Proxy = proxy is null ? null : ProxyChoice.ForHandler(proxy),
             ConnectTimeout = TimeSpan.FromSeconds(15),
             EnableMultipleHttp2Connections = true,
             KeepAlivePingDelay = s_ping,
             KeepAlivePingTimeout = s_ping,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            SslOptions = Tls(options),
+            SslOptions = Tls(options, identity),
             ConnectCallback = async (context, token) =>
             {
                 // HTTP/1.1 has no pings; TCP's own probes notice a peer that is gone.
@@ -45,10 +46,10 @@ internal static class KubeHandler
         return handler;
     }
 
-    private static SslClientAuthenticationOptions Tls(KubeClientOptions options)
+    private static SslClientAuthenticationOptions Tls(KubeClientOptions options, TlsIdentity identity)
     {
         var tls = new SslClientAuthenticationOptions { ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11] };
-        if (options.ClientCertificate is { } certificate)
+        if (identity.Certificate is { } certificate)
             tls.ClientCertificateContext = SslStreamCertificateContext.Create(certificate, additionalCertificates: null, offline: true);
         if (options.InsecureSkipTlsVerify)
         {
@@ -56,7 +57,7 @@ internal static class KubeHandler
             tls.RemoteCertificateValidationCallback = (_, _, _, _) => true;
 #pragma warning restore CA5359
         }
-        else if (options.CertificateAuthorityPem is { } pem)
+        else if (identity.AuthorityPem is { } pem)
         {
             var policy = new X509ChainPolicy
             {

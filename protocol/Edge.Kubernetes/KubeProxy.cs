@@ -5,10 +5,10 @@ namespace Edge.Kubernetes;
 
 /// <summary>Passes requests to a Kubernetes API as they came, in the name of whoever's token comes with them, or in our own.</summary>
 /// <remarks>Safe for concurrent calls. With somebody's token no client certificate is shown: a certificate would win over the token.</remarks>
-public sealed class KubeProxy(KubeClientOptions options) : IDisposable
+public sealed class KubeProxy(KubeClientOptions options, TimeProvider time) : IDisposable
 {
-    private readonly HttpClient _own = new(options.Handler ?? KubeHandler.Create(options), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
-    private readonly HttpClient _others = new(options.Handler ?? KubeHandler.Create(options with { ClientCertificate = null }), disposeHandler: options.Handler is null) { Timeout = Timeout.InfiniteTimeSpan };
+    private readonly KubeConnection _own = new(options, time);
+    private readonly KubeConnection _others = new(options.Anonymous(), time);
     private readonly string _server = options.Server.AbsoluteUri.TrimEnd('/');
     private readonly string _prefix = options.Server.AbsolutePath.TrimEnd('/');
 
@@ -28,22 +28,19 @@ public sealed class KubeProxy(KubeClientOptions options) : IDisposable
     {
         using var request = new HttpRequestMessage(method, Resolve(target)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
         request.Headers.TryAddWithoutValidation("Accept", accept.Length > 0 ? accept : "application/json");
-        if (options.TlsServerName is { Length: > 0 } name)
-            request.Headers.Host = name;
         try
         {
-            var bearer = token.Length > 0 ? token : options.TokenFile is { } file ? (await File.ReadAllTextAsync(file, cancellationToken)).Trim() : options.Token;
-            if (bearer is { Length: > 0 })
-                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", bearer);
+            if (token.Length > 0)
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
             if (!body.IsEmpty)
             {
                 request.Content = new ReadOnlyMemoryContent(body);
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType.Length > 0 ? contentType : "application/json");
             }
 
-            return await (token.Length > 0 ? _others : _own).SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            return await (token.Length > 0 ? _others : _own).SendAsync(request, isWatch: target.Contains("watch=", StringComparison.Ordinal), cancellationToken);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException && !cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is HttpRequestException or IOException && !cancellationToken.IsCancellationRequested)
         {
             throw new KubeException(0, "ConnectionLost", $"{method} {target.Split('?')[0]}: {_server}: {e.Message}", inner: e);
         }

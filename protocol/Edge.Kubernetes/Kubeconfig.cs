@@ -39,9 +39,10 @@ public static class Kubeconfig
         if (name.Length == 0)
             throw new ConfigException([$"{path}: has no current-context; its contexts: {Names(root, "contexts")}"]);
         var chosen = Entry(path, root, "contexts", "context", name);
-        var cluster = Entry(path, root, "clusters", "cluster", Required(path, chosen, $"context '{name}'", "cluster"));
+        var clusterName = Required(path, chosen, $"context '{name}'", "cluster");
+        var cluster = Entry(path, root, "clusters", "cluster", clusterName);
         var user = chosen.Text("user") is { Length: > 0 } userName ? Entry(path, root, "users", "user", userName) : [];
-        return Options(path, name, chosen, cluster, user);
+        return Options(path, text, name, chosen, clusterName, cluster, user);
     }
 
     /// <summary>The API server and the service account of the pod that this process runs in.</summary>
@@ -56,20 +57,21 @@ public static class Kubeconfig
         {
             Server = new Uri($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}"),
             CertificateAuthorityPem = ReadFile(Path.Combine(ServiceAccountDirectory, "ca.crt"), "certificate authority of the service account"),
+            CertificateAuthorityFile = Path.Combine(ServiceAccountDirectory, "ca.crt"),
             TokenFile = Path.Combine(ServiceAccountDirectory, "token"),
             DefaultNamespace = File.Exists(namespaceFile) ? ReadFile(namespaceFile, "namespace of the service account").Trim() : "default",
         };
     }
 
-    private static KubeClientOptions Options(string path, string name, JsonObject context, JsonObject cluster, JsonObject user)
+    private static KubeClientOptions Options(string path, string text, string name, JsonObject context, string clusterName, JsonObject cluster, JsonObject user)
     {
         var server = Required(path, cluster, $"the cluster of context '{name}'", "server");
         if (!Uri.TryCreate(server, UriKind.Absolute, out var uri) || (uri.Scheme != "https" && uri.Scheme != "http"))
             throw new ConfigException([$"{path}: server '{server}' must be an https URL"]);
-        foreach (var key in new[] { "exec", "auth-provider", "username" })
+        foreach (var key in new[] { "auth-provider", "username", "password" })
         {
             if (user.ContainsKey(key))
-                throw new ConfigException([$"{path}: the user of context '{name}' has '{key}', which is not supported; use a client certificate, token or tokenFile"]);
+                throw new ConfigException([$"{path}: the user of context '{name}' has '{key}', which Kubernetes no longer has; use a client certificate, token, tokenFile or exec"]);
         }
 
         var insecure = Truth(path, cluster, "insecure-skip-tls-verify");
@@ -78,17 +80,42 @@ public static class Kubeconfig
             throw new ConfigException([$"{path}: certificate-authority and insecure-skip-tls-verify exclude each other"]);
         if (authority is not null && !authority.Contains("-----BEGIN CERTIFICATE-----", StringComparison.Ordinal))
             throw new ConfigException([$"{path}: certificate-authority has no PEM certificate"]);
+        var isFromFiles = DataFile(path, user, "client-certificate") is not null && DataFile(path, user, "client-key") is not null;
         return new KubeClientOptions
         {
             Server = uri,
             CertificateAuthorityPem = authority,
             InsecureSkipTlsVerify = insecure,
+            ProxyUrl = cluster.Text("proxy-url") is not { Length: > 0 } proxy ? null
+                : ProxyChoice.TryRead(proxy) ?? throw new ConfigException([$"{path}: proxy-url of the cluster of context '{name}' must be a URL with http, https or socks5, e.g. http://proxy:3128"]),
+            CertificateAuthorityFile = DataFile(path, cluster, "certificate-authority"),
             TlsServerName = cluster.Text("tls-server-name") is { Length: > 0 } tlsName ? tlsName : null,
             ClientCertificate = Certificate(path, user),
+            ClientCertificateFile = isFromFiles ? DataFile(path, user, "client-certificate") : null,
+            ClientKeyFile = isFromFiles ? DataFile(path, user, "client-key") : null,
+            Exec = KubeconfigExec.Read(path, $"the user of context '{name}'", user, () => KubeconfigExec.Cluster(text, clusterName, cluster, authority, insecure)),
             Token = user.Text("token") is { Length: > 0 } token ? token : null,
             TokenFile = user.Text("tokenFile") is { Length: > 0 } file ? Resolve(path, file) : null,
+            Impersonate = Impersonated(path, name, user),
             DefaultNamespace = context.Text("namespace") is { Length: > 0 } space ? space : "default",
         };
+    }
+
+    private static ImpersonatedUser? Impersonated(string path, string name, JsonObject user)
+    {
+        var impersonated = new ImpersonatedUser(
+            user.Text("as"),
+            user.Text("as-uid"),
+            user["as-groups"] is JsonArray groups ? [.. groups.Select(one => one?.ToString() ?? "")] : [],
+            user["as-user-extra"] is JsonObject extra ? [.. extra.SelectMany(pair => (pair.Value as JsonArray ?? []).Select(one => KeyValuePair.Create(pair.Key, one?.ToString() ?? "")))] : []);
+        if (impersonated is { User: "", Uid: "", Groups.Count: 0, Extra.Count: 0 })
+            return null;
+        if (impersonated.User.Length == 0)
+            throw new ConfigException([$"{path}: the user of context '{name}' has as-uid, as-groups or as-user-extra without 'as', the user they belong to"]);
+        // Each is a header of its own to the API server, and .NET joins headers of one name with commas.
+        var several = impersonated.Groups.Count > 1 ? "as-groups" : impersonated.Extra.Select(one => one.Key).Distinct().Count() < impersonated.Extra.Count ? "as-user-extra" : "";
+        return several.Length == 0 ? impersonated
+            : throw new ConfigException([$"{path}: the user of context '{name}' has several values in {several}, of which only one can be sent; bind the rights to the user of 'as' or to one group"]);
     }
 
     private static X509Certificate2? Certificate(string path, JsonObject user)
@@ -126,6 +153,10 @@ public static class Kubeconfig
 
         return entry.Text(key) is { Length: > 0 } file ? ReadFile(Resolve(path, file), $"{key} of {path}") : null;
     }
+
+    // The file of a key that has no -data form beside it.
+    private static string? DataFile(string path, JsonObject entry, string key)
+        => entry.Text($"{key}-data").Length == 0 && entry.Text(key) is { Length: > 0 } file ? Resolve(path, file) : null;
 
     private static bool Truth(string path, JsonObject entry, string key) => entry.Text(key) switch
     {

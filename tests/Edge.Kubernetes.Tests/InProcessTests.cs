@@ -197,7 +197,7 @@ public sealed class InProcessTests(ApiFixture api)
     public async Task A_proxy_inside_gets_a_watch_as_lines()
     {
         using var client = new KubeClient(api.Inside, TimeProvider.System);
-        using var proxy = new KubeProxy(api.Inside);
+        using var proxy = new KubeProxy(api.Inside, TimeProvider.System);
         var space = await ApiFixture.NamespaceAsync(client);
         var version = (await client.ListAsync(ResourceKind.Secret, space, new ListOptions(), s_none)).ResourceVersion;
         using var deadline = new CancellationTokenSource(Wait.Net);

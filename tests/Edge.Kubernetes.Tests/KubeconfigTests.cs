@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Edge.Common.Configuration;
+using Microsoft.AspNetCore.Http;
 
 namespace Edge.Kubernetes.Tests;
 
@@ -67,13 +68,61 @@ public sealed class KubeconfigTests : IDisposable
     [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'ftp://x'}}]", "must be an https URL")]
     [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: '@'}}]", "certificate-authority-data is not base64")]
     [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://x', certificate-authority: none.pem}}]", "none.pem")]
-    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a}}}]", "'exec', which is not supported")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {auth-provider: {name: gcp}}}]", "'auth-provider', which Kubernetes no longer has; use a client certificate, token, tokenFile or exec")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {username: a, password: b}}]", "'username', which Kubernetes no longer has")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: x}}]", "exec of the user of context 'x' must be a mapping")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a}}}]", "has apiVersion '', must be client.authentication.k8s.io/v1 or")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1alpha1}}}]", "v1alpha1 went with Kubernetes 1.24; make the entry anew")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1}}}]", "has no command")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1}}}]", "has no interactiveMode")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}}]", "interactiveMode Always, and nobody sits before this program")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1beta1, interactiveMode: Now}}}]", "interactiveMode 'Now', must be")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1beta1, env: [{value: a}]}}}]", "env entry without a usable name")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {exec: {command: a, apiVersion: client.authentication.k8s.io/v1beta1, provideClusterInfo: perhaps}}}]", "provideClusterInfo of the user of context 'x' is 'perhaps'")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]", "there is no 'u' under users; known: none")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://x', insecure-skip-tls-verify: perhaps}}]", "insecure-skip-tls-verify is 'perhaps'")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {as-groups: [a]}}]", "without 'as'")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {as: j, as-groups: [a, b]}}]", "several values in as-groups")]
+    [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {as: j, as-user-extra: {a: [b, c]}}}]", "several values in as-user-extra")]
     [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-certificate-data: eA==}}]", "must both be given")]
     [InlineData("current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://x'}}]\nusers: [{name: u, user: {client-certificate-data: eA==, client-key-data: eA==}}]", "cannot be used")]
     public void An_unfit_file_is_an_error_that_names_the_file_and_the_entry(string text, string said)
     {
         var error = Assert.Throws<ConfigException>(() => Kubeconfig.Parse("/tmp/the-config", text));
         Assert.Contains(said, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_context_that_the_file_has_not_is_named_with_those_it_has()
+        => Assert.Contains(
+            "/tmp/the-config: there is no 'z' under contexts; known: x, y",
+            Assert.Throws<ConfigException>(() => Kubeconfig.Parse("/tmp/the-config", "current-context: x\ncontexts: [{name: x}, {name: y}]", "z")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public async Task Requests_are_made_as_whom_the_file_says_and_those_with_a_token_of_their_own_are_not()
+    {
+        var seen = new List<string>();
+        await using var peer = await KubernetesPeer.StartAsync(context =>
+        {
+            lock (seen)
+            {
+                seen.Add(string.Join("; ", context.Request.Headers.Where(header => header.Key.StartsWith("Impersonate-", StringComparison.OrdinalIgnoreCase))
+                    .OrderBy(header => header.Key, StringComparer.Ordinal).Select(header => $"{header.Key}={string.Join('|', header.Value.ToArray())}")));
+            }
+
+            return context.Response.WriteAsync("{}");
+        });
+        var options = Kubeconfig.Parse("/tmp/c", $$$"""
+            current-context: x
+            contexts: [{name: x, context: {cluster: c, user: u}}]
+            clusters: [{name: c, cluster: {server: "{{{peer.Address}}}"}}]
+            users: [{name: u, user: {token: a, as: jane, as-uid: "7", as-groups: [one], as-user-extra: {Reason/x: [because]} } }]
+            """) with { CertificateAuthorityPem = peer.CaPem };
+        using var client = new KubeClient(options, TimeProvider.System);
+        await client.GetAsync(ResourceKind.Node, null, "n", CancellationToken.None);
+        using var proxy = new KubeProxy(options, TimeProvider.System);
+        (await proxy.SendAsync(HttpMethod.Get, "/api/v1/nodes", "", "", default, "somebody", CancellationToken.None)).Dispose();
+        Assert.Equal(["Impersonate-Extra-Reason%2Fx=because; Impersonate-Group=one; Impersonate-Uid=7; Impersonate-User=jane", ""], seen, StringComparer.OrdinalIgnoreCase);
     }
 
     [Fact]

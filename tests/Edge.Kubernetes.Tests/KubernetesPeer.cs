@@ -31,15 +31,21 @@ internal sealed class KubernetesPeer : IAsyncDisposable
 
     public string CaPem => _certificate.ExportCertificatePem();
 
-    public static async Task<KubernetesPeer> StartAsync(RequestDelegate answer, HttpProtocols protocols = HttpProtocols.Http1AndHttp2, string name = "localhost")
+    public static async Task<KubernetesPeer> StartAsync(RequestDelegate answer, HttpProtocols protocols = HttpProtocols.Http1AndHttp2, string name = "localhost", X509Certificate2? certificate = null, bool asksCertificate = false)
     {
-        var certificate = SelfSigned(name);
+        certificate ??= SelfSigned(name);
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
         {
             listen.Protocols = protocols;
-            listen.UseHttps(new HttpsConnectionAdapterOptions { ServerCertificate = certificate, SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13 });
+            listen.UseHttps(new HttpsConnectionAdapterOptions
+            {
+                ServerCertificate = certificate,
+                SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
+                ClientCertificateMode = asksCertificate ? ClientCertificateMode.AllowCertificate : ClientCertificateMode.NoCertificate,
+                ClientCertificateValidation = (_, _, _) => true,
+            });
         }));
         var app = builder.Build();
         app.Run(answer);
@@ -58,7 +64,7 @@ internal sealed class KubernetesPeer : IAsyncDisposable
         _certificate.Dispose();
     }
 
-    private static X509Certificate2 SelfSigned(string name)
+    public static X509Certificate2 SelfSigned(string name)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
@@ -69,7 +75,7 @@ internal sealed class KubernetesPeer : IAsyncDisposable
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        return X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), null);
+        return X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), null, X509KeyStorageFlags.Exportable);
     }
 }
 

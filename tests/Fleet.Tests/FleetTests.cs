@@ -10,12 +10,13 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Edge.Fleet.Tests;
 
-/// <summary>The fleet against a whole cloudcore in this process.</summary>
+/// <summary>The fleet against a whole cloudcore in this process, over its own API or the cluster of EDGE_TEST_KUBECONFIG.</summary>
 [Trait("Category", "Sync")]
 public sealed class FleetTests : IAsyncLifetime
 {
     private const int Nodes = 50;
     private readonly TempDirectory _directory = new();
+    private TestCluster? _cluster;
     private CloudCoreProcess _cloud = null!;
     private KubeClient _kube = null!;
 
@@ -29,6 +30,12 @@ public sealed class FleetTests : IAsyncLifetime
             Monitor = new ListenOn(true, "127.0.0.1", 0, "commonConfig.monitorServer.bindAddress"),
             AdvertiseAddresses = ["127.0.0.1"],
         };
+        if (TestCluster.Given is { } kubeconfig)
+        {
+            _cluster = await TestCluster.EnterAsync(kubeconfig);
+            options = options with { ApiServer = options.ApiServer with { IsEnabled = false }, Kubeconfig = kubeconfig };
+        }
+
         _cloud = await CloudCoreProcess.StartAsync(options, _directory.File("cloud"), TimeProvider.System, new Random(1), NullLoggerFactory.Instance, CancellationToken.None);
         _kube = new KubeClient(Kubeconfig.Load(_cloud.Ports.Kubeconfig), TimeProvider.System, new Random(1));
     }
@@ -37,6 +44,8 @@ public sealed class FleetTests : IAsyncLifetime
     {
         _kube.Dispose();
         await _cloud.DisposeAsync();
+        if (_cluster is not null)
+            await _cluster.DisposeAsync();
         _directory.Dispose();
     }
 
@@ -48,7 +57,7 @@ public sealed class FleetTests : IAsyncLifetime
         await Eventually.HoldsAsync("all connected and in sync", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
         await Eventually.HoldsAsync("each lease renewed", () => fleet.Counts.Leases >= Nodes);
         for (var i = 0; i < Nodes; i++)
-            await _kube.CreateAsync(ResourceKind.Pod, "default", PodOf(i), CancellationToken.None);
+            await _kube.CreateAsync(ResourceKind.Pod, Space, PodOf(i), CancellationToken.None);
         await Eventually.HoldsAsync("a pod on each node", () => fleet.Counts.StoredOf("pod") >= Nodes);
 
         // Half of the fleet loses its network; what changes meanwhile is there when it is back.
@@ -56,13 +65,13 @@ public sealed class FleetTests : IAsyncLifetime
             node.Leave();
         await Eventually.HoldsAsync("half of them away", () => fleet.ConnectedCount == Nodes / 2);
         for (var i = 0; i < Nodes; i++)
-            await _kube.PatchAsync(ResourceKind.Pod, "default", $"pod-{i}", PatchKind.Merge, Encoding.UTF8.GetBytes("""{"metadata":{"annotations":{"a":"b"}}}"""), null, CancellationToken.None);
-        await _kube.DeleteAsync(ResourceKind.Pod, "default", "pod-1", new JsonObject { ["gracePeriodSeconds"] = 0 }, CancellationToken.None);
+            await _kube.PatchAsync(ResourceKind.Pod, Space, $"pod-{i}", PatchKind.Merge, Encoding.UTF8.GetBytes("""{"metadata":{"annotations":{"a":"b"}}}"""), null, CancellationToken.None);
+        await _kube.DeleteAsync(ResourceKind.Pod, Space, "pod-1", new JsonObject { ["gracePeriodSeconds"] = 0 }, CancellationToken.None);
         foreach (var node in fleet.Nodes)
             node.Return();
         await Eventually.HoldsAsync("the changes on each node", () => fleet.Nodes.All(node => node.Index == 1
-            ? node.Meta.Find("default/pod/pod-1") is { Deleted: true }
-            : fleet.Store.ReadAll().ContainsKey((node.Index, $"default/pod/pod-{node.Index}")) && fleet.Counts.StoredOf("pod") >= (2 * Nodes) - 1));
+            ? node.Meta.Find($"{Space}/pod/pod-1") is { Deleted: true }
+            : fleet.Store.ReadAll().ContainsKey((node.Index, $"{Space}/pod/pod-{node.Index}")) && fleet.Counts.StoredOf("pod") >= (2 * Nodes) - 1));
         await Eventually.HoldsAsync("all connected again", () => fleet.ConnectedCount == Nodes && fleet.InSyncCount == Nodes);
 
         await fleet.StopAsync();
@@ -81,8 +90,8 @@ public sealed class FleetTests : IAsyncLifetime
         await using var fleet = await Fleet.PrepareAsync(options, TimeProvider.System, CancellationToken.None);
         fleet.Start();
         await Eventually.HoldsAsync("both in sync", () => fleet.InSyncCount == 2);
-        await _kube.CreateAsync(ResourceKind.Pod, "default", PodOf(0), CancellationToken.None);
-        await Eventually.HoldsAsync("the pod", () => fleet.Nodes[0].Meta.Find("default/pod/pod-0") is not null);
+        await _kube.CreateAsync(ResourceKind.Pod, Space, PodOf(0), CancellationToken.None);
+        await Eventually.HoldsAsync("the pod", () => fleet.Nodes[0].Meta.Find($"{Space}/pod/pod-0") is not null);
         fleet.Nodes[1].Leave();
         await Eventually.HoldsAsync("node 1 away", () => fleet.ConnectedCount == 1);
         await fleet.StopAsync();
@@ -92,12 +101,12 @@ public sealed class FleetTests : IAsyncLifetime
         {
             connection.Open();
             using var command = connection.CreateCommand();
-            command.CommandText = "DELETE FROM objects WHERE key = 'default/pod/pod-0'";
+            command.CommandText = $"DELETE FROM objects WHERE key = '{Space}/pod/pod-0'";
             Assert.Equal(1, command.ExecuteNonQuery());
         }
 
         var problems = fleet.Check();
-        Assert.Contains(problems, problem => problem.Contains("default/pod/pod-0", StringComparison.Ordinal) && problem.Contains("was acknowledged, and the store has nothing", StringComparison.Ordinal));
+        Assert.Contains(problems, problem => problem.Contains($"{Space}/pod/pod-0", StringComparison.Ordinal) && problem.Contains("was acknowledged, and the store has nothing", StringComparison.Ordinal));
         Assert.Contains(problems, problem => problem.StartsWith("1 of 2 nodes were connected at the end", StringComparison.Ordinal));
     }
 
@@ -133,10 +142,12 @@ public sealed class FleetTests : IAsyncLifetime
         Assert.Equal(3, fleet.ConnectedCount);
     }
 
-    private static JsonObject PodOf(int node) => new()
+    private string Space => _cluster?.Namespace ?? "default";
+
+    private JsonObject PodOf(int node) => new()
     {
-        ["metadata"] = new JsonObject { ["name"] = $"pod-{node}", ["namespace"] = "default" },
-        ["spec"] = new JsonObject { ["nodeName"] = $"fleet-{node}", ["containers"] = new JsonArray(new JsonObject { ["name"] = "web", ["image"] = "example.com/web:1" }) },
+        ["metadata"] = new JsonObject { ["name"] = $"pod-{node}", ["namespace"] = Space },
+        ["spec"] = new JsonObject { ["automountServiceAccountToken"] = false, ["nodeName"] = $"fleet-{node}", ["containers"] = new JsonArray(new JsonObject { ["name"] = "web", ["image"] = "example.com/web:1" }) },
     };
 
     private async Task<FleetOptions> OptionsAsync(int nodes)

@@ -25,6 +25,15 @@ public sealed record CloudCoreOptions
     /// <summary>kubeAPIConfig.master: the API server's address; wins over the one in the kubeconfig.</summary>
     public string Master { get; init; } = "";
 
+    /// <summary>kubeAPIConfig.context: the context of the kubeconfig; empty for its current one.</summary>
+    public string Context { get; init; } = "";
+
+    /// <summary>kubeAPIConfig.qps: requests a second to the API server on the average, watches left out; does not hold for the embedded API. Default 5 x nodeLimit, 5000 at least.</summary>
+    public int RequestsPerSecond { get; init; } = 5000;
+
+    /// <summary>kubeAPIConfig.burst: requests at once after a pause. Default twice <see cref="RequestsPerSecond"/>.</summary>
+    public int RequestBurst { get; init; } = 10_000;
+
     public ListenOn WebSocket { get; init; } = new(true, "0.0.0.0", 10000, "modules.cloudHub.websocket.port");
 
     /// <summary>UDP. Needs libmsquic; where that is missing the WebSocket serves alone.</summary>
@@ -117,10 +126,11 @@ public sealed record CloudCoreOptions
         monitor.Ignore("enableProfiling");
         var monitorAt = monitor.Text("bindAddress", "127.0.0.1:9091");
         var api = root.Section("kubeAPIConfig");
-        api.Ignore("contentType", "qps", "burst");
+        api.Ignore("contentType");
         var options = new CloudCoreOptions
         {
             Kubeconfig = api.Text("kubeConfig", ""),
+            Context = api.Text("context", ""),
             Master = api.Text("master", ""),
             Monitor = Monitoring(monitor, monitorAt),
             TracingEndpoint = common.Section("tracing").Url("endpoint"),
@@ -149,6 +159,10 @@ public sealed record CloudCoreOptions
             Quic = Listen(quic, options.Quic),
             Https = Listen(hub.Section("https"), options.Https),
         };
+        var rate = api.Int("qps", 5 * Math.Max(options.NodeLimit, 1000), min: 1, max: 100_000_000);
+        options = options with { RequestsPerSecond = rate, RequestBurst = api.Int("burst", 2 * rate, min: 1, max: 200_000_000) };
+        if (options.Context.Length > 0 && options.Kubeconfig.Length == 0)
+            api.Problem("context", "is given without kubeAPIConfig.kubeConfig, the file that has it");
         foreach (var address in options.AdvertiseAddresses.Where(address => !System.Net.IPAddress.TryParse(address, out _)))
             hub.Problem("advertiseAddress", $"'{address}' is not an IP address; DNS names go to dnsNames");
 

@@ -40,6 +40,9 @@ public static class DefaultConfig
         kubeAPIConfig:
           master: ""
           kubeConfig: ""                  # empty: cloudcore brings its own Kubernetes API
+          context: ""                     # of kubeConfig; empty: its current-context
+          qps: 5000                       # requests a second to the cluster's API, watches left out; default: 5 x nodeLimit, 5000 at least
+          burst: 10000                    # requests at once; default: 2 x qps
         modules:
           apiServer:                      # the embedded Kubernetes API; left out when kubeConfig or master is given
             bindAddress: 127.0.0.1

@@ -71,7 +71,7 @@ internal sealed record NodeAccess(string DataDirectory, int LocalApiPort, int Me
             throw new NodeException("MetaServer does not run on this node: set modules.metaManager.metaServer.enable to true in edgecore.yaml and restart edgecore");
         RequireToken();
         var authority = Path.Combine(DataDirectory, "pki/metaserver/ca.crt");
-        return new KubeProxy(new KubeClientOptions { Server = new Uri($"https://127.0.0.1:{MetaServerPort}"), CertificateAuthorityPem = File.Exists(authority) ? File.ReadAllText(authority) : null, Token = Token });
+        return new KubeProxy(new KubeClientOptions { Server = new Uri($"https://127.0.0.1:{MetaServerPort}"), CertificateAuthorityPem = File.Exists(authority) ? File.ReadAllText(authority) : null, Token = Token }, TimeProvider.System);
     }
 
     /// <summary>A client of the local API (logs, exec).</summary>

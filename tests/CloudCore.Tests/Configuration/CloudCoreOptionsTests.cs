@@ -22,6 +22,7 @@ public sealed class CloudCoreOptionsTests
     {
         var (printed, absent) = (Read(yaml), Read(""));
         Assert.Equal((absent.WebSocket, absent.Https, absent.Monitor, absent.ApiServer), (printed.WebSocket, printed.Https, printed.Monitor, printed.ApiServer));
+        Assert.Equal((absent.RequestsPerSecond, absent.RequestBurst, absent.Context), (printed.RequestsPerSecond, printed.RequestBurst, printed.Context));
         Assert.Equal(absent.Gslb with { EcsResolvers = [] }, printed.Gslb with { EcsResolvers = [] });
     }
 
@@ -59,7 +60,19 @@ public sealed class CloudCoreOptionsTests
               iptablesManager: {enable: true, mode: internal}
             """);
         Assert.Equal(("/root/.kube/config", false, 1000, 9095), (options.Kubeconfig, options.ApiServer.IsEnabled, options.NodeLimit, options.Monitor.Port));
+        Assert.Equal((100, 200), (options.RequestsPerSecond, options.RequestBurst));
         Assert.Empty(options.DnsNames);
+    }
+
+    [Theory]
+    [InlineData("", 5000, 10_000)]
+    [InlineData("modules: {cloudHub: {nodeLimit: 10000}}", 50_000, 100_000)]
+    [InlineData("kubeAPIConfig: {qps: 30}", 30, 60)]
+    [InlineData("kubeAPIConfig: {qps: 30, burst: 7}", 30, 7)]
+    public void The_rate_of_requests_grows_with_the_node_limit_until_it_is_set(string yaml, int perSecond, int burst)
+    {
+        var options = Read(yaml);
+        Assert.Equal((perSecond, burst), (options.RequestsPerSecond, options.RequestBurst));
     }
 
     [Theory]
@@ -69,6 +82,8 @@ public sealed class CloudCoreOptionsTests
     [InlineData("modules:\n  cloudHub:\n    advertiseAddress: [host]", "'host' is not an IP address")]
     [InlineData("modules:\n  cloudHub:\n    quic:\n      port: 70000", "modules.cloudHub.quic.port: is 70000")]
     [InlineData("modules:\n  apiServer:\n    enable: false", "modules.apiServer.enable: is false and kubeAPIConfig.kubeConfig is empty")]
+    [InlineData("kubeAPIConfig:\n  qps: 0", "test:2: kubeAPIConfig.qps: is 0")]
+    [InlineData("kubeAPIConfig:\n  context: a", "test:2: kubeAPIConfig.context: is given without kubeAPIConfig.kubeConfig")]
     [InlineData("modules:\n  gslb:\n    ecsResolver: []", "modules.gslb.ecsResolver: is not a known key; did you mean 'ecsResolvers'?")]
     [InlineData("modules:\n  gslb:\n    ecsResolvers: [resolver]", "modules.gslb.ecsResolvers: 'resolver' is no address and no network")]
     [InlineData("modules:\n  gslb:\n    address: everywhere", "modules.gslb.address: 'everywhere' is not an IP address, e.g. 0.0.0.0")]

@@ -8,22 +8,33 @@ using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Tests;
 
-/// <summary>Stock edges, which tell no inventory, and several CloudCores on one embedded API: nothing in between is replaced.</summary>
+/// <summary>Stock edges, which tell no inventory, and several CloudCores on one API, embedded or of EDGE_TEST_KUBECONFIG: nothing in between is replaced.</summary>
 [Trait("Category", "Sync")]
-public sealed class StockEdgeTests : IAsyncLifetime
+public class StockEdgeTests : IAsyncLifetime
 {
     private readonly TempDirectory _data = new();
     private readonly List<IDisposable> _clients = [];
+    private TestCluster? _cluster;
     private WholeCloud _cloud = null!;
 
-    // The API stays; the CloudCores that matter here come and go beside the one that belongs to it.
-    public async Task InitializeAsync() => _cloud = await WholeCloud.StartAsync(_data.Path);
+    private string Space => _cloud.Namespace;
 
-    public async Task DisposeAsync()
+    protected virtual Task<string?> KubeconfigAsync() => Task.FromResult(TestCluster.Given);
+
+    // The API stays; the CloudCores that matter here come and go beside the one that belongs to it.
+    public virtual async Task InitializeAsync()
+    {
+        _cluster = await KubeconfigAsync() is { } kubeconfig ? await TestCluster.EnterAsync(kubeconfig) : null;
+        _cloud = await WholeCloud.StartAsync(_data.Path, cluster: _cluster);
+    }
+
+    public virtual async Task DisposeAsync()
     {
         foreach (var client in _clients)
             client.Dispose();
         await _cloud.DisposeAsync();
+        if (_cluster is not null)
+            await _cluster.DisposeAsync();
         _data.Dispose();
     }
 
@@ -43,17 +54,17 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await _cloud.MergeAsync(ResourceKind.Pod, "stays", """{"metadata":{"labels":{"touched":null}}}""");
         var gone = await _cloud.GetAsync(ResourceKind.Pod, "goes");
         await DeletePodAsync("goes");
-        await _cloud.Kube.DeleteAsync(ResourceKind.Device, "default", "thermo", null, CancellationToken.None);
+        await _cloud.Kube.DeleteAsync(ResourceKind.Device, Space, "thermo", null, CancellationToken.None);
 
         await using var again = await StartAsync("b");
         await using var back = await ConnectAsync(again, "edge-1");
-        Assert.Equal("2", FakeEdge.Content(await back.UntilAsync(Operations.Update, "default/configmap/app")).Text("data", "key"));
-        Assert.Equal(gone.Uid(), FakeEdge.Content(await back.UntilAsync(Operations.Delete, "default/pod/goes"))!.AsObject().Uid());
-        await back.UntilAsync(Operations.Delete, "default/device/thermo");
-        await back.UntilAsync(Operations.Delete, "default/devicemodel/m");
+        Assert.Equal("2", FakeEdge.Content(await back.UntilAsync(Operations.Update, $"{Space}/configmap/app")).Text("data", "key"));
+        Assert.Equal(gone.Uid(), FakeEdge.Content(await back.UntilAsync(Operations.Delete, $"{Space}/pod/goes"))!.AsObject().Uid());
+        await back.UntilAsync(Operations.Delete, $"{Space}/device/thermo");
+        await back.UntilAsync(Operations.Delete, $"{Space}/devicemodel/m");
         await back.FlushAsync();
         // A higher version with the same content is no reason to send.
-        Assert.DoesNotContain(back.Received, message => message.Resource == "default/pod/stays");
+        Assert.DoesNotContain(back.Received, message => message.Resource == $"{Space}/pod/stays");
         await RecordsAsync(ResourceKind.ObjectSync, "edge-1", "ConfigMap", "Pod");
     }
 
@@ -66,13 +77,13 @@ public sealed class StockEdgeTests : IAsyncLifetime
             await edge.UntilAsync(Operations.Update, "null/node/edge-1");
             edge.Acks = false;
             await _cloud.CreateAsync(ResourceKind.Pod, PodOf("web", "edge-1"));
-            await edge.UntilAsync(Operations.Insert, "default/pod/web");
+            await edge.UntilAsync(Operations.Insert, $"{Space}/pod/web");
         }
 
         await DeletePodAsync("web");
         await using var again = await StartAsync("b");
         await using var back = await ConnectAsync(again, "edge-1");
-        await back.UntilAsync(Operations.Delete, "default/pod/web");
+        await back.UntilAsync(Operations.Delete, $"{Space}/pod/web");
     }
 
     [Fact]
@@ -85,7 +96,7 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await other.FlushAsync();
         await _cloud.CreateAsync(ResourceKind.ConfigMap, Support.Cloud.Config("app"));
         await _cloud.CreateAsync(ResourceKind.Pod, PodOf("web", "edge-1", configMap: "app"));
-        await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        await edge.UntilAsync(Operations.Insert, $"{Space}/pod/web");
         await RecordedAsync("edge-1", "ConfigMap", "Pod");
         await RecordsAsync(ResourceKind.ClusterObjectSync, "edge-1", "Node");
         await _cloud.Kube.DeleteAsync(ResourceKind.Node, null, "edge-1", null, CancellationToken.None);
@@ -102,7 +113,7 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await using var second = await StartAsync("b");
         await using var edge = await JoinAsync(first, "edge-1");
         await _cloud.CreateAsync(ResourceKind.Pod, PodOf("web", "edge-1"));
-        await edge.UntilAsync(Operations.Insert, "default/pod/web");
+        await edge.UntilAsync(Operations.Insert, $"{Space}/pod/web");
         await NamesAsync("edge-1", "a");
         await RecordedAsync("edge-1", "Pod");
 
@@ -111,9 +122,9 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await NamesAsync("edge-1", "b");
         await moved.FlushAsync();
         // What the first delivered is not sent again; what changes goes the new way, and once.
-        Assert.DoesNotContain(moved.Received, message => message.Resource == "default/pod/web");
+        Assert.DoesNotContain(moved.Received, message => message.Resource == $"{Space}/pod/web");
         await _cloud.MergeAsync(ResourceKind.Pod, "web", """{"metadata":{"labels":{"a":"b"}}}""");
-        await moved.UntilAsync(Operations.Update, "default/pod/web");
+        await moved.UntilAsync(Operations.Update, $"{Space}/pod/web");
 
         // And back: the claims follow the connections.
         await using var home = await ConnectAsync(first, "edge-1");
@@ -130,15 +141,15 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await edge.UntilAsync(Operations.Update, "null/node/edge-1");
         edge.Acks = false;
         await _cloud.CreateAsync(ResourceKind.Pod, PodOf("bad", "edge-1"));
-        var bad = await edge.UntilAsync(Operations.Insert, "default/pod/bad");
+        var bad = await edge.UntilAsync(Operations.Insert, $"{Space}/pod/bad");
         await edge.SendAsync(bad.Error(TimeProvider.System, "disk full") with { Source = Sources.MetaManager });
-        var told = await _cloud.UntilAsync(ResourceKind.Event, "event EdgeRefused", one => one.Text("reason") == "EdgeRefused");
+        var told = await _cloud.UntilAsync(ResourceKind.Event, "event EdgeRefused", one => one.Text("reason") == "EdgeRefused" && one.Text("involvedObject", "namespace") == Space);
         Assert.Equal(("Pod", "bad"), (told.Text("involvedObject", "kind"), told.Text("involvedObject", "name")));
         Assert.Contains("'edge-1'", told.Text("message"), StringComparison.Ordinal);
         Assert.Contains("disk full", told.Text("message"), StringComparison.Ordinal);
         Assert.Contains("edge_cloudhub_refusals_total 1\n", core.Metrics.Render(), StringComparison.Ordinal);
         await _cloud.CreateAsync(ResourceKind.Pod, PodOf("good", "edge-1"));
-        await edge.UntilAsync(Operations.Insert, "default/pod/good");
+        await edge.UntilAsync(Operations.Insert, $"{Space}/pod/good");
     }
 
     private async Task<CloudCoreHost> StartAsync(string instance)
@@ -171,23 +182,23 @@ public sealed class StockEdgeTests : IAsyncLifetime
         await _cloud.CreateAsync(ResourceKind.Device, """{"metadata": {"name": "thermo"}, "spec": {"nodeName": "edge-1", "deviceModelRef": {"name": "m"}}}""");
     }
 
-    private static async Task UntilAllAsync(FakeEdge edge)
+    private async Task UntilAllAsync(FakeEdge edge)
     {
         foreach (var resource in (string[])["pod/stays", "pod/goes", "devicemodel/m", "device/thermo"])
-            await edge.UntilAsync(Operations.Insert, $"default/{resource}");
+            await edge.UntilAsync(Operations.Insert, $"{Space}/{resource}");
         await edge.FlushAsync();
     }
 
     private static JsonObject PodOf(string name, string node, string configMap = "")
     {
-        var spec = new JsonObject { ["containers"] = new JsonArray(new JsonObject { ["name"] = "main", ["image"] = "busybox" }) };
+        var spec = new JsonObject { ["automountServiceAccountToken"] = false, ["containers"] = new JsonArray(new JsonObject { ["name"] = "main", ["image"] = "busybox" }) };
         if (configMap.Length > 0)
             spec["volumes"] = new JsonArray(new JsonObject { ["name"] = "cfg", ["configMap"] = new JsonObject { ["name"] = configMap } });
         return Support.Cloud.PodOf(name, node, spec);
     }
 
     private Task DeletePodAsync(string name)
-        => _cloud.Kube.DeleteAsync(ResourceKind.Pod, "default", name, new JsonObject { ["apiVersion"] = "v1", ["kind"] = "DeleteOptions", ["gracePeriodSeconds"] = 0 }, CancellationToken.None);
+        => _cloud.Kube.DeleteAsync(ResourceKind.Pod, Space, name, new JsonObject { ["apiVersion"] = "v1", ["kind"] = "DeleteOptions", ["gracePeriodSeconds"] = 0 }, CancellationToken.None);
 
     private Task NamesAsync(string node, string instance)
         => _cloud.UntilAsync(ResourceKind.Node, $"node {node} names {instance}", one => one.Name() == node && one.Annotation("edge.kubeedge.io/cloudcore") == instance);
@@ -227,5 +238,19 @@ public sealed class StockEdgeTests : IAsyncLifetime
         }
 
         Assert.Fail($"records of {node} should be of {string.Join(", ", kinds)}; there are {string.Join("; ", records.Values.Select(record => record.ToJsonString()))}");
+    }
+}
+
+/// <summary>The same beside a cluster, for which a second embedded API stands here: reached by its kubeconfig, over HTTPS.</summary>
+public sealed class StockEdgeBesideAClusterTests : StockEdgeTests
+{
+    private readonly StandInCluster _api = new();
+
+    protected override async Task<string?> KubeconfigAsync() => await _api.StartAsync();
+
+    public override async Task DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await _api.DisposeAsync();
     }
 }

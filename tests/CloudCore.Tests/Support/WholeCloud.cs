@@ -5,11 +5,12 @@ using System.Text.Json.Nodes;
 using Edge.Cloud.Configuration;
 using Edge.Cloud.Host;
 using Edge.Kubernetes;
+using Edge.Testing;
 using Microsoft.Extensions.Logging;
 
 namespace Edge.Cloud.Tests.Support;
 
-/// <summary>The whole cloudcore in this process on free ports: embedded API, its controllers, CRDs and CloudCore.</summary>
+/// <summary>The whole cloudcore in this process on free ports: embedded API with its controllers (or a cluster for tests in their place), CRDs and CloudCore.</summary>
 internal sealed class WholeCloud : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
@@ -31,6 +32,9 @@ internal sealed class WholeCloud : IAsyncDisposable
     /// <summary>The administrator's client.</summary>
     public IKubeClient Kube => _kube;
 
+    /// <summary>Where the test's objects are.</summary>
+    public string Namespace { get; private init; } = "default";
+
     public LogLines Log { get; }
 
     public (int Api, int WebSocket, int Https, int Metrics, string Kubeconfig, int Quic) Ports => _process.Ports;
@@ -46,14 +50,20 @@ internal sealed class WholeCloud : IAsyncDisposable
     /// <summary>Where DNS answers; 0 when modules.gslb is off.</summary>
     public int DnsPort => _process.DnsPort;
 
-    public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null, RoleCheckedKube? roles = null)
+    public static async Task<WholeCloud> StartAsync(string dataDirectory, CloudCoreOptions? options = null, RoleCheckedKube? roles = null, TestCluster? cluster = null)
     {
+        options ??= Options;
+        if (cluster is not null)
+            options = options with { ApiServer = options.ApiServer with { IsEnabled = false }, Kubeconfig = cluster.Kubeconfig };
         var log = new LogLines();
         var loggers = new LoggerFactory([log]);
         try
         {
             return new WholeCloud(
-                await CloudCoreProcess.StartAsync(options ?? Options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None, roles is null ? null : roles.Over), loggers, log) { IsRouterInsecure = options?.Router.IsInsecure == true };
+                await CloudCoreProcess.StartAsync(options, dataDirectory, TimeProvider.System, new Random(1), loggers, CancellationToken.None, roles is null ? null : roles.Over), loggers, log)
+            {
+                IsRouterInsecure = options.Router.IsInsecure, Namespace = cluster?.Namespace ?? "default",
+            };
         }
         catch
         {
@@ -67,14 +77,19 @@ internal sealed class WholeCloud : IAsyncDisposable
 
     public async Task<X509Certificate2> EnrolAsync(string node) => await FakeEdge.EnrolAsync(Ports.Https, node, (await TokenAsync()).Split('.', 2)[1]);
 
-    public Task<JsonObject> CreateAsync(ResourceKind kind, JsonObject obj) => _kube.CreateAsync(kind, kind.Namespaced ? "default" : null, obj, CancellationToken.None);
+    public Task<JsonObject> CreateAsync(ResourceKind kind, JsonObject obj)
+    {
+        if (kind.Namespaced && obj["metadata"] is JsonObject metadata)
+            metadata["namespace"] = Namespace;
+        return _kube.CreateAsync(kind, Space(kind), obj, CancellationToken.None);
+    }
 
     public Task<JsonObject> CreateAsync(ResourceKind kind, string json) => CreateAsync(kind, JsonNode.Parse(json)!.AsObject());
 
-    public Task<JsonObject> GetAsync(ResourceKind kind, string name) => _kube.GetAsync(kind, kind.Namespaced ? "default" : null, name, CancellationToken.None);
+    public Task<JsonObject> GetAsync(ResourceKind kind, string name) => _kube.GetAsync(kind, Space(kind), name, CancellationToken.None);
 
     public Task<JsonObject> MergeAsync(ResourceKind kind, string name, string patch)
-        => _kube.PatchAsync(kind, kind.Namespaced ? "default" : null, name, PatchKind.Merge, Encoding.UTF8.GetBytes(patch), null, CancellationToken.None);
+        => _kube.PatchAsync(kind, Space(kind), name, PatchKind.Merge, Encoding.UTF8.GetBytes(patch), null, CancellationToken.None);
 
     /// <summary>Waits, by a watch, until an object of the kind is as wanted.</summary>
     public async Task<JsonObject> UntilAsync(ResourceKind kind, string what, Func<JsonObject, bool> isWanted)
@@ -104,6 +119,8 @@ internal sealed class WholeCloud : IAsyncDisposable
     public Task<JsonObject> EventAsync(string device, string reason)
         => UntilAsync(ResourceKind.Event, $"event {reason} on device {device}", one =>
             one.Text("reason") == reason && one.Text("involvedObject", "kind") == "Device" && one.Text("involvedObject", "name") == device);
+
+    private string? Space(ResourceKind kind) => kind.Namespaced ? Namespace : null;
 
     public async ValueTask DisposeAsync()
     {
