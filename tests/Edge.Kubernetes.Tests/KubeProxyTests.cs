@@ -23,7 +23,7 @@ public sealed class KubeProxyTests
         foreach (var prefix in (string[])["", "/k8s/clusters/one"])
         {
             using var api = new Recorder();
-            using var proxy = new KubeProxy(new KubeClientOptions { Server = new Uri("https://api.example:6443" + prefix), Handler = api });
+            using var proxy = new KubeProxy(new KubeClientOptions { Server = new Uri("https://api.example:6443" + prefix), Handler = api }, TimeProvider.System);
             if (sent is null)
             {
                 var refused = await Assert.ThrowsAsync<KubeException>(() => proxy.SendAsync(HttpMethod.Get, target, "", "", default, "", CancellationToken.None));
