@@ -89,8 +89,10 @@ internal sealed class EdgeStore(string path)
             using var transaction = connection.BeginTransaction();
             using var command = connection.CreateCommand();
             command.Transaction = transaction;
-            // Above all that the dead process can have given, below the first of the next one.
-            command.CommandText = "SELECT (SELECT CAST(CAST(json AS TEXT) AS INTEGER) FROM local WHERE room = 'uplink' AND key = 'version') + (1 << 31)";
+            // Above all that the dead process can have given; the next one begins above these.
+            command.CommandText = """
+                SELECT MAX(COALESCE((SELECT CAST(CAST(json AS TEXT) AS INTEGER) FROM local WHERE room = 'uplink' AND key = 'reserved'), 0), COALESCE((SELECT MAX(version) FROM uplink), 0))
+                """;
             var version = (long)command.ExecuteScalar()!;
             command.CommandText = """
                 INSERT INTO uplink(key, newest, priority, version, source, grp, operation, resource, content) VALUES($key, $newest, $priority, $version, 'edged', 'meta', $operation, $resource, $content)
@@ -109,6 +111,10 @@ internal sealed class EdgeStore(string path)
                 command.ExecuteNonQuery();
             }
 
+            command.Parameters.Clear();
+            command.CommandText = "INSERT OR REPLACE INTO local(room, key, json) VALUES('uplink', 'reserved', CAST(CAST($version AS TEXT) AS BLOB))";
+            command.Parameters.AddWithValue("$version", version);
+            command.ExecuteNonQuery();
             transaction.Commit();
             return version;
         });

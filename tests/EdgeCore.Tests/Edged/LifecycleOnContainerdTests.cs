@@ -46,7 +46,7 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
     }
 
     [SkippableTheory]
-    [InlineData("exec", """{"exec":{"command":["false"]}}""")]
+    [InlineData("exec", """{"exec":{"command":["sh","-c","until grep -q sleep /proc/1/cmdline; do :; done; false"]}}""")]
     [InlineData("tcp", """{"tcpSocket":{"port":1}}""")]
     [InlineData("http", """{"httpGet":{"host":"127.0.0.1","port":1}}""")]
     public async Task A_failed_postStart_kills_the_container(string name, string hook)
@@ -59,7 +59,7 @@ public sealed class LifecycleOnContainerdTests(ContainerdFixture containerd)
         await edged.EventAsync("Killing", "FailedPostStartHook");
         var status = await edged.StatusAsync(pod, "failed", status => status.Text("phase") == "Failed");
 
-        // A hook that runs in the container finds the command there, which ends with the KILL. The others may fail before runc has become the command; 2 was
+        // The hook that runs in the container waits for the command there, which ends with the KILL. The others may fail before runc has become the command; 2 was
         // seen then, with which a Go program ends that a SIGTERM cannot kill because it is the first process of its namespace.
         Assert.Contains(First(status).Number(0, "state", "terminated", "exitCode"), name == "exec" ? (IEnumerable<long>)[137] : [137, 2]);
         await GoneAsync(edged, client, pod);
