@@ -6,7 +6,7 @@ internal sealed class TokenBucket(double perSecond, int burst)
     private double _tokens = burst;
     private TimeSpan _filled;
 
-    /// <summary>Takes a turn: zero for now, else the time to wait; null, and no turn, where that is longer than <paramref name="longest"/>.</summary>
+    /// <summary>Takes a turn: zero where it may go at once, else the time to wait; null, and no turn, where that is longer than <paramref name="longest"/>.</summary>
     /// <param name="now">A clock that never goes back.</param>
     public TimeSpan? Reserve(TimeSpan now, TimeSpan longest)
     {

@@ -43,7 +43,7 @@ public sealed class GarbageCollectorTests(ApiFixture api) : IClassFixture<ApiFix
         await api.DeleteAsync("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/brief.gc.example.com");
         await api.DeleteAsync(Maps + "/owner");
         await watch.ExpectAsync("DELETED", "owned");
-        await api.GetAsync(Maps + "/owned", HttpStatusCode.NotFound);
+        Assert.Equal("NotFound", (await api.GetAsync(Maps + "/owned", HttpStatusCode.NotFound)).Text("reason"));
         await collector.DisposeAsync();
         foreach (var informer in builtIn)
             await informer.DisposeAsync();

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
@@ -84,16 +83,10 @@ public sealed partial class EventBusTests
             },
             TimeProvider.System, new Random(3), Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         await application.SubscribeAsync(new MqttTopicFilter(Thermo + "twin/get/result", new(MqttQos.AtLeastOnce))).WaitAsync(s_patience);
-        var clock = Stopwatch.StartNew();
-        while (!heard.Task.IsCompleted)
-        {
-            // EdgeCore may still be connecting.
-            Assert.True(clock.Elapsed < s_patience, "EdgeCore does not answer at the external broker");
-            await application.PublishAsync(new MqttMessage(Thermo + "twin/get", """{"event_id":"tls"}"""u8.ToArray(), MqttQos.AtLeastOnce)).WaitAsync(s_patience);
-            await Task.WhenAny(heard.Task, Task.Delay(200));
-        }
 
-        Assert.Contains("\"event_id\":\"tls\"", await heard.Task, StringComparison.Ordinal);
+        // Retained: EdgeCore may still be connecting, and gets it with its subscription then.
+        await application.PublishAsync(new MqttMessage(Thermo + "twin/get", """{"event_id":"tls"}"""u8.ToArray(), MqttQos.AtLeastOnce, Retain: true)).WaitAsync(s_patience);
+        Assert.Contains("\"event_id\":\"tls\"", await heard.Task.WaitAsync(s_patience), StringComparison.Ordinal);
     }
 
     [SkippableTheory]
