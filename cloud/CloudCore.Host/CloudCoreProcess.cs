@@ -15,6 +15,7 @@ namespace Edge.Cloud.Host;
 internal sealed class CloudCoreProcess : IAsyncDisposable
 {
     private readonly List<IAsyncDisposable> _parts = [];
+    private CloudCoreHost? _core;
     private Func<IKubeClient, IKubeClient>? _through;
 
     /// <summary>Where it listens, once started.</summary>
@@ -25,6 +26,9 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
 
     /// <summary>The port of the kubelet's endpoint; 0 when modules.cloudStream is off.</summary>
     public int StreamPort { get; private set; }
+
+    /// <summary>What is allocated in 10 s at most while nothing but leases and keepalives comes: 16 KB were seen a node.</summary>
+    public long RestingBytes() => (128L << 20) + ((_core?.Connected ?? 0) * (24L << 10));
 
     /// <summary>Where stock edges dial their tunnel; 0 while not served.</summary>
     public int TunnelPort { get; private set; }
@@ -117,6 +121,7 @@ internal sealed class CloudCoreProcess : IAsyncDisposable
         {
             core = await CloudCoreHost.StartAsync(options, kube, time, random, loggers, cancellationToken);
             _parts.Add(core);
+            _core = core;
             core.Metrics.More = renderApi;
             if (api is not null)
                 core.Readiness.Add("store", api.WriteProblemAsync);

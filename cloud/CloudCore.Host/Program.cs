@@ -115,7 +115,7 @@ static async Task<int> RunAsync(string? config, IReadOnlyList<string> set, strin
         Console.Out.WriteLine(
             $"cloudcore is ready: api {ports.Api}, websocket {ports.WebSocket}, https {ports.Https}, metrics {ports.Metrics}, kubeconfig {ports.Kubeconfig}{(process.DnsPort > 0 ? $", dns {process.DnsPort}" : "")}{(process.RouterPort > 0 ? $", router {process.RouterPort}" : "")}{(process.StreamPort > 0 ? $", stream {process.StreamPort}" : "")}");
         await Console.Out.FlushAsync();
-        await HeapTrimmer.RunAsync(quietBytes: 128 << 20, TimeProvider.System, stop.Token);
+        await HeapTrimmer.RunAsync(process.RestingBytes, TimeProvider.System, stop.Token);
         return 0;
     }
     catch (OperationCanceledException) when (stop.IsCancellationRequested)

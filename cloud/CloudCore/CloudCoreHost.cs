@@ -74,6 +74,9 @@ public sealed class CloudCoreHost : IAsyncDisposable
         Metrics = metrics;
     }
 
+    /// <summary>Nodes connected here.</summary>
+    public int Connected => _sync.Connected;
+
     /// <summary>The port edges connect to (WebSocket); 0 when switched off.</summary>
     public int WebSocketPort => _listener?.Port ?? 0;
 
@@ -415,7 +418,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
         void Watch(ResourceKind kind, ListOptions options, string? ns = null)
         {
-            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = KubeObject.WithoutManagedFields, Cached = Informer.Identity };
+            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = KubeObject.WithoutManagedFields, CachesIdentities = true };
             informers.Add(informer);
             informer.Start((change, _) =>
             {

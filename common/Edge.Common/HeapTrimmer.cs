@@ -1,8 +1,7 @@
 namespace Edge.Common;
 
 /// <summary>Says when a program has come to rest, by what it allocates (pure).</summary>
-/// <param name="quietBytes">As much is allocated between two looks at most while it rests.</param>
-internal sealed class RestCore(long quietBytes)
+internal sealed class RestCore
 {
     // Quiet looks after which memory is given back once more: what comes just after the first, such as methods that are compiled for what a program does each half minute, stays else.
     private const int Again = 4;
@@ -11,8 +10,9 @@ internal sealed class RestCore(long quietBytes)
     private long _before;
 
     /// <param name="allocated">Bytes allocated since the start of the program.</param>
+    /// <param name="quietBytes">As much is allocated between two looks at most while it rests.</param>
     /// <returns>True at the first quiet look after busy ones, and at the fourth.</returns>
-    public bool HasComeToRest(long allocated)
+    public bool HasComeToRest(long allocated, long quietBytes)
     {
         _quiet = allocated - _before > quietBytes ? 0 : Math.Min(_quiet + 1, Again + 1);
         _before = allocated;
@@ -28,16 +28,16 @@ public static class HeapTrimmer
 
     /// <summary>Looks every 10 s, and trims at the first quiet look after busy ones and half a minute later, until cancelled. A collection stops the program for some 10 ms with a small heap, 100 ms with ten
     /// thousand nodes' sessions.</summary>
-    /// <param name="quietBytes">What a resting program allocates in 10 s at most.</param>
-    public static async Task RunAsync(long quietBytes, TimeProvider time, CancellationToken cancellationToken)
+    /// <param name="quietBytes">What a resting program allocates in 10 s at most, as it is then; asked at each look.</param>
+    public static async Task RunAsync(Func<long> quietBytes, TimeProvider time, CancellationToken cancellationToken)
     {
-        var rest = new RestCore(quietBytes);
+        var rest = new RestCore();
         while (true)
         {
             await Task.Delay(s_period, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (cancellationToken.IsCancellationRequested)
                 return;
-            if (rest.HasComeToRest(GC.GetTotalAllocatedBytes()))
+            if (rest.HasComeToRest(GC.GetTotalAllocatedBytes(), quietBytes()))
                 Trim();
         }
     }

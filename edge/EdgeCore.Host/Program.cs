@@ -115,7 +115,7 @@ root.SetAction(async (parse, cancellationToken) =>
             edge.AddEdgeDns(services => new EdgeDnsModule(services));
         edge.Ready += (node, server) => Console.WriteLine($"edgecore is ready: node {node} connected to {server}");
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stop.Token);
-        var trimming = HeapTrimmer.RunAsync(quietBytes: 8 << 20, TimeProvider.System, end.Token);
+        var trimming = HeapTrimmer.RunAsync(quietBytes: () => 8 << 20, TimeProvider.System, end.Token);
         try
         {
             await edge.RunAsync(end.Token);

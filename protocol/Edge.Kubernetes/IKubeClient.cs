@@ -112,5 +112,5 @@ public enum ChangeType
     Deleted,
 }
 
-/// <summary>One change; <paramref name="Old"/> is the state before, null when added.</summary>
+/// <summary>One change; <paramref name="Old"/> is the state before, null when added and where it is not kept (<see cref="Informer.CachesIdentities"/>).</summary>
 public sealed record ObjectChange(ChangeType Type, JsonObject Object, JsonObject? Old);

@@ -22,7 +22,7 @@ public sealed partial class Informer : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Random _random;
     private readonly ILogger _logger;
-    private readonly ConcurrentDictionary<(string Namespace, string Name), JsonObject> _cache = new();
+    private readonly ConcurrentDictionary<(string Namespace, string Name), Held> _cache = new();
     private readonly TaskCompletionSource _synced = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stop = new();
     private Func<ObjectChange, CancellationToken, ValueTask> _onChange = (_, _) => default;
@@ -53,18 +53,9 @@ public sealed partial class Informer : IAsyncDisposable
     /// resourceVersion must survive. Null keeps all.</summary>
     public Func<JsonObject, JsonObject>? Transform { get; init; }
 
-    /// <summary>What to cache of each object where the handler keeps what it needs itself; the handler still gets the whole. Metadata's name, namespace, uid and resourceVersion must survive.
-    /// <see cref="Get"/>, <see cref="List"/>, <see cref="ObjectChange.Old"/> and an object that went unseen then have only that. Null caches all.</summary>
-    public Func<JsonObject, JsonObject>? Cached { get; init; }
-
-    /// <summary>For <see cref="Cached"/>: the identity of an object and nothing else.</summary>
-    public static JsonObject Identity(JsonObject obj)
-    {
-        var metadata = new JsonObject { ["name"] = obj.Name(), ["uid"] = obj.Uid(), ["resourceVersion"] = obj.ResourceVersion() };
-        if (obj.Namespace() is { Length: > 0 } @namespace)
-            metadata["namespace"] = @namespace;
-        return new JsonObject { ["apiVersion"] = obj.ApiVersion(), ["kind"] = obj.Kind(), ["metadata"] = metadata };
-    }
+    /// <summary>Whether only the identity of each object is cached, where the handler keeps what it needs itself; the handler still gets the whole. <see cref="Get"/>, <see cref="List"/> and an object that
+    /// went unseen then have apiVersion, kind and metadata's name, namespace, uid and resourceVersion, and <see cref="ObjectChange.Old"/> is null.</summary>
+    public bool CachesIdentities { get; init; }
 
     public ResourceKind Kind => _kind;
 
@@ -87,10 +78,10 @@ public sealed partial class Informer : IAsyncDisposable
     }
 
     /// <summary>The object, or null. Cluster-scoped objects have no namespace: null or empty.</summary>
-    public JsonObject? Get(string? @namespace, string name) => _cache.GetValueOrDefault((@namespace ?? "", name));
+    public JsonObject? Get(string? @namespace, string name) => _cache.TryGetValue((@namespace ?? "", name), out var held) ? ObjectOf((@namespace ?? "", name), held) : null;
 
     /// <summary>All objects of one moment, in no order.</summary>
-    public IReadOnlyCollection<JsonObject> List() => [.. _cache.Values];
+    public IReadOnlyCollection<JsonObject> List() => [.. _cache.Select(pair => ObjectOf(pair.Key, pair.Value))];
 
     public async ValueTask DisposeAsync()
     {
@@ -203,18 +194,19 @@ public sealed partial class Informer : IAsyncDisposable
     {
         obj = Transform?.Invoke(obj) ?? obj;
         var key = (obj.Namespace(), obj.Name());
-        var old = _cache.GetValueOrDefault(key);
-        if (old is not null && old.Uid() != obj.Uid())
+        var (uid, version) = (obj.Uid(), obj.ResourceVersion());
+        var isKnown = _cache.TryGetValue(key, out var old);
+        if (isKnown && old.Uid != uid)
         {
             // Deleted and made anew while nobody watched: two objects, so two changes.
-            await RemoveAsync(key, null, obj.ResourceVersion(), token);
-            old = null;
+            await RemoveAsync(key, null, version, token);
+            (isKnown, old) = (false, default);
         }
 
-        if (old is not null && old.ResourceVersion() == obj.ResourceVersion() && obj.ResourceVersion().Length > 0)
+        if (isKnown && old.Version == version && version.Length > 0)
             return;
-        _cache[key] = Cached?.Invoke(obj) ?? obj;
-        await DeliverAsync(new ObjectChange(old is null ? ChangeType.Added : ChangeType.Updated, obj, old), token);
+        _cache[key] = new Held(uid, version, CachesIdentities ? null : obj);
+        await DeliverAsync(new ObjectChange(isKnown ? ChangeType.Updated : ChangeType.Added, obj, old.Object), token);
     }
 
     // Of what went while nobody watched (no last state) the state known before is all there is. It is deleted as of the version at which that was seen, as a watch
@@ -229,16 +221,19 @@ public sealed partial class Informer : IAsyncDisposable
         }
         else
         {
-            last = old;
+            last = ObjectOf(key, old);
             if (asOf.Length > 0)
             {
-                last = old.DeepClone().AsObject();
+                last = last.DeepClone().AsObject();
                 last.Child("metadata")["resourceVersion"] = asOf;
             }
         }
 
-        await DeliverAsync(new ObjectChange(ChangeType.Deleted, last, old), token);
+        await DeliverAsync(new ObjectChange(ChangeType.Deleted, last, old.Object), token);
     }
+
+    private JsonObject ObjectOf((string Namespace, string Name) key, Held held)
+        => held.Object ?? KubeObject.Identity(_kind.ApiVersion, _kind.Kind, key.Namespace, key.Name, held.Uid, held.Version);
 
     private async ValueTask DeliverAsync(ObjectChange change, CancellationToken token)
     {
@@ -259,6 +254,10 @@ public sealed partial class Informer : IAsyncDisposable
 
         await Task.Delay(wait, _time, token);
     }
+
+    /// <summary>What is cached of an object.</summary>
+    /// <param name="Object">Null where only identities are.</param>
+    private readonly record struct Held(string Uid, string Version, JsonObject? Object);
 
     private sealed record Failure(long Since, string Why);
 

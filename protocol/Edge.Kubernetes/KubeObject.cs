@@ -93,6 +93,15 @@ public static class KubeObject
             ? map.Where(pair => pair.Value is JsonValue).Select(pair => KeyValuePair.Create(pair.Key, pair.Value!.GetValueKind() == System.Text.Json.JsonValueKind.String ? pair.Value.GetValue<string>() : pair.Value.ToJsonString()))
             : [];
 
+    /// <summary>apiVersion, kind, and metadata's name, namespace, uid and resourceVersion: the identity of an object and nothing else.</summary>
+    public static JsonObject Identity(string apiVersion, string kind, string @namespace, string name, string uid, string resourceVersion)
+    {
+        var metadata = new JsonObject { ["name"] = name, ["uid"] = uid, ["resourceVersion"] = resourceVersion };
+        if (@namespace.Length > 0)
+            metadata["namespace"] = @namespace;
+        return new JsonObject { ["apiVersion"] = apiVersion, ["kind"] = kind, ["metadata"] = metadata };
+    }
+
     /// <summary>The object without <c>metadata.managedFields</c>: itself where it has none, else a copy.</summary>
     public static JsonObject WithoutManagedFields(JsonObject obj)
     {

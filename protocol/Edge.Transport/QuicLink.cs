@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Edge.Protocol.Messages;
 
 namespace Edge.Transport;
@@ -175,6 +176,8 @@ public sealed class QuicLink(ILaneStreams streams, TimeProvider time, TimeSpan w
         }
     }
 
+    // Pooled, as WebSocketLink's.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Message?> ReceiveAsync(Lane lane, Action<string> onMalformed, CancellationToken cancellationToken)
     {
         try
@@ -214,7 +217,8 @@ public sealed class QuicLink(ILaneStreams streams, TimeProvider time, TimeSpan w
         }
     }
 
-    // Null when the peer ended the lane.
+    // Null when the peer ended the lane. Pooled as well.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<PooledBuffer?> ReadFrameAsync(Lane lane, CancellationToken cancellationToken)
     {
         for (var count = 0; count < QuicFrame.HeaderSize;)

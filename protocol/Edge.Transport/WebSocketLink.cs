@@ -1,4 +1,5 @@
 using System.Net.WebSockets;
+using System.Runtime.CompilerServices;
 using Edge.Protocol.Messages;
 
 namespace Edge.Transport;
@@ -57,6 +58,8 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
             await SendAsync(buffer.Written, cancellationToken);
     }
 
+    // Pooled: a receive waits long enough to become old, and what is old and done would keep its message alive until the next full collection.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<Message?> ReceiveAsync(Action<string> onMalformed, CancellationToken cancellationToken)
     {
         try

@@ -93,7 +93,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     /// <summary>Serves the link of a node that was checked, until it ends.</summary>
     public async Task ServeAsync(string node, string address, ILink link)
     {
-        var upstream = new Upstream(rooms, _guards, _upstreams.GetValueOrDefault(node), _stop.Token);
+        var upstream = new Upstream(rooms, _guards, _upstreams.GetValueOrDefault(node), link.IsEdgeWire, _stop.Token);
         var session = new HubSession(node, link, upstream, link.IsEdgeWire ? new SessionLimits() : SessionLimits.Stock, _context);
         if (!rooms.Sync.TryRegister(session, options.NodeLimit))
         {

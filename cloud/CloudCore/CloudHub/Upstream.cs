@@ -26,12 +26,16 @@ internal sealed record UpstreamRooms(NodeSync Sync, EdgeRequests Requests, Devic
 /// status have a lane of their own, so nothing else of the node delays them.</summary>
 /// <param name="rooms">Where the messages go.</param>
 /// <param name="guards">What of each node's queue was applied.</param>
-/// <param name="before">The same node's connection before this one, or null: nothing is served until what that one sent is done, so that a late older
+/// <param name="before">The same node's connection before this one, or null: nothing but inventories is served until what that one has begun is done, so that a late older
 /// status never overwrites a newer one.</param>
+/// <param name="isEdgeWire">False for a stock KubeEdge edge.</param>
 /// <param name="stopping">Ends the waiting for the API.</param>
-internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstream? before, CancellationToken stopping) : ISessionOwner
+internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstream? before, bool isEdgeWire, CancellationToken stopping) : ISessionOwner
 {
-    private const int Lanes = 4;
+    private const int Lanes = 5;
+
+    // What a node has is compared without the API, and whatever else waits for it.
+    private const int InventoryLane = 4;
 
     // Full lanes stop the reading of this node's link: its backpressure reaches the edge's own durable queue.
     private const int LaneMax = 256;
@@ -119,18 +123,21 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     private static bool IsUrgent(Message message)
         => ResourcePath.TryParse(message.Resource, out var path) && path.Type is ResourceTypes.Lease or ResourceTypes.NodePatch or ResourceTypes.Node;
 
+    private static bool IsInventory(HubSession session, Message message)
+        => session.IsEdgeWire && message is { Source: Sources.MetaManager, Operation: Operations.Get, Resource: InventoryMessages.DigestResource or InventoryMessages.PartResource };
+
     private static int LaneOf(Message message)
     {
         if (IsUrgent(message))
             return 0;
         // podpatch, podstatus and pod of one name are about one object.
         var name = ResourcePath.TryParse(message.Resource, out var path) ? $"{path.Namespace}/{path.Name}" : message.Resource;
-        return 1 + (int)((uint)string.GetHashCode(name, StringComparison.Ordinal) % (Lanes - 1));
+        return 1 + (int)((uint)string.GetHashCode(name, StringComparison.Ordinal) % (InventoryLane - 1));
     }
 
     private ValueTask AddAsync(HubSession session, Message message)
     {
-        var at = message.Source == Sources.MetaManager ? 1 : LaneOf(message);
+        var at = IsInventory(session, message) ? InventoryLane : message.Source == Sources.MetaManager ? 1 : LaneOf(message);
         Lane lane;
         lock (_lanes)
         {
@@ -156,7 +163,8 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     {
         try
         {
-            await AfterTheConnectionBeforeAsync();
+            if (at != InventoryLane)
+                await AfterTheConnectionBeforeAsync();
             while (TakeNext(at, lane) is { } message)
                 await ServeAsync(session, message);
         }
@@ -178,10 +186,10 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     {
         switch (message)
         {
-            case { Source: Sources.MetaManager, Operation: Operations.Get, Resource: InventoryMessages.DigestResource } when session.IsEdgeWire:
+            case { Resource: InventoryMessages.DigestResource } when IsInventory(session, message):
                 AnswerDigest(session, message);
                 break;
-            case { Source: Sources.MetaManager, Operation: Operations.Get, Resource: InventoryMessages.PartResource } when session.IsEdgeWire:
+            case { Resource: InventoryMessages.PartResource } when IsInventory(session, message):
                 await TakePartAsync(session, message);
                 break;
             case { Source: Sources.Twin }:
@@ -248,11 +256,30 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
 
         if (before is null)
             return;
+        before.Leave();
         await before.DrainedAsync().WaitAsync(stopping);
         lock (_lanes)
         {
             _before = null;
         }
+    }
+
+    // The node has a newer connection. An Edge peer keeps what was not answered and says it again there: what has not begun here is dropped, or a hung API, which each of these
+    // waits for in its turn, would keep the newer connection waiting for all of them.
+    private void Leave()
+    {
+        Upstream? earlier;
+        lock (_lanes)
+        {
+            earlier = _before;
+            if (isEdgeWire)
+            {
+                foreach (var lane in _lanes)
+                    lane?.Queue.Clear();
+            }
+        }
+
+        earlier?.Leave();
     }
 
     private Message? TakeNext(int at, Lane lane)

@@ -97,7 +97,7 @@ internal sealed class FleetWatch : IAsyncDisposable
     {
         void Watch(ResourceKind kind, ListOptions options)
         {
-            var informer = new Informer(_kube, kind, null, options, _time, new Random(_random.Next()), _logger) { Cached = Informer.Identity };
+            var informer = new Informer(_kube, kind, null, options, _time, new Random(_random.Next()), _logger) { CachesIdentities = true };
             _informers.Add(informer);
             informer.Start((change, _) =>
             {

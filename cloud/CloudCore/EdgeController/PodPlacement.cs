@@ -106,14 +106,19 @@ internal sealed class PodPlacement
 
         if (node.Length == 0)
             return;
-        var record = new PodRecord(new ObjectBody(pod), node, PodReferences.Of(pod));
+        var (uses, mayGrow) = before is { UsesMayGrow: false } && !PodReferences.MayGrow(pod) ? (before.Uses, false) : (PodReferences.Of(pod), PodReferences.MayGrow(pod));
+        var record = new PodRecord(new ObjectBody(pod), node, uses, mayGrow);
         _pods[id] = record;
         ByNode(node)[id] = record;
-        foreach (var key in record.Uses)
-            AddUser(key, node, id, outputs);
+        if (record.Uses != before?.Uses)
+        {
+            foreach (var key in record.Uses)
+                AddUser(key, node, id, outputs);
+        }
+
         if (HasChanged(before?.Pod, record.Pod))
             outputs.Add(new PlacementOutput.Deliver(node, OfPod(record.Pod, before is null ? Operations.Insert : Operations.Update)));
-        if (before is not null)
+        if (before is not null && before.Uses != record.Uses)
         {
             foreach (var key in before.Uses.Where(key => !record.Uses.Contains(key)))
                 RemoveUser(key, node, id, outputs);
@@ -191,5 +196,6 @@ internal sealed class PodPlacement
     private static DownObject OfConfig(ConfigKey key, ObjectBody config, string operation, bool isFinal = false)
         => DownObject.Of(ManagedTypes.KindOf(key.Type)!, key.Type, operation, Sources.EdgeController, config, isFinal);
 
-    private sealed record PodRecord(ObjectBody Pod, string Node, HashSet<ConfigKey> Uses);
+    // UsesMayGrow: see PodReferences.MayGrow.
+    private sealed record PodRecord(ObjectBody Pod, string Node, HashSet<ConfigKey> Uses, bool UsesMayGrow);
 }

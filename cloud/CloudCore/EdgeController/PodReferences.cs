@@ -12,6 +12,10 @@ internal readonly record struct ConfigKey(string Type, string Namespace, string 
 /// <summary>Which ConfigMaps and Secrets a pod uses (env, envFrom, volumes, also projected and those of volume drivers, and imagePullSecrets), and its RuntimeClass.</summary>
 internal static class PodReferences
 {
+    /// <summary>Whether another state of the pod may use others. Of a pod's spec only ephemeral containers are added later; what else names ConfigMaps or Secrets cannot be changed
+    /// (Kubernetes, ValidatePodUpdate).</summary>
+    public static bool MayGrow(JsonObject pod) => pod.At("spec", "ephemeralContainers") is not null;
+
     public static HashSet<ConfigKey> Of(JsonObject pod)
     {
         var found = new HashSet<ConfigKey>();

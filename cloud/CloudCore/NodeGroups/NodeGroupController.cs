@@ -240,7 +240,7 @@ internal sealed class NodeGroupController(IKubeClient kube, EventRecorder events
 
         private static JsonObject DeploymentView(JsonObject deployment)
         {
-            var view = Informer.Identity(deployment);
+            var view = KubeObject.Identity(deployment.ApiVersion(), deployment.Kind(), deployment.Namespace(), deployment.Name(), deployment.Uid(), deployment.ResourceVersion());
             view.Child("metadata")["ownerReferences"] = deployment.At("metadata", "ownerReferences")?.DeepClone();
             return view;
         }

@@ -319,8 +319,16 @@ internal sealed class HubService : IHubLink
             {
                 StreamAsked = StreamAsked, UserAsked = UserAsked, TaskAsked = TaskAsked, ApplicationAnswered = ApplicationAnswered, WantsServices = _options.EdgeDns.Enable,
             };
-            reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
-            SetDisconnected(reason);
+            reason = "the session broke";
+            try
+            {
+                reason = await session.RunAsync(() => SetConnected(new Connection(link, session), server), stop.Token);
+            }
+            finally
+            {
+                SetDisconnected(reason);
+            }
+
             if (link.ClosedBecause is { Length: > 0 } said)
                 reason = $"CloudCore closed it: {said}";
             if (_time.GetElapsedTime(since) >= s_stable)

@@ -8,6 +8,12 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
     /// <summary>Below this many bytes compression costs more than it saves.</summary>
     public const int CompressFrom = 512;
 
+    // What a thread keeps to compress the next one into.
+    private const int KeptMax = 16 * 1024;
+
+    [ThreadStatic]
+    private static MemoryStream? s_output;
+
     // Weak: it is there while nodes are being sent it, and not for as long as the object lives.
     private WeakReference<byte[]>? _compressed;
 
@@ -31,9 +37,13 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
     {
         if (utf8.Length < CompressFrom)
             return [];
-        using var output = new MemoryStream(utf8.Length / 2);
+        var output = s_output ??= new MemoryStream();
+        output.SetLength(0);
         using (var zlib = new ZLibStream(output, CompressionLevel.Fastest, leaveOpen: true))
             zlib.Write(utf8.Span);
-        return output.Length < utf8.Length - (utf8.Length / 8) ? output.ToArray() : [];
+        byte[] compressed = output.Length < utf8.Length - (utf8.Length / 8) ? output.ToArray() : [];
+        if (output.Capacity > KeptMax)
+            s_output = null;
+        return compressed;
     }
 }

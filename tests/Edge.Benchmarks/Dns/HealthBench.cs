@@ -70,7 +70,7 @@ internal static class HealthBench
         // An address for each: a place that is asked again must wait for no port that is in TIME_WAIT.
         await monitor.SetTargetsAsync([.. Enumerable.Range(0, targets).Select(i => new HealthTarget($"default/s{i / 100}/e{i % 100}", Network.Mapped(0x7F01_0001u + (uint)i), port, "", check))], cancellationToken);
         // As cloudcore does.
-        await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
+        await HeapTrimmer.RunAsync(() => 256 * 1024, TimeProvider.System, cancellationToken);
         return 0;
     }
 

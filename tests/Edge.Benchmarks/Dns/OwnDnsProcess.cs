@@ -72,7 +72,7 @@ internal sealed class OwnDnsProcess : IAsyncDisposable
         await using var server = DnsServer.Start(
             new IPEndPoint(IPAddress.Loopback, port), responder, new DnsServerOptions { UdpSockets = 1 }, TimeProvider.System, e => Console.Error.WriteLine(e));
         // As cloudcore does.
-        await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
+        await HeapTrimmer.RunAsync(() => 256 * 1024, TimeProvider.System, cancellationToken);
         return 0;
     }
 

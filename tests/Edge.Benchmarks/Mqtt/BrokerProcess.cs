@@ -77,7 +77,7 @@ internal sealed class BrokerProcess : IAsyncDisposable
         if (port == 0)
             Console.WriteLine(broker.EndPoints[0].Port);
         // As cloudcore and edgecore do.
-        await HeapTrimmer.RunAsync(256 * 1024, TimeProvider.System, cancellationToken);
+        await HeapTrimmer.RunAsync(() => 256 * 1024, TimeProvider.System, cancellationToken);
         return 0;
     }
 

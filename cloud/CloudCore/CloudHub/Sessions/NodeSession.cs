@@ -31,7 +31,7 @@ internal sealed record SessionLimits
 
 /// <summary>The delivery rules of one connection to one node: no clock, no socket, no task.</summary>
 /// <remarks>
-/// <para>An object waits, is sent, and is forgotten when the edge acks it. A newer state of the same uid replaces a waiting one; of a
+/// <para>An object waits, is sent, and is forgotten when the edge acks it. A newer state of the same uid replaces a waiting one, and one that was refused; of a
 /// sent one it is sent as soon as that is answered or falls due. States arrive in the order in which they became true, so the last
 /// one wins; while an object is on its way, a version lower than one already seen is stale and ignored, and after a final delete nothing of that uid is accepted.</para>
 /// <para>Each object has its own resend timer. Only first sends count against the window: an object that the edge cannot store delays
@@ -117,9 +117,19 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
                 || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete))
                 return;
             if (entry.MessageId is null)
+            {
                 entry.Object = newest.Operation == Operations.Insert && !obj.IsDelete ? obj with { Operation = Operations.Insert } : obj;
-            else
-                entry.Next = obj;
+                return;
+            }
+
+            entry.Next = obj;
+            // The sent state was refused and waits for its timer: what replaces it may be what mends it.
+            if (!entry.IsUnanswered)
+            {
+                work.Sent.Remove(entry.MessageId);
+                TakeNext(work, entry);
+            }
+
             return;
         }
 

@@ -43,10 +43,10 @@ internal sealed class TimerWheel : IDisposable
         _timer = time.CreateTimer(_ => Turn(), null, period, period);
     }
 
-    /// <summary>Milliseconds since the wheel was made; never goes back.</summary>
     /// <summary>Milliseconds since a timestamp of the wheel's clock.</summary>
     public long SinceMs(long timestamp) => (long)_time.GetElapsedTime(timestamp).TotalMilliseconds;
 
+    /// <summary>Milliseconds since the wheel was made; never goes back.</summary>
     public long NowMs => (long)_time.GetElapsedTime(_startedAt).TotalMilliseconds;
 
     /// <summary>Wakes the entry at <paramref name="dueMs"/>, or at the next turn when that is past; an earlier arming is forgotten.</summary>
