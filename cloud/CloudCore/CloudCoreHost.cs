@@ -418,20 +418,20 @@ public sealed class CloudCoreHost : IAsyncDisposable
         var logger = loggers.CreateLogger("Edge.Cloud.Informer");
         void Watch(ResourceKind kind, ListOptions options, string? ns = null)
         {
-            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { Transform = KubeObject.WithoutManagedFields, CachesIdentities = true };
+            var informer = new Informer(kube, kind, ns, options, time, new Random(random.Next()), logger) { LeavesOutManagedFields = true, CachesIdentities = true };
             informers.Add(informer);
             informer.Start((change, _) =>
             {
                 using var span = kind == ResourceKind.ObjectSync || kind == ResourceKind.ClusterObjectSync ? null : EdgeTrace.Begin("watch");
-                span?.SetTag("k8s.kind", kind.Kind).SetTag("k8s.namespace", change.Object.Namespace()).SetTag("k8s.name", change.Object.Name()).SetTag("edge.change", change.Type.ToString());
+                span?.SetTag("k8s.kind", kind.Kind).SetTag("k8s.namespace", change.Text.Namespace).SetTag("k8s.name", change.Text.Name).SetTag("edge.change", change.Type.ToString());
                 sync.Changed(kind, change);
-                if (kind == ResourceKind.Secret && change.Object.Name() == CertificateStore.AuthoritySecret && change.Object.Namespace() == CertificateStore.Namespace)
+                if (kind == ResourceKind.Secret && change.Text.Name == CertificateStore.AuthoritySecret && change.Text.Namespace == CertificateStore.Namespace)
                     certificates.Poke();
-                if (kind == ResourceKind.Secret && change.Object.Name() == RestEntry.TokenSecret && change.Object.Namespace() == CertificateStore.Namespace && change.Type != ChangeType.Deleted)
+                if (kind == ResourceKind.Secret && change.Text.Name == RestEntry.TokenSecret && change.Text.Namespace == CertificateStore.Namespace && change.Type != ChangeType.Deleted)
                     routerToken(change.Object);
                 if (kind == ResourceKind.Device && change.Type == ChangeType.Deleted)
-                    statuses.Forget(change.Object.Namespace(), change.Object.Name(), change.Object.Uid());
-                else if (kind == ResourceKind.Device && sync.Device(change.Object.Namespace(), change.Object.Name()) is { } device)
+                    statuses.Forget(change.Text.Namespace, change.Text.Name, change.Text.Uid);
+                else if (kind == ResourceKind.Device && sync.Device(change.Text.Namespace, change.Text.Name) is { } device)
                     statuses.Changed(device);
                 return ValueTask.CompletedTask;
             });

@@ -59,7 +59,16 @@ public enum WatchEventType
     Bookmark,
 }
 
-public sealed record WatchEvent(WatchEventType Type, JsonObject Object);
+/// <summary>One event of a watch.</summary>
+public sealed record WatchEvent(WatchEventType Type, ObjectText Text)
+{
+    public WatchEvent(WatchEventType type, JsonObject obj)
+        : this(type, new ObjectText(obj))
+    {
+    }
+
+    public JsonObject Object => Text.Json;
+}
 
 /// <summary>How the bytes of a patch are meant.</summary>
 public enum PatchKind
@@ -113,4 +122,12 @@ public enum ChangeType
 }
 
 /// <summary>One change; <paramref name="Old"/> is the state before, null when added and where it is not kept (<see cref="Informer.CachesIdentities"/>).</summary>
-public sealed record ObjectChange(ChangeType Type, JsonObject Object, JsonObject? Old);
+public sealed record ObjectChange(ChangeType Type, ObjectText Text, JsonObject? Old)
+{
+    public ObjectChange(ChangeType type, JsonObject obj, JsonObject? old)
+        : this(type, new ObjectText(obj), old)
+    {
+    }
+
+    public JsonObject Object => Text.Json;
+}

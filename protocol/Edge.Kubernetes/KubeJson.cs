@@ -110,6 +110,8 @@ internal static class WatchLines
         var bytes = line.IsSingleSegment ? line.FirstSpan : line.ToArray();
         if (bytes.Trim(" \r\t"u8).IsEmpty)
             return null;
+        if (TryScan(bytes, kind) is { } scanned)
+            return scanned;
         JsonNode? node;
         try
         {
@@ -137,5 +139,38 @@ internal static class WatchLines
             "BOOKMARK" => new WatchEvent(WatchEventType.Bookmark, obj),
             _ => null,
         };
+    }
+
+    // Whatever is not an ordinary change takes the long way, which has the errors.
+    private static WatchEvent? TryScan(ReadOnlySpan<byte> bytes, ResourceKind kind)
+    {
+        if (!StrictJson.HasDistinctNames(bytes, KubeJson.DepthMax))
+            return null;
+        var reader = new Utf8JsonReader(bytes, new JsonReaderOptions { MaxDepth = KubeJson.DepthMax });
+        WatchEventType? type = null;
+        ObjectText? text = null;
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+            return null;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var (isType, isObject) = (reader.ValueTextEquals("type"u8), reader.ValueTextEquals("object"u8));
+            reader.Read();
+            var start = (int)reader.TokenStartIndex;
+            if (isType && reader.TokenType == JsonTokenType.String)
+            {
+                type = reader.ValueTextEquals("ADDED"u8) ? WatchEventType.Added
+                    : reader.ValueTextEquals("MODIFIED"u8) ? WatchEventType.Modified
+                    : reader.ValueTextEquals("DELETED"u8) ? WatchEventType.Deleted
+                    : null;
+                if (type is null)
+                    return null;
+            }
+
+            reader.Skip();
+            if (isObject && !ObjectText.TryRead(bytes[start..(int)reader.BytesConsumed], kind, out text))
+                return null;
+        }
+
+        return type is { } known && text is not null ? new WatchEvent(known, text) : null;
     }
 }

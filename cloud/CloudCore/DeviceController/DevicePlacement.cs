@@ -75,7 +75,7 @@ internal sealed class DevicePlacement
         }
 
         var before = _models.GetValueOrDefault(id);
-        var model = new ObjectBody(change.Object);
+        var model = new ObjectBody(change.Text);
         _models[id] = model;
         if (before is not null && before.Version == model.Version)
             return;

@@ -72,26 +72,26 @@ internal sealed class PodPlacement
         if (isEdge)
         {
             var before = _nodes.GetValueOrDefault(name);
-            var node = new ObjectBody(change.Object);
+            var node = new ObjectBody(change.Text);
             _nodes[name] = node;
             if (HasChanged(before, node))
                 outputs.Add(new PlacementOutput.Deliver(name, OfNode(node, Operations.Update)));
         }
         else if (_nodes.Remove(name))
         {
-            outputs.Add(new PlacementOutput.Deliver(name, OfNode(new ObjectBody(change.Object), Operations.Delete, change.Type == ChangeType.Deleted)));
+            outputs.Add(new PlacementOutput.Deliver(name, OfNode(new ObjectBody(change.Text), Operations.Delete, change.Type == ChangeType.Deleted)));
             outputs.Add(new PlacementOutput.NodeGone(name));
         }
     }
 
     public void PodChanged(ObjectChange change, List<PlacementOutput> outputs)
     {
-        var pod = change.Object;
-        var id = (pod.Namespace(), pod.Name());
+        var pod = change.Text;
+        var id = (pod.Namespace, pod.Name);
         var node = pod.Text("spec", "nodeName");
         var before = _pods.GetValueOrDefault(id);
         // A watch that was interrupted may show a deleted and recreated pod as one change.
-        if (before is not null && (before.Node != node || before.Pod.Uid != pod.Uid()))
+        if (before is not null && (before.Node != node || before.Pod.Uid != pod.Uid))
         {
             Remove(id, before, before.Pod, outputs);
             before = null;
@@ -106,7 +106,7 @@ internal sealed class PodPlacement
 
         if (node.Length == 0)
             return;
-        var (uses, mayGrow) = before is { UsesMayGrow: false } && !PodReferences.MayGrow(pod) ? (before.Uses, false) : (PodReferences.Of(pod), PodReferences.MayGrow(pod));
+        var (uses, mayGrow) = before is { UsesMayGrow: false } && !PodReferences.MayGrow(pod) ? (before.Uses, false) : (PodReferences.Of(pod.Json), PodReferences.MayGrow(pod));
         var record = new PodRecord(new ObjectBody(pod), node, uses, mayGrow);
         _pods[id] = record;
         ByNode(node)[id] = record;
@@ -127,10 +127,10 @@ internal sealed class PodPlacement
 
     public void ConfigChanged(string type, ObjectChange change, List<PlacementOutput> outputs)
     {
-        var key = new ConfigKey(type, change.Object.Namespace(), change.Object.Name());
+        var key = new ConfigKey(type, change.Text.Namespace, change.Text.Name);
         var isGone = change.Type == ChangeType.Deleted;
         _configs.TryGetValue(key, out var before);
-        var config = new ObjectBody(change.Object);
+        var config = new ObjectBody(change.Text);
         if (isGone)
             _configs.Remove(key);
         else

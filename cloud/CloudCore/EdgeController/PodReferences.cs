@@ -14,7 +14,7 @@ internal static class PodReferences
 {
     /// <summary>Whether another state of the pod may use others. Of a pod's spec only ephemeral containers are added later; what else names ConfigMaps or Secrets cannot be changed
     /// (Kubernetes, ValidatePodUpdate).</summary>
-    public static bool MayGrow(JsonObject pod) => pod.At("spec", "ephemeralContainers") is not null;
+    public static bool MayGrow(ObjectText pod) => pod.MayContain("\"ephemeralContainers\""u8) && pod.Json.At("spec", "ephemeralContainers") is not null;
 
     public static HashSet<ConfigKey> Of(JsonObject pod)
     {

@@ -152,7 +152,7 @@ public sealed class GslbHost : IAsyncDisposable
         _running = loops;
         Informer Watch(ResourceKind kind, string? @namespace, ListOptions selection, Func<ObjectChange, CancellationToken, ValueTask> handle)
         {
-            var informer = new Informer(kube, kind, @namespace, selection, _time, new Random(random.Next()), _logger) { Transform = KubeObject.WithoutManagedFields };
+            var informer = new Informer(kube, kind, @namespace, selection, _time, new Random(random.Next()), _logger) { LeavesOutManagedFields = true };
             _informers.Add(informer);
             informer.Start(handle);
             return informer;

@@ -31,7 +31,7 @@ public static class StrictJson
     }
 
     /// <summary>True when no object in <paramref name="utf8"/> has a name twice; false when one has, and when this cannot tell.</summary>
-    internal static bool HasDistinctNames(ReadOnlySpan<byte> utf8, int depthMax)
+    public static bool HasDistinctNames(ReadOnlySpan<byte> utf8, int depthMax)
     {
         Span<ulong> names = stackalloc ulong[NamesMax];
         Span<int> starts = stackalloc int[depthMax + 1];

@@ -31,7 +31,7 @@ internal sealed record DownObject(
     /// <param name="version">Taken where it is higher than the object's own.</param>
     public static DownObject Of(ResourceKind kind, string type, string operation, string source, ObjectBody body, bool isFinal = false, long version = 0)
     {
-        var path = new ResourcePath(kind.Namespaced ? body.Json.Namespace() : ResourcePath.ClusterScope, type, body.Json.Name());
+        var path = new ResourcePath(kind.Namespaced ? body.Namespace : ResourcePath.ClusterScope, type, body.Name);
         var last = Math.Max(version, body.Version);
         return new DownObject(path.ToString(), operation, body.Uid, isFinal && last > 0 ? last + 1 : last, source, body, isFinal);
     }

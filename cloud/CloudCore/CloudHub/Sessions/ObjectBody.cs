@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -9,17 +10,28 @@ namespace Edge.Cloud.CloudHub.Sessions;
 /// <remarks>The bytes are a third of what the parsed object takes, so only they are kept; <see cref="Json"/> reads them again for the few who look inside.</remarks>
 internal sealed class ObjectBody
 {
-    private readonly WeakReference<JsonObject> _json;
+    private WeakReference<JsonObject>? _json; // made when first looked into
     private ulong _fingerprint;
 
     /// <param name="json">The whole object with kind and apiVersion.</param>
     public ObjectBody(JsonObject json)
+        : this(new ObjectText(json))
     {
         _json = new WeakReference<JsonObject>(json);
-        Content = new SharedContent(JsonBytes.Of(json));
-        Uid = json.Uid();
-        Version = json.Version();
     }
+
+    /// <param name="text">The whole object with kind and apiVersion; its bytes travel as they came.</param>
+    public ObjectBody(ObjectText text)
+    {
+        Content = new SharedContent(text.Utf8.IsEmpty ? JsonBytes.Of(text.Json) : text.Utf8);
+        (Namespace, Name, Uid) = (text.Namespace, text.Name, text.Uid);
+        Version = long.TryParse(text.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : 0;
+    }
+
+    /// <summary>Empty for cluster-scoped objects.</summary>
+    public string Namespace { get; }
+
+    public string Name { get; }
 
     public string Uid { get; }
 
@@ -34,10 +46,10 @@ internal sealed class ObjectBody
     {
         get
         {
-            if (_json.TryGetTarget(out var json))
+            if (_json is not null && _json.TryGetTarget(out var json))
                 return json;
             json = JsonNode.Parse(Content.Utf8.Span)!.AsObject();
-            _json.SetTarget(json);
+            _json = new WeakReference<JsonObject>(json);
             return json;
         }
     }
