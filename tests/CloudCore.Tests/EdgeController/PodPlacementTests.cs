@@ -1,0 +1,74 @@
+using System.Text.Json.Nodes;
+using Edge.Cloud.EdgeController;
+using Edge.Cloud.SyncController;
+using Edge.Kubernetes;
+using Edge.Protocol.Messages;
+
+namespace Edge.Cloud.Tests;
+
+[Trait("Category", "Sync")]
+public sealed class PodPlacementTests
+{
+    private readonly PodPlacement _placement = new();
+    private int _version = 10;
+
+    [Fact]
+    public void What_a_pods_ephemeral_container_refers_to_goes_to_its_node()
+    {
+        Config("tools");
+        Assert.Equal(["default/pod/web"], Pod("""{"nodeName":"n1","containers":[]}"""));
+        Assert.Equal(["default/pod/web"], Pod("""{"nodeName":"n1","containers":[],"tolerations":[]}"""));
+        const string Debug = """{"nodeName":"n1","containers":[],"ephemeralContainers":[{"name":"d","envFrom":[{"configMapRef":{"name":"tools"}}]}]}""";
+        Assert.Equal(["default/configmap/tools", "default/pod/web"], Pod(Debug));
+        Assert.Empty(Pod(Debug)); // a new version that says the same
+        Assert.True(_placement.Uses("n1", new ConfigKey(ResourceTypes.ConfigMap, "default", "tools")));
+    }
+
+    [Fact]
+    public void Pod_made_again_under_its_name_has_references_of_its_own()
+    {
+        Config("one");
+        Config("two");
+        Assert.Equal(["default/configmap/one", "default/pod/web"], Pod(Using("one")));
+        Assert.Equal(["default/pod/web", "default/configmap/one", "default/configmap/two", "default/pod/web"], Pod(Using("two"), uid: "u-2"));
+        Assert.False(_placement.Uses("n1", new ConfigKey(ResourceTypes.ConfigMap, "default", "one")));
+        Assert.Equal(["default/configmap/two"], Config("two", "changed"));
+    }
+
+    private static string Using(string config) => $$$"""{"nodeName":"n1","containers":[{"name":"a","envFrom":[{"configMapRef":{"name":"{{{config}}}"}}]}]}""";
+
+    private List<string> Config(string name, string data = "")
+    {
+        var outputs = new List<PlacementOutput>();
+        _placement.ConfigChanged(ResourceTypes.ConfigMap, Change(new JsonObject
+        {
+            ["kind"] = "ConfigMap", ["apiVersion"] = "v1",
+            ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = $"c-{name}", ["resourceVersion"] = $"{++_version}" },
+            ["data"] = new JsonObject { ["key"] = data },
+        }), outputs);
+        return Paths(outputs);
+    }
+
+    private List<string> Pod(string spec, string uid = "u-1")
+    {
+        var outputs = new List<PlacementOutput>();
+        _placement.PodChanged(Change(new JsonObject
+        {
+            ["kind"] = "Pod", ["apiVersion"] = "v1",
+            ["metadata"] = new JsonObject { ["name"] = "web", ["namespace"] = "default", ["uid"] = uid, ["resourceVersion"] = $"{++_version}" },
+            ["spec"] = JsonNode.Parse(spec),
+        }), outputs);
+        return Paths(outputs);
+    }
+
+    // As a watch of a server brings it: bytes.
+    private static ObjectChange Change(JsonObject obj)
+    {
+        var line = new JsonObject { ["type"] = "MODIFIED", ["object"] = obj }.ToJsonString();
+        var change = WatchLines.Parse(new(System.Text.Encoding.UTF8.GetBytes(line)), ResourceKind.Pod)!;
+        Assert.False(change.Text.Utf8.IsEmpty);
+        return new ObjectChange(ChangeType.Updated, change.Text, null);
+    }
+
+    private static List<string> Paths(List<PlacementOutput> outputs) => [.. outputs.OfType<PlacementOutput.Deliver>().Select(deliver => deliver.Object.Resource)];
+}
