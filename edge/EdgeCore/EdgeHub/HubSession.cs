@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging;
 namespace Edge.Core.EdgeHub;
 
 /// <summary>One connection: greets, keeps alive, sends the queue, takes what comes and answers it. Its end is its own; a later session is another object.</summary>
-/// <remarks>At an Edge cloud (<see cref="EdgeWire"/>) the greeting has the inventory's digest, keepalives are answered, and silence ends the link. A stock cloud gets a
+/// <remarks>At an Edge cloud (<see cref="EdgeWire"/>) the greeting has the inventory's digest, keepalives go where nothing else does and are answered, and silence ends the link. A stock cloud gets a
 /// keepalive alone, and the WebSocket's pings find out whether it is there. On a link with lanes the queue has a sender for each.</remarks>
 internal sealed class HubSession(
     ILink link, UplinkQueue queue, PendingRequests pending, IMetaMessages meta, ITwinMessages? twin, TimeSpan heartbeat, TimeProvider time, ILogger log)
@@ -118,15 +118,30 @@ internal sealed class HubSession(
 
     private Message Keepalive() => Message.Create(time, Sources.WebSocket, Groups.Resource, Operations.Keepalive, "node", MessageCodec.JsonString("ping"));
 
+    // An Edge cloud takes whatever comes for a sign of life and answers leases: as long as something goes and comes within each beat, a keepalive would say nothing new.
     private async Task KeepAliveAsync(CancellationToken cancellationToken)
     {
-        while (true)
+        var beatAt = time.GetTimestamp();
+        for (var wait = heartbeat; ; wait = heartbeat - time.GetElapsedTime(beatAt))
         {
-            await Task.Delay(heartbeat, time, cancellationToken);
+            await Task.Delay(wait, time, cancellationToken);
             if (link.IsEdgeWire && meta.Doubts != _doubts)
+            {
                 await link.SendAsync([Keepalive(), Digest()], cancellationToken);
+            }
             else
+            {
+                var quietSince = link.IsEdgeWire ? Math.Max(beatAt, Math.Min(link.HeardAt, link.WroteAt)) : beatAt;
+                if (time.GetElapsedTime(quietSince) < heartbeat)
+                {
+                    beatAt = quietSince;
+                    continue;
+                }
+
                 await link.SendAsync(Keepalive(), cancellationToken);
+            }
+
+            beatAt = time.GetTimestamp();
         }
     }
 

@@ -149,13 +149,48 @@ public sealed class HubSessionTests : IAsyncDisposable
         await running;
     }
 
+    [Fact]
+    public async Task Keepalive_goes_only_where_nothing_was_said_or_heard_within_a_beat()
+    {
+        var link = new ListLink(_time, isEdgeWire: true);
+        var running = Run(link);
+        // A lease and its answer, again and again.
+        for (var i = 0; i < 12; i++)
+        {
+            _time.Advance(s_beat * 0.6);
+            link.Hear();
+            link.Write();
+        }
+
+        Assert.Equal(1, Keepalives(link)); // the greeting's
+        // It still hears, but says nothing: the cloud has no sign of it.
+        for (var i = 0; i < 3; i++)
+        {
+            link.Hear();
+            _time.Advance(s_beat * 0.4);
+        }
+
+        await HubServiceTests.WaitUntilAsync(() => Keepalives(link) == 2);
+        // And the other way round.
+        for (var i = 0; i < 3; i++)
+        {
+            link.Write();
+            _time.Advance(s_beat * 0.4);
+        }
+
+        await HubServiceTests.WaitUntilAsync(() => Keepalives(link) == 3);
+        await _stop.CancelAsync();
+        await running;
+    }
+
+    private static int Keepalives(ListLink link) => link.Sent.SelectMany(batch => batch).Count(message => message.Operation == Operations.Keepalive);
+
     private async Task BeatAsync(ListLink link)
     {
-        int Beats() => link.Sent.SelectMany(batch => batch).Count(message => message.Operation == Operations.Keepalive);
-        var before = Beats();
+        var before = Keepalives(link);
         link.Hear();
         _time.Advance(s_beat);
-        await HubServiceTests.WaitUntilAsync(() => Beats() == before + 1);
+        await HubServiceTests.WaitUntilAsync(() => Keepalives(link) == before + 1);
     }
 
     private Task<string> Run(ListLink link)
@@ -181,12 +216,15 @@ public sealed class HubSessionTests : IAsyncDisposable
         private readonly TaskCompletionSource _aborted = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly List<IReadOnlyList<Message>> _sent = [];
         private long _heardAt = time.GetTimestamp();
+        private long _wroteAt;
         private int _reading;
         private TaskCompletionSource? _held;
 
         public bool IsEdgeWire => isEdgeWire;
 
         public long HeardAt => Volatile.Read(ref _heardAt);
+
+        public long WroteAt => Volatile.Read(ref _wroteAt);
 
         public bool IsReading => Volatile.Read(ref _reading) != 0;
 
@@ -204,6 +242,8 @@ public sealed class HubSessionTests : IAsyncDisposable
                     return [.. _sent];
             }
         }
+
+        public void Write() => Volatile.Write(ref _wroteAt, time.GetTimestamp());
 
         public void Hear() => Volatile.Write(ref _heardAt, time.GetTimestamp());
 
