@@ -53,6 +53,40 @@ public sealed class InformerTests(ApiFixture api)
     }
 
     [Fact]
+    public async Task Where_only_identities_are_cached_the_handler_still_gets_the_whole_and_of_what_went_unseen_its_identity()
+    {
+        using var client = api.Client();
+        var space = await ApiFixture.NamespaceAsync(client);
+        await using var proxy = new CuttingProxy(client.Options.Server.Port);
+        using var through = new KubeClient(client.Options with { Server = new Uri($"https://127.0.0.1:{proxy.Port}") }, TimeProvider.System);
+        var made = await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("a", "1"), s_none);
+        var changes = Channel.CreateUnbounded<ObjectChange>();
+        await using var informer = new Informer(through, ResourceKind.ConfigMap, space, new ListOptions(), TimeProvider.System, new Random(1), NullLogger.Instance)
+        {
+            CachesIdentities = true, LeavesOutManagedFields = true,
+        };
+        informer.Start((change, token) => changes.Writer.WriteAsync(change, token));
+        await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net);
+        var patched = await client.ApplyAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("a", "2"), "tests", isForced: true, isDryRun: false, s_none);
+        Assert.NotNull(patched.At("metadata", "managedFields"));
+        var updated = await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net);
+        Assert.Equal((ChangeType.Updated, "2", null, null), (updated.Type, updated.Object.Text("data", "key"), updated.Object.At("metadata", "managedFields"), updated.Old));
+        Assert.Equal(patched.ResourceVersion(), updated.Text.ResourceVersion);
+        var cached = informer.Get(space, "a")!;
+        Assert.Equal(("ConfigMap", "v1", "a", space, made.Uid(), patched.ResourceVersion()), (cached.Kind(), cached.ApiVersion(), cached.Name(), cached.Namespace(), cached.Uid(), cached.ResourceVersion()));
+        Assert.Null(cached["data"]);
+
+        proxy.Cut(refuse: true);
+        await client.DeleteAsync(ResourceKind.ConfigMap, space, "a", null, s_none);
+        await client.CreateAsync(ResourceKind.ConfigMap, space, ApiFixture.ConfigMap("b", "1"), s_none);
+        proxy.Accept();
+        var left = new[] { await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net), await changes.Reader.ReadAsync().AsTask().WaitAsync(Wait.Net) };
+        var gone = Assert.Single(left, change => change.Type == ChangeType.Deleted);
+        Assert.Equal(("a", made.Uid(), "ConfigMap"), (gone.Text.Name, gone.Text.Uid, gone.Object.Kind()));
+        Assert.Equal("b", informer.List().Single().Name());
+    }
+
+    [Fact]
     public async Task Changes_while_the_connection_is_cut_are_delivered_after_it_is_back()
     {
         using var client = api.Client();

@@ -42,6 +42,7 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
         using (var zlib = new ZLibStream(output, CompressionLevel.Fastest, leaveOpen: true))
             zlib.Write(utf8.Span);
         byte[] compressed = output.Length < utf8.Length - (utf8.Length / 8) ? output.ToArray() : [];
+        output.GetBuffer().AsSpan(0, (int)output.Length).Clear(); // it may have been a Secret
         if (output.Capacity > KeptMax)
             s_output = null;
         return compressed;
