@@ -28,6 +28,9 @@ internal interface ISyncSession
     /// <summary>The node has this version already: what waits of the uid and is not newer need not go.</summary>
     void Known(string uid, long version);
 
+    /// <summary>Whether a state of the uid waits to be sent: whatever the node has told by now says nothing about it.</summary>
+    bool WillSend(string uid);
+
     /// <summary>Sends a message once, not waited for; before objects.</summary>
     void Send(Message message, bool isUrgent = false);
 

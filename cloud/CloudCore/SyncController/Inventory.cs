@@ -106,8 +106,9 @@ internal static class Inventory
     private static bool NeedsAsking(string type) => type is ResourceTypes.Pod or ResourceTypes.Device;
 }
 
-/// <summary>Something that the edge has and that our watch cannot judge: the API must be asked whether the watch is behind.</summary>
-internal sealed record Doubt(InventoryItem Has, ResourcePath Path);
+/// <summary>Something that our watch cannot judge: the API must be asked whether the watch is behind.</summary>
+/// <param name="Has">What the edge has; where <paramref name="IsMissing"/>, what it lacks although it was sent.</param>
+internal sealed record Doubt(InventoryItem Has, ResourcePath Path, bool IsMissing = false);
 
 /// <summary>The outcome of <see cref="Inventory.Compare"/>: first <paramref name="Remove"/>, then <paramref name="Send"/>.</summary>
 /// <param name="Same">What the edge has already.</param>

@@ -52,7 +52,7 @@ internal sealed partial class NodeSync
                 // Taking away what should run is worse than leaving what should not for a while.
                 // What the API refuses (a role that is missing) it will refuse again, and the readers are few.
                 var isPassing = e.Code is 0 or 429 or >= 500;
-                SyncLog.NotAsked(_logger, node, doubt.Has.Key, $"{e.Message}; it stays until the {(isPassing ? "API answers" : "node connects again")}");
+                SyncLog.NotAsked(_logger, node, doubt.Has.Key, $"{e.Message}; it stays {(doubt.IsMissing ? "away " : "")}until the {(isPassing ? "API answers" : "node connects again")}");
                 if (isPassing)
                     open.Add(doubt);
                 continue;
@@ -72,48 +72,29 @@ internal sealed partial class NodeSync
         }
     }
 
-    // Of an open session's difference, the pods that the edge has not although they were sent: one that it deleted before the cluster was restored is held back there by its tombstone.
-    private static List<DownObject> TakeMissingPods(InventoryDifference difference, InventoryPart part)
+    // Of an open session's difference, what the edge has not although it was sent: what it deleted before the cluster was restored is held back there by its tombstone. It comes back
+    // only on the API's own word, since our watch may be behind the delete. What still waits to be sent is no news: if the edge holds it back, it tells its digest again.
+    private static void DoubtMissing(ISyncSession session, InventoryDifference difference, InventoryPart part)
     {
         var told = part.Items.Select(item => item.Key).ToHashSet(StringComparer.Ordinal);
-        var missing = difference.Send.Where(obj => !told.Contains(obj.Resource) && ResourcePath.TryParse(obj.Resource, out var path) && path.Type == ResourceTypes.Pod).ToList();
-        difference.Send.RemoveAll(missing.Contains);
-        return missing;
-    }
-
-    // A deleted pod comes back only on the API's own word, since our watch may be behind the delete.
-    private async Task ResolveMissingAsync(SyncMember member, List<DownObject> missing, CancellationToken cancellationToken)
-    {
-        foreach (var obj in missing)
+        foreach (var obj in difference.Send)
         {
-            if (!ResourcePath.TryParse(obj.Resource, out var path))
-                continue;
-            JsonObject? live;
-            try
-            {
-                live = await _kube.TryGetAsync(ResourceKind.Pod, path.Namespace, path.Name, cancellationToken);
-            }
-            catch (KubeException e)
-            {
-                // The edge says the digest again when it holds the pod back again.
-                SyncLog.NotAsked(_logger, member.Session.Node, obj.Resource, e.Message);
-                continue;
-            }
-
-            lock (_gate)
-            {
-                if (Current(member.Session) != member)
-                    return;
-                if (Find(member, obj.Resource) is { } wanted && wanted.Uid == obj.Uid && live is not null && live.Uid() == wanted.Uid)
-                    Deliver(member, wanted with { IsRepair = true });
-            }
+            if (!told.Contains(obj.Resource) && !session.WillSend(obj.Uid) && ResourcePath.TryParse(obj.Resource, out var path))
+                difference.Doubts.Add(new Doubt(new InventoryItem(obj.Resource, obj.Uid, obj.Version, 0), path, IsMissing: true));
         }
+
+        difference.Send.RemoveAll(obj => !told.Contains(obj.Resource));
     }
 
     private void Resolve(SyncMember member, Doubt doubt, JsonObject? live)
     {
-        var (has, path) = doubt;
-        if (Find(member, has.Key) is not { } wanted)
+        var (has, path, isMissing) = doubt;
+        if (isMissing)
+        {
+            if (Find(member, has.Key) is { } lacked && lacked.Uid == has.Uid && live is not null && live.Uid() == has.Uid)
+                GiveBack(member, lacked, path);
+        }
+        else if (Find(member, has.Key) is not { } wanted)
         {
             if (live is not null && live.Uid() == has.Uid && live.Text("spec", "nodeName") == member.Session.Node)
                 return; // the watch will show it
@@ -132,6 +113,14 @@ internal sealed partial class NodeSync
             if (has.Fingerprint != wanted.Body.Fingerprint)
                 Deliver(member, wanted with { IsRepair = has.Version >= wanted.Version });
         }
+    }
+
+    private void GiveBack(SyncMember member, DownObject lacked, ResourcePath path)
+    {
+        // As in Send: membership before the device.
+        if (path.Type == ResourceTypes.Device)
+            SendMembers(member, _devices.Members(member.Session.Node), []);
+        Deliver(member, lacked with { IsRepair = true });
     }
 
     private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal)

@@ -275,7 +275,6 @@ internal sealed partial class NodeSync : IAsyncDisposable
     {
         SyncMember? member;
         InventoryDifference difference;
-        List<DownObject> missing = [];
         lock (_gate)
         {
             member = Current(session);
@@ -288,7 +287,7 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 // It comes late and got everything already: what has not gone yet need not.
                 foreach (var obj in difference.Same)
                     session.Known(obj.Uid, obj.Version);
-                missing = TakeMissingPods(difference, part);
+                DoubtMissing(session, difference, part);
             }
 
             Send(member, difference);
@@ -296,7 +295,6 @@ internal sealed partial class NodeSync : IAsyncDisposable
 
         HubLog.Inventory(_logger, session.Node, part.Items.Count, difference.Send.Count, difference.Remove.Count + difference.Doubts.Count);
         LookLater(member, await ResolveAsync(member, difference.Doubts, cancellationToken));
-        await ResolveMissingAsync(member, missing, cancellationToken);
     }
 
     /// <summary>An Edge peer told no inventory in time, or one that cannot be used: it gets everything. What it has beyond that goes when it tells one.</summary>

@@ -14,7 +14,7 @@ internal enum MetaDecision
     /// <summary>Older than what is held, the same, of a deleted object, or not there to delete: nothing to do, and the sender may forget it.</summary>
     Ignored,
 
-    /// <summary>Ignored, but it is older and says something else, or is a pod that was deleted here: a late message, or a cloud that was set back.</summary>
+    /// <summary>Ignored, but it is older and says something else, or was deleted here at a later version: a late message, or a cloud that was set back.</summary>
     Doubtful,
 }
 
@@ -34,8 +34,8 @@ internal static class MetaRules
     public static bool IsHeldBack(MetaObject incoming, long deleted)
         => deleted == 0 || incoming.Type is ResourceTypes.Pod or ResourceTypes.Node || (incoming.ResourceVersion != 0 && incoming.ResourceVersion < deleted);
 
-    /// <summary>What becomes of <paramref name="incoming"/> that a tombstone holds back. A pod makes the two sides compare: a cluster restored from a backup may mean it.</summary>
-    public static MetaDecision OfHeldBack(MetaObject incoming) => incoming.Type == ResourceTypes.Pod ? MetaDecision.Doubtful : MetaDecision.Ignored;
+    /// <summary>What becomes of <paramref name="incoming"/> that a tombstone holds back. What the two sides keep in step makes them compare: a cluster restored from a backup may mean it.</summary>
+    public static MetaDecision OfHeldBack(MetaObject incoming) => InventoryDigest.Covers(incoming.Type) ? MetaDecision.Doubtful : MetaDecision.Ignored;
 
     /// <summary>The version of the tombstone after one more delete of version <paramref name="deleted"/>: a late copy of an older delete never lowers it, and 0 stays.</summary>
     public static long Tombstone(long? before, long deleted) => before is 0 || deleted == 0 ? 0 : Math.Max(before ?? 0, deleted);

@@ -90,6 +90,40 @@ public sealed class NodeSessionTests
     }
 
     [Fact]
+    public void Repair_of_the_version_on_its_way_follows_its_ack()
+    {
+        // The edge has held it back, and its ack is on the way, too.
+        Open();
+        Deliver("a", 4);
+        Tick(0);
+        var repair = Object("a", 4, Operations.Insert, false, "a") with { IsRepair = true };
+        Session.Step(new SessionInput.Deliver(repair), _outputs);
+        Session.Step(new SessionInput.Deliver(repair), _outputs);
+        Ack("m1");
+        Assert.Equal(["insert a 4"], Tick(1));
+        Assert.True(_outputs.OfType<SessionOutput.SendObject>().Single().Object.IsRepair);
+        Ack("m2");
+        Assert.Equal(0, Session.ObjectDepth);
+    }
+
+    [Fact]
+    public void What_will_be_sent_is_what_has_not_gone_in_its_newest_state()
+    {
+        Deliver("a", 4);
+        Assert.Equal((true, false), (Session.WillSend("a"), Session.WillSend("b")));
+        Open();
+        Tick(0);
+        Assert.False(Session.WillSend("a"));
+        Deliver("a", 5, Operations.Update);
+        Assert.True(Session.WillSend("a"));
+        Ack("m1");
+        Assert.True(Session.WillSend("a"));
+        Tick(1);
+        Ack("m2");
+        Assert.False(Session.WillSend("a"));
+    }
+
+    [Fact]
     public void Session_with_nothing_on_its_way_remembers_no_object()
     {
         Open();

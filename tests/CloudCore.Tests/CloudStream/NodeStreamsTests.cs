@@ -82,6 +82,8 @@ public sealed class NodeStreamsTests
 
         public void Known(string uid, long version) => throw new NotSupportedException();
 
+        public bool WillSend(string uid) => throw new NotSupportedException();
+
         public void Send(Message message, bool isUrgent = false) => Sent.Add(message);
 
         public bool Open() => throw new NotSupportedException();

@@ -24,6 +24,9 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
 
     public IReadOnlyList<Edge.Cloud.Dashboard.QueuedObject> Queued(int max) => [];
 
+    /// <summary>Whether the digest asks for Services, EndpointSlices, GlobalServices and Zones.</summary>
+    public bool WantsServices { get; init; }
+
     /// <summary>What the edge has, by path.</summary>
     public Dictionary<string, Row> Store { get; } = store ?? [];
 
@@ -37,6 +40,9 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     public List<DownObject> Objects { get; } = [];
 
     public List<string> KnownUids { get; } = [];
+
+    /// <summary>Uids of which a state waits to be sent.</summary>
+    public HashSet<string> ToSend { get; } = [];
 
     public bool IsOpen => _isOpen;
 
@@ -65,7 +71,7 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     public async Task<bool> CompareAsync(NodeSync sync, int? buckets = null, Action? between = null)
     {
         var digest = Digest(buckets);
-        var answer = sync.AnswerDigest(this, digest);
+        var answer = sync.AnswerDigest(this, digest, WantsServices);
         var asked = InventoryMessages.ReadAsk(answer, digest.Buckets, out var error);
         Assert.True(asked is not null, error);
         if (asked!.Count == 0)
@@ -83,6 +89,8 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     }
 
     public void Known(string uid, long version) => KnownUids.Add(uid);
+
+    public bool WillSend(string uid) => ToSend.Contains(uid);
 
     public void Send(Message message, bool isUrgent = false) => Told.Add(message.Resource);
 

@@ -4,12 +4,25 @@ using Edge.Kubernetes;
 namespace Edge.Cloud.Tests.Support;
 
 /// <summary>An API that does not answer.</summary>
-internal sealed class FailingKube : WrappedKube
+internal sealed class FailingKube(IKubeClient? inner = null) : WrappedKube(inner)
 {
-    /// <summary>From now on it answers, and has nothing.</summary>
+    private readonly bool _hasNothing = inner is null;
+
+    /// <summary>From now on it answers; without another API behind it, that it has nothing.</summary>
     public bool Answers { get; set; }
 
-    protected override Task<T> CallAsync<T>(Func<Task<T>> call) => Answers ? Task.FromResult<T>(default!) : Task.FromException<T>(new KubeException(0, "Unreachable", "cannot be reached"));
+    /// <summary>The status of its refusals; 0 where it cannot be reached.</summary>
+    public int Code { get; init; }
+
+    public int Calls { get; private set; }
+
+    protected override Task<T> CallAsync<T>(Func<Task<T>> call)
+    {
+        Calls++;
+        if (!Answers)
+            return Task.FromException<T>(new KubeException(Code, "", "no answer"));
+        return _hasNothing ? Task.FromResult<T>(default!) : call();
+    }
 }
 
 /// <summary>An API that tells when a call begins and ends, and lets others run in between.</summary>

@@ -175,6 +175,114 @@ public sealed class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Whatever_the_edge_deleted_before_the_cluster_was_restored_comes_back_by_one_repair_each()
+    {
+        List<(string Key, JsonObject Object)> all =
+        [
+            ("null/node/n1", await NodeAsync("n1")),
+            ("default/configmap/app", await AddAsync(ResourceKind.ConfigMap, Support.Cloud.Config("app"))),
+            ("default/secret/key", await AddAsync(ResourceKind.Secret, Support.Cloud.Config("key"))),
+            ("null/runtimeclass/kata", await AddAsync(ResourceKind.RuntimeClass, JsonNode.Parse("""{"metadata":{"name":"kata"},"handler":"kata-qemu"}""")!.AsObject())),
+            ("default/pod/web", await AddAsync(ResourceKind.Pod, JsonNode.Parse(
+                """{"metadata":{"name":"web"},"spec":{"nodeName":"n1","runtimeClassName":"kata","containers":[{"name":"c","envFrom":[{"configMapRef":{"name":"app"}},{"secretRef":{"name":"key"}}]}]}}""")!.AsObject())),
+        ];
+        await ModelAndDeviceAsync();
+        all.Add(("default/devicemodel/m", await GetAsync(ResourceKind.DeviceModel, "m")));
+        all.Add(("default/device/thermo", await GetAsync(ResourceKind.Device, "thermo")));
+        all.Add(("default/service/web", await AddAsync(ResourceKind.Service, JsonNode.Parse("""{"metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1"}}""")!.AsObject())));
+        all.Add(("default/endpointslice/web-a", await AddAsync(
+            ResourceKind.EndpointSlice, JsonNode.Parse("""{"metadata":{"name":"web-a","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","endpoints":[]}""")!.AsObject())));
+        var session = new TestSession("n1") { WantsServices = true };
+        session.Buried.UnionWith(all.Select(one => one.Object.Uid()));
+        await session.ConnectAsync(_sync);
+        Assert.Empty(session.Store); // held back by its tombstones
+        Assert.Equal(all.Count, session.Objects.Count);
+
+        session.Objects.Clear();
+        session.Told.Clear();
+        Assert.False(await session.CompareAsync(_sync));
+        Assert.Equal(all.Select(one => one.Key).Order(StringComparer.Ordinal), session.Objects.Select(obj => obj.Resource).Order(StringComparer.Ordinal));
+        Assert.All(session.Objects, obj => Assert.True(obj.IsRepair));
+        Assert.True(session.Told.IndexOf("membership") < session.Told.FindIndex(told => told.Contains("/device/", StringComparison.Ordinal)));
+        Assert.True(await session.CompareAsync(_sync)); // in step: nothing more is asked or told
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Config_that_the_API_has_no_more_or_as_another_is_not_dug_up(bool isMadeAgain)
+    {
+        var session = await ConfigHeldBackAsync();
+        await _kube.DeleteAsync(ResourceKind.ConfigMap, "default", "app", null, CancellationToken.None);
+        if (isMadeAgain)
+            await _kube.CreateAsync(ResourceKind.ConfigMap, "default", Support.Cloud.Config("app"), CancellationToken.None);
+        await session.CompareAsync(_sync);
+        Assert.Empty(session.Objects);
+        Assert.Equal(["default/pod/web"], session.Store.Keys);
+    }
+
+    [Fact]
+    public async Task Config_that_no_pod_of_the_node_needs_is_not_dug_up_by_a_late_copy_of_it()
+    {
+        var session = await ConfigHeldBackAsync();
+        await DeletedAsync(ResourceKind.Pod, "web"); // and with it goes the last need
+        session.Objects.Clear();
+        Assert.True(await session.CompareAsync(_sync));
+        Assert.Empty(session.Objects);
+        Assert.Empty(session.Store);
+    }
+
+    [Fact]
+    public async Task What_still_waits_to_be_sent_is_not_asked_for()
+    {
+        var session = await ConfigHeldBackAsync();
+        session.ToSend.UnionWith(session.Buried);
+        await session.CompareAsync(_sync);
+        Assert.Empty(session.Objects);
+        session.ToSend.Clear();
+        await session.CompareAsync(_sync);
+        Assert.Equal("update default/configmap/app 101 repair", session.Told[^1]);
+    }
+
+    [Theory]
+    [InlineData(0, true)]
+    [InlineData(403, false)]
+    public async Task Held_back_config_is_asked_for_until_the_API_answers_and_once_where_it_refuses(int code, bool isAskedAgain)
+    {
+        var kube = new FailingKube(_kube) { Code = code };
+        await using var events = new EventRecorder(kube, _time, _metrics, NullLogger.Instance);
+        await using var sync = NewSync(kube, events, _metrics);
+        var config = await _kube.CreateAsync(ResourceKind.ConfigMap, "default", Support.Cloud.Config("app"), CancellationToken.None);
+        sync.Changed(ResourceKind.ConfigMap, new ObjectChange(ChangeType.Added, config, null));
+        var pod = await _kube.CreateAsync(ResourceKind.Pod, "default", Support.Cloud.PodOf("web", "n1", Support.Cloud.UsingConfig("app")), CancellationToken.None);
+        sync.Changed(ResourceKind.Pod, new ObjectChange(ChangeType.Added, pod, null));
+        var session = new TestSession("n1");
+        session.Buried.Add(config.Uid());
+        await session.ConnectAsync(sync);
+        session.Objects.Clear();
+        await session.CompareAsync(sync);
+        Assert.Empty(session.Objects);
+        if (!isAskedAgain)
+        {
+            _time.Advance(TimeSpan.FromMinutes(5));
+            Assert.Equal(1, kube.Calls);
+            return;
+        }
+
+        kube.Answers = true;
+
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        while (session.Objects.Count == 0)
+        {
+            Assert.False(limit.IsCancellationRequested, "the ConfigMap is still away");
+            _time.Advance(TimeSpan.FromSeconds(30));
+            await Task.Yield();
+        }
+
+        Assert.Equal("update default/configmap/app 101 repair", session.Told[^1]);
+    }
+
+    [Fact]
     public async Task Watch_that_is_behind_neither_sets_back_nor_takes_away_what_another_cloudcore_sent()
     {
         // Our watch has shown the first version of one pod, and nothing of the others.
@@ -545,6 +653,19 @@ public sealed class NodeSyncTests : IAsyncLifetime
 
     private async Task WatchAsync(ResourceKind kind, string name, string patch)
         => _sync.Changed(kind, new ObjectChange(ChangeType.Updated, await PatchAsync(kind, name, patch), null));
+
+    // A ConfigMap with the pod that uses it, in an open session of an edge that has a later tombstone of the ConfigMap.
+    private async Task<TestSession> ConfigHeldBackAsync()
+    {
+        var config = await AddAsync(ResourceKind.ConfigMap, Support.Cloud.Config("app"));
+        await AddAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "n1", Support.Cloud.UsingConfig("app")));
+        var session = new TestSession("n1");
+        session.Buried.Add(config.Uid());
+        await session.ConnectAsync(_sync);
+        Assert.Equal(["default/pod/web"], session.Store.Keys);
+        session.Objects.Clear();
+        return session;
+    }
 
     private async Task DeletedAsync(ResourceKind kind, string name)
     {

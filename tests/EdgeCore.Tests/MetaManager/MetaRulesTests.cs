@@ -17,6 +17,22 @@ public sealed class MetaRulesTests
         => Assert.Equal(isHeldBack, MetaRules.IsHeldBack(new MetaObject($"default/{type}/a", type, "default", "a", "u1", version, default), deleted));
 
     [Theory]
+    [InlineData("pod", true)]
+    [InlineData("node", true)]
+    [InlineData("configmap", true)]
+    [InlineData("secret", true)]
+    [InlineData("device", true)]
+    [InlineData("devicemodel", true)]
+    [InlineData("service", true)]
+    [InlineData("endpointslice", true)]
+    [InlineData("globalservice", true)]
+    [InlineData("zone", true)]
+    [InlineData("runtimeclass", true)]
+    [InlineData("podlist", false)] // no digest tells of it
+    public void What_is_held_back_makes_the_sides_compare_where_they_keep_it_in_step(string type, bool isDoubtful)
+        => Assert.Equal(isDoubtful ? MetaDecision.Doubtful : MetaDecision.Ignored, MetaRules.OfHeldBack(new MetaObject($"default/{type}/a", type, "default", "a", "u1", 4, default)));
+
+    [Theory]
     [InlineData(null, 5, 5)]
     [InlineData(5L, 7, 7)]
     [InlineData(7L, 5, 7)] // a late copy of an older delete

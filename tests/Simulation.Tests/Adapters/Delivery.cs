@@ -44,6 +44,8 @@ internal sealed class Delivery
 
     public void Known(string uid, long version) => Step(new SessionInput.Known(uid, version));
 
+    public bool WillSend(string uid) => _core.WillSend(uid);
+
     /// <summary>False when the session must end, since it has no room.</summary>
     public bool Deliver(DownObject obj)
     {

@@ -95,6 +95,8 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
 
     public void Known(string uid, long version) => _delivery.Known(uid, version);
 
+    public bool WillSend(string uid) => _delivery.WillSend(uid);
+
     public bool Open()
     {
         if (_isOpen)

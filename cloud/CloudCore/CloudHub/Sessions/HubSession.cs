@@ -204,6 +204,14 @@ internal sealed class HubSession : WheelEntry, ISyncSession
 
     public void Known(string uid, long version) => Step(new SessionInput.Known(uid, version));
 
+    public bool WillSend(string uid)
+    {
+        lock (_core)
+        {
+            return _core.WillSend(uid);
+        }
+    }
+
     /// <summary>Sends a message once, not waited for.</summary>
     public void Send(Message message, bool isUrgent = false)
         => Step(new SessionInput.Send(message, isUrgent && (!_link.HasLanes || LinkLanes.Of(message) == LinkLane.Control)));

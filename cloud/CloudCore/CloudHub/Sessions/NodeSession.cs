@@ -33,7 +33,8 @@ internal sealed record SessionLimits
 /// <remarks>
 /// <para>An object waits, is sent, and is forgotten when the edge acks it. A newer state of the same uid replaces a waiting one, and one that was refused; of a
 /// sent one it is sent as soon as that is answered or falls due. States arrive in the order in which they became true, so the last
-/// one wins; while an object is on its way, a version lower than one already seen is stale and ignored, and after a final delete nothing of that uid is accepted.</para>
+/// one wins; while an object is on its way, a version lower than one already seen is stale and ignored, and so is the same one unless it has become a repair; after a final delete
+/// nothing of that uid is accepted.</para>
 /// <para>Each object has its own resend timer. Only first sends count against the window: an object that the edge cannot store delays
 /// itself and nothing else. Two objects of one path and different uids (a pod deleted and made again) go one after the other: the second
 /// waits until the first was answered or fell due once.</para>
@@ -61,6 +62,9 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     /// <summary>Some of what waits or is unanswered, at most <paramref name="max"/>.</summary>
     public IReadOnlyList<QueuedObject> Queued(int max)
         => _work is null ? [] : [.. _work.Entries.Values.Take(max).Select(one => new QueuedObject(one.Newest.Resource, one.Newest.Operation, one.Newest.Version, one.Attempts))];
+
+    /// <summary>Whether the newest state of the uid waits to be sent. False for one that was sent and is unanswered: the edge may have stored it or held it back already.</summary>
+    public bool WillSend(string uid) => _work is not null && _work.Entries.TryGetValue(uid, out var entry) && (entry.MessageId is null || entry.Next is not null);
 
     /// <summary>When the next resend falls due; <see cref="long.MaxValue"/> when nothing was sent.</summary>
     public long NextDueMs
@@ -114,7 +118,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         {
             var newest = entry.Newest;
             if (newest is { IsDelete: true, IsFinal: true } || (obj.Version < newest.Version && !obj.IsDelete)
-                || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete))
+                || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete && (newest.IsRepair || !obj.IsRepair)))
                 return;
             if (entry.MessageId is null)
             {
