@@ -107,9 +107,9 @@ internal sealed partial class NodeSync
             TakeAway(member, has, path, isFinal: true);
             Deliver(member, wanted);
         }
-        else if (live is null || live.Uid() != wanted.Uid || live.Version() <= wanted.Version)
+        else if (live is not null && live.Uid() == wanted.Uid && (live.Version() <= wanted.Version || new ObjectBody(live).Fingerprint == wanted.Body.Fingerprint))
         {
-            // The watch is not behind, so the edge has a version of a history that is no more.
+            // The watch is not behind in anything that matters to the edge (the end of the object it will show), so the edge has a version of a history that is no more.
             if (has.Fingerprint != wanted.Body.Fingerprint)
                 Deliver(member, wanted with { IsRepair = has.Version >= wanted.Version });
         }

@@ -304,6 +304,26 @@ public sealed class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Watch_that_is_behind_the_end_of_a_pod_does_not_set_it_back()
+    {
+        var pod = await PodAsync("web");
+        await _kube.DeleteAsync(ResourceKind.Pod, "default", "web", null, CancellationToken.None);
+        var session = new TestSession("n1", store: new() { ["default/pod/web"] = new TestSession.Row(pod.Uid(), 9_000, 1) });
+        await session.ConnectAsync(_sync);
+        Assert.Empty(session.Told);
+    }
+
+    [Fact]
+    public async Task Restored_object_is_repaired_also_where_the_API_has_a_version_that_says_the_same()
+    {
+        var pod = await PodAsync("web");
+        await PatchAsync(ResourceKind.Pod, "web", """{"status":{"phase":"Running"}}""");
+        var session = new TestSession("n1", store: new() { ["default/pod/web"] = new TestSession.Row(pod.Uid(), 9_000, 1) });
+        await session.ConnectAsync(_sync);
+        Assert.Equal(["insert default/pod/web 101 repair"], session.Told);
+    }
+
+    [Fact]
     public async Task Api_that_cannot_be_asked_leaves_the_pod_alone()
     {
         var kube = new FailingKube();
