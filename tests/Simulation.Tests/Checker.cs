@@ -32,6 +32,7 @@ internal sealed class Checker(World world)
     private readonly Queue<(long AtMs, EdgeMachine Edge, DownObject State, long Sequence)> _expected = new();
     private readonly Dictionary<(int Edge, string Uid), DownObject> _newest = [];
     private long _values;
+    private bool _isRestored;
     private NodePicture? _picture;
     private long _pictureVersion = -1;
 
@@ -65,11 +66,28 @@ internal sealed class Checker(World world)
             return;
         if (InventoryExchange.IsSecret(state.Resource) && !world.Cluster.EverUsed(edge.Name, state.Body.Json.Name()))
             Fail(SecretsStayHome, $"{edge.Name} stored {Text(state)}, which no pod of it has ever used");
-        if (_highest.TryGetValue(id, out var highest) && state.Version < highest)
+        if (_highest.TryGetValue(id, out var highest) && state.Version < highest && !(state.IsRepair && _isRestored))
             Fail(VersionsNeverGoBack, $"{edge.Name} stored {Text(state)} after version {highest}");
         _highest[id] = state.Version;
         if (_finallyDeleted.Contains(id))
             Fail(DeletesStayDeleted, $"{edge.Name} stored {Text(state)} after the delete of that uid");
+    }
+
+    /// <summary>The cluster is as it was once: what it had since then counts no more, and edges are set back by repairs.</summary>
+    public void ClusterSetBack()
+    {
+        _isRestored = true;
+        _highest.Clear();
+        _finallyDeleted.Clear();
+        _written.Clear();
+    }
+
+    /// <summary>The disk of the edge is as it was once, or empty.</summary>
+    public void ObjectsSetBack(EdgeMachine edge)
+    {
+        foreach (var id in _highest.Keys.Where(id => id.Edge == edge.Index).ToList())
+            _highest.Remove(id);
+        _finallyDeleted.RemoveWhere(id => id.Edge == edge.Index);
     }
 
     public void Received(long value) => _received.Add(value);
@@ -216,14 +234,19 @@ internal sealed class Checker(World world)
 
     public void Fail(string invariant, string text) => throw new InvariantException(invariant, text);
 
-    // Whether the disk has the state, or something that came after it. What left the disk after the message came, or is gone for good, counts.
+    // Whether the disk has the state, or something that came after it. What the disk lost after the message came, what left it after the message came, or is gone for good, counts.
     private bool Holds(EdgeMachine edge, DownObject state, long sinceSequence)
     {
+        if (edge.Objects.SetBackAt > sinceSequence)
+            return true;
         var row = edge.Objects.Find(state.Resource);
         if (state.IsDelete)
             return row is null || row.Object.Uid != state.Uid || row.Sequence > sinceSequence;
         if (row is not null && row.Object.Uid == state.Uid)
             return row.Object.ResourceVersion >= state.Version;
+        // What the history before the restore had deleted is acked, not stored, and doubted: that it comes back is for the promise that all converges.
+        if (_isRestored && edge.Objects.IsHeldBack(state))
+            return true;
         var leftAt = edge.Objects.LeftAt(state.Uid);
         return leftAt > sinceSequence || edge.Objects.DeletedAt(state.Uid) > state.Version || (leftAt > 0 && world.Cluster.IsGone(state.Uid));
     }

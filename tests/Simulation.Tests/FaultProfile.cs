@@ -47,6 +47,12 @@ internal sealed record FaultProfile(string Name)
 
     public int WatchBreakEveryMs { get; init; }
 
+    /// <summary>The cluster's data is copied, or set back to the last copy while no CloudCore runs.</summary>
+    public int ClusterCopyEveryMs { get; init; }
+
+    /// <summary>The objects on an edge's disk are copied, set back to the last copy, or lost, while the edge is down.</summary>
+    public int DiskCopyEveryMs { get; init; }
+
     public int WatchMsMax { get; init; } = 40;
 
     public int ApiMsMax { get; init; } = 30;
@@ -98,6 +104,8 @@ internal sealed record FaultProfile(string Name)
             DiskFullEveryMs = 15_000, CommitMsMax = 250, RefuseEveryMs = 12_000, WatchBreakEveryMs = 10_000, ApiFailShare = 0.1, ApiMsMax = 300,
             LatencyMsMax = 500, EntriesMax = 6, ResendMs = 600,
         },
+        new("restored clusters") { ClusterCopyEveryMs = 5_000, BreakEveryMs = 20_000, ApiFailShare = 0.05 },
+        new("restored disks") { DiskCopyEveryMs = 2_500, BreakEveryMs = 20_000, ApiFailShare = 0.05 },
     ];
 
     /// <summary>Seeds take the profiles in turn, and vary their sizes.</summary>

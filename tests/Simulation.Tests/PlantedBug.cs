@@ -53,6 +53,9 @@ internal enum PlantedBug
     /// <summary>What the watch cannot judge is decided without the API.</summary>
     DoubtNotAsked,
 
+    /// <summary>Of what a tombstone holds back, only pods make the two sides compare.</summary>
+    OnlyPodsAreDoubted,
+
     /// <summary>A Secret goes to every node that is connected to the same CloudCore.</summary>
     SecretToNeighbours,
 

@@ -26,6 +26,7 @@ public sealed class PlantedBugTests(ITestOutputHelper output)
         { nameof(PlantedBug.SecretOutlivesPods), Checker.Converges },
         { nameof(PlantedBug.InventorySkipsSecrets), Checker.Converges },
         { nameof(PlantedBug.DoubtNotAsked), Checker.Converges },
+        { nameof(PlantedBug.OnlyPodsAreDoubted), Checker.Converges },
         { nameof(PlantedBug.SecretToNeighbours), Checker.SecretsStayHome },
         { nameof(PlantedBug.LateStatusLands), Checker.VersionsNeverGoBack },
     };

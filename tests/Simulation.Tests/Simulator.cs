@@ -149,6 +149,33 @@ internal static class Simulator
             world.Note("refuses from now", edge.Index, resource);
         });
         Every(world, profile.WatchBreakEveryMs, () => world.Clouds[random.Next(world.Clouds.Length)]?.BreakWatch((Watched)random.Next(ClusterModel.KindCount)));
+        Every(world, profile.ClusterCopyEveryMs, () =>
+        {
+            if (random.Next(2) == 0 || !world.Cluster.HasCopy)
+            {
+                world.Cluster.Copy();
+                return;
+            }
+
+            // The versions go back with the data: a CloudCore that went on would wait for versions long past.
+            foreach (var cloud in world.Clouds)
+                cloud?.Crash();
+            world.Cluster.SetBack();
+            world.Check.ClusterSetBack();
+        });
+        Every(world, profile.DiskCopyEveryMs, () =>
+        {
+            var edge = Any();
+            if (random.Next(2) == 0)
+            {
+                edge.CopyObjects();
+                return;
+            }
+
+            edge.Process?.Crash();
+            edge.SetObjectsBack(isLost: random.Next(3) == 0);
+            world.Check.ObjectsSetBack(edge);
+        });
         return () => crashes;
     }
 

@@ -8,6 +8,9 @@ namespace Edge.Simulation.Tests.Adapters;
 /// <param name="Sequence">Of the write that put it there.</param>
 internal sealed record StoredRow(MetaObject Object, DownObject State, long Sequence);
 
+/// <summary>The objects and tombstones of a disk as they were.</summary>
+internal sealed record ObjectStoreCopy(IReadOnlyList<StoredRow> Rows, IReadOnlyList<KeyValuePair<string, long>> Tombstones);
+
 /// <summary>The only place that knows the edge's store rules (<see cref="MetaRules"/>): the committed objects and tombstones.</summary>
 internal sealed class ObjectStore(PlantedBug bug)
 {
@@ -30,6 +33,26 @@ internal sealed class ObjectStore(PlantedBug bug)
     /// <summary>The version at which this uid was deleted; 0 when it was not.</summary>
     public long DeletedAt(string uid) => _tombstones.GetValueOrDefault(uid);
 
+    /// <summary>Whether a tombstone holds this state back.</summary>
+    public bool IsHeldBack(DownObject state) => _tombstones.TryGetValue(state.Uid, out var deleted) && MetaRules.IsHeldBack(ToObject(state), deleted);
+
+    /// <summary>The sequence of the last <see cref="SetBack"/>, or 0.</summary>
+    public long SetBackAt { get; private set; }
+
+    public ObjectStoreCopy Copy() => new([.. _rows.Values], [.. _tombstones]);
+
+    /// <summary>Puts what was copied in place of everything; nothing where there is no copy.</summary>
+    public void SetBack(ObjectStoreCopy? copy)
+    {
+        SetBackAt = ++Sequence;
+        _rows.Clear();
+        _tombstones.Clear();
+        foreach (var row in copy?.Rows ?? [])
+            _rows[row.Object.Key] = row;
+        foreach (var (uid, deleted) in copy?.Tombstones ?? [])
+            _tombstones[uid] = deleted;
+    }
+
     /// <summary>Applies one message inside a transaction.</summary>
     public MetaDecision Apply(DownObject state)
     {
@@ -49,7 +72,7 @@ internal sealed class ObjectStore(PlantedBug bug)
         if (bug != PlantedBug.StaleVersionOverwrites && !state.IsRepair && !MetaRules.Replaces(held?.Object, incoming))
             return MetaRules.IsDoubtful(held!.Object, incoming) ? MetaDecision.Doubtful : MetaDecision.Ignored;
         if (bug != PlantedBug.TombstoneIgnored && !state.IsRepair && _tombstones.TryGetValue(incoming.Uid, out var deleted) && MetaRules.IsHeldBack(incoming, deleted))
-            return MetaRules.OfHeldBack(incoming);
+            return bug == PlantedBug.OnlyPodsAreDoubted && incoming.Type != ResourceTypes.Pod ? MetaDecision.Ignored : MetaRules.OfHeldBack(incoming);
         if (held is not null && held.Object.Uid != incoming.Uid)
         {
             Bury(held.Object.Uid, 0);

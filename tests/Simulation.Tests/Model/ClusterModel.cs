@@ -23,10 +23,11 @@ internal sealed class ClusterModel
     private const string Namespace = "default";
 
     private readonly World _world;
-    private readonly OrderedDictionary<string, JsonObject>[] _objects = [.. Enumerable.Range(0, KindCount).Select(_ => new OrderedDictionary<string, JsonObject>())];
+    private OrderedDictionary<string, JsonObject>[] _objects = [.. Enumerable.Range(0, KindCount).Select(_ => new OrderedDictionary<string, JsonObject>())];
     private readonly List<ObjectChange>[] _logs = [.. Enumerable.Range(0, KindCount).Select(_ => new List<ObjectChange>())];
-    private readonly Dictionary<string, JsonObject> _deviceStatuses = [];
     private readonly HashSet<string> _gone = [];
+    private Dictionary<string, JsonObject> _deviceStatuses = [];
+    private (OrderedDictionary<string, JsonObject>[] Objects, Dictionary<string, JsonObject> DeviceStatuses, long Version)? _copy;
     private readonly HashSet<string> _endedModels = [];
     private readonly HashSet<(string Node, string Secret)> _secretsUsed = [];
 
@@ -40,8 +41,31 @@ internal sealed class ClusterModel
 
     public JsonObject? Find(Watched kind, string name) => _objects[(int)kind].GetValueOrDefault(name);
 
-    /// <summary>True when the object of this uid was deleted: it never comes back.</summary>
+    /// <summary>True when the object of this uid was deleted: it never comes back, unless the cluster is set back.</summary>
     public bool IsGone(string uid) => _gone.Contains(uid);
+
+    /// <summary>Whether there is something to set the cluster back to.</summary>
+    public bool HasCopy => _copy is not null;
+
+    /// <summary>Keeps a copy of everything, in place of the last. None while a device waits for its model: set back, one that had got it would be without it again, which is left
+    /// to the user as the end of a model is.</summary>
+    public void Copy()
+    {
+        if (List(Watched.Device).Any(device => Find(Watched.DeviceModel, device.Text("spec", "deviceModelRef", "name")) is null))
+            return;
+        _world.Note("cluster copied", -1, number: Version);
+        _copy = (CopyOf(_objects), new(_deviceStatuses), Version);
+    }
+
+    /// <summary>Everything is as it was copied, and versions are counted from there. No watch may be open.</summary>
+    public void SetBack()
+    {
+        var (objects, statuses, version) = _copy!.Value;
+        _world.Note("cluster set back", -1, number: version);
+        _gone.UnionWith(_objects.SelectMany(kind => kind.Values).Select(obj => obj.Uid()));
+        (_objects, _deviceStatuses, Version) = (CopyOf(objects), new(statuses), version);
+        _gone.ExceptWith(_objects.SelectMany(kind => kind.Values).Select(obj => obj.Uid()));
+    }
 
     public void AddNode(string name) => Create(Watched.Node, name, new JsonObject(), labels: new JsonObject { [PodPlacement.EdgeRoleLabel] = "" });
 
@@ -51,7 +75,7 @@ internal sealed class ClusterModel
         switch (_world.Random.Next(22))
         {
             case >= 20:
-                ChangeMounts();
+                AddEphemeral();
                 break;
             case < 5:
                 CreatePod($"pod{_world.Random.Next(12)}");
@@ -89,7 +113,7 @@ internal sealed class ClusterModel
             if (pod.Text("spec", "nodeName") != node)
                 continue;
             wanted.Add($"{Namespace}/pod/{pod.Name()}");
-            foreach (var from in pod.Items("spec", "containers").SelectMany(container => container.Items("envFrom")))
+            foreach (var from in pod.Items("spec", "containers").Concat(pod.Items("spec", "ephemeralContainers")).SelectMany(container => container.Items("envFrom")))
             {
                 if (from.Text("configMapRef", "name") is { Length: > 0 } config && Find(Watched.ConfigMap, config) is not null)
                     wanted.Add($"{Namespace}/configmap/{config}");
@@ -158,6 +182,10 @@ internal sealed class ClusterModel
         return next.DeepClone().AsObject();
     }
 
+    // The objects themselves are never changed, but replaced.
+    private static OrderedDictionary<string, JsonObject>[] CopyOf(OrderedDictionary<string, JsonObject>[] objects)
+        => [.. objects.Select(kind => new OrderedDictionary<string, JsonObject>(kind))];
+
     private void CreatePod(string name)
     {
         if (Find(Watched.Pod, name) is not null)
@@ -176,13 +204,16 @@ internal sealed class ClusterModel
         });
     }
 
-    // Another set of ConfigMaps and Secrets for a pod that runs.
-    private void ChangeMounts()
+    // More ConfigMaps and Secrets for a pod that runs: all that Kubernetes lets a user add to one that could name some.
+    private void AddEphemeral()
     {
         if (Any(Watched.Pod) is not { } pod)
             return;
         var next = Next(pod);
-        next["spec"]!["containers"]![0]!["envFrom"] = Sources(pod.Text("spec", "nodeName"));
+        var containers = next["spec"]!["ephemeralContainers"]?.AsArray();
+        if (containers is null)
+            next["spec"]!["ephemeralContainers"] = containers = [];
+        containers.Add(new JsonObject { ["name"] = $"e{containers.Count}", ["envFrom"] = Sources(pod.Text("spec", "nodeName")) });
         next["spec"]!["generation"] = pod.Number(0, "spec", "generation") + 1;
         Put(Watched.Pod, pod.Name(), next, ChangeType.Updated, pod);
     }

@@ -16,6 +16,7 @@ internal sealed class EdgeMachine(World world, int index)
 {
     private readonly long[] _heldUntilMs = new long[2];
     private readonly Dictionary<string, long> _refusedUntilMs = [];
+    private ObjectStoreCopy? _copy;
 
     public int Index { get; } = index;
 
@@ -38,6 +39,20 @@ internal sealed class EdgeMachine(World world, int index)
     public EdgeProcess? Process { get; set; }
 
     public bool IsDiskFull => world.HasFaults && world.NowMs < DiskFullUntilMs;
+
+    /// <summary>Keeps a copy of the objects on the disk, in place of the last.</summary>
+    public void CopyObjects()
+    {
+        world.Note("disk copied", Index);
+        _copy = Objects.Copy();
+    }
+
+    /// <summary>Puts the last copy in place of the objects on the disk, or nothing where there is none. The process must be down.</summary>
+    public void SetObjectsBack(bool isLost)
+    {
+        world.Note(isLost || _copy is null ? "disk lost" : "disk set back", Index);
+        Objects.SetBack(isLost ? null : _copy);
+    }
 
     public void Start() => Process = new EdgeProcess(world, this);
 

@@ -142,7 +142,9 @@ internal sealed class Link(World world, EdgeMachine edge) : Life
             // Nor does an older state that must be taken: it was in its place once.
             if (_named.TryGetValue(state.Resource, out var named) && named.Version > state.Version && (named.Uid != state.Uid || state.IsRepair))
                 return true;
-            _named[state.Resource] = (state.Uid, state.Version);
+            // A late copy of an older one changes nothing of that.
+            if (named.Uid != state.Uid || named.Version < state.Version)
+                _named[state.Resource] = (state.Uid, state.Version);
         }
 
         return end is null || end.IsOver || end.Receive(message);
