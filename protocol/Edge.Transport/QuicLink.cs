@@ -105,12 +105,8 @@ public sealed class QuicLink(ILaneStreams streams, TimeProvider time, TimeSpan w
 
     public void Abort() => streams.Abort();
 
-    public ValueTask DisposeAsync()
-    {
-        foreach (var lane in _lanes)
-            lane.Writing.Dispose();
-        return streams.DisposeAsync();
-    }
+    // Not the lanes' locks: a send under way leaves one yet, and lets in who waits behind it to learn that the link is gone.
+    public ValueTask DisposeAsync() => streams.DisposeAsync();
 
     private static bool Any(IReadOnlyList<Message> messages, LinkLane lane)
     {

@@ -117,8 +117,8 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
 
     public ValueTask DisposeAsync()
     {
+        // Not _writing: a send under way leaves it yet, and lets in who waits behind it to learn that the link is gone.
         socket.Dispose();
-        _writing.Dispose();
         return ValueTask.CompletedTask;
     }
 

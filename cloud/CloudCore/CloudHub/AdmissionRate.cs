@@ -8,6 +8,9 @@ internal sealed class AdmissionRate(int perSecond, TimeProvider time)
     private double _tokens = perSecond; // below zero: taken ahead by who waits
     private long _since = time.GetTimestamp();
 
+    /// <summary>Connections that begin in a second, on average.</summary>
+    public int PerSecond => perSecond;
+
     /// <summary>Takes a place and returns how long to wait for it; zero when it is there.</summary>
     public TimeSpan Take()
     {

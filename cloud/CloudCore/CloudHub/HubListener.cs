@@ -20,6 +20,10 @@ internal sealed record AdmissionLimits
 
     /// <summary>TLS and the request's head must be through within this time.</summary>
     public TimeSpan HandshakeWithin { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Connections that may wait so that the last of them has its turn within <paramref name="within"/>, at most <see cref="WaitingMax"/>.</summary>
+    /// <remarks>A longer queue would be served in vain: at its head would be peers that are about to give up, and a storm that comes back faster than it is admitted would never end.</remarks>
+    public int WaitingAt(int perSecond, TimeSpan within) => (int)Math.Clamp(perSecond * within.TotalSeconds, 1, WaitingMax);
 }
 
 /// <summary>The hub's own server: TCP, TLS with the client's certificate asked for, and the head of one request. It then hands the connection over.</summary>
@@ -29,6 +33,11 @@ internal sealed class HubListener : IAsyncDisposable
 {
     // An accept that fails is tried again after 0.1 s: no failure for so long means that it works again.
     private static readonly TimeSpan s_acceptRecovered = TimeSpan.FromSeconds(3);
+
+    // Linux, netinet/tcp.h: tcpi_state is the first byte of struct tcp_info.
+    private const int IpProtoTcp = 6;
+    private const int TcpInfo = 11;
+    private const byte TcpEstablished = 1;
 
     private readonly Socket _socket;
     private readonly Func<SslServerAuthenticationOptions> _tls;
@@ -58,8 +67,8 @@ internal sealed class HubListener : IAsyncDisposable
         _metrics = metrics;
         _logger = logger;
         _served = new ServedConnections(time, logger);
-        // Full means close at once: TryWrite says so.
-        _waiting = Channel.CreateBounded<Socket>(new BoundedChannelOptions(limits.WaitingMax) { SingleReader = true, SingleWriter = true, FullMode = BoundedChannelFullMode.Wait });
+        // Full means close at once: TryWrite says so. An edge dials for 30 s (its handshakeTimeout): half for the queue, half for the handshake.
+        _waiting = Channel.CreateBounded<Socket>(new BoundedChannelOptions(limits.WaitingAt(rate.PerSecond, limits.HandshakeWithin)) { SingleReader = true, SingleWriter = true, FullMode = BoundedChannelFullMode.Wait });
         _handshakes = new SemaphoreSlim(limits.AtOnce, limits.AtOnce);
     }
 
@@ -156,31 +165,53 @@ internal sealed class HubListener : IAsyncDisposable
 
     private async Task AdmitAsync()
     {
+        var hasTurn = false;
         try
         {
             while (await _waiting.Reader.WaitToReadAsync(_stop.Token))
             {
-                while (_waiting.Reader.TryRead(out var socket))
+                if (!hasTurn)
                 {
-                    try
-                    {
-                        await _rate.WaitAsync(_stop.Token);
-                        await _handshakes.WaitAsync(_stop.Token);
-                    }
-                    catch (OperationCanceledException)
-                    {
-                        socket.Dispose();
-                        throw;
-                    }
-
-                    _served.Enter();
-                    _ = ServeAsync(socket); // awaited through _served; it does not throw
+                    await _rate.WaitAsync(_stop.Token);
+                    await _handshakes.WaitAsync(_stop.Token);
+                    hasTurn = true;
                 }
+
+                if (!_waiting.Reader.TryRead(out var socket))
+                    continue;
+                // The turn stays with who comes next: peers that gave up while they waited would make the living wait longer and longer.
+                if (!PeerIsThere(socket))
+                {
+                    socket.Dispose();
+                    _metrics.ConnectionAbandoned();
+                    continue;
+                }
+
+                hasTurn = false;
+                _served.Enter();
+                _ = ServeAsync(socket); // awaited through _served; it does not throw
             }
         }
         catch (OperationCanceledException)
         {
             // Stopping.
+        }
+    }
+
+    /// <summary>False when the peer has closed its side, or the connection broke.</summary>
+    /// <remarks>A peer that began TLS and closed has left bytes to read, so that only TCP's state tells. Elsewhere than on Linux such a one passes for living.</remarks>
+    internal static bool PeerIsThere(Socket socket)
+    {
+        try
+        {
+            if (!OperatingSystem.IsLinux())
+                return !(socket.Poll(0, SelectMode.SelectRead) && socket.Available == 0);
+            Span<byte> state = stackalloc byte[1];
+            return socket.GetRawSocketOption(IpProtoTcp, TcpInfo, state) == 1 && state[0] == TcpEstablished;
+        }
+        catch (SocketException)
+        {
+            return false;
         }
     }
 

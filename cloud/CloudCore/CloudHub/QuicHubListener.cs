@@ -22,6 +22,9 @@ internal sealed record QuicPeer(QuicHello Hello, string Address, X509Certificate
 [SupportedOSPlatform("macos")]
 internal sealed class QuicHubListener : IAsyncDisposable
 {
+    // An edge dials QUIC for 5 s by default, and then the WebSocket.
+    private static readonly TimeSpan s_waitWithin = TimeSpan.FromSeconds(3);
+
     private readonly QuicListener _listener;
     private readonly Func<QuicPeer, Task> _serve;
     private readonly AdmissionLimits _limits;
@@ -60,6 +63,9 @@ internal sealed class QuicHubListener : IAsyncDisposable
         ProbePort(on);
         var stop = new CancellationTokenSource();
         var waiting = 0;
+        var waitingMax = limits.WaitingAt(rate.PerSecond, s_waitWithin);
+        // Who waits for a turn here has taken nothing of the rate yet: connections that are given up meanwhile (cancelled) cost the others nothing, those of the other port included.
+        var turn = new SemaphoreSlim(1, 1);
         try
         {
             var listener = await QuicListener.ListenAsync(
@@ -71,7 +77,7 @@ internal sealed class QuicHubListener : IAsyncDisposable
                     ConnectionOptionsCallback = async (_, _, cancelled) =>
                     {
                         // Throwing refuses the connection; its node tries again after a pause of its own.
-                        if (Interlocked.Increment(ref waiting) > limits.WaitingMax || stop.IsCancellationRequested)
+                        if (Interlocked.Increment(ref waiting) > waitingMax || stop.IsCancellationRequested)
                         {
                             Interlocked.Decrement(ref waiting);
                             metrics.ConnectionRefused();
@@ -80,7 +86,15 @@ internal sealed class QuicHubListener : IAsyncDisposable
 
                         try
                         {
-                            await rate.WaitAsync(cancelled);
+                            await turn.WaitAsync(cancelled);
+                            try
+                            {
+                                await rate.WaitAsync(cancelled);
+                            }
+                            finally
+                            {
+                                turn.Release();
+                            }
                         }
                         finally
                         {

@@ -17,6 +17,7 @@ public sealed class HubMetrics
     private long _deviceWrites;
     private long _eventDrops;
     private long _refusedConnections;
+    private long _abandonedConnections;
     private long _failedHandshakes;
     private long _syncRecordWrites;
     private long _syncRecordDrops;
@@ -79,6 +80,8 @@ public sealed class HubMetrics
 
     internal void ConnectionRefused() => Interlocked.Increment(ref _refusedConnections);
 
+    internal void ConnectionAbandoned() => Interlocked.Increment(ref _abandonedConnections);
+
     internal void HandshakeFailed() => Interlocked.Increment(ref _failedHandshakes);
 
     internal void SyncRecordWritten() => Interlocked.Increment(ref _syncRecordWrites);
@@ -137,6 +140,7 @@ public sealed class HubMetrics
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"events\"}", null, null, Interlocked.Read(ref _eventDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"syncrecords\"}", null, null, Interlocked.Read(ref _syncRecordDrops));
         Write(text, "edge_cloudhub_refused_connections_total", "counter", "Connections refused with a reason, or because too many waited.", Interlocked.Read(ref _refusedConnections));
+        Write(text, "edge_cloudhub_abandoned_connections_total", "counter", "Connections that their peers gave up while they waited for their handshake.", Interlocked.Read(ref _abandonedConnections));
         Write(text, "edge_cloudhub_failed_handshakes_total", "counter", "Connections that did not get through TLS and the request's head in time.", Interlocked.Read(ref _failedHandshakes));
         Write(text, "edge_cloudhub_acks_total", "counter", "Objects that an edge confirmed as stored.", Acks);
         Write(text, "edge_cloudhub_resends_total", "counter", "Objects sent again for want of an answer.", Resends);

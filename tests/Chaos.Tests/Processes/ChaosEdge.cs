@@ -8,10 +8,11 @@ namespace Edge.Chaos.Tests;
 
 /// <summary>What a <see cref="ChaosEdge"/> is started with.</summary>
 /// <param name="HeartbeatSeconds">edgecore's keepalive; cloudcore ends a session after two of them without a word.</param>
-internal sealed record ChaosEdgeOptions(int HeartbeatSeconds);
+/// <param name="HasSpare">Whether a second cloudcore on the same API stands by (<see cref="ChaosEdge.FailOverAsync"/>).</param>
+internal sealed record ChaosEdgeOptions(int HeartbeatSeconds, bool HasSpare = false);
 
 /// <summary>Three real processes: a cloudcore that is only the Kubernetes API (the ledger, never killed), a cloudcore beside it that serves the node, and the node's edgecore,
-/// which reaches that one through a <see cref="FaultProxy"/>. The last two may be killed at any time.</summary>
+/// which reaches that one through a <see cref="FaultProxy"/>. The last two may be killed at any time. Where there is a spare cloudcore, the proxy is their load balancer.</summary>
 internal sealed class ChaosEdge : IAsyncDisposable
 {
     public const string Node = "edge-1";
@@ -26,8 +27,9 @@ internal sealed class ChaosEdge : IAsyncDisposable
     private readonly ConcurrentQueue<string> _deaths = new();
     private readonly List<ChildProcess> _processes = [];
     private readonly FaultProxy _enrolment;
+    private CloudSide _cloud = new("cloud", "chaos");
+    private CloudSide _spare = new("spare", "chaos-spare");
     private ChildProcess? _api;
-    private ChildProcess? _cloud;
     private ChildProcess? _edge;
     private KubeClient? _client;
 
@@ -38,7 +40,8 @@ internal sealed class ChaosEdge : IAsyncDisposable
         _janitor = Janitor.Start(directory, removeDirectory: true);
         Hub = new FaultProxy(_time);
         _enrolment = new FaultProxy(_time);
-        Directory.CreateDirectory(CloudData);
+        Directory.CreateDirectory(DataOf(_cloud));
+        Directory.CreateDirectory(DataOf(_spare));
         Directory.CreateDirectory(EdgeData);
         Store = new EdgeStore(Path.Combine(EdgeData, "edgecore.db"));
     }
@@ -62,8 +65,6 @@ internal sealed class ChaosEdge : IAsyncDisposable
     private string EdgeData => Path.Combine(_directory, Node);
 
     private string ApiData => Path.Combine(_directory, "api");
-
-    private string CloudData => Path.Combine(_directory, "cloud");
 
     public static async Task<ChaosEdge> StartAsync(ChaosEdgeOptions options)
     {
@@ -91,7 +92,7 @@ internal sealed class ChaosEdge : IAsyncDisposable
         if (sides.HasFlag(Side.Cloud))
         {
             Hub.Target = _enrolment.Target = 0;
-            killed.Add(_cloud!.KillAsync());
+            killed.Add(_cloud.Process!.KillAsync());
         }
 
         if (sides.HasFlag(Side.Edge))
@@ -100,8 +101,36 @@ internal sealed class ChaosEdge : IAsyncDisposable
         whileDead?.Invoke();
         await Task.Delay(pause, _time);
         await Task.WhenAll(
-            sides.HasFlag(Side.Cloud) ? StartCloudAsync() : Task.CompletedTask,
+            sides.HasFlag(Side.Cloud) ? StartServingAsync() : Task.CompletedTask,
             sides.HasFlag(Side.Edge) ? StartEdgeAsync() : Task.CompletedTask);
+    }
+
+    /// <summary>SIGKILLs the cloudcore that serves the node, and leads new connections to the spare one, which was up all the while. The killed one stays away until
+    /// <see cref="StartSpareAsync"/>.</summary>
+    public async Task FailOverAsync()
+    {
+        (_cloud, _spare) = (_spare, _cloud);
+        await _spare.Process!.KillAsync();
+        Lead();
+    }
+
+    /// <summary>Starts the cloudcore that was killed last, as the spare one; returns once it is ready.</summary>
+    public Task StartSpareAsync() => StartCloudAsync(_spare);
+
+    /// <summary>Waits until the Node says that the cloudcore serves it to which new connections are led; returns that one's instance.</summary>
+    public async Task<string> ServedAsync(TimeSpan patience)
+    {
+        await Wait.UntilAsync(
+            $"the Node names {_cloud.InstanceId}",
+            async token =>
+            {
+                ThrowIfDead();
+                return (await Client.GetAsync(ResourceKind.Node, null, Node, token)).Annotation("edge.kubeedge.io/cloudcore") == _cloud.InstanceId;
+            },
+            patience,
+            _time,
+            CancellationToken.None);
+        return _cloud.InstanceId;
     }
 
     /// <summary>Asks until it is so; fails with <paramref name="what"/>, and at once when a process ended by itself.</summary>
@@ -136,7 +165,7 @@ internal sealed class ChaosEdge : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var process in (ChildProcess?[])[_edge, _cloud, _api])
+        foreach (var process in (ChildProcess?[])[_edge, _cloud.Process, _spare.Process, _api])
         {
             if (process is not null)
                 await process.StopAsync(s_stopGrace);
@@ -163,7 +192,9 @@ internal sealed class ChaosEdge : IAsyncDisposable
         var kubeconfig = ports.Text("kubeconfig");
         _client = KubeClient.FromKubeconfig(kubeconfig, _time);
 
-        await StartCloudAsync();
+        await StartServingAsync();
+        if (_options.HasSpare)
+            await StartSpareAsync();
         var token = (await EdgectlAsync(["gettoken", "--kubeconfig", kubeconfig])).Trim();
         await EdgectlAsync([
             "join", "-e", $"127.0.0.1:{Hub.Port}", "--certport", $"{_enrolment.Port}", "--token", token, "-i", Node, "--data-dir", EdgeData,
@@ -182,21 +213,36 @@ internal sealed class ChaosEdge : IAsyncDisposable
             CancellationToken.None);
     }
 
-    // Its ports are other ones each time; the proxies follow it.
-    private async Task StartCloudAsync()
+    private async Task StartServingAsync()
     {
-        var file = Path.Combine(CloudData, "cloudcore.ports.json");
+        await StartCloudAsync(_cloud);
+        Lead();
+    }
+
+    // Its ports are other ones each time.
+    private async Task StartCloudAsync(CloudSide side)
+    {
+        var data = DataOf(side);
+        var file = Path.Combine(data, "cloudcore.ports.json");
         File.Delete(file);
         var began = _time.GetTimestamp();
-        _cloud = Start("cloud", "cloudcore", ["--config", Path.Combine(_directory, "cloudcore.yaml"), "--data-dir", CloudData], [
+        side.Process = Start(side.Name, "cloudcore", ["--config", Path.Combine(_directory, "cloudcore.yaml"), "--data-dir", data], [
             $"kubeAPIConfig.kubeConfig={Path.Combine(ApiData, "admin.kubeconfig")}", "modules.cloudHub.websocket.port=0", "modules.cloudHub.https.port=0",
-            "modules.cloudHub.instanceId=chaos", $"modules.cloudHub.keepaliveInterval={2 * _options.HeartbeatSeconds}", "commonConfig.monitorServer.bindAddress=127.0.0.1:0",
+            $"modules.cloudHub.instanceId={side.InstanceId}", $"modules.cloudHub.keepaliveInterval={2 * _options.HeartbeatSeconds}", "commonConfig.monitorServer.bindAddress=127.0.0.1:0",
         ]);
-        var ports = await ReadyAsync(_cloud, file);
+        var ports = await ReadyAsync(side.Process, file);
         Restarts.Enqueue(("cloudcore", _time.GetElapsedTime(began).TotalMilliseconds));
-        _enrolment.Target = (int)ports.Number(0, "https");
-        Hub.Target = (int)ports.Number(0, "websocket");
+        (side.HttpsPort, side.HubPort) = ((int)ports.Number(0, "https"), (int)ports.Number(0, "websocket"));
     }
+
+    // New connections go to the cloudcore that serves.
+    private void Lead()
+    {
+        _enrolment.Target = _cloud.HttpsPort;
+        Hub.Target = _cloud.HubPort;
+    }
+
+    private string DataOf(CloudSide side) => Path.Combine(_directory, side.Name);
 
     private async Task StartEdgeAsync()
     {
@@ -240,6 +286,20 @@ internal sealed class ChaosEdge : IAsyncDisposable
             arguments,
             new ToolOptions(_time) { Environment = new Dictionary<string, string> { [ProcessTable.Marker] = _directory } },
             CancellationToken.None);
+
+    // A cloudcore that serves nodes, through its restarts.
+    private sealed class CloudSide(string name, string instanceId)
+    {
+        public string Name => name;
+
+        public string InstanceId => instanceId;
+
+        public ChildProcess? Process { get; set; }
+
+        public int HttpsPort { get; set; }
+
+        public int HubPort { get; set; }
+    }
 }
 
 /// <summary>Who is killed.</summary>

@@ -200,6 +200,94 @@ public sealed class NodeSessionTests
         Assert.Equal(["update a 2"], Tick(1));
     }
 
+    [Theory]
+    [InlineData(Operations.Update)]
+    [InlineData(Operations.Delete)]
+    public void What_comes_after_a_refusal_replaces_the_refused_state_with_the_next_tick(string operation)
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Refuse("m1");
+        Deliver("a", 2, operation, isFinal: operation == Operations.Delete);
+        Assert.Equal((1, 0), (Session.ObjectDepth, Session.InFlight));
+        Assert.True(Session.HasReady(SendPart.All));
+        Assert.Equal([$"{operation} a 2"], Tick(1));
+        // The refused one's timer and a late ack of it are forgotten; the new one has the first wait of its own.
+        Ack("m1");
+        Assert.Equal((1, 1), (Session.ObjectDepth, Session.InFlight));
+        Assert.Equal(5_001, Session.NextDueMs);
+        Assert.Empty(Tick(5_000));
+        Assert.Equal("m2", SentId(5_001));
+        Ack("m2");
+        Assert.Equal((0, 0, long.MaxValue), (Session.ObjectDepth, Session.InFlight, Session.NextDueMs));
+    }
+
+    [Fact]
+    public void Newest_of_what_comes_after_a_refusal_is_sent_once()
+    {
+        Open();
+        Deliver("a", 1);
+        Tick(0);
+        Refuse("m1");
+        Deliver("a", 1, Operations.Update);
+        Assert.Empty(Tick(1));
+        Deliver("a", 2, Operations.Update);
+        Deliver("a", 4, Operations.Update);
+        Deliver("a", 3, Operations.Update);
+        Assert.Equal(["update a 4"], Tick(2));
+        Assert.Empty(Tick(5_001));
+        Ack("m2");
+        Assert.Equal(0, Session.ObjectDepth);
+    }
+
+    [Fact]
+    public void Delete_after_a_refusal_lets_the_recreated_object_of_the_same_name_follow_it()
+    {
+        Open();
+        Deliver("old", 1, name: "web");
+        Tick(0);
+        Refuse("m1");
+        Deliver("old", 5, Operations.Delete, isFinal: true, name: "web");
+        Deliver("new", 6, name: "web");
+        Assert.Equal(["delete web 5"], Tick(1));
+        Assert.Empty(Tick(2));
+        Ack("m2");
+        Assert.Equal(["insert web 6"], Tick(3));
+    }
+
+    [Fact]
+    public void Window_and_room_for_unanswered_hold_as_many_after_refusals_and_their_newer_states_as_before()
+    {
+        var session = new NodeSession(new SessionLimits { Window = 4, UnansweredMax = 4 }, () => $"m{++_ids}");
+        session.Step(new SessionInput.Open(), _outputs);
+        for (var round = 0; round < 3; round++)
+        {
+            // Four are sent and refused, and newer states of all come after it, with four objects more: only four of the eight are under way.
+            for (var i = 0; i < 4; i++)
+                session.Step(new SessionInput.Deliver(Object($"u{i}", (round * 2) + 1, Operations.Update, false, $"u{i}")), _outputs);
+            foreach (var id in Sent(round * 10))
+                session.Step(new SessionInput.Refused(id, "no"), _outputs);
+            for (var i = 0; i < 8; i++)
+                session.Step(new SessionInput.Deliver(Object($"u{i}", (round * 2) + 2, Operations.Update, false, $"u{i}")), _outputs);
+            var newer = Sent((round * 10) + 1);
+            Assert.Equal((8, 4), (session.ObjectDepth, session.InFlight));
+            Assert.False(session.HasReady(SendPart.All));
+            newer.ForEach(id => session.Step(new SessionInput.Ack(id), _outputs));
+            Sent((round * 10) + 2).ForEach(id => session.Step(new SessionInput.Ack(id), _outputs));
+            Assert.Equal((0, 0), (session.ObjectDepth, session.InFlight));
+        }
+
+        List<string> Sent(long nowMs)
+        {
+            _outputs.Clear();
+            session.Step(new SessionInput.Tick(nowMs, 100), _outputs);
+            var ids = _outputs.OfType<SessionOutput.SendObject>().Select(send => send.MessageId).ToList();
+            Assert.Equal(4, ids.Count);
+            return ids;
+        }
+    }
+
     [Fact]
     public void Unanswered_objects_do_not_hold_the_window_after_their_first_wait()
     {
@@ -395,6 +483,8 @@ public sealed class NodeSessionTests
 
     private void Send(string resource, bool isUrgent = false)
         => Session.Step(new SessionInput.Send(new Message { Id = resource, Resource = resource, Operation = Operations.Response }, isUrgent), _outputs);
+
+    private void Refuse(string id) => Session.Step(new SessionInput.Refused(id, "bad"), _outputs);
 
     private void Ack(string id) => Session.Step(new SessionInput.Ack(id), _outputs);
 

@@ -221,6 +221,19 @@ public sealed class WebSocketLinkTests : IAsyncLifetime
         await Assert.ThrowsAsync<LinkException>(async () => await client.SendAsync(Make("x"), default));
     }
 
+    [Fact]
+    public async Task Disposing_ends_what_sends_and_what_waits_behind_it()
+    {
+        var client = new WebSocketLink(_clientSocket, TimeProvider.System, Timeout.InfiniteTimeSpan);
+        var sending = client.SendAsync(Make(new string('x', 50_000_000)), default).AsTask(); // nobody reads
+        var behind = client.SendAsync(Make("y"), default).AsTask();
+        Assert.False(sending.IsCompleted || behind.IsCompleted);
+        await client.DisposeAsync();
+        await Assert.ThrowsAsync<LinkException>(() => sending.WaitAsync(Edge.Testing.Patience.Of(TimeSpan.FromSeconds(20))));
+        await Assert.ThrowsAsync<LinkException>(() => behind.WaitAsync(Edge.Testing.Patience.Of(TimeSpan.FromSeconds(20))));
+        await Assert.ThrowsAsync<LinkException>(async () => await client.SendAsync(Make("z"), default));
+    }
+
     private static WebSocketLink Link(WebSocket socket) => new(socket, TimeProvider.System, TimeSpan.FromSeconds(15));
 
     private static Message Make(string text)

@@ -3,6 +3,9 @@ using System.Text.Json.Nodes;
 using Edge.Common.Configuration;
 using Edge.Core.EdgeHub;
 using Edge.Protocol.Messages;
+using Edge.Protocol.Sync;
+using Edge.Testing;
+using Microsoft.Extensions.Logging;
 using Xunit;
 
 namespace Edge.Core.Tests;
@@ -10,6 +13,8 @@ namespace Edge.Core.Tests;
 [Trait("Category", "Sync")]
 public sealed class HubServiceTests
 {
+    private static readonly TimeSpan s_patience = Patience.Of(TimeSpan.FromSeconds(20));
+
     private static bool IsAckOf(Message message, Message of) => message.Operation == Operations.Response && message.ParentId == of.Id;
 
     private static string ConfigMap(string uid, string version, string value)
@@ -266,6 +271,41 @@ public sealed class HubServiceTests
         Assert.Contains("edgecore_link_up 1", text, StringComparison.Ordinal);
         Assert.Contains("edgecore_uplink_entries{priority=\"event\"} 0", text, StringComparison.Ordinal);
         Assert.Equal("ok\n", await http.GetStringAsync($"http://127.0.0.1:{ports["metrics"]}/healthz"));
+    }
+
+    [Fact]
+    public async Task A_session_that_breaks_by_a_defect_leaves_no_link_and_nobody_waiting_for_an_answer()
+    {
+        using var directory = new TempDirectory();
+        await using var cloud = new FakeCloud { Answer = _ => null };
+        await cloud.StartAsync();
+        await using var database = EdgeDatabase.Open(directory.File("edgecore.db"), TimeProvider.System);
+        using var loggers = LoggerFactory.Create(builder => builder.AddProvider(new LogLines()));
+        var hub = new HubService(RunningEdge.Options(cloud, directory), database, TimeProvider.System, new Random(7), loggers);
+        var changes = new List<bool>();
+        hub.LinkChanged += changes.Add;
+        var running = hub.RunAsync(new BrokenMeta(), null, CancellationToken.None);
+        await hub.ConnectedAfterAsync(0, CancellationToken.None).WaitAsync(s_patience);
+        var query = Message.Create(TimeProvider.System, Sources.Edged, Groups.Meta, Operations.Query, "default/configmap/app");
+        var asked = hub.RequestAsync(query, TimeSpan.FromHours(1), CancellationToken.None);
+        await cloud.NextAsync(message => message.Id == query.Id, "the request");
+        await cloud.SendAsync(FakeCloud.Down(Operations.Update, "default/configmap/app", ConfigMap("u1", "1", "a"), "1"));
+        Assert.Equal("a defect", (await Assert.ThrowsAsync<InvalidOperationException>(() => running.WaitAsync(s_patience))).Message);
+        Assert.False(hub.IsConnected);
+        Assert.Equal([true, false], changes);
+        Assert.Contains("the session broke", (await Assert.ThrowsAsync<UplinkException>(() => asked.WaitAsync(s_patience))).Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<UplinkException>(() => hub.RequestAsync(query, TimeSpan.FromHours(1), CancellationToken.None).WaitAsync(s_patience));
+    }
+
+    private sealed class BrokenMeta : IMetaMessages
+    {
+        public long Doubts => 0;
+
+        public Task<Message?> HandleAsync(Message message) => throw new InvalidOperationException("a defect");
+
+        public (int Count, InventoryDigest Digest) InventoryDigest() => (0, new InventoryDigest(1));
+
+        public InventoryPart InventoryPart(int of, IReadOnlyList<int> buckets) => new(of, buckets, []);
     }
 
     internal static async Task WaitUntilAsync(Func<bool> condition)
