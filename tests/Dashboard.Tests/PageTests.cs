@@ -47,6 +47,13 @@ public sealed class PageTests(Browser browser) : IClassFixture<Browser>, IDispos
             await page.GetByLabel("Search nodes").FillAsync("nothing-like-it");
             await Expect(page.GetByText("No node matches")).ToBeVisibleAsync();
             await page.GetByLabel("Search nodes").FillAsync("edge-1");
+            // What changes meanwhile draws the rows anew; the keyboard stays where it is.
+            await page.Locator(".table .row a").FocusAsync();
+            await page.EvaluateAsync("document.activeElement.closest('.row').dataset.old = '1'");
+            await page.SetViewportSizeAsync(page.ViewportSize!.Width - 20, page.ViewportSize.Height);
+            await Expect(page.Locator(".row[data-old]")).ToHaveCountAsync(0);
+            await Expect(page.Locator(".table .row a")).ToBeFocusedAsync();
+            await page.SetViewportSizeAsync(page.ViewportSize.Width + 20, page.ViewportSize.Height);
             await page.Locator(".table .row a").PressAsync("Enter");
             await Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "edge-1", Exact = true })).ToBeVisibleAsync();
             await Expect(page.Locator("main")).ToContainTextAsync("KubeEdge (stock)");

@@ -55,6 +55,9 @@ export class VirtualTable {
   }
 
   redraw() {
+    // The row that has the keyboard keeps it, wherever it is now.
+    const focused = document.activeElement?.closest?.(".row");
+    const href = focused && this.spacer.contains(focused) ? focused.querySelector("a")?.getAttribute("href") : null;
     this.shown.clear();
     this.spacer.replaceChildren();
     this.spacer.style.height = `${this.rows.length * ROW}px`;
@@ -64,6 +67,7 @@ export class VirtualTable {
       return;
     }
     this.draw();
+    if (href) this.spacer.querySelector(`a[href="${CSS.escape(href)}"]`)?.focus({ preventScroll: true });
   }
 
   draw() {
