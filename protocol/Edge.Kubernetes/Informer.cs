@@ -205,18 +205,22 @@ public sealed partial class Informer : IAsyncDisposable
         obj = Transformed(obj);
         var key = (obj.Namespace, obj.Name);
         var (uid, version) = (obj.Uid, obj.ResourceVersion);
-        var isKnown = _cache.TryGetValue(key, out var old);
-        if (isKnown && old.Uid != uid)
+        var old = _cache.GetValueOrDefault(key);
+        if (old is not null && old.Uid != uid)
         {
             // Deleted and made anew while nobody watched: two objects, so two changes.
             await RemoveAsync(key, null, version, token);
-            (isKnown, old) = (false, default);
+            old = null;
         }
 
-        if (isKnown && old.Version == version && version.Length > 0)
+        if (old is not null && old.Version == version && version.Length > 0)
             return;
-        _cache[key] = new Held(uid, version, CachesIdentities ? null : obj.Json);
-        await DeliverAsync(new ObjectChange(isKnown ? ChangeType.Updated : ChangeType.Added, obj, old.Object), token);
+        var before = old?.Object;
+        if (old is not null && CachesIdentities)
+            old.Version = version;
+        else
+            _cache[key] = new Held(uid, version, CachesIdentities ? null : obj.Json);
+        await DeliverAsync(new ObjectChange(old is null ? ChangeType.Added : ChangeType.Updated, obj, before), token);
     }
 
     // Of what went while nobody watched (no last state) the state known before is all there is. It is deleted as of the version at which that was seen, as a watch
@@ -268,8 +272,15 @@ public sealed partial class Informer : IAsyncDisposable
     }
 
     /// <summary>What is cached of an object.</summary>
-    /// <param name="Object">Null where only identities are.</param>
-    private readonly record struct Held(string Uid, string Version, JsonObject? Object);
+    /// <param name="obj">Null where only identities are; then the version is changed in place, which leaves less that outlives a change.</param>
+    private sealed class Held(string uid, string version, JsonObject? obj)
+    {
+        public string Uid => uid;
+
+        public string Version { get; set; } = version;
+
+        public JsonObject? Object => obj;
+    }
 
     private sealed record Failure(long Since, string Why);
 

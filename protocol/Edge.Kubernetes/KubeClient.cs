@@ -228,18 +228,18 @@ public sealed class KubeClient : IKubeClient, IDisposable
     {
         using var deadline = new CancellationTokenSource(Options.RequestTimeout, _time);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
-        return await GuardAsync(
-            async token =>
-            {
-                using var response = await SendAsync(method, path, body, mediaType, token, isMetadataOnly: isMetadataOnly);
-                if (response.Content is WholeContent whole && whole.Bytes.Length <= Options.AnswerSizeMax)
-                    return whole.Bytes;
-                await response.Content.LoadIntoBufferAsync(Options.AnswerSizeMax, token);
-                return (ReadOnlyMemory<byte>)await response.Content.ReadAsByteArrayAsync(token);
-            },
-            $"{method} {path}",
-            cancellationToken,
-            linked.Token);
+        try
+        {
+            using var response = await SendAsync(method, path, body, mediaType, linked.Token, isMetadataOnly: isMetadataOnly);
+            if (response.Content is WholeContent whole && whole.Bytes.Length <= Options.AnswerSizeMax)
+                return whole.Bytes;
+            await response.Content.LoadIntoBufferAsync(Options.AnswerSizeMax, linked.Token);
+            return await response.Content.ReadAsByteArrayAsync(linked.Token);
+        }
+        catch (Exception e) when (IsTransports(e, cancellationToken))
+        {
+            throw Told(e, $"{method} {path}", cancellationToken);
+        }
     }
 
     // Sends until the server takes it; the answer is a success whose body is still to be read.
@@ -256,7 +256,7 @@ public sealed class KubeClient : IKubeClient, IDisposable
             if (isMetadataOnly)
                 request.Headers.TryAddWithoutValidation("Accept", isWatch ? MetadataAccept : MetadataListAccept);
             else
-                request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+                request.Headers.TryAddWithoutValidation("Accept", "application/json");
             if (isWatch)
                 request.Options.Set(ObjectWatch.Asked, true);
             if (body is { } bytes)
@@ -310,26 +310,31 @@ public sealed class KubeClient : IKubeClient, IDisposable
         };
     }
 
-    // One place that turns what the transport throws into KubeException; the caller's own cancellation passes through.
     private async Task<T> GuardAsync<T>(Func<CancellationToken, Task<T>> act, string what, CancellationToken caller, CancellationToken linked)
     {
         try
         {
             return await act(linked);
         }
-        catch (OperationCanceledException e) when (!caller.IsCancellationRequested)
+        catch (Exception e) when (IsTransports(e, caller))
         {
-            throw new KubeException(0, "Timeout", $"{what}: {_server} did not answer in time", inner: e);
+            throw Told(e, what, caller);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException && !caller.IsCancellationRequested)
-        {
-            var cause = e.InnerException is { } inner ? $"{e.Message} ({inner.Message})" : e.Message;
-            throw new KubeException(0, "ConnectionLost", $"{what}: {_server}: {cause}", inner: e);
-        }
-        catch (Exception e) when (e is HttpRequestException or IOException)
-        {
-            throw new OperationCanceledException($"{what}: cancelled", e, caller);
-        }
+    }
+
+    // The caller's own cancellation passes through.
+    private static bool IsTransports(Exception e, CancellationToken caller)
+        => e is HttpRequestException or IOException || (e is OperationCanceledException && !caller.IsCancellationRequested);
+
+    // One place that turns what the transport throws into KubeException.
+    private Exception Told(Exception e, string what, CancellationToken caller)
+    {
+        if (e is OperationCanceledException)
+            return new KubeException(0, "Timeout", $"{what}: {_server} did not answer in time", inner: e);
+        if (caller.IsCancellationRequested)
+            return new OperationCanceledException($"{what}: cancelled", e, caller);
+        var cause = e.InnerException is { } inner ? $"{e.Message} ({inner.Message})" : e.Message;
+        return new KubeException(0, "ConnectionLost", $"{what}: {_server}: {cause}", inner: e);
     }
 
     private static string Query(ListOptions options, params ReadOnlySpan<(string Key, string Value)> more)

@@ -45,9 +45,9 @@ public sealed class WebSocketLink(WebSocket socket, TimeProvider time, TimeSpan 
     public async ValueTask SendAsync(IReadOnlyList<Message> messages, CancellationToken cancellationToken)
     {
         using var buffer = new PooledBuffer(4096);
-        foreach (var message in messages)
+        for (var i = 0; i < messages.Count; i++)
         {
-            Write(message, buffer);
+            Write(messages[i], buffer);
             if (isEdgeWire && buffer.Count < FrameTarget)
                 continue;
             await SendAsync(buffer.Written, cancellationToken);

@@ -72,7 +72,7 @@ internal sealed class PodPlacement
         if (isEdge)
         {
             var before = _nodes.GetValueOrDefault(name);
-            var node = new ObjectBody(change.Text);
+            var node = new ObjectBody(change.Text, before);
             _nodes[name] = node;
             if (HasChanged(before, node))
                 outputs.Add(new PlacementOutput.Deliver(name, OfNode(node, Operations.Update)));
@@ -106,21 +106,32 @@ internal sealed class PodPlacement
 
         if (node.Length == 0)
             return;
-        var (uses, mayGrow) = before is { UsesMayGrow: false } && !PodReferences.MayGrow(pod) ? (before.Uses, false) : (PodReferences.Of(pod.Json), PodReferences.MayGrow(pod));
-        var record = new PodRecord(new ObjectBody(pod), node, uses, mayGrow);
-        _pods[id] = record;
-        ByNode(node)[id] = record;
-        if (record.Uses != before?.Uses)
+        var mayGrow = PodReferences.MayGrow(pod);
+        var uses = before is { UsesMayGrow: false } && !mayGrow ? before.Uses : PodReferences.Of(pod.Json);
+        var body = new ObjectBody(pod, before?.Pod);
+        var (bodyBefore, usesBefore) = (before?.Pod, before?.Uses);
+        if (before is null)
         {
-            foreach (var key in record.Uses)
+            _pods[id] = ByNode(node)[id] = new PodRecord(body, node, uses, mayGrow);
+        }
+        else
+        {
+            (before.Pod, before.UsesMayGrow) = (body, mayGrow);
+            if (uses != usesBefore)
+                before.Uses = uses;
+        }
+
+        if (uses != usesBefore)
+        {
+            foreach (var key in uses)
                 AddUser(key, node, id, outputs);
         }
 
-        if (HasChanged(before?.Pod, record.Pod))
-            outputs.Add(new PlacementOutput.Deliver(node, OfPod(record.Pod, before is null ? Operations.Insert : Operations.Update)));
-        if (before is not null && before.Uses != record.Uses)
+        if (HasChanged(bodyBefore, body))
+            outputs.Add(new PlacementOutput.Deliver(node, OfPod(body, before is null ? Operations.Insert : Operations.Update)));
+        if (usesBefore is not null && uses != usesBefore)
         {
-            foreach (var key in before.Uses.Where(key => !record.Uses.Contains(key)))
+            foreach (var key in usesBefore.Where(key => !uses.Contains(key)))
                 RemoveUser(key, node, id, outputs);
         }
     }
@@ -130,7 +141,7 @@ internal sealed class PodPlacement
         var key = new ConfigKey(type, change.Text.Namespace, change.Text.Name);
         var isGone = change.Type == ChangeType.Deleted;
         _configs.TryGetValue(key, out var before);
-        var config = new ObjectBody(change.Text);
+        var config = new ObjectBody(change.Text, before);
         if (isGone)
             _configs.Remove(key);
         else
@@ -196,6 +207,16 @@ internal sealed class PodPlacement
     private static DownObject OfConfig(ConfigKey key, ObjectBody config, string operation, bool isFinal = false)
         => DownObject.Of(ManagedTypes.KindOf(key.Type)!, key.Type, operation, Sources.EdgeController, config, isFinal);
 
-    // UsesMayGrow: see PodReferences.MayGrow.
-    private sealed record PodRecord(ObjectBody Pod, string Node, HashSet<ConfigKey> Uses, bool UsesMayGrow);
+    // Changed in place: two tables point to it.
+    private sealed class PodRecord(ObjectBody pod, string node, HashSet<ConfigKey> uses, bool usesMayGrow)
+    {
+        public string Node => node;
+
+        public ObjectBody Pod { get; set; } = pod;
+
+        public HashSet<ConfigKey> Uses { get; set; } = uses;
+
+        /// <summary>See <see cref="PodReferences.MayGrow"/>.</summary>
+        public bool UsesMayGrow { get; set; } = usesMayGrow;
+    }
 }

@@ -2,7 +2,7 @@ using System.IO.Compression;
 
 namespace Edge.Protocol.Messages;
 
-/// <summary>A content that goes to many links or is sent again: its bytes, and their compressed form, made once when first asked for. Safe for concurrent calls.</summary>
+/// <summary>A content that goes to many links or is sent again: its bytes, and their compressed form, kept once it is asked for again. Safe for concurrent calls.</summary>
 public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
 {
     /// <summary>Below this many bytes compression costs more than it saves.</summary>
@@ -14,8 +14,9 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
     [ThreadStatic]
     private static MemoryStream? s_output;
 
-    // Weak: it is there while nodes are being sent it, and not for as long as the object lives.
+    // Weak: it is there while nodes are being sent it, and not for as long as the object lives. Most objects go to one node once, and need none.
     private WeakReference<byte[]>? _compressed;
+    private bool _wasAsked;
 
     /// <summary>The JSON value in UTF-8.</summary>
     public ReadOnlyMemory<byte> Utf8 { get; } = utf8;
@@ -28,7 +29,9 @@ public sealed class SharedContent(ReadOnlyMemory<byte> utf8)
             if (_compressed is not null && _compressed.TryGetTarget(out var made))
                 return made;
             made = Compress(Utf8);
-            _compressed = new WeakReference<byte[]>(made);
+            if (_wasAsked)
+                _compressed = new WeakReference<byte[]>(made);
+            _wasAsked = true;
             return made;
         }
     }

@@ -30,14 +30,17 @@ public sealed class MqttBrokerTests
         session.AddRange(MqttPublishWriter.ToPacket(new MqttPublishOut { Version = MqttVersion.V5, Topic = "t"u8, Payload = new byte[2000] }));
         foreach (var one in session)
             await slow.SendAsync([one]);
+        await ServedAsync(slow);
         using var fast = await RawClient.OpenAsync(port);
         await fast.SendAsync([.. session.Select((one, i) => i == 15 ? (byte)'f' : one)]);
-        foreach (var (raw, publishes) in ((RawClient, int)[])[(slow, 2), (fast, 1)])
+        await ServedAsync(fast);
+        Assert.Equal(2004, (await slow.ReadAsync()).Body.Length);
+
+        static async Task ServedAsync(RawClient raw)
         {
             Assert.Equal(MqttPacketType.ConnAck, (await raw.ReadAsync()).Type);
             Assert.Equal(MqttPacketType.SubAck, (await raw.ReadAsync()).Type);
-            for (var i = 0; i < publishes; i++)
-                Assert.Equal(2004, (await raw.ReadAsync()).Body.Length);
+            Assert.Equal(2004, (await raw.ReadAsync()).Body.Length);
         }
     }
 

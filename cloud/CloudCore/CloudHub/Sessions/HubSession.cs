@@ -173,8 +173,8 @@ internal sealed class HubSession : WheelEntry, ISyncSession
         lock (_core)
         {
             _isOver = true;
-            pump = _pump.Running;
-            urgentPump = _urgentPump?.Running ?? Task.CompletedTask;
+            pump = _pump.Ended();
+            urgentPump = _urgentPump?.Ended() ?? Task.CompletedTask;
             mayClose = !_isClosing;
             _isClosing = true;
         }
@@ -484,13 +484,16 @@ internal sealed class HubSession : WheelEntry, ISyncSession
     /// <summary>Sends a part of what there is, while there is some.</summary>
     private sealed class Pump(HubSession session, SendPart part) : IThreadPoolWorkItem
     {
+        // What a run fills: kept by the thread, since sessions send one after the other and most of them one object at a time.
+        [ThreadStatic]
+        private static (List<SessionOutput> Outputs, List<Message> Messages)? s_spare;
+
         private long _writingSinceMs = -1;
         private int _state;
+        private int _runs; // under way; locked by the session's core. A second one may begin while the first puts its things away.
+        private TaskCompletionSource? _ended; // locked by the session's core
 
         public SendPart Part => part;
-
-        /// <summary>Ends with the run that is under way; under the session's lock.</summary>
-        public Task Running { get; private set; } = Task.CompletedTask;
 
         public long WritingSinceMs => Interlocked.Read(ref _writingSinceMs);
 
@@ -500,25 +503,33 @@ internal sealed class HubSession : WheelEntry, ISyncSession
                 ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
 
+        /// <summary>Ends with what is under way; under the session's lock, once it is over.</summary>
+        public Task Ended()
+        {
+            if (_runs == 0)
+                return Task.CompletedTask;
+            _ended ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _ended.Task;
+        }
+
         /// <summary>On the thread pool: sends what there is.</summary>
         void IThreadPoolWorkItem.Execute()
         {
-            var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             lock (session._core)
             {
                 if (session._isOver)
                     return;
-                Running = done.Task;
+                _runs++;
             }
 
-            _ = RunAsync(done); // awaited by the session through `Running`; it does not throw
+            _ = RunAsync(); // awaited by the session through Ended; it does not throw
         }
 
-        private async Task RunAsync(TaskCompletionSource done)
+        private async Task RunAsync()
         {
             var (context, link) = (session._context, session._link);
-            var outputs = new List<SessionOutput>();
-            var messages = new List<Message>();
+            var (outputs, messages) = s_spare ?? ([], []);
+            s_spare = null;
             try
             {
                 do
@@ -554,8 +565,22 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             finally
             {
                 context.Wheel.ArmNoLater(session, session.EndReason == SessionEndReason.None ? session.NextDueMs() : Volatile.Read(ref session._endedAtMs) + CloseWithinMs);
-                done.SetResult();
+                outputs.Clear();
+                messages.Clear();
+                s_spare = (outputs, messages);
+                Leave();
             }
+        }
+
+        private void Leave()
+        {
+            TaskCompletionSource? ended;
+            lock (session._core)
+            {
+                ended = --_runs == 0 ? _ended : null;
+            }
+
+            ended?.SetResult();
         }
     }
 }

@@ -339,31 +339,40 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     /// <summary>Everything about objects on their way; only while there are any.</summary>
     private sealed class Work
     {
-        // A session has work for a moment at a time, and its collections are more memory than what they hold.
+        // A session has work for a moment at a time, and its collections are more memory than what they hold. What is handed over on one thread is acked on another, so
+        // the spare ones are everybody's.
         private const int KeptMax = 64;
+        private const int SparesMax = 256;
 
-        [ThreadStatic]
-        private static Work? s_spare;
+        private static readonly Stack<Work> s_spares = new(SparesMax);
 
         public static Work Take()
         {
-            var work = s_spare ?? new Work();
-            s_spare = null;
-            return work;
+            lock (s_spares)
+            {
+                if (s_spares.TryPop(out var spare))
+                    return spare;
+            }
+
+            return new Work();
         }
 
         /// <summary>Nobody may use it any more.</summary>
         public static void Return(Work work)
         {
             // What has become large for a node that was handed much would stay so.
-            if (s_spare is not null || work.Due.Capacity > KeptMax || work.Entries.Capacity > 2 * KeptMax || work.Waiting.Capacity > KeptMax)
+            if (work.Due.Capacity > KeptMax || work.Entries.Capacity > 2 * KeptMax || work.Waiting.Capacity > KeptMax)
                 return;
             work.Entries.Clear();
             work.Sent.Clear();
             work.SentByPath.Clear();
             work.Waiting.Clear();
             work.Due.Clear();
-            s_spare = work;
+            lock (s_spares)
+            {
+                if (s_spares.Count < SparesMax)
+                    s_spares.Push(work);
+            }
         }
 
         /// <summary>By uid.</summary>

@@ -21,10 +21,12 @@ internal sealed class ObjectBody
     }
 
     /// <param name="text">The whole object with kind and apiVersion; its bytes travel as they came.</param>
-    public ObjectBody(ObjectText text)
+    /// <param name="before">The state before it, whose texts it then shares: what a change leaves in memory costs the collector more than what it throws away.</param>
+    public ObjectBody(ObjectText text, ObjectBody? before = null)
     {
         Content = new SharedContent(text.Utf8.IsEmpty ? JsonBytes.Of(text.Json) : text.Utf8);
-        (Namespace, Name, Uid) = (text.Namespace, text.Name, text.Uid);
+        (Namespace, Name, Uid) = before is not null && before.Uid == text.Uid && before.Name == text.Name && before.Namespace == text.Namespace
+            ? (before.Namespace, before.Name, before.Uid) : (text.Namespace, text.Name, text.Uid);
         Version = long.TryParse(text.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : 0;
     }
 
