@@ -18,6 +18,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, Upstream> _upstreams = new();
     private readonly UplinkGuards _guards = new();
+    private readonly SessionLimits _limits = new() { Window = options.Window };
     private readonly SessionContext _context = new(
         new SessionTimes { Keepalive = options.Keepalive, InventoryWait = options.InventoryWait, WriteTimeout = options.WriteTimeout },
         new TimerWheel(rooms.Time), rooms.Time, rooms.Metrics, rooms.Logger);
@@ -94,7 +95,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     public async Task ServeAsync(string node, string address, ILink link)
     {
         var upstream = new Upstream(rooms, _guards, _upstreams.GetValueOrDefault(node), link.IsEdgeWire, _stop.Token);
-        var session = new HubSession(node, link, upstream, link.IsEdgeWire ? new SessionLimits() : SessionLimits.Stock, _context);
+        var session = new HubSession(node, link, upstream, link.IsEdgeWire ? _limits : SessionLimits.Stock, _context);
         if (!rooms.Sync.TryRegister(session, options.NodeLimit))
         {
             await link.CloseAsync("the limit of nodes is reached");

@@ -65,6 +65,9 @@ public sealed record CloudCoreOptions
     /// <summary>Nodes that may be connected at once; further ones are refused with 503.</summary>
     public int NodeLimit { get; init; } = 500;
 
+    /// <summary>Objects sent to an Edge peer and not answered at once; a stock edge gets at most 32. See <see cref="CloudHub.Sessions.SessionLimits.Window"/>.</summary>
+    public int Window { get; init; } = 64;
+
     /// <summary>Connections of nodes that begin in a second, on average; a storm of reconnects waits its turn. Too many at once and all of them time out.</summary>
     public int ConnectionsPerSecond { get; init; } = 1000;
 
@@ -146,6 +149,7 @@ public sealed record CloudCoreOptions
         {
             Keepalive = TimeSpan.FromSeconds(hub.Int("keepaliveInterval", 30, min: 1, max: 86_400)),
             NodeLimit = hub.Int("nodeLimit", 500, min: 1, max: 1_000_000),
+            Window = hub.Int("window", 64, min: 1, max: 4096),
             ConnectionsPerSecond = hub.Int("connectionsPerSecond", 1000, min: 1, max: 100_000),
             WriteTimeout = TimeSpan.FromSeconds(hub.Int("writeTimeout", 30, min: 1, max: 3_600)),
             AdvertiseAddresses = Given(hub.Texts("advertiseAddress", [])),

@@ -56,6 +56,7 @@ public static class DefaultConfig
             instanceId: ""                # tells cloudcores of one cluster apart; empty: the first address that edges dial and the port
             keepaliveInterval: 30         # seconds of silence after which a node is disconnected
             nodeLimit: 500
+            window: 64                    # objects sent to a node and not answered yet
             writeTimeout: 30              # seconds
             edgeCertSigningDuration: 365  # days
             tokenRefreshDuration: 12      # hours; a token is good for twice as long

@@ -28,6 +28,7 @@ internal sealed class NodeService(
     private readonly NodeLease _lease = new(options.NodeName, options.Edged.NodeLeaseDurationSeconds, hub.RequestAsync, time, loggers.CreateLogger("NodeStatus"));
     private readonly Channel<string> _gone = Channel.CreateBounded<string>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite }); // one reason is enough
     private JsonObject? _reported;
+    private string _postFailure = "";
     private string _nodeUid = "";
     private volatile bool _registered;
     private bool _statusDue;
@@ -245,11 +246,15 @@ internal sealed class NodeService(
                 hub.PostAsync(entry, cancellationToken).AsTask(),
                 meta.PutLocalAsync(Room, _name, Encoding.UTF8.GetBytes(kept.ToJsonString()), cancellationToken).AsTask());
             _reported = status;
+            _postFailure = "";
             return true;
         }
         catch (Exception e) when (e is StoreException or ChannelClosedException)
         {
-            NodeLog.PostFailed(_log, e.Message);
+            // It is tried again each second: said once, or the log would fill what is left of the disk.
+            if (_postFailure != e.Message)
+                NodeLog.PostFailed(_log, e.Message);
+            _postFailure = e.Message;
             return false;
         }
     }

@@ -14,6 +14,8 @@ namespace Edge.Cloud.Tests;
 [Trait("Category", "Sync")]
 public sealed class HubTests : IAsyncLifetime
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
     private Support.Cloud _cloud = null!;
 
     public async Task InitializeAsync() => _cloud = await Support.Cloud.StartAsync();
@@ -76,6 +78,70 @@ public sealed class HubTests : IAsyncLifetime
         await first.DisposeAsync();
         await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-1"));
         await second.UntilAsync(Operations.Insert, "default/pod/web");
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_node_that_is_in_the_middle_of_a_large_first_sync_keeps_no_other_waiting(bool isEdgeWire)
+    {
+        const int Pods = 3_000;
+        for (var i = 0; i < Pods; i++)
+            await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf($"many-{i}", "edge-1"));
+        await using var other = await _cloud.JoinAsync("edge-2");
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        await using var busy = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: isEdgeWire);
+        if (isEdgeWire)
+        {
+            // It has nothing.
+            await busy.SendAsync(
+                Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.PartResource, JsonNode.Parse(InventoryMessages.WritePart(new InventoryPart(1, [0], [])).Span));
+        }
+
+        var (read, middle, served) = (0, new TaskCompletionSource(), new TaskCompletionSource());
+        var sync = Task.Run(async () =>
+        {
+            while (read < Pods)
+            {
+                if (await busy.ReceiveAsync() is { Operation: Operations.Insert, Resource: var resource } && resource.StartsWith("default/pod/many-", StringComparison.Ordinal) && ++read == Pods / 3)
+                {
+                    middle.SetResult();
+                    await served.Task;
+                }
+            }
+        });
+        await middle.Task.WaitAsync(s_patience);
+
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("web", "edge-2"));
+        await other.UntilAsync(Operations.Insert, "default/pod/web");
+        await other.AskAsync(Operations.Query, "null/node/edge-2");
+        Assert.Equal(Pods / 3, read);
+        served.SetResult();
+        await sync.WaitAsync(s_patience);
+    }
+
+    [Fact]
+    public async Task A_node_is_sent_no_more_than_the_window_before_it_answers()
+    {
+        await using var cloud = await Support.Cloud.StartAsync(_cloud.Kube, options => options with { Window = 5 });
+        for (var i = 0; i < 20; i++)
+            await cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf($"web-{i}", "edge-1"));
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: true);
+        edge.Acks = false;
+        await edge.SendAsync(
+            Sources.MetaManager, Groups.Resource, Operations.Get, InventoryMessages.PartResource, JsonNode.Parse(InventoryMessages.WritePart(new InventoryPart(1, [0], [])).Span));
+        for (var i = 0; i < 5; i++)
+            await edge.UntilAsync(message => message.Operation == Operations.Insert, orBefore: false);
+
+        // The answer to what is asked now comes after whatever else was to go.
+        await edge.FlushAsync();
+        Assert.Equal(5, edge.Received.Count(message => message.Operation == Operations.Insert));
+        edge.Acks = true;
+        foreach (var message in edge.Received.Where(message => message.Operation == Operations.Insert).ToList())
+            await edge.AckAsync(message);
+        for (var i = 5; i < 20; i++)
+            await edge.UntilAsync(message => message.Operation == Operations.Insert, orBefore: false);
     }
 
     [Fact]

@@ -35,27 +35,43 @@ public sealed class PodPlacementTests
         Assert.Equal(["default/configmap/two"], Config("two", "changed"));
     }
 
+    [Fact]
+    public void ConfigMap_of_many_nodes_is_one_body_whose_bytes_are_those_of_the_watch()
+    {
+        const int Nodes = 50;
+        for (var i = 0; i < Nodes; i++)
+            Pod(Using("shared").Replace("n1", $"n{i}", StringComparison.Ordinal), $"u-{i}", $"web-{i}");
+        var (change, outputs) = (Change(ConfigMap("shared", "one")), new List<PlacementOutput>());
+        _placement.ConfigChanged(ResourceTypes.ConfigMap, change, outputs);
+        var bodies = outputs.OfType<PlacementOutput.Deliver>().Select(deliver => deliver.Object.Body).ToList();
+        Assert.Equal(Nodes, bodies.Count);
+        Assert.All(bodies, body => Assert.Same(bodies[0], body));
+        Assert.Equal(change.Text.Utf8, bodies[0].Content.Utf8); // the same memory, not merely the same text
+    }
+
     private static string Using(string config) => $$$"""{"nodeName":"n1","containers":[{"name":"a","envFrom":[{"configMapRef":{"name":"{{{config}}}"}}]}]}""";
 
     private List<string> Config(string name, string data = "")
     {
         var outputs = new List<PlacementOutput>();
-        _placement.ConfigChanged(ResourceTypes.ConfigMap, Change(new JsonObject
-        {
-            ["kind"] = "ConfigMap", ["apiVersion"] = "v1",
-            ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = $"c-{name}", ["resourceVersion"] = $"{++_version}" },
-            ["data"] = new JsonObject { ["key"] = data },
-        }), outputs);
+        _placement.ConfigChanged(ResourceTypes.ConfigMap, Change(ConfigMap(name, data)), outputs);
         return Paths(outputs);
     }
 
-    private List<string> Pod(string spec, string uid = "u-1")
+    private JsonObject ConfigMap(string name, string data) => new()
+    {
+        ["kind"] = "ConfigMap", ["apiVersion"] = "v1",
+        ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = $"c-{name}", ["resourceVersion"] = $"{++_version}" },
+        ["data"] = new JsonObject { ["key"] = data },
+    };
+
+    private List<string> Pod(string spec, string uid = "u-1", string name = "web")
     {
         var outputs = new List<PlacementOutput>();
         _placement.PodChanged(Change(new JsonObject
         {
             ["kind"] = "Pod", ["apiVersion"] = "v1",
-            ["metadata"] = new JsonObject { ["name"] = "web", ["namespace"] = "default", ["uid"] = uid, ["resourceVersion"] = $"{++_version}" },
+            ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "default", ["uid"] = uid, ["resourceVersion"] = $"{++_version}" },
             ["spec"] = JsonNode.Parse(spec),
         }), outputs);
         return Paths(outputs);

@@ -27,6 +27,14 @@ public sealed class SqliteDatabaseTests : IDisposable
     }
 
     [Fact]
+    public async Task What_is_committed_is_on_the_disk_before_its_writer_hears_of_it()
+    {
+        await using var database = Open();
+        // SQLite's word for it: the log is written ahead, and each commit waits for the disk (FULL). A power loss cannot be had in a test.
+        Assert.Equal(("wal", 2L), await database.WriteAsync(connection => ((string)Scalar(connection, "PRAGMA journal_mode")!, (long)Scalar(connection, "PRAGMA synchronous")!)));
+    }
+
+    [Fact]
     public async Task A_write_that_throws_is_undone_alone_and_its_waiter_gets_the_exception()
     {
         await using var database = Open();

@@ -55,6 +55,21 @@ public sealed class WebSocketLinkTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task While_nothing_comes_a_receive_waits_without_a_buffer()
+    {
+        var socket = new WaitingSocket(_serverSocket);
+        await using var server = new WebSocketLink(socket, TimeProvider.System, TimeSpan.FromSeconds(30));
+        await using var client = Link(_clientSocket);
+        for (var i = 0; i < 3; i++)
+        {
+            var receiving = server.ReceiveAsync(error => Assert.Fail(error), default);
+            Assert.Equal(0, socket.Waiting);
+            await client.SendAsync(Make("one"), default);
+            Assert.NotNull(await receiving);
+        }
+    }
+
+    [Fact]
     public async Task A_malformed_frame_is_reported_and_skipped()
     {
         await using var server = Link(_serverSocket);
@@ -238,4 +253,38 @@ public sealed class WebSocketLinkTests : IAsyncLifetime
 
     private static Message Make(string text)
         => Message.Create(TimeProvider.System, Sources.EdgeController, Groups.Resource, Operations.Insert, "default/configmap/a", MessageCodec.JsonString(text));
+
+    // Tells how long the buffer is with which a receive waits.
+    private sealed class WaitingSocket(WebSocket inner) : WebSocket
+    {
+        public int Waiting { get; private set; } = -1;
+
+        public override WebSocketCloseStatus? CloseStatus => inner.CloseStatus;
+
+        public override string? CloseStatusDescription => inner.CloseStatusDescription;
+
+        public override WebSocketState State => inner.State;
+
+        public override string? SubProtocol => inner.SubProtocol;
+
+        public override void Abort() => inner.Abort();
+
+        public override Task CloseAsync(WebSocketCloseStatus closeStatus, string? statusDescription, CancellationToken cancellationToken) => inner.CloseAsync(closeStatus, statusDescription, cancellationToken);
+
+        public override Task CloseOutputAsync(WebSocketCloseStatus closeStatus, string? statusDescription, CancellationToken cancellationToken)
+            => inner.CloseOutputAsync(closeStatus, statusDescription, cancellationToken);
+
+        public override void Dispose() => inner.Dispose();
+
+        public override async ValueTask<ValueWebSocketReceiveResult> ReceiveAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+        {
+            Waiting = buffer.Length;
+            return await inner.ReceiveAsync(buffer, cancellationToken);
+        }
+
+        public override Task<WebSocketReceiveResult> ReceiveAsync(ArraySegment<byte> buffer, CancellationToken cancellationToken) => inner.ReceiveAsync(buffer, cancellationToken);
+
+        public override Task SendAsync(ArraySegment<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken)
+            => inner.SendAsync(buffer, messageType, endOfMessage, cancellationToken);
+    }
 }
