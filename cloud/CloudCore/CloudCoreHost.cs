@@ -123,6 +123,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private RestEntry? Entry { get; init; }
 
+    private NamedSecrets? Secrets { get; init; }
+
     private EndpointReports EndpointReports { get; init; } = null!;
 
     /// <summary>Opens a stream on which a connected node's local API (as a kubelet's) speaks HTTP/1.1. The caller disposes it.</summary>
@@ -219,9 +221,12 @@ public sealed class CloudCoreHost : IAsyncDisposable
         NodeTaskService? tasks = null;
         Action<string, bool>? ownSessionChanged = null;
         var hub = new Hub(options, certificates, rooms, streams, links);
+        NamedSecrets? secrets = null;
         try
         {
-            StartInformers(options.SecretNamespaces, informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
+            if (options.SecretRefresh > TimeSpan.Zero)
+                sync.Secrets = secrets = new NamedSecrets(kube, change => sync.Changed(ResourceKind.Secret, change), sync.Drop, options.SecretRefresh, time, new Random(random.Next()), loggers.CreateLogger("Edge.Cloud.SyncController"));
+            StartInformers(secrets is null ? options.SecretNamespaces : [CertificateStore.Namespace], informers, kube, sync, statuses, certificates, secret => entry?.SecretChanged(secret), time, random, loggers);
             var isServing = false;
             readiness.Add("informers", () => InformerProblem(informers));
             readiness.Add("hub", () => isServing ? listener?.Problem : "cloudcore is starting");
@@ -229,6 +234,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
             server = await HubServer.StartAsync(options, certificates, enrolment.ServeAsync, context => MonitorAsync(context, metrics, readiness, dashboard), loggers, cancellationToken);
             // An edge that connects before the caches are full would be told that its pods are gone.
             await WaitForCachesAsync(informers, time, cancellationToken);
+            if (secrets is not null)
+                await WaitForSecretsAsync(secrets, time, cancellationToken);
             sync.CachesFilled();
             if (router is not null)
             {
@@ -301,7 +308,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             {
                 QuicPort = quic?.Port ?? 0, Streams = streams, Applications = applications, Router = router, Tasks = tasks, OwnSessionChanged = ownSessionChanged, Entry = entry, EndpointReports = endpointReports, Kubelet = kubelet,
                 Tunnels = tunnels, Dashboard = dashboard,
-                State = state, Readiness = readiness, Meters = meters,
+                State = state, Readiness = readiness, Meters = meters, Secrets = secrets,
             };
         }
         catch
@@ -329,6 +336,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 await quic.DisposeAsync();
             foreach (var informer in informers)
                 await informer.DisposeAsync();
+            if (secrets is not null)
+                await secrets.DisposeAsync();
             await statuses.DisposeAsync();
             await sync.DisposeAsync();
             await events.DisposeAsync();
@@ -379,6 +388,8 @@ public sealed class CloudCoreHost : IAsyncDisposable
         await _server.DisposeAsync();
         foreach (var informer in _informers)
             await informer.DisposeAsync();
+        if (Secrets is not null)
+            await Secrets.DisposeAsync();
         await _statuses.DisposeAsync();
         await _sync.DisposeAsync();
         await _events.DisposeAsync();
@@ -457,6 +468,18 @@ public sealed class CloudCoreHost : IAsyncDisposable
 
     private static string Unread(IEnumerable<Informer> informers)
         => string.Join(", ", informers.Where(informer => !informer.Synced.IsCompletedSuccessfully).Select(informer => informer.Kind.Plural + (informer.Failing is { } failing ? $" ({failing.Why})" : "")));
+
+    private static async Task WaitForSecretsAsync(NamedSecrets secrets, TimeProvider time, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await secrets.SettledAsync().WaitAsync(s_cachesWithin, time, cancellationToken);
+        }
+        catch (TimeoutException e)
+        {
+            throw new CloudCoreException($"the Secrets that pods on edges name could not all be read within {s_cachesWithin.TotalMinutes:0} min; the log says why (event 1311)", e);
+        }
+    }
 
     /// <summary>Waits for the first lists as long as it may help.</summary>
     /// <exception cref="CloudCoreException">For ten minutes some were not there, or all that were missing have failed for two without one that came.</exception>

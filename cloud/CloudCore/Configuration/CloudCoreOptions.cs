@@ -92,6 +92,10 @@ public sealed record CloudCoreOptions
     /// <summary>modules.edgeController.secretNamespaces: namespaces whose Secrets go to edges, and the only ones where they are listed and watched, beside kubeedge. Empty for all.</summary>
     public IReadOnlyList<string> SecretNamespaces { get; init; } = [];
 
+    /// <summary>modules.edgeController.secretRefreshSeconds: above zero, Secrets are neither listed nor watched (those of namespace kubeedge excepted): the ones that pods on edges name are read one by one, and again so
+    /// often. Zero: they are watched.</summary>
+    public TimeSpan SecretRefresh { get; init; }
+
     /// <summary>modules.taskManager.enable: jobs of operations.kubeedge.io (images, configs, upgrades) for edge nodes. Off by default, as in KubeEdge.</summary>
     public bool IsTaskManagerEnabled { get; init; }
 
@@ -188,7 +192,10 @@ public sealed record CloudCoreOptions
             CloudStream = CloudStreamOptions.Read(modules.Section("cloudStream")),
             Dashboard = DashboardOptions.Read(modules.Section("dashboard"), options.Monitor),
             SecretNamespaces = edgeController.Texts("secretNamespaces", []),
+            SecretRefresh = TimeSpan.FromSeconds(edgeController.Int("secretRefreshSeconds", 0, min: 0, max: 86_400)),
         };
+        if (options.SecretRefresh > TimeSpan.Zero && options.SecretNamespaces.Count > 0)
+            edgeController.Problem("secretRefreshSeconds", "is given beside secretNamespaces, whose Secrets are watched: leave one of them out");
         var server = modules.Section("apiServer");
         var isEmbedded = options.Kubeconfig.Length == 0 && options.Master.Length == 0;
         var at = new ListenOn(

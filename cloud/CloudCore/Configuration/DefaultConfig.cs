@@ -78,6 +78,7 @@ public static class DefaultConfig
             enable: false
           edgeController:
             secretNamespaces: []          # namespaces whose Secrets may go to edges; empty: all
+            secretRefreshSeconds: 0       # above 0: Secrets that pods name are read one by one, so often, and none is listed or watched
           cloudStream:                    # the kubelet's endpoint of edge nodes, for the API servers of a cluster (docs/cluster.md)
             enable: false
             address: 0.0.0.0

@@ -156,6 +156,15 @@ internal sealed class PodPlacement
         }
     }
 
+    /// <summary>Forgets what no pod names: it is told again when one does. False where one does.</summary>
+    public bool Drop(ConfigKey key)
+    {
+        if (_users.ContainsKey(key))
+            return false;
+        _configs.Remove(key);
+        return true;
+    }
+
     // A change of the status alone is the edge's own report coming back.
     private static bool HasChanged(ObjectBody? before, ObjectBody after)
         => before is null || before.Uid != after.Uid || (before.Version != after.Version && before.Fingerprint != after.Fingerprint);
@@ -173,7 +182,11 @@ internal sealed class PodPlacement
     private void AddUser(ConfigKey key, string node, (string, string) pod, List<PlacementOutput> outputs)
     {
         if (!_users.TryGetValue(key, out var nodes))
+        {
             _users[key] = nodes = [];
+            outputs.Add(new PlacementOutput.Used(key));
+        }
+
         if (!nodes.TryGetValue(node, out var pods))
             nodes[node] = pods = [];
         if (pods.Add(pod) && pods.Count == 1 && _configs.TryGetValue(key, out var config))
@@ -186,7 +199,11 @@ internal sealed class PodPlacement
             return;
         nodes.Remove(node);
         if (nodes.Count == 0)
+        {
             _users.Remove(key);
+            outputs.Add(new PlacementOutput.Unused(key));
+        }
+
         if (_configs.TryGetValue(key, out var config))
             outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, Operations.Delete)));
     }

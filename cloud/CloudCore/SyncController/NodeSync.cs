@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Edge.Cloud.CloudHub;
+using Edge.Cloud.CloudHub.Certificates;
 using Edge.Cloud.CloudHub.Sessions;
 using Edge.Cloud.DeviceController;
 using Edge.Cloud.EdgeController;
@@ -63,6 +64,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
 
     /// <summary>Told when what is wrong with a device of a connected node changes. It must not block or call back.</summary>
     public Action<DeviceFacts, IReadOnlyList<string>>? ProblemsChanged { get; set; }
+
+    /// <summary>Reads the Secrets that pods name one by one; null where all of them are watched. Set before the first change.</summary>
+    public NamedSecrets? Secrets { get; set; }
 
     public int Connected
     {
@@ -151,6 +155,15 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 Perform(output);
             if (kind == ResourceKind.Node && change.Type != ChangeType.Deleted && _members.TryGetValue(change.Object.Name(), out var member))
                 _claims.Look(member, change.Object);
+        }
+    }
+
+    /// <summary>Forgets a Secret that no pod names; false where one does.</summary>
+    public bool Drop(string @namespace, string secret)
+    {
+        lock (_gate)
+        {
+            return _pods.Drop(new ConfigKey(ResourceTypes.Secret, @namespace, secret));
         }
     }
 
@@ -439,12 +452,16 @@ internal sealed partial class NodeSync : IAsyncDisposable
         var gone = difference.Remove.Where(obj => IsDevice(obj.Resource)).Select(obj => obj.Body.Json).ToList();
         if (gone.Count > 0 || difference.Send.Any(obj => IsDevice(obj.Resource)) || !member.Session.IsEdgeWire)
             SendMembers(member, _devices.Members(member.Session.Node), gone);
-        foreach (var obj in difference.Remove)
+        foreach (var obj in difference.Remove.Where(obj => !IsUnread(obj.Resource)))
             Deliver(member, obj);
         foreach (var obj in difference.Send)
             Deliver(member, obj);
         Open(member);
     }
+
+    // What the edge has of it may be what the API will say.
+    private bool IsUnread(string resource)
+        => Secrets is not null && ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Secret && Secrets.IsUnread(path.Namespace, path.Name);
 
     private void Open(SyncMember member)
     {
@@ -504,6 +521,13 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 break;
             case PlacementOutput.DeviceProblems found when _members.ContainsKey(found.Node):
                 ProblemsChanged?.Invoke(found.Device, found.Problems);
+                break;
+            // Those of cloudcore's own namespace are watched.
+            case PlacementOutput.Used { Key: { Type: ResourceTypes.Secret, Namespace: not CertificateStore.Namespace } key }:
+                Secrets?.Use(key.Namespace, key.Name);
+                break;
+            case PlacementOutput.Unused { Key: { Type: ResourceTypes.Secret, Namespace: not CertificateStore.Namespace } key }:
+                Secrets?.Release(key.Namespace, key.Name);
                 break;
             case PlacementOutput.NodeGone gone:
                 RemoveNode(gone.Node);

@@ -35,6 +35,9 @@ internal static partial class SyncLog
     [LoggerMessage(1309, LogLevel.Warning, "node {Node} has {Resource} as of another history (the cluster was restored?); it is sent as it is now")]
     public static partial void Repaired(ILogger logger, string node, string resource);
 
+    [LoggerMessage(1311, LogLevel.Warning, "the Secret {Namespace}/{Name}, which a pod on an edge names, could not be read: {Error}; edges keep what was read last")]
+    public static partial void SecretNotRead(ILogger logger, string @namespace, string name, string error);
+
     [LoggerMessage(1310, LogLevel.Information, "node {Node} was deleted; its session and {Records} sync records go")]
     public static partial void NodeDeleted(ILogger logger, string node, int records);
 }

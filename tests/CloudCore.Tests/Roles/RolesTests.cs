@@ -28,7 +28,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         ["patch objectsyncs/status"] = "a change of a record", ["patch clusterobjectsyncs/status"] = "as objectsyncs", ["create clusterobjectsyncs"] = "a node as a stock edge has it",
         ["create objectsyncs"] = "an object as a stock edge has it",
         ["delete devicestatuses"] = "the end of a device's report", ["delete secrets"] = "tokens that were revoked or expired", ["update secrets"] = "the renewal of the token",
-        ["watch secrets"] = "rbac.secretNamespaces", ["list secrets"] = "the leader's look for expired tokens", ["patch edgeapplications"] = "bookkeeping", ["patch nodegroups"] = "the finalizer",
+        ["watch secrets"] = "a change of its own", ["list secrets"] = "the leader's look for expired tokens", ["patch edgeapplications"] = "bookkeeping", ["patch nodegroups"] = "the finalizer",
         ["update edgeapplications/finalizers"] = "the owner of a workload, where the API asks for it", ["update devices/finalizers"] = "the owner of a DeviceStatus, so too",
     };
 
@@ -48,6 +48,7 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         var options = WholeCloud.Options with
         {
             IsTaskManagerEnabled = true,
+            SecretRefresh = TimeSpan.FromMilliseconds(500),
             Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port") },
             Gslb = new GslbOptions { IsEnabled = true, Address = "127.0.0.1", Port = 0 },
         };
@@ -72,6 +73,9 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
                  "volumes":[{"name":"cfg","configMap":{"name":"app"}},{"name":"data","persistentVolumeClaim":{"claimName":"data"}}]}}
                 """);
             await edge.UntilAsync(Operations.Insert, "default/pod/web");
+            await edge.UntilAsync(Operations.Update, "default/secret/cred");
+            await cloud.Kube.PatchAsync(ResourceKind.Secret, "default", "cred", PatchKind.Merge, """{"stringData":{"key":"2"}}"""u8.ToArray(), null, CancellationToken.None);
+            await edge.UntilAsync(message => message.Resource == "default/secret/cred" && FakeEdge.Content(message).Text("data", "key") == "Mg==");
             await edge.AskAsync("query", "default/configmap/app");
             await edge.AskAsync("query", "default/secret/cred");
             await edge.AskAsync("query", "default/persistentvolumeclaim/data");
@@ -136,6 +140,6 @@ public sealed class RolesTests(ITestOutputHelper output) : IDisposable
         await Assert.ThrowsAsync<KubeException>(() => roles.DeleteAsync(ResourceKind.Secret, "default", "x", null, CancellationToken.None));
         await Assert.ThrowsAsync<KubeException>(() => roles.UpdateAsync(ResourceKind.Lease, "default", [], null, CancellationToken.None));
         Assert.Equal(["delete secrets in default", "update leases.coordination.k8s.io in default"], roles.Denied);
-        Assert.Contains("cloudcore: watch secrets", roles.Unused);
+        Assert.Contains("cloudcore: watch configmaps", roles.Unused);
     }
 }

@@ -13,6 +13,7 @@ internal sealed class FakeKube : IKubeClient
     private readonly List<(long Version, string Plural, WatchEvent Event)> _log = [];
     private readonly List<(string Plural, Channel<WatchEvent> Queue)> _watchers = [];
     private long _version = 100;
+    private int _tryGets;
 
     /// <summary>Called before each write with verb, plural and name; may throw.</summary>
     public Action<string, string, string> OnWrite { get; set; } = (_, _, _) => { };
@@ -25,6 +26,9 @@ internal sealed class FakeKube : IKubeClient
 
     /// <summary>Awaited before each list; may throw.</summary>
     public Func<ResourceKind, Task> OnList { get; set; } = _ => Task.CompletedTask;
+
+    /// <summary>Calls of TryGet begun so far.</summary>
+    public int TryGets => Volatile.Read(ref _tryGets);
 
     /// <summary>Status writes of DeviceStatus seen so far.</summary>
     public int StatusPatches { get; private set; }
@@ -39,6 +43,7 @@ internal sealed class FakeKube : IKubeClient
 
     public Task<JsonObject?> TryGetAsync(ResourceKind kind, string? @namespace, string name, CancellationToken cancellationToken)
     {
+        Interlocked.Increment(ref _tryGets);
         OnTryGet(kind.Plural, name);
         lock (_gate)
         {

@@ -91,6 +91,31 @@ public sealed partial class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_Secret_that_a_pod_names_and_that_could_not_be_read_yet_stays_at_the_edge()
+    {
+        _kube.OnTryGet = (plural, _) =>
+        {
+            if (plural == "secrets")
+                throw new KubeException(503, "ServiceUnavailable", "no");
+        };
+        await using var secrets = new NamedSecrets(_kube, change => _sync.Changed(ResourceKind.Secret, change), _sync.Drop, TimeSpan.FromSeconds(30), _time, new Random(1), NullLogger.Instance);
+        _sync.Secrets = secrets;
+        var pod = JsonNode.Parse(
+            """{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"default","uid":"u","resourceVersion":"5"},"spec":{"nodeName":"n1","containers":[{"name":"c","envFrom":[{"secretRef":{"name":"cred"}}]}]}}""")!.AsObject();
+        _sync.Changed(ResourceKind.Pod, new ObjectChange(ChangeType.Added, pod, null));
+        foreach (var isEdgeWire in (bool[])[true, false])
+        {
+            var session = new TestSession("n1", isEdgeWire);
+            session.Store["default/secret/cred"] = new TestSession.Row("cred-uid", 3, 1);
+            session.Store["default/secret/left"] = new TestSession.Row("left-uid", 3, 1);
+            await session.ConnectAsync(_sync);
+            Assert.DoesNotContain(session.Told, told => told.Contains("secret/cred", StringComparison.Ordinal));
+            if (isEdgeWire)
+                Assert.Contains("delete default/secret/left 3", session.Told);
+        }
+    }
+
+    [Fact]
     public async Task Change_between_digest_and_part_is_not_lost_and_comes_once()
     {
         await PodAsync("one");

@@ -122,6 +122,19 @@ public sealed class ChartTests
             Chart.Render(InitCommand.Values(["192.0.2.1"], [], "kubectl", [])).Single(one => one.Kind() == "Service" && one.Name() == "cloudcore").Items("spec", "ports"), one => one.Text("name") == "tunnel");
     }
 
+    [Theory]
+    [InlineData("rbac.secretRefreshSeconds=30", 30, "get")]
+    [InlineData("rbac.secretRefreshSeconds=0", 0, "get,list,watch")]
+    public void Secrets_are_read_by_their_names_unless_all_of_them_are_allowed_to_be_watched(string set, int seconds, string verbs)
+    {
+        var objects = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", [set]));
+        var rule = objects.Single(one => one.Kind() == "ClusterRole" && one.Name() == "cloudcore").Items("rules").Single(rule => rule.Texts("resources").Contains("secrets"));
+        Assert.Equal(verbs, string.Join(',', rule.Texts("verbs")));
+        var arguments = objects.Single(one => one.Kind() == "Deployment").At("spec", "template").Items("spec", "containers").Single().Texts("args").ToList();
+        var sets = arguments.Where((_, i) => i > 0 && arguments[i - 1] == "--set").Where(one => !one.Contains("POD_IP", StringComparison.Ordinal)).ToList();
+        Assert.Equal(TimeSpan.FromSeconds(seconds), CloudCoreOptions.Read(ConfigFile.Parse("cloudcore.yaml", "kind: CloudCore\n", sets)).SecretRefresh);
+    }
+
     [Fact]
     public void Narrowed_secrets_leave_no_right_to_all_of_them()
     {
