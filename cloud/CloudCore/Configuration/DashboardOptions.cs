@@ -9,7 +9,7 @@ public sealed record DashboardOptions
     /// <summary>Default: true where the address is loopback or a token is given, else false.</summary>
     public bool IsEnabled { get; init; } = true;
 
-    /// <summary>A file of mode 0600 whose first line is the token that a browser (as password, any user) or a program (as bearer) must bring. Empty: nothing is asked, which only
+    /// <summary>A file of mode 0600, or 0440 where it is a group's to read, whose first line is the token that a browser (as password, any user) or a program (as bearer) must bring. Empty: nothing is asked, which only
     /// loopback allows.</summary>
     public string TokenFile { get; init; } = "";
 

@@ -21,7 +21,7 @@ internal sealed class DashboardAccess
         _logger = logger;
     }
 
-    /// <exception cref="CloudCoreException">The token file cannot be read, may be read by others, or its token is too short.</exception>
+    /// <exception cref="CloudCoreException">The token file cannot be read, may be read by others than its owner and group, or its token is too short.</exception>
     public static DashboardAccess Load(string tokenFile, ILogger logger)
     {
         if (tokenFile.Length == 0)
@@ -29,7 +29,8 @@ internal sealed class DashboardAccess
         string token;
         try
         {
-            if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(tokenFile) & ~(UnixFileMode.UserRead | UnixFileMode.UserWrite)) is var more and not UnixFileMode.None)
+            // A Secret's volume belongs to root, and is there for a pod's fsGroup to read.
+            if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(tokenFile) & ~(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead)) is var more and not UnixFileMode.None)
                 throw new CloudCoreException($"modules.dashboard.tokenFile {tokenFile} may be used by others ({more}); chmod 600 {tokenFile}");
             token = File.ReadLines(tokenFile).FirstOrDefault("").Trim();
         }

@@ -94,7 +94,8 @@ public sealed class DashboardServerTests : IDisposable
     }
 
     [Theory]
-    [InlineData(UnixFileMode.UserRead | UnixFileMode.GroupRead, Token, "chmod 600")]
+    [InlineData(UnixFileMode.UserRead | UnixFileMode.OtherRead, Token, "chmod 600")]
+    [InlineData(UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.GroupWrite, Token, "chmod 600")]
     [InlineData(UnixFileMode.UserRead, "short", "at least 16")]
     [InlineData(UnixFileMode.UserRead, null, "cannot be read")]
     public async Task Token_file_that_is_no_good_stops_the_start_and_is_named(UnixFileMode mode, string? text, string complaint)

@@ -136,6 +136,23 @@ public sealed class ChartTests
     }
 
     [Fact]
+    public void The_dashboards_token_comes_out_of_a_Secret_and_the_page_is_served_to_who_brings_it()
+    {
+        var objects = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", ["dashboard.tokenSecret=page"]));
+        var rules = objects.Single(one => one.Kind() == "ClusterRole" && one.Name() == "cloudcore").Items("rules").ToList();
+        Assert.All(["events", "devicestatuses"], shown => Assert.Contains(rules, rule => rule.Texts("resources").Contains(shown) && rule.Texts("verbs").Contains("watch")));
+        var pod = objects.Single(one => one.Kind() == "Deployment").At("spec", "template");
+        var container = pod.Items("spec", "containers").Single();
+        var file = container.Texts("args").Single(one => one.StartsWith("modules.dashboard.tokenFile=", StringComparison.Ordinal));
+        var mount = container.Items("volumeMounts").Single(one => one.Text("name") == "dashboard");
+        Assert.Equal("modules.dashboard.tokenFile=" + mount.Text("mountPath") + "/token", file);
+        Assert.Equal("page", pod.Items("spec", "volumes").Single(one => one.Text("name") == "dashboard").Text("secret", "secretName"));
+        var options = CloudCoreOptions.Read(ConfigFile.Parse("cloudcore.yaml", "kind: CloudCore\ncommonConfig: {monitorServer: {bindAddress: '0.0.0.0:9091'}}\n", [file]));
+        Assert.True(options.Dashboard.IsEnabled);
+        Assert.DoesNotContain("dashboard", Chart.Files(Chart.Values("ha", [])).Single(one => one.Name == "04-deployment.yaml").Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Narrowed_secrets_leave_no_right_to_all_of_them()
     {
         var objects = Chart.Render(InitCommand.Values(["192.0.2.1"], [], "ha", ["rbac.secretNamespaces=[shop]"]));
