@@ -26,7 +26,7 @@ var writers = new Option<int>("--writers") { Description = "Writers at once.", D
 var store = new Command("store", "MetaManager's durable writes against one transaction a write.") { seconds, writers };
 store.SetAction((parse, cancellationToken) => StoreBench.RunAsync(TimeSpan.FromSeconds(parse.GetValue(seconds)), parse.GetValue(writers), cancellationToken));
 
-var inputs = new Option<long>("--inputs") { Description = "Mutated inputs in all.", DefaultValueFactory = _ => 1_200_000 };
+var inputs = new Option<long>("--inputs") { Description = "Mutated inputs in all.", DefaultValueFactory = _ => 10_000_000 };
 var seed = new Option<int>("--seed") { Description = "The seed; a crash prints it with the input's number.", DefaultValueFactory = _ => 1 };
 var target = new Option<string>("--target") { Description = $"Only this one: {string.Join(", ", FuzzTargets.All.Select(one => one.Name))}.", DefaultValueFactory = _ => "" };
 var number = new Option<long?>("--number") { Description = "Only this input of --target, to see a crash again." };
