@@ -24,6 +24,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
 {
     private const string LeaseNamespace = "kube-node-lease";
 
+    private static readonly string[] s_eventFields = ["count", "firstTimestamp", "lastTimestamp", "eventTime", "series", "reason", "message", "type", "action"];
+
     private readonly Answers _answers = new(time);
 
     /// <summary>Serves <paramref name="request"/>.</summary>
@@ -358,7 +360,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     private async Task<Message?> WriteEventAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
         var content = Content(request);
-        var patch = request.Operation == Operations.Patch ? EventPatch(content) : default;
+        var patch = request.Operation == Operations.Patch ? EventPatch(content) : null;
         if (content.At("event") is JsonObject inner)
             content = inner;
         await RequireOwnSubjectAsync(node, content, cancellationToken);
@@ -386,7 +388,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
                 await kube.UpdateAsync(ResourceKind.Event, path.Namespace, content, null, cancellationToken);
                 break;
             default:
-                await kube.PatchAsync(ResourceKind.Event, path.Namespace, path.Name, PatchKind.Strategic, Checked(patch), null, cancellationToken);
+                await kube.PatchAsync(ResourceKind.Event, path.Namespace, path.Name, PatchKind.Strategic, JsonBytes.Of(patch!), null, cancellationToken);
                 break;
         }
 
@@ -455,23 +457,31 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         return new JsonObject { ["metadata"] = metadata };
     }
 
-    // The patch of an event travels as a JSON string, as base64 of Go's []byte, or as an object.
-    private static ReadOnlyMemory<byte> EventPatch(JsonObject content)
+    // The patch of an event travels as a JSON string, as base64 of Go's []byte, or as an object. It may say that it happened again, which is all that client-go's recorder patches; what it names
+    // besides, as involvedObject, would make it an event of something that nobody has looked at.
+    private static JsonObject EventPatch(JsonObject content)
     {
-        if (content.At("patchData") is JsonObject obj)
-            return JsonBytes.Of(obj);
-        var text = content.Text("patchData");
-        var bytes = new byte[text.Length];
-        return Convert.TryFromBase64String(text, bytes, out var length) ? bytes.AsMemory(0, length) : System.Text.Encoding.UTF8.GetBytes(text);
+        if (content.At("patchData") is not JsonObject patch)
+        {
+            var text = content.Text("patchData");
+            var bytes = new byte[text.Length];
+            var utf8 = Convert.TryFromBase64String(text, bytes, out var length) ? bytes.AsMemory(0, length) : System.Text.Encoding.UTF8.GetBytes(text);
+            patch = JsonBytes.TryObject(utf8, out var error) ?? throw Refusals.BadRequest($"the patch {error}");
+        }
+
+        foreach (var (field, _) in patch)
+        {
+            if (Array.IndexOf(s_eventFields, field) < 0)
+                throw Refusals.Forbidden($"the patch of an event may change its {string.Join(", ", s_eventFields)}, not '{field}'");
+        }
+
+        return patch;
     }
 
     private static JsonObject Content(Message request)
         => JsonBytes.TryObject(MessageCodec.Unwrap(request.Content), out var error) ?? throw Malformed(request, error);
 
     private static KubeException Malformed(Message request, string error) => Refusals.BadRequest($"the content of {request.Operation} {request.Resource} {error}");
-
-    private static ReadOnlyMemory<byte> Checked(ReadOnlyMemory<byte> patch)
-        => JsonBytes.TryObject(patch, out var error) is not null ? patch : throw Refusals.BadRequest($"the patch {error}");
 
     private static JsonObject Patch(Message request)
         => JsonBytes.TryObject(MessageCodec.Unwrap(request.Content), out var error) ?? throw Refusals.BadRequest($"the patch {error}");

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
@@ -115,6 +116,45 @@ public sealed class ForbiddenTests : IAsyncLifetime
         Assert.All((await _cloud.Kube.ListAsync(ResourceKind.Event, null, new ListOptions(), CancellationToken.None)).Items, one => Assert.Equal("true", one.Text("message")));
     }
 
+    [Theory]
+    [InlineData("""{"involvedObject":{"name":"far"}}""")]
+    [InlineData("""{"count":2,"involvedObject":{"kind":"Node","name":"edge-2","namespace":null}}""")]
+    [InlineData("""{"involvedObject":null}""")]
+    [InlineData("""{"InvolvedObject":{"name":"far"}}""")]
+    [InlineData("""{"regarding":{"kind":"Pod","namespace":"default","name":"far"}}""")]
+    [InlineData("""{"related":{"kind":"Pod","namespace":"default","name":"far"}}""")]
+    [InlineData("""{"metadata":{"name":"far.1"}}""")]
+    [InlineData("""{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"far","uid":"1"}]}}""")]
+    [InlineData("""{"metadata":null}""")]
+    [InlineData("""{"$patch":"replace","message":"forged"}""")]
+    public async Task Patch_of_an_own_pods_event_cannot_make_it_an_event_of_something_else(string patch)
+    {
+        await CreateEventAsync();
+        var before = await EventAsync();
+        var forms = (JsonNode[])[JsonNode.Parse(patch)!, JsonValue.Create(patch), JsonValue.Create(Convert.ToBase64String(Encoding.UTF8.GetBytes(patch)))];
+        foreach (var form in forms)
+            await PatchEventAsync(form);
+        Assert.Equal(before.ToJsonString(), (await EventAsync()).ToJsonString());
+        Assert.Equal(forms.Length, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Repeat_of_an_own_pods_event_is_written_in_each_form_of_its_patch()
+    {
+        await CreateEventAsync();
+        // As client-go's recorder counts repeats; the last is what the newer one does.
+        await PatchEventAsync(JsonNode.Parse("""{"count":2,"lastTimestamp":"2026-11-21T05:04:22Z","message":"again"}""")!);
+        Assert.Equal((2L, "again", "2026-11-21T05:04:22Z"), await RepeatAsync());
+        await PatchEventAsync(JsonValue.Create("""{"count":3,"lastTimestamp":"2026-11-21T05:04:23Z","message":"and again"}"""));
+        Assert.Equal((3L, "and again", "2026-11-21T05:04:23Z"), await RepeatAsync());
+        await PatchEventAsync(JsonValue.Create(Convert.ToBase64String("""{"count":4,"lastTimestamp":"2026-11-21T05:04:24Z","message":"still"}"""u8)));
+        Assert.Equal((4L, "still", "2026-11-21T05:04:24Z"), await RepeatAsync());
+        await PatchEventAsync(JsonNode.Parse("""{"series":{"count":5,"lastObservedTime":"2026-11-21T05:04:25.000000Z"}}""")!);
+        Assert.Equal(5, (await EventAsync()).Number(0, "series", "count"));
+        Assert.Equal("near", (await EventAsync()).Text("involvedObject", "name"));
+        Assert.Equal(0, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
     [Fact]
     public async Task Event_about_a_pod_that_is_gone_is_not_counted()
     {
@@ -186,6 +226,30 @@ public sealed class ForbiddenTests : IAsyncLifetime
         Assert.Contains("\nedge_cloudhub_forbidden_total 0\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
         await _edge.AskAsync("query", "default/secret/theirs");
         Assert.Contains("\nedge_cloudhub_forbidden_total 1\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
+    }
+
+    private Task<JsonObject> CreateEventAsync() => _cloud.CreateAsync(ResourceKind.Event, new JsonObject
+    {
+        ["metadata"] = new JsonObject { ["name"] = "near.1" },
+        ["involvedObject"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = "near" },
+        ["message"] = "once",
+        ["count"] = 1,
+    });
+
+    private Task<JsonObject> EventAsync() => _cloud.Kube.GetAsync(ResourceKind.Event, "default", "near.1", CancellationToken.None);
+
+    private async Task<(long Count, string Message, string Last)> RepeatAsync()
+    {
+        var one = await EventAsync();
+        return (one.Number(0, "count"), one.Text("message"), one.Text("lastTimestamp"));
+    }
+
+    private async Task PatchEventAsync(JsonNode patch)
+    {
+        var about = JsonNode.Parse("""{"metadata":{"name":"near.1","namespace":"default"},"involvedObject":{"kind":"Pod","namespace":"default","name":"near"}}""");
+        await _edge.SendAsync("edged", "meta", "patch", "default/event/near.1", new JsonObject { ["event"] = about, ["patchData"] = patch });
+        // The same lane, and nothing that is counted: its answer comes after the event was dealt with.
+        await _edge.AskAsync("patch", "default/podpatch/near.1", JsonValue.Create("{}"));
     }
 
     private static JsonNode? Status(JsonNode? answer) => answer.At("Err", "ErrStatus") ?? answer.At("ErrStatus");
