@@ -140,6 +140,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         var content = Content(request);
         if (content.Name() != node)
             throw Refusals.Forbidden($"the certificate names node '{node}', the Node to register is '{content.Name()}'");
+        await RequireOwnLabelsAsync(node, content, cancellationToken);
         Claim(Typed(content, ResourceKind.Node).Child("metadata").Child("annotations"));
         if (content["status"] is JsonObject status)
             StatusReported?.Invoke(node, status);
@@ -159,7 +160,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     private async Task<Message?> MergeNodeAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
         RequireOwnNode(node, path.Name);
-        await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Merge, JsonBytes.Of(LabelsOf(Content(request))), null, cancellationToken);
+        var content = Content(request);
+        await RequireOwnLabelsAsync(node, content, cancellationToken);
+        await kube.PatchAsync(ResourceKind.Node, null, node, PatchKind.Merge, JsonBytes.Of(LabelsOf(content)), null, cancellationToken);
         return _answers.Ok(request);
     }
 
@@ -173,6 +176,19 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     {
         RequireOwnNode(node, path.Name);
         var patch = Patch(request);
+        // A kubelet that finds its Node there already mends its labels and annotations with the status.
+        RequireReport(patch, path, "labels", "annotations");
+        if (patch["metadata"] is JsonObject metadata)
+        {
+            await RequireOwnLabelsAsync(node, patch, cancellationToken);
+            var own = LabelsOf(patch)["metadata"]!;
+            foreach (var key in (string[])["labels", "annotations"])
+            {
+                if (metadata.Remove(key) && own[key] is { } map)
+                    metadata[key] = map.DeepClone();
+            }
+        }
+
         if (patch["status"] is JsonObject status)
             StatusReported?.Invoke(node, status);
         // Without a version nothing needs to be known of the Node.
@@ -222,6 +238,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     private async Task<Message?> PatchPodAsync(string node, Message request, ResourcePath path, long version, CancellationToken cancellationToken)
     {
         var patch = Patch(request);
+        RequireReport(patch, path);
         var uid = patch.Text("metadata", "uid");
         var pod = await PodAsync(path, cancellationToken) ?? throw Refusals.NotFound(ResourceKind.Pod, path.Name);
         if (uid.Length > 0 && uid != pod.Uid())
@@ -439,18 +456,62 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             throw Refusals.Forbidden($"pods \"{pod.Name()}\" is forbidden: the pod is not bound to node '{node}'");
     }
 
+    // The status endpoint of Kubernetes takes labels, annotations and finalizers, too; with them a pod would go into another Service. Kubelets send nothing that is refused here.
+    private static void RequireReport(JsonObject patch, ResourcePath path, params ReadOnlySpan<string> metadataToo)
+    {
+        foreach (var (field, value) in patch)
+        {
+            if (field is not ("status" or "apiVersion" or "kind") && !(field == "metadata" && value is JsonObject))
+                throw Refusals.Forbidden($"a {path.Type} may change the status of {path.Name}, not its '{field}'");
+        }
+
+        if (patch["metadata"] is not JsonObject metadata)
+            return;
+        foreach (var (field, _) in metadata)
+        {
+            if (field is not ("uid" or "name" or "namespace") && !metadataToo.Contains(field))
+                throw Refusals.Forbidden($"a {path.Type} may change the status of {path.Name}, not its 'metadata.{field}'");
+        }
+    }
+
+    // Labels under node-restriction.kubernetes.io keep pods from nodes that are trusted less; Kubernetes' NodeRestriction, which sees cloudcore here and not the node, has nodes set any but these.
+    private async Task RequireOwnLabelsAsync(string node, JsonObject content, CancellationToken cancellationToken)
+    {
+        if (content.At("metadata", "labels") is not JsonObject labels || !labels.Any(label => IsReserved(label.Key)))
+            return;
+        var known = await kube.TryGetAsync(ResourceKind.Node, null, node, cancellationToken);
+        foreach (var (key, value) in labels)
+        {
+            // A node may say again what it has read.
+            if (IsReserved(key) && !JsonNode.DeepEquals(value, known.At("metadata", "labels", key)))
+                throw Refusals.Forbidden($"node '{node}' may not set its label '{key}'; those under node-restriction.kubernetes.io are set in the cluster (kubectl label node)");
+        }
+    }
+
+    private static bool IsReserved(string label)
+    {
+        var prefix = label.AsSpan(0, Math.Max(0, label.IndexOf('/', StringComparison.Ordinal)));
+        return prefix is "node-restriction.kubernetes.io" || prefix.EndsWith(".node-restriction.kubernetes.io", StringComparison.Ordinal);
+    }
+
     // Of a Node that is made. With all annotations at once the sync controller has nothing left to write.
-    private void Claim(JsonObject annotations) => (sync.Identity ?? new CloudCoreIdentity(advertisedAddress, "")).AddTo(annotations);
+    private void Claim(JsonObject annotations)
+    {
+        CloudCoreIdentity.RemoveFrom(annotations);
+        (sync.Identity ?? new CloudCoreIdentity(advertisedAddress, "")).AddTo(annotations);
+    }
 
     // Not the claim: written late, without a look at the Node, it would take the node from the cloudcore that it has connected to since. The sync controller writes it onto the version it
-    // has seen. What the edge says of it is what it once read.
+    // has seen. What the edge says of it is what it once read; so it is with reserved labels.
     private static JsonObject LabelsOf(JsonObject node)
     {
         var metadata = new JsonObject();
         foreach (var key in (ReadOnlySpan<string>)["labels", "annotations"])
         {
-            if (node.At("metadata", key) is JsonObject map)
-                metadata[key] = map.DeepClone();
+            if (node.At("metadata", key) is not JsonObject map)
+                continue;
+            // Without a strategic patch's directives, as "$patch", which would take away what others have set.
+            metadata[key] = new JsonObject(map.Where(pair => !IsReserved(pair.Key) && !pair.Key.StartsWith('$')).Select(pair => KeyValuePair.Create(pair.Key, pair.Value?.DeepClone())));
         }
 
         CloudCoreIdentity.RemoveFrom(metadata.Child("annotations"));

@@ -82,6 +82,105 @@ public sealed class ForbiddenTests : IAsyncLifetime
         Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
     }
 
+    [Theory]
+    [InlineData("""{"metadata":{"labels":{"app":"shop"}},"status":{"phase":"Running"}}""")]
+    [InlineData("""{"metadata":{"annotations":{"a":"b"}},"status":{"phase":"Running"}}""")]
+    [InlineData("""{"metadata":{"finalizers":["edge.io/kept"]},"status":{"phase":"Running"}}""")]
+    [InlineData("""{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"far","uid":"1"}]},"status":{"phase":"Running"}}""")]
+    [InlineData("""{"metadata":null,"status":{"phase":"Running"}}""")]
+    [InlineData("""{"spec":{"nodeName":"edge-2"},"status":{"phase":"Running"}}""")]
+    [InlineData("""{"$patch":"replace","status":{"phase":"Running"}}""")]
+    public async Task Report_of_an_own_pod_that_would_change_more_than_its_status_is_refused_and_counted(string patch)
+    {
+        var before = await _cloud.Kube.GetAsync(ResourceKind.Pod, "default", "near", CancellationToken.None);
+        Assert.Equal(403, Status(await _edge.AskAsync("patch", "default/podpatch/near", JsonValue.Create(patch))).Number(0, "code"));
+        Assert.Equal(before.ToJsonString(), (await _cloud.Kube.GetAsync(ResourceKind.Pod, "default", "near", CancellationToken.None)).ToJsonString());
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Theory]
+    [InlineData("""{"metadata":{"finalizers":["edge.io/kept"]}}""")]
+    [InlineData("""{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"edge-2","uid":"1"}]}}""")]
+    [InlineData("""{"spec":{"taints":null}}""")]
+    [InlineData("""{"$patch":"replace","status":{}}""")]
+    public async Task Report_of_the_own_node_that_would_change_more_than_its_status_and_labels_is_refused_and_counted(string patch)
+    {
+        var before = await NodeAsync();
+        Assert.Equal(403, Status(await _edge.AskAsync("patch", "null/nodepatch/edge-1", JsonValue.Create(patch))).Number(0, "code"));
+        Assert.Equal(before.ToJsonString(), (await NodeAsync()).ToJsonString());
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Theory]
+    [InlineData("patch", "null/nodepatch/edge-1")]
+    [InlineData("update", "null/node/edge-1")]
+    [InlineData("insert", "null/node/edge-1")]
+    public async Task Label_that_Kubernetes_keeps_from_nodes_is_refused_and_counted_unless_the_node_has_it_already(string operation, string resource)
+    {
+        JsonNode Labelled(JsonNode? restricted)
+        {
+            var labels = new JsonObject { ["zone"] = "a", ["team.node-restriction.kubernetes.io/trusted"] = restricted };
+            var node = new JsonObject { ["metadata"] = new JsonObject { ["name"] = "edge-1", ["labels"] = labels } };
+            return operation == "patch" ? JsonValue.Create(node.ToJsonString())! : node;
+        }
+
+        var before = await NodeAsync();
+        Assert.Equal(403, Status(await _edge.AskAsync(operation, resource, Labelled("yes"))).Number(0, "code"));
+        Assert.Equal(before.ToJsonString(), (await NodeAsync()).ToJsonString());
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+
+        await _cloud.Kube.PatchAsync(
+            ResourceKind.Node, null, "edge-1", PatchKind.Merge, """{"metadata":{"labels":{"team.node-restriction.kubernetes.io/trusted":"no"}}}"""u8.ToArray(), null, CancellationToken.None);
+        foreach (var other in (JsonNode?[])["yes", null])
+            Assert.Equal(403, Status(await _edge.AskAsync(operation, resource, Labelled(other))).Number(0, "code"));
+        Assert.Equal(3, _cloud.Host.Metrics.ForbiddenRequests);
+
+        // Edges send back what they have read.
+        await _edge.AskAsync(operation, resource, Labelled("no"));
+        Assert.Equal(("a", "no"), ((await NodeAsync()).Label("zone"), (await NodeAsync()).Label("team.node-restriction.kubernetes.io/trusted")));
+        Assert.Equal(3, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task New_node_cannot_register_with_a_label_that_Kubernetes_keeps_from_nodes()
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-3");
+        await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-3", certificate);
+        var node = Support.Cloud.NodeOf("edge-3");
+        node["metadata"]!["labels"]!["node-restriction.kubernetes.io/trusted"] = "yes";
+        Assert.Equal(403, Status(await edge.AskAsync("insert", "null/node/edge-3", node)).Number(0, "code"));
+        Assert.Null(await _cloud.Kube.TryGetAsync(ResourceKind.Node, null, "edge-3", CancellationToken.None));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Labels_of_the_own_node_go_with_its_status_as_kubelets_send_them_but_not_which_cloudcore_has_it()
+    {
+        var claim = (await NodeAsync()).Annotation("cloudcore");
+        const string Patch = """
+            {"metadata":{"labels":{"$patch":"replace","kubernetes.io/arch":"amd64"},"annotations":{"$patch":"replace","a":"b","cloudcore":"192.0.2.66","edge.kubeedge.io/cloudcore-stream":"192.0.2.66:1"}},
+            "status":{"nodeInfo":{"kubeletVersion":"v1"}}}
+            """;
+        Assert.Null((await _edge.AskAsync("patch", "null/nodepatch/edge-1", JsonValue.Create(Patch)))!["Err"]);
+        var node = await NodeAsync();
+        Assert.Equal("v1", node.Text("status", "nodeInfo", "kubeletVersion"));
+        Assert.Equal(("amd64", "", null), (node.Label("kubernetes.io/arch"), node.Label("node-role.kubernetes.io/edge"), node.Label("$patch")));
+        Assert.Equal(("b", claim, null), (node.Annotation("a"), node.Annotation("cloudcore"), node.Annotation("$patch")));
+        Assert.NotEqual("192.0.2.66:1", node.Annotation("edge.kubeedge.io/cloudcore-stream"));
+        Assert.Equal(0, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task New_node_does_not_say_where_other_cloudcores_find_its_own()
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-3");
+        await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-3", certificate);
+        var node = Support.Cloud.NodeOf("edge-3");
+        node["metadata"]!["annotations"] = new JsonObject { ["edge.kubeedge.io/cloudcore-stream"] = "192.0.2.66:1" };
+        var made = await edge.AskAsync("insert", "null/node/edge-3", node);
+        Assert.NotEqual("192.0.2.66:1", made!["Object"]!.AsObject().Annotation("edge.kubeedge.io/cloudcore-stream"));
+    }
+
     [Fact]
     public async Task Event_about_another_nodes_pod_is_not_written_and_counted()
     {
@@ -227,6 +326,8 @@ public sealed class ForbiddenTests : IAsyncLifetime
         await _edge.AskAsync("query", "default/secret/theirs");
         Assert.Contains("\nedge_cloudhub_forbidden_total 1\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
     }
+
+    private Task<JsonObject> NodeAsync() => _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None);
 
     private Task<JsonObject> CreateEventAsync() => _cloud.CreateAsync(ResourceKind.Event, new JsonObject
     {

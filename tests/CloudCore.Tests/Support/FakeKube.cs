@@ -5,7 +5,8 @@ using Edge.Kubernetes;
 
 namespace Edge.Cloud.Tests.Support;
 
-/// <summary>A Kubernetes API in memory: versions, conflicts, list and watch, merge patches; strategic patches are taken as merge patches.</summary>
+/// <summary>A Kubernetes API in memory: versions, conflicts, list and watch, merge patches; strategic patches are taken as merge patches. The status of a built-in kind is written
+/// with labels, annotations and finalizers, as in Kubernetes.</summary>
 internal sealed class FakeKube : IKubeClient
 {
     private readonly Lock _gate = new();
@@ -126,7 +127,7 @@ internal sealed class FakeKube : IKubeClient
             if (change.ResourceVersion() is { Length: > 0 } version && version != stored.ResourceVersion())
                 throw new KubeException(409, "Conflict", "the object has been modified");
             if (subresource == "status")
-                change = change["status"] is { } status ? new JsonObject { ["status"] = status.DeepClone() } : [];
+                change = StatusPart(kind, change);
             Merge(stored, change);
             return Task.FromResult(Store(kind, (kind.Plural, @namespace ?? "", name), stored, WatchEventType.Modified));
         }
@@ -188,6 +189,23 @@ internal sealed class FakeKube : IKubeClient
             "spec.nodeName!=" => obj.Text("spec", "nodeName").Length > 0,
             var selector => obj.Text("spec", "nodeName") == selector["spec.nodeName=".Length..],
         };
+    }
+
+    private static JsonObject StatusPart(ResourceKind kind, JsonObject change)
+    {
+        var part = new JsonObject();
+        if (change["status"] is { } status)
+            part["status"] = status.DeepClone();
+        if (kind == ResourceKind.Pod || kind == ResourceKind.Node)
+        {
+            foreach (var field in (string[])["labels", "annotations", "finalizers"])
+            {
+                if (change.At("metadata", field) is { } value)
+                    part.Child("metadata")[field] = value.DeepClone();
+            }
+        }
+
+        return part;
     }
 
     private static void Merge(JsonObject target, JsonObject patch)
