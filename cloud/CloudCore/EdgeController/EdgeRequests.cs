@@ -50,16 +50,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         }
         catch (KubeException e)
         {
-            // With a Status it is the API's own word. Where that is about what cloudcore may do, the report is not to blame and comes again, as when the API is away.
-            if (e is { Code: 403, Status: not null } && e.Message.Contains("is forbidden: User ", StringComparison.Ordinal))
-                e = new KubeException(503, "ServiceUnavailable", $"the API does not let cloudcore: {e.Message}", inner: e);
-            if (e is { Code: 403, Status: null })
-            {
-                metrics.Forbidden();
-                HubLog.Forbidden(logger, node, request.Operation, request.Resource, e.Message);
-            }
-            else if (e.Code != 404 && !(e.Code == 409 && path.Type == ResourceTypes.Node))
-                HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
+            e = Failed(node, request, e, isUsual: e.Code == 404 || (e.Code == 409 && path.Type == ResourceTypes.Node));
             var isSettled = e.Code is >= 400 and < 500 and not (401 or 408 or 429);
             if (path.Type == ResourceTypes.Event && !isEdgeWire)
                 return new EdgeAnswer(null, isSettled);
@@ -103,6 +94,22 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
             _ => throw Refusals.NotServed($"cloudcore does not serve '{request.Operation}' of '{path.Type}' ({request.Resource})"),
         };
 
+    // Counts and logs the failure; returns the one to answer with.
+    private KubeException Failed(string node, Message request, KubeException e, bool isUsual = false)
+    {
+        // With a Status it is the API's own word. Where that is about what cloudcore may do, the report is not to blame and comes again, as when the API is away.
+        if (e is { Code: 403, Status: not null } && e.Message.Contains("is forbidden: User ", StringComparison.Ordinal))
+            e = new KubeException(503, "ServiceUnavailable", $"the API does not let cloudcore: {e.Message}", inner: e);
+        if (e is { Code: 403, Status: null })
+        {
+            metrics.Forbidden();
+            HubLog.Forbidden(logger, node, request.Operation, request.Resource, e.Message);
+        }
+        else if (!isUsual)
+            HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
+        return e;
+    }
+
     // A stock edge waits for no answer.
     private async Task<EdgeAnswer> TakeTaskReportAsync(string node, Message request, bool isEdgeWire, CancellationToken cancellationToken)
     {
@@ -117,7 +124,7 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         }
         catch (KubeException e)
         {
-            HubLog.UpstreamFailed(logger, node, request.Operation, request.Resource, e.Message);
+            e = Failed(node, request, e);
             return new EdgeAnswer(isEdgeWire ? _answers.PlainError(request, e) : null, e.Code is >= 400 and < 500 and not (401 or 408 or 409 or 429));
         }
     }

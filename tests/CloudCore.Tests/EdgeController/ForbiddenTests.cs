@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using Edge.Cloud.NodeTasks;
 using Edge.Cloud.Tests.Support;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
@@ -316,6 +317,48 @@ public sealed class ForbiddenTests : IAsyncLifetime
         Assert.Contains("cannot patch resource", answer.Text("message"), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Report_of_another_nodes_task_is_refused_and_counted(bool isEdgeWire)
+    {
+        await using var cloud = await Support.Cloud.StartAsync(change: options => options with { IsTaskManagerEnabled = true });
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: isEdgeWire);
+        await CreateTaskOfAsync(cloud, "edge-2");
+        var report = await ReportTaskAsync(edge, "edge-2");
+        if (isEdgeWire)
+        {
+            var answer = FakeEdge.Content(await edge.UntilAsync(message => message.ParentId == report.Id));
+            Assert.Equal((403, "Forbidden"), (Status(answer).Number(0, "code"), Status(answer).Text("reason")));
+        }
+
+        // A stock edge gets no answer; this one comes after the report was dealt with, as it has the same path.
+        await edge.AskAsync("query", report.Resource);
+        Assert.Equal(1, cloud.Host.Metrics.ForbiddenRequests);
+        var job = await cloud.Kube.GetAsync(TaskKind.ImagePrePull.Resource, null, "warm", CancellationToken.None);
+        Assert.Empty(job["status"].Items("nodeStatus").Single().Items("actionFlow"));
+    }
+
+    [Fact]
+    public async Task Report_of_a_task_that_cloudcore_may_not_write_yet_is_asked_for_again()
+    {
+        await using var cloud = await Support.Cloud.StartAsync(change: options => options with { IsTaskManagerEnabled = true });
+        using var certificate = await cloud.EnrolAsync("edge-1");
+        await using var edge = await FakeEdge.ConnectAsync(cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: true);
+        await CreateTaskOfAsync(cloud, "edge-1");
+        const string Words = "imageprepulljobs \"warm\" is forbidden: User \"system:serviceaccount:kubeedge:cloudcore\" cannot update resource \"imageprepulljobs/status\"";
+        cloud.Kube.OnWrite = (verb, plural, _) =>
+        {
+            if ((verb, plural) == ("update", TaskKind.ImagePrePull.Resource.Plural))
+                throw new KubeException(403, "Forbidden", Words, new JsonObject { ["code"] = 403, ["reason"] = "Forbidden" });
+        };
+        var report = await ReportTaskAsync(edge, "edge-1");
+        var answer = Status(FakeEdge.Content(await edge.UntilAsync(message => message.ParentId == report.Id)));
+        Assert.Equal((503L, "ServiceUnavailable"), (answer.Number(0, "code"), answer.Text("reason")));
+        Assert.Equal(0, cloud.Host.Metrics.ForbiddenRequests);
+    }
+
     [Fact]
     public async Task Own_things_are_not_counted_and_the_metric_is_served()
     {
@@ -352,6 +395,15 @@ public sealed class ForbiddenTests : IAsyncLifetime
         // The same lane, and nothing that is counted: its answer comes after the event was dealt with.
         await _edge.AskAsync("patch", "default/podpatch/near.1", JsonValue.Create("{}"));
     }
+
+    private static Task CreateTaskOfAsync(Support.Cloud cloud, string node) => cloud.CreateAsync(TaskKind.ImagePrePull.Resource, (JsonObject)JsonNode.Parse("""
+        {"metadata":{"name":"warm"},"spec":{"imagePrePullTemplate":{"images":["x:1"],"nodeNames":["NODE"]}},
+        "status":{"phase":"InProgress","nodeStatus":[{"nodeName":"NODE","phase":"InProgress"}]}}
+        """.Replace("NODE", node, StringComparison.Ordinal))!);
+
+    private static Task<Message> ReportTaskAsync(FakeEdge edge, string node) => edge.SendAsync(
+        Sources.WebSocket, NodeTaskWire.HubGroup, NodeTaskWire.Report, $"operations.kubeedge.io/v1alpha2/imageprepulljob/warm/node/{node}",
+        JsonNode.Parse(new NodeTaskReport("Pull", true, "2026-01-01T00:00:00Z", "", "").Write()));
 
     private static JsonNode? Status(JsonNode? answer) => answer.At("Err", "ErrStatus") ?? answer.At("ErrStatus");
 }
