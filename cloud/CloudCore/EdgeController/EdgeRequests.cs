@@ -206,10 +206,15 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
     private async Task<Message?> CreateMirrorPodAsync(string node, Message request, ResourcePath path, CancellationToken cancellationToken)
     {
         var pod = Typed(Content(request), ResourceKind.Pod);
-        if (pod.Text("spec", "nodeName") != node || pod.Annotation("kubernetes.io/config.mirror") is null)
+        if (pod.Text("spec", "nodeName") != node || !IsMirror(pod))
             throw Refusals.Forbidden($"node '{node}' may only create mirror pods of its own");
-        if (PodReferences.Of(pod).Count > 0 || pod.Text("spec", "serviceAccountName").Length > 0)
-            throw Refusals.Forbidden("a mirror pod may not refer to ConfigMaps, Secrets or a ServiceAccount");
+        // The rules of Kubernetes' NodeRestriction, which does not see that it is a node who asks. What the pod refers to, the node could read thereafter; and a controller would take a pod
+        // that is its own, or nobody's, for one of its replicas.
+        if (PodReferences.Of(pod).Count > 0 || pod.Text("spec", "serviceAccountName").Length > 0 || pod.Text("spec", "serviceAccount").Length > 0
+            || pod.Items("spec", "volumes").Any(volume => volume["persistentVolumeClaim"] is not null || volume["ephemeral"] is not null))
+            throw Refusals.Forbidden("a mirror pod may not refer to ConfigMaps, Secrets, a ServiceAccount or claims");
+        if (pod.Items("metadata", "ownerReferences").ToList() is not [var owner] || (owner.Text("apiVersion"), owner.Text("kind"), owner.Text("name")) != ("v1", "Node", node) || !owner.Flag(false, "controller"))
+            throw Refusals.Forbidden($"a mirror pod must have its Node '{node}' as its one owner, with controller: true");
         return _answers.Object(request, await kube.CreateAsync(ResourceKind.Pod, path.Namespace, pod, cancellationToken));
     }
 
@@ -344,8 +349,9 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
         var ask = Content(request);
         var pod = ask.Text("spec", "boundObjectRef", "kind") == "Pod"
             ? await PodAsync(path with { Name = ask.Text("spec", "boundObjectRef", "name") }, cancellationToken) : null;
-        if (pod is null || pod.Uid() != ask.Text("spec", "boundObjectRef", "uid") || pod.Text("spec", "nodeName") != node)
-            throw Refusals.Forbidden($"a token of ServiceAccount '{path.Name}' must be bound to a pod of node '{node}'");
+        // The node itself has made its mirror pods, in any namespace it liked.
+        if (pod is null || pod.Uid() != ask.Text("spec", "boundObjectRef", "uid") || pod.Text("spec", "nodeName") != node || IsMirror(pod))
+            throw Refusals.Forbidden($"a token of ServiceAccount '{path.Name}' must be bound to a pod of node '{node}' that is no mirror pod");
         var account = pod.Text("spec", "serviceAccountName") is { Length: > 0 } named ? named : "default";
         if (account != path.Name)
             throw Refusals.Forbidden($"pod '{pod.Name()}' runs as ServiceAccount '{account}', not '{path.Name}'");
@@ -450,6 +456,8 @@ internal sealed class EdgeRequests(IKubeClient kube, NodeSync sync, EndpointRepo
 
     private async Task<JsonObject?> PodAsync(ResourcePath path, CancellationToken cancellationToken)
         => sync.Pod(path.Namespace, path.Name) ?? await kube.TryGetAsync(ResourceKind.Pod, path.Namespace, path.Name, cancellationToken);
+
+    private static bool IsMirror(JsonObject pod) => pod.Annotation("kubernetes.io/config.mirror") is not null;
 
     private static void RequireOwnNode(string node, string name)
     {

@@ -37,7 +37,9 @@ public sealed class ForbiddenTests : IAsyncLifetime
     [InlineData("query", "null/node/edge-2")]
     [InlineData("query", "kube-node-lease/lease/edge-2")]
     [InlineData("update", "kube-node-lease/lease/edge-2")]
+    [InlineData("patch", "kube-node-lease/lease/edge-2")]
     [InlineData("query", "kube-system/lease/edge-1")]
+    [InlineData("patch", "kube-system/lease/edge-1")]
     [InlineData("patch", "default/podpatch/far")]
     [InlineData("insert", "default/pod/new")]
     [InlineData("query", "default/configmap/theirs")]
@@ -45,6 +47,7 @@ public sealed class ForbiddenTests : IAsyncLifetime
     [InlineData("query", "kubeedge/secret/casecret")]
     [InlineData("query", "kubeedge/secret/tokensecret")]
     [InlineData("query", "default/serviceaccounttoken/default")]
+    [InlineData("query", "default/persistentvolumeclaim/theirs")]
     public async Task What_is_another_nodes_is_refused_and_counted(string operation, string resource)
     {
         var answer = await _edge.AskAsync(operation, resource, JsonValue.Create("""{"metadata":{"name":"edge-2"}}"""));
@@ -60,6 +63,78 @@ public sealed class ForbiddenTests : IAsyncLifetime
         Assert.Equal(403, Status(await _edge.AskAsync("insert", "null/node/edge-1", other.DeepClone())).Number(0, "code"));
         Assert.Equal(403, Status(await _edge.AskAsync("insert", "kube-node-lease/lease/edge-1", other)).Number(0, "code"));
         Assert.Equal(2, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Renewal_of_another_nodes_lease_is_refused_and_counted()
+    {
+        await _cloud.Kube.CreateAsync(
+            ResourceKind.Lease, "kube-node-lease", (JsonObject)JsonNode.Parse("""{"metadata":{"name":"edge-2"},"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}""")!, CancellationToken.None);
+        using var certificate = await _cloud.EnrolAsync("edge-3");
+        await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-3", certificate, isEdgeWire: true);
+        var answer = await edge.AskAsync("patch", "kube-node-lease/lease/edge-2", JsonNode.Parse("""{"spec":{"renewTime":"2026-01-01T00:00:10.000000Z"}}"""));
+        Assert.Equal(403, Status(answer).Number(0, "code"));
+        var lease = await _cloud.Kube.GetAsync(ResourceKind.Lease, "kube-node-lease", "edge-2", CancellationToken.None);
+        Assert.Equal("2026-01-01T00:00:00.000000Z", lease.Text("spec", "renewTime"));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Theory]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-2"}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", "{}")]
+    [InlineData("""{"kubernetes.io/config.source":"file"}""", """{"nodeName":"edge-1"}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-1","serviceAccountName":"admin"}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-1","serviceAccount":"admin"}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-1","volumes":[{"name":"v","secret":{"secretName":"theirs"}}]}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-1","volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"theirs"}}]}""")]
+    [InlineData("""{"kubernetes.io/config.mirror":"1"}""", """{"nodeName":"edge-1","volumes":[{"name":"v","ephemeral":{"volumeClaimTemplate":{}}}]}""")]
+    public async Task Mirror_pod_of_another_node_or_one_that_refers_to_what_is_not_the_nodes_is_refused_and_counted(string annotations, string spec)
+    {
+        var pod = Mirror();
+        pod["metadata"]!["annotations"] = JsonNode.Parse(annotations);
+        pod["spec"] = JsonNode.Parse(spec);
+        Assert.Equal(403, Status(await _edge.AskAsync("insert", "default/pod/static", pod)).Number(0, "code"));
+        Assert.Null(await _cloud.Kube.TryGetAsync(ResourceKind.Pod, "default", "static", CancellationToken.None));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    // A controller takes what it owns, or could take over, for its own, and deletes another pod for it.
+    [Theory]
+    [InlineData("""[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"shop","uid":"1","controller":true}]""")]
+    [InlineData("""[{"apiVersion":"v1","kind":"Node","name":"edge-2","uid":"1","controller":true}]""")]
+    [InlineData("""[{"apiVersion":"v1","kind":"Node","name":"edge-1","uid":"1"}]""")]
+    [InlineData("""[{"apiVersion":"v1","kind":"Node","name":"edge-1","uid":"1","controller":true},{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"shop","uid":"1"}]""")]
+    [InlineData("null")]
+    public async Task Mirror_pod_with_another_owner_than_its_node_is_refused_and_counted(string owners)
+    {
+        var pod = Mirror();
+        pod["metadata"]!["ownerReferences"] = JsonNode.Parse(owners);
+        Assert.Equal(403, Status(await _edge.AskAsync("insert", "default/pod/static", pod)).Number(0, "code"));
+        Assert.Null(await _cloud.Kube.TryGetAsync(ResourceKind.Pod, "default", "static", CancellationToken.None));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Mirror_pod_of_the_own_node_brings_no_token_of_its_namespace()
+    {
+        var made = (await _edge.AskAsync("insert", "default/pod/static", Mirror()))!["Object"]!.AsObject();
+        var ask = new JsonObject { ["spec"] = new JsonObject { ["boundObjectRef"] = new JsonObject { ["kind"] = "Pod", ["name"] = "static", ["uid"] = made.Uid() } } };
+        Assert.Equal(403, Status(await _edge.AskAsync("query", "default/serviceaccounttoken/default", ask)).Number(0, "code"));
+        Assert.Equal(1, _cloud.Host.Metrics.ForbiddenRequests);
+    }
+
+    [Fact]
+    public async Task Claims_and_volumes_of_another_nodes_pods_are_refused_and_counted()
+    {
+        JsonObject Named(string name, string spec) => new() { ["metadata"] = new JsonObject { ["name"] = name }, ["spec"] = JsonNode.Parse(spec) };
+        var claiming = new JsonObject { ["volumes"] = JsonNode.Parse("""[{"name":"data","persistentVolumeClaim":{"claimName":"theirs"}}]""") };
+        await _cloud.CreateAsync(ResourceKind.Pod, Support.Cloud.PodOf("claims", "edge-2", claiming));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolumeClaim, Named("theirs", """{"volumeName":"pv-theirs"}"""));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolume, Named("pv-theirs", """{"claimRef":{"namespace":"default","name":"theirs"}}"""));
+        await _cloud.CreateAsync(ResourceKind.PersistentVolume, Named("pv-nobodys", "{}"));
+        foreach (var resource in (string[])["default/persistentvolumeclaim/theirs", "null/persistentvolume/pv-theirs", "null/persistentvolume/pv-nobodys"])
+            Assert.Equal(403, Status(await _edge.AskAsync("query", resource)).Number(0, "code"));
+        Assert.Equal(3, _cloud.Host.Metrics.ForbiddenRequests);
     }
 
     [Fact]
@@ -369,6 +444,13 @@ public sealed class ForbiddenTests : IAsyncLifetime
         await _edge.AskAsync("query", "default/secret/theirs");
         Assert.Contains("\nedge_cloudhub_forbidden_total 1\n", await http.GetStringAsync(metrics), StringComparison.Ordinal);
     }
+
+    // As a kubelet makes it.
+    private static JsonObject Mirror() => (JsonObject)JsonNode.Parse("""
+        {"metadata":{"name":"static","namespace":"default","annotations":{"kubernetes.io/config.mirror":"1"},
+        "ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"edge-1","uid":"1","controller":true}]},
+        "spec":{"nodeName":"edge-1","containers":[{"name":"main","image":"x:1"}]}}
+        """)!;
 
     private Task<JsonObject> NodeAsync() => _cloud.Kube.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None);
 
