@@ -134,7 +134,7 @@ public sealed class HubMetrics
         var (tunnels, stalls) = Tunnels();
         Write(text, "edge_cloudstream_tunnels", "gauge", "Tunnels that stock edges dialed.", tunnels);
         Write(text, "edge_cloudstream_tunnel_stalls_total", "counter", "Streams ended because their reader held up the others in a stock edge's tunnel.", stalls);
-        Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue.", Interlocked.Read(ref _objectDrops));
+        Write(text, "edge_cloudhub_queue_drops_total{queue=\"objects\"}", "counter", "Entries lost to a full queue, by queue; upstream: messages of edges that nobody takes.", Interlocked.Read(ref _objectDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"messages\"}", null, null, Interlocked.Read(ref _messageDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"upstream\"}", null, null, Interlocked.Read(ref _upstreamDrops));
         Write(text, "edge_cloudhub_queue_drops_total{queue=\"events\"}", null, null, Interlocked.Read(ref _eventDrops));

@@ -44,6 +44,9 @@ internal static partial class HubLog
     [LoggerMessage(2111, LogLevel.Debug, "message {Id} of group {Group}, {Operation} {Resource}, has no receiver here")]
     public static partial void NoReceiver(ILogger log, string id, string group, string operation, string resource);
 
+    [LoggerMessage(2118, LogLevel.Warning, "message {Id} of the cloud is dropped: no group '{Group}' is known here ({Operation} {Resource})")]
+    public static partial void UnknownGroup(ILogger log, string id, string group, string operation, string resource);
+
     [LoggerMessage(2112, LogLevel.Debug, "received {Operation} {Resource} ({Id})")]
     public static partial void Received(ILogger log, string operation, string resource, string id);
 

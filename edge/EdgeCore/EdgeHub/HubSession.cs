@@ -253,11 +253,17 @@ internal sealed class HubSession(
             case NodeTaskWire.TaskManager when TaskAsked is not null:
                 TaskAsked(message);
                 return null;
-            default:
+            // Of a module that is off here.
+            case Groups.Twin or Groups.User or Groups.Stream or NodeTaskWire.TaskManager:
                 HubLog.NoReceiver(log, message.Id, message.Group, message.Operation, message.Resource);
+                return null;
+            default:
+                HubLog.UnknownGroup(log, message.Id, Shorten(message.Group), Shorten(message.Operation), Shorten(message.Resource));
                 return null;
         }
     }
+
+    private static string Shorten(string text) => text.Length > 100 ? text[..100] : text;
 
     private async Task<Message?> HandleTracedAsync(Message message)
     {

@@ -178,6 +178,42 @@ public sealed class HubTests : IAsyncLifetime
         Assert.Equal("ack", FakeEdge.Content(answer)!.GetValue<string>());
     }
 
+    // kubeedge-wire §2.6. Nobody may speak for the cloud's own rooms, nor to a group that is none.
+    [Theory]
+    [InlineData(Sources.Edged, "wonders", Operations.Query)]
+    [InlineData(Sources.Edged, "", Operations.Query)]
+    [InlineData(Sources.Edged, "META", Operations.Query)]
+    [InlineData(Sources.Edged, Groups.Twin, Operations.Query)]
+    [InlineData(Sources.Edged, Groups.Stream, Operations.Query)]
+    [InlineData(Sources.MetaServer, Groups.DynamicController, Operations.Query)]
+    [InlineData(Sources.Bus, Groups.User, Operations.Upload)]
+    [InlineData(Sources.CloudHub, Groups.Meta, Operations.Query)]
+    [InlineData(Sources.EdgeController, Groups.Meta, Operations.Query)]
+    [InlineData(Sources.DeviceController, Groups.Resource, Operations.Query)]
+    [InlineData(Sources.DynamicController, Groups.Resource, Operations.Query)]
+    [InlineData("synccontroller", Groups.Resource, Operations.Query)]
+    [InlineData("cloudStream", Groups.Meta, Operations.Query)]
+    public async Task What_nobody_takes_is_counted_and_the_next_request_is_answered(string source, string group, string operation)
+    {
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        var dropped = 0;
+        foreach (var isEdgeWire in (bool[])[false, true])
+        {
+            await using var edge = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: isEdgeWire);
+            // What would be answered otherwise, were it edged's.
+            var unrouted = await edge.SendAsync(source, group, operation, "default/volumeattachment/data");
+            Assert.Contains("does not serve", (await edge.AskAsync(Operations.Query, "default/volumeattachment/data")).Text("ErrStatus", "message"), StringComparison.Ordinal);
+            Assert.Contains($"\nedge_cloudhub_queue_drops_total{{queue=\"upstream\"}} {++dropped}\n", _cloud.Host.Metrics.Render(), StringComparison.Ordinal);
+            var answer = edge.Received.SingleOrDefault(message => message.ParentId == unrouted.Id);
+            Assert.Equal(isEdgeWire, answer is not null);
+            if (answer is null)
+                continue;
+            // Final, so that the queue of an Edge peer lets go of it.
+            Assert.Contains("no taker", FakeEdge.Content(answer).Text("ErrStatus", "message"), StringComparison.Ordinal);
+            Assert.Equal(405, FakeEdge.Content(answer).Number(0, "ErrStatus", "code"));
+        }
+    }
+
     [Fact]
     public async Task Registered_node_carries_the_address_of_its_cloudcore()
     {

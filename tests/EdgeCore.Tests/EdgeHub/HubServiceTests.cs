@@ -156,6 +156,47 @@ public sealed class HubServiceTests
         Assert.Equal(1, edge.Hub.Connections);
     }
 
+    [Theory]
+    [InlineData("wonders", false)]
+    [InlineData("wonders", true)]
+    [InlineData("", false)]
+    [InlineData("Resource", false)]
+    [InlineData(Groups.Meta, false)]
+    public async Task A_message_of_an_unknown_group_is_dropped_with_a_warning_and_the_link_stays(string group, bool isEdgeWire)
+    {
+        using var directory = new TempDirectory();
+        await using var cloud = new FakeCloud { EdgeWire = isEdgeWire };
+        await cloud.StartAsync();
+        await using var edge = new RunningEdge(RunningEdge.Options(cloud, directory));
+        await cloud.NextAsync(message => message.Operation == Operations.Keepalive, "greeting");
+        var unknown = FakeCloud.Down(Operations.Update, "default/configmap/app", ConfigMap("u1", "7", "a"), "7") with { Group = group };
+        await cloud.SendAsync(unknown);
+        var warning = await edge.Log.WaitForAsync(unknown.Id + " of the cloud");
+        Assert.StartsWith("Warning: ", warning, StringComparison.Ordinal);
+        Assert.Contains($"'{group}'", warning, StringComparison.Ordinal);
+        var good = FakeCloud.Down(Operations.Update, "default/configmap/next", ConfigMap("u2", "8", "a").Replace("\"app\"", "\"next\"", StringComparison.Ordinal), "8");
+        await cloud.SendAsync(good);
+        await cloud.NextAsync(message => IsAckOf(message, good), "ack");
+        Assert.Equal(8, edge.Host.Meta.Get("configmap", "default", "next")!.ResourceVersion);
+        Assert.Null(edge.Host.Meta.Get("configmap", "default", "app"));
+        Assert.DoesNotContain(cloud.Seen(), message => message.ParentId == unknown.Id);
+        Assert.Equal(1, edge.Hub.Connections);
+    }
+
+    [Fact]
+    public async Task A_message_for_a_module_that_is_off_is_dropped_without_a_warning()
+    {
+        using var directory = new TempDirectory();
+        await using var cloud = new FakeCloud();
+        await cloud.StartAsync();
+        await using var edge = new RunningEdge(RunningEdge.Options(cloud, directory));
+        await cloud.NextAsync(message => message.Operation == Operations.Keepalive, "greeting");
+        var message = FakeCloud.Down(Operations.Update, "membership", "{}") with { Group = Groups.Twin };
+        await cloud.SendAsync(message);
+        Assert.StartsWith("Debug: ", await edge.Log.WaitForAsync($"{message.Id} of group {Groups.Twin}"), StringComparison.Ordinal);
+        Assert.Equal(1, edge.Hub.Connections);
+    }
+
     [Fact]
     public async Task Entries_posted_offline_survive_a_restart_and_drain_newest_only_after_reconnect()
     {
