@@ -59,6 +59,8 @@ public sealed class StaticPodTests : IDisposable
     [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: m, image: i}, {name: m, image: i}]}\n", "two containers are named 'm'")]
     [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: m}]}\n", "container 'm' has no image")]
     [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {serviceAccountName: s, containers: [{name: m, image: i}]}\n", "may not refer to API objects, and it refers to serviceaccount \"s\"")]
+    [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {serviceAccount: s, containers: [{name: m, image: i}]}\n", "may not refer to API objects, and it refers to serviceaccount \"s\"")]
+    [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {volumes: [{name: v, ephemeral: {volumeClaimTemplate: {}}}], containers: [{name: m, image: i}]}\n", "may not refer to API objects, and it refers to the claim of volume \"v\"")]
     [InlineData("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: m, image: i, envFrom: [{secretRef: {name: s}}]}]}\n", "refers to secret \"s\"")]
     public void A_bad_file_is_named_with_its_fault(string text, string expected)
     {

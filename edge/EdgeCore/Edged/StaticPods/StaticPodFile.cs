@@ -118,10 +118,16 @@ internal static partial class StaticPodFile
                 return $"container '{name}' has no image";
         }
 
-        if (given.Text("spec", "serviceAccountName") is { Length: > 0 } account)
-            return Refers($"serviceaccount \"{account}\"");
+        foreach (var field in (ReadOnlySpan<string>)["serviceAccountName", "serviceAccount"])
+        {
+            if (given.Text("spec", field) is { Length: > 0 } account)
+                return Refers($"serviceaccount \"{account}\"");
+        }
+
         if (given.Items("spec", "imagePullSecrets").FirstOrDefault().Text("name") is { Length: > 0 } secret)
             return Refers($"secret \"{secret}\"");
+        if (given.Items("spec", "volumes").FirstOrDefault(volume => volume["ephemeral"] is not null) is { } ephemeral)
+            return Refers($"the claim of volume \"{ephemeral.Text("name")}\"");
         return given.Items("spec", "volumes").FirstOrDefault(volume => volume["persistentVolumeClaim"] is not null).Text("persistentVolumeClaim", "claimName") is { Length: > 0 } claim
             ? Refers($"persistentvolumeclaim \"{claim}\"")
             : "";
