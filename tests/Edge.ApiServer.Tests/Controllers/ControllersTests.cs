@@ -178,9 +178,14 @@ public sealed class ControllersTests : IAsyncLifetime
         await _client.DeleteAsync(ResourceKind.Namespace, null, "x", null, s_none);
         await UntilAsync(s_gadget, "x", "g", gadget => gadget?.IsDeleting() ?? true, "the gadget to go");
         await UntilAsync(ResourceKind.Secret, "x", "s", secret => secret is null, "the secret to go");
-        Assert.NotNull(await _client.TryGetAsync(ResourceKind.Namespace, null, "x", s_none));
+        var held = await UntilAsync(
+            ResourceKind.Namespace, null, "x",
+            space => Message(space, "NamespaceContentRemaining") == "Some resources are remaining: gadgets.test.example has 1 resource instances", "what remains to be told");
+        Assert.Equal("Some content in the namespace has finalizers remaining: test/hold in 1 resource instances", Message(held, "NamespaceFinalizersRemaining"));
         await _client.PatchAsync(s_gadget, "x", "g", PatchKind.Merge, """{"metadata":{"finalizers":null}}"""u8.ToArray(), null, s_none);
         await UntilAsync(ResourceKind.Namespace, null, "x", space => space is null, "the namespace to go");
+
+        static string Message(JsonObject? space, string condition) => space.Items("status", "conditions").FirstOrDefault(one => one.Text("type") == condition && one.Text("status") == "True").Text("message");
     }
 
     [Theory]

@@ -100,20 +100,21 @@ internal sealed partial class NamespaceController : IAsyncDisposable
         if (_emptying.TryGetValue(space.Uid(), out var last) && now < last.At + last.Wait)
             return last.At + last.Wait - now;
 
-        var remaining = new List<string>();
+        var remains = new Remains();
         foreach (var kind in CrdKinds.BuiltIn.Append(ResourceKind.Event).Concat(_crds.List().Select(CrdKinds.Read).OfType<ResourceKind>()).Where(kind => kind.Namespaced))
         {
-            var count = await DeleteAllAsync(kind, space.Name(), token);
-            if (count > 0)
-                remaining.Add($"{kind.Plural}: {count}");
+            remains.Add(kind, await DeleteAllAsync(kind, space.Name(), token));
         }
 
-        if (remaining.Count > 0)
+        if (!remains.IsEmpty)
         {
             // What has finalizers, and pods that stop, take their time.
             var wait = last.Wait == default ? s_pollMin : last.Wait * 2 < s_pollMax ? last.Wait * 2 : s_pollMax;
             _emptying[space.Uid()] = (now, wait);
-            LogRemaining(_logger, space.Name(), string.Join(", ", remaining));
+            LogRemaining(_logger, space.Name(), remains.ToString());
+            // Most are empty at the second look: only what takes longer is said.
+            if (last.Wait != default)
+                await TellAsync(space, remains, now, token);
             return wait;
         }
 
@@ -129,8 +130,17 @@ internal sealed partial class NamespaceController : IAsyncDisposable
         return null;
     }
 
-    // How many are still there after their deletion was asked for.
-    private async Task<int> DeleteAllAsync(ResourceKind kind, string space, CancellationToken token)
+    private async Task TellAsync(JsonObject space, Remains remains, DateTimeOffset now, CancellationToken token)
+    {
+        var conditions = remains.Conditions(space, now);
+        if (JsonNode.DeepEquals(conditions, space.At("status", "conditions")))
+            return;
+        var status = new JsonObject { ["metadata"] = new JsonObject { ["uid"] = space.Uid() }, ["status"] = new JsonObject { ["conditions"] = conditions } };
+        await _client.PatchAsync(ResourceKind.Namespace, null, space.Name(), PatchKind.Merge, System.Text.Encoding.UTF8.GetBytes(status.ToJsonString()), "status", token);
+    }
+
+    // What is still there after its deletion was asked for.
+    private async Task<IReadOnlyList<JsonObject>> DeleteAllAsync(ResourceKind kind, string space, CancellationToken token)
     {
         IReadOnlyList<JsonObject> items;
         try
@@ -140,13 +150,11 @@ internal sealed partial class NamespaceController : IAsyncDisposable
         catch (KubeException e) when (e.Code == 404)
         {
             // A CRD that is not served yet, or no longer.
-            return 0;
+            return [];
         }
 
-        var count = 0;
         foreach (var item in items)
         {
-            count++;
             if (item.IsDeleting())
                 continue;
             try
@@ -159,7 +167,7 @@ internal sealed partial class NamespaceController : IAsyncDisposable
             }
         }
 
-        return count;
+        return items;
     }
 
     private async Task<TimeSpan?> FurnishAsync(string space, CancellationToken token)
