@@ -82,6 +82,23 @@ public sealed class WorkloadsTests(ApiFixture api) : IClassFixture<ApiFixture>, 
     }
 
     [SkippableFact]
+    public async Task A_deployment_that_a_quota_holds_up_says_so_until_it_may_go_on()
+    {
+        Requires.Kubectl();
+        await _run.OkAsync("create quota few --hard=pods=2");
+        await UntilAsync("get quota few -o jsonpath={.status.hard.pods}", "2");
+        await _run.OkAsync("create deployment web --image=i --replicas=3");
+        const string Failure = "-o jsonpath={.status.conditions[?(@.type=='ReplicaFailure')].reason}";
+        await UntilAsync("get deploy web " + Failure, "FailedCreate");
+        Assert.Matches(@"ReplicaFailure\s+True\s+FailedCreate", await _run.OkAsync("describe deployment web"));
+        Assert.Contains("exceeded quota: few", await _run.OkAsync("get deploy web " + Failure.Replace("reason", "message", StringComparison.Ordinal)), StringComparison.Ordinal);
+        await UntilAsync("get deploy web -o jsonpath={.status.availableReplicas}", "2");
+        await _run.OkAsync("patch quota few --type=merge -p {\"spec\":{\"hard\":{\"pods\":\"5\"}}}");
+        await UntilAsync("get deploy web -o jsonpath={.status.availableReplicas}", "3");
+        await UntilAsync("get deploy web " + Failure, "");
+    }
+
+    [SkippableFact]
     [KubectlVerb("delete", "--cascade=foreground, orphan")]
     public async Task Cascades_are_foreground_and_orphan_as_asked()
     {

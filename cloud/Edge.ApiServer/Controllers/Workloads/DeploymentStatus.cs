@@ -40,6 +40,8 @@ internal static class DeploymentStatus
         };
         if (Progress(state, old, status) is { } progress)
             conditions.Add(progress);
+        if (state.AllSets.Prepend(state.NewSet).Select(set => set is null ? null : Conditions.Find(set, "ReplicaFailure")).FirstOrDefault(one => one is not null) is { } failure)
+            conditions.Add(StatusWrites.Condition(old, "ReplicaFailure", failure.Text("status"), failure.Text("reason"), failure.Text("message"), state.Now, updates: true));
         status["conditions"] = new JsonArray([.. conditions]);
         StatusWrites.Set(ResourceKind.Deployment, deployment, status, state.Plan);
     }

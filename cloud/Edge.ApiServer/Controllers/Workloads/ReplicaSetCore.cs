@@ -64,5 +64,11 @@ internal static class ReplicaSetCore
         status.Count("availableReplicas", active.Count(pod => PodFacts.IsAvailable(pod, minReady, now, plan)));
         status["observedGeneration"] = set.Number(0, "metadata", "generation");
         StatusWrites.Set(ResourceKind.ReplicaSet, set, status, plan);
+        // It is told with what there is: a quota may let some of the pods be. The condition goes with the next status.
+        plan.OnCreateFailed = why =>
+        {
+            status["conditions"] = new JsonArray(StatusWrites.Condition(set.Items("status", "conditions"), "ReplicaFailure", "True", "FailedCreate", why, now));
+            return StatusWrites.Of(ResourceKind.ReplicaSet, set, status);
+        };
     }
 }

@@ -9,13 +9,20 @@ internal static class StatusWrites
     /// <summary>Adds the write that makes the status <paramref name="next"/>, if it is not so already.</summary>
     public static void Set(ResourceKind kind, JsonObject obj, JsonObject next, WorkloadPlan plan, bool checkVersion = false)
     {
+        if (Of(kind, obj, next, checkVersion) is { } write)
+            plan.Add(write);
+    }
+
+    /// <summary>The write that makes the status <paramref name="next"/>; null where it is so already.</summary>
+    public static PatchAction? Of(ResourceKind kind, JsonObject obj, JsonObject next, bool checkVersion = false)
+    {
         var old = obj["status"] as JsonObject ?? [];
         if (Patch(old, next) is not { } patch)
-            return;
+            return null;
         var body = new JsonObject { ["status"] = patch };
         if (checkVersion)
             body["metadata"] = new JsonObject { ["resourceVersion"] = obj.ResourceVersion() };
-        plan.Add(new PatchAction(kind, obj, body, "status"));
+        return new PatchAction(kind, obj, body, "status");
     }
 
     /// <summary>Sets a count, or nothing where it is zero.</summary>

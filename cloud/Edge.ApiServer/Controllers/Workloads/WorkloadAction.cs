@@ -25,6 +25,9 @@ internal sealed class WorkloadPlan
 
     public TimeSpan? Next { get; private set; }
 
+    /// <summary>What to write instead of all that follows when the API refuses to make a pod, given its words; null where nothing is.</summary>
+    public Func<string, WorkloadAction?>? OnCreateFailed { get; set; }
+
     public void LookAgain(TimeSpan wait)
     {
         if (wait < TimeSpan.Zero)

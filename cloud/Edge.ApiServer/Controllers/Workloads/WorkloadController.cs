@@ -110,9 +110,11 @@ internal sealed partial class WorkloadController : IAsyncDisposable
             Sooner(plan.Next);
             foreach (var action in plan.Actions)
             {
-                if (await TryAsync(workload, action, token) is not { } wait)
+                if (await TryAsync(workload, action, token) is not { } failure)
                     continue;
-                Sooner(wait);
+                Sooner(failure.Wait);
+                if (failure.Why.Length > 0 && action is CreateAction { Kind: var kind } && kind == ResourceKind.Pod && plan.OnCreateFailed?.Invoke(failure.Why) is { } told)
+                    Sooner((await TryAsync(workload, told, token))?.Wait);
                 break; // what follows, the status above all, was decided as if this had been done
             }
         }
@@ -120,12 +122,12 @@ internal sealed partial class WorkloadController : IAsyncDisposable
         foreach (var gone in _pending.Keys.Where(uid => !alive.Contains(uid)).ToList())
             Settle(gone);
         foreach (var action in _sweep?.Invoke(world) ?? [])
-            Sooner(await TryAsync(null, action, token));
+            Sooner((await TryAsync(null, action, token))?.Wait);
         return next;
     }
 
-    /// <summary>Null when done; else after what time to try again.</summary>
-    private async Task<TimeSpan?> TryAsync(JsonObject? workload, WorkloadAction action, CancellationToken token)
+    /// <summary>Null when done; else after what time to try again, and why where that is more than a race.</summary>
+    private async Task<(TimeSpan Wait, string Why)?> TryAsync(JsonObject? workload, WorkloadAction action, CancellationToken token)
     {
         try
         {
@@ -138,7 +140,7 @@ internal sealed partial class WorkloadController : IAsyncDisposable
         }
         catch (KubeException e) when (e.Code == 409)
         {
-            return s_retry; // the informer lags: its next change decides anew
+            return (s_retry, ""); // the informer lags: its next change decides anew
         }
         catch (KubeException e)
         {
@@ -146,7 +148,7 @@ internal sealed partial class WorkloadController : IAsyncDisposable
             LogFailed(_logger, action.GetType().Name, about.Kind(), about.Namespace(), about.Name(), e.Message);
             if (workload is not null && action is CreateAction { Kind: var kind })
                 await _events.RecordAsync(workload, "Warning", "FailedCreate", $"Error creating: {kind.Plural}: {e.Message}", token);
-            return e.Code is 403 or 422 ? s_refusedRetry : s_retry;
+            return (e.Code is 403 or 422 ? s_refusedRetry : s_retry, e.Message);
         }
     }
 
