@@ -243,7 +243,7 @@ internal sealed class Upstream(UpstreamRooms rooms, UplinkGuards guards, Upstrea
     }
 
     /// <summary>The version that an entry has in the queue of an Edge peer; 0 for anything else.</summary>
-    public static long VersionOf(HubSession session, Message message)
+    public static long VersionOf(ISyncSession session, Message message)
         => session.IsEdgeWire && long.TryParse(message.ResourceVersion, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : 0;
 
     private async ValueTask AfterTheConnectionBeforeAsync()

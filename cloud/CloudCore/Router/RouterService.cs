@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Edge.Cloud.CloudHub;
 using Edge.Cloud.EdgeController;
 using Edge.Cloud.SyncController;
 using Edge.Kubernetes;
@@ -14,7 +15,7 @@ namespace Edge.Cloud.Router;
 /// <summary>Carries messages by Rules (kubeedge-wire §6): HTTP requests to edges, and what edges publish to HTTP services.</summary>
 /// <remarks>
 /// <para>Of each Rule the messages go one after the other. What an Edge peer uploads stays in its durable queue until the target took it: a message that was not taken is answered as failed,
-/// and the edge sends it again. What a stock edge uploads is tried for about half a minute, and then counted as failed.</para>
+/// and the edge sends it again; the targets that took it do not get it again (<see cref="UploadMemory"/>). What a stock edge uploads is tried for about half a minute, and then counted as failed.</para>
 /// <para>A node's rules are served by the cloudcore that the node is connected to. Safe for concurrent calls.</para>
 /// </remarks>
 internal sealed class RouterService : IAsyncDisposable
@@ -22,7 +23,6 @@ internal sealed class RouterService : IAsyncDisposable
     // Messages that wait for one Rule's target, and bytes that wait for all: beyond, the edges keep them.
     private const int LaneMax = 256;
     private const long WaitingBytesMax = 64 << 20;
-    private const int SettledMax = 16_384;
     private const int EdgeTries = 3;
     private const int StockTries = 10;
 
@@ -42,7 +42,8 @@ internal sealed class RouterService : IAsyncDisposable
     private readonly Dictionary<string, Lane> _lanes = []; // by the Rule's uid; locked by _gate
     private readonly HashSet<string> _nodes = []; // whose sets are to be told; locked by _gate
     private readonly Dictionary<string, Told> _told = []; // the loop's own
-    private readonly OrderedDictionary<string, bool> _settled = []; // what was taken, by message and Rule; locked by _gate
+    private readonly Dictionary<UploadKey, Delivery> _underWay = []; // locked by _gate
+    private readonly UploadMemory _memory = new(); // locked by _gate
 
     // One wake for any number of nodes.
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { SingleReader = true, FullMode = BoundedChannelFullMode.DropWrite });
@@ -129,7 +130,7 @@ internal sealed class RouterService : IAsyncDisposable
             if (_table.FindService(session.Node, message.Resource) is not { } route)
                 session.Send(message.Error(_time, $"no Rule of this node has the target_url '{message.Resource}'"), isUrgent: true);
             else
-                Post(session, message, message.Resource, [route], MessageCodec.Unwrap(message.Content).ToArray());
+                Post(new Delivery(session, message, message.Resource, MessageCodec.Unwrap(message.Content).ToArray(), null, 1, []), [route]); // asked once, by who wants this answer
             return;
         }
 
@@ -137,7 +138,7 @@ internal sealed class RouterService : IAsyncDisposable
         var routes = topic is null ? [] : _table.FindUpload(session.Node, topic);
         if (routes.Count > 0)
         {
-            Post(session, message, topic!, routes, MessageCodec.Unwrap(message.Content).ToArray());
+            Upload(session, message, topic!, routes);
             return;
         }
 
@@ -188,6 +189,12 @@ internal sealed class RouterService : IAsyncDisposable
         Add("edge_router_taken_total", "counter", "Messages that their target took.", Interlocked.Read(ref _taken));
         Add("edge_router_failed_total", "counter", "Messages that their target did not take.", Interlocked.Read(ref _failed));
         Add("edge_router_unruled_total", "counter", "Uploads that no Rule takes.", Interlocked.Read(ref _notTaken));
+        long parts;
+        long forgotten;
+        lock (_gate)
+            (parts, forgotten) = (_memory.Parts, _memory.Forgotten);
+        Add("edge_router_partly_taken_messages", "gauge", "Uploads that some of their targets are done with and others are not, at most 131072.", parts);
+        Add("edge_router_forgotten_total", "counter", "Uploads that some of their targets are done with and get once more, because 131072 newer ones waited likewise.", forgotten);
         return text.ToString();
     }
 
@@ -243,14 +250,41 @@ internal sealed class RouterService : IAsyncDisposable
         static (HttpReply, string?) Fail(int status, string text) => (HttpReply.Text(status, text), text);
     }
 
-    private void Post(ISyncSession session, Message message, string topic, List<Route> routes, byte[] body)
+    // An edge sends an entry again when the answer was lost, was a failure or takes long, and after it was killed.
+    private void Upload(ISyncSession session, Message message, string topic, List<Route> routes)
     {
-        var delivery = new Delivery(session, message, topic, body, routes.Count);
-        if (Interlocked.Add(ref _waitingBytes, body.Length) > WaitingBytesMax)
+        var body = MessageCodec.Unwrap(message.Content).ToArray();
+        var upload = UploadKey.Of(session.Node, Upstream.VersionOf(session, message), message.Id, topic, body);
+        Delivery delivery;
+        lock (_gate)
         {
-            Interlocked.Add(ref _waitingBytes, -body.Length);
-            Answer(delivery, new Delivered(DeliveryOutcome.Failed, $"{WaitingBytesMax >> 20} MiB wait for targets already", []));
-            foreach (var route in routes)
+            if (_underWay.TryGetValue(upload, out var before))
+            {
+                before.AnswerTo(session, message);
+                return;
+            }
+
+            if (_memory.AnswerTo(upload) is { } outcome)
+            {
+                Answer(session, message, Before(outcome));
+                return;
+            }
+
+            delivery = new Delivery(session, message, topic, body, upload, routes.Count, _memory.Take(upload));
+            _underWay.Add(upload, delivery);
+        }
+
+        Post(delivery, routes);
+    }
+
+    private void Post(Delivery delivery, List<Route> routes)
+    {
+        var size = delivery.Body.Length;
+        if (Interlocked.Add(ref _waitingBytes, size) > WaitingBytesMax)
+        {
+            Interlocked.Add(ref _waitingBytes, -size);
+            Finish(delivery, new Delivered(DeliveryOutcome.Failed, $"{WaitingBytesMax >> 20} MiB wait for targets already", []));
+            foreach (var route in routes.Where(route => delivery.OutcomeAt(route) is null))
                 Count(route, "too much waits for targets already");
             return;
         }
@@ -258,10 +292,15 @@ internal sealed class RouterService : IAsyncDisposable
         Interlocked.Increment(ref _waiting);
         foreach (var route in routes)
         {
-            if (!LaneOf(route).Queue.Writer.TryWrite((route, delivery)))
+            // Another Rule's target did not take it.
+            if (delivery.OutcomeAt(route) is { } outcome)
+                End(route, delivery, Before(outcome), isAgain: true);
+            else if (!LaneOf(route).Queue.Writer.TryWrite((route, delivery)))
                 End(route, delivery, new Delivered(DeliveryOutcome.Failed, $"{LaneMax} messages wait for this Rule's target already", []));
         }
     }
+
+    private static Delivered Before(DeliveryOutcome outcome) => new(outcome, outcome == DeliveryOutcome.Taken ? "" : "a Rule's target has refused the message before", []);
 
     private Lane LaneOf(Route route)
     {
@@ -283,21 +322,8 @@ internal sealed class RouterService : IAsyncDisposable
             {
                 if (_stop.IsCancellationRequested)
                     continue; // the edge has it still
-                var mark = $"{delivery.Message.Id} {route.Uid}";
-                bool isAgain;
-                lock (_gate)
-                    isAgain = _settled.ContainsKey(mark);
-                if (isAgain)
-                {
-                    // Its answer was lost, or another Rule's target did not take it.
-                    End(route, delivery, new Delivered(DeliveryOutcome.Taken, "", []), isAgain: true);
-                    continue;
-                }
-
                 var delivered = await _target.PostAsync(
-                    route.Url!, delivery.Body, delivery.Message.Id, delivery.Session.Node, delivery.Topic, delivery.Session.IsEdgeWire ? EdgeTries : StockTries, _stop.Token);
-                if (delivered.Outcome == DeliveryOutcome.Taken)
-                    Settle(mark);
+                    route.Url!, delivery.Body, delivery.Id, delivery.Node, delivery.Topic, delivery.Tries, _stop.Token);
                 End(route, delivery, delivered);
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -312,16 +338,6 @@ internal sealed class RouterService : IAsyncDisposable
         }
     }
 
-    private void Settle(string mark)
-    {
-        lock (_gate)
-        {
-            if (_settled.Count >= SettledMax)
-                _settled.RemoveAt(0);
-            _settled[mark] = true;
-        }
-    }
-
     // One Rule is done with the message; the last one answers, with the worst that happened.
     private void End(Route route, Delivery delivery, Delivered delivered, bool isAgain = false)
     {
@@ -329,22 +345,39 @@ internal sealed class RouterService : IAsyncDisposable
         {
             Count(route, delivered.Outcome == DeliveryOutcome.Taken ? null : delivered.Error);
             if (delivered.Outcome != DeliveryOutcome.Taken)
-                RouterLog.NotDelivered(_logger, route.Namespace, route.Name, delivery.Session.Node, delivered.Error);
+                RouterLog.NotDelivered(_logger, route.Namespace, route.Name, delivery.Node, delivered.Error);
         }
 
-        if (delivery.End(delivered) is not { } worst)
+        if (delivery.End(route, delivered) is not { } worst)
             return;
         Interlocked.Decrement(ref _waiting);
         Interlocked.Add(ref _waitingBytes, -delivery.Body.Length);
-        Answer(delivery, worst);
+        Finish(delivery, worst);
     }
 
-    private void Answer(Delivery delivery, Delivered delivered)
+    private void Finish(Delivery delivery, Delivered worst)
     {
-        var message = delivery.Message;
+        if (delivery.Upload is { } upload)
+        {
+            // What is sent again after this finds what came of it.
+            lock (_gate)
+            {
+                _underWay.Remove(upload);
+                if (worst.Outcome == DeliveryOutcome.Failed)
+                    _memory.Keep(upload, delivery.Done);
+                else
+                    _memory.Answered(upload, worst.Outcome);
+            }
+        }
+
+        Answer(delivery.Session, delivery.Message, worst);
+    }
+
+    private void Answer(ISyncSession session, Message message, Delivered delivered)
+    {
         if (message.Source == Sources.ServiceBus)
         {
-            delivery.Session.Send(
+            session.Send(
                 delivered.Outcome == DeliveryOutcome.Taken
                     ? message.Response(_time, MessageCodec.JsonString(Encoding.UTF8.GetString(delivered.Body)))
                     : message.Error(_time, delivered.Error),
@@ -352,9 +385,9 @@ internal sealed class RouterService : IAsyncDisposable
             return;
         }
 
-        if (delivery.Session.IsEdgeWire)
+        if (session.IsEdgeWire)
         {
-            delivery.Session.Send(delivered.Outcome switch
+            session.Send(delivered.Outcome switch
             {
                 DeliveryOutcome.Taken => _answers.Ok(message),
                 DeliveryOutcome.Refused => _answers.PlainError(message, Refusals.BadRequest(delivered.Error)),
@@ -481,25 +514,58 @@ internal sealed class RouterService : IAsyncDisposable
     }
 
     /// <summary>One message on its way to the targets of one or more Rules.</summary>
-    private sealed class Delivery(ISyncSession session, Message message, string topic, byte[] body, int targets)
+    /// <param name="upload">What it is remembered as; null for one that is not.</param>
+    /// <param name="targets">How many <see cref="End"/>s there will be.</param>
+    /// <param name="before">The targets that were done with it before.</param>
+    private sealed class Delivery(ISyncSession session, Message message, string topic, byte[] body, UploadKey? upload, int targets, IReadOnlyList<TargetDone> before)
     {
         private readonly Lock _gate = new();
+        private readonly List<TargetDone> _done = [.. before];
         private int _left = targets;
         private Delivered? _worst;
 
-        public ISyncSession Session { get; } = session;
+        public UploadKey? Upload { get; } = upload;
 
-        public Message Message { get; } = message;
+        public string Id { get; } = upload?.ToString() ?? message.Id;
+
+        public string Node { get; } = session.Node;
 
         public string Topic { get; } = topic;
 
         public byte[] Body { get; } = body;
 
+        /// <summary>At each target.</summary>
+        public int Tries { get; } = session.IsEdgeWire ? EdgeTries : StockTries;
+
+        /// <summary>Who is answered: who sent it last. As the next, locked by the service as long as it is under way.</summary>
+        public ISyncSession Session { get; private set; } = session;
+
+        public Message Message { get; private set; } = message;
+
+        /// <summary>The targets that are done with it; for who ends it.</summary>
+        public IReadOnlyList<TargetDone> Done => [.. _done];
+
+        public void AnswerTo(ISyncSession session, Message message) => (Session, Message) = (session, message);
+
+        /// <summary>What came of it at the Rule's target before; null: it has not been there, or failed.</summary>
+        public DeliveryOutcome? OutcomeAt(Route route)
+        {
+            foreach (var done in before)
+            {
+                if (done.Rule == route.Uid)
+                    return done.Outcome;
+            }
+
+            return null;
+        }
+
         /// <summary>One target is done. The worst outcome of all when it was the last.</summary>
-        public Delivered? End(Delivered delivered)
+        public Delivered? End(Route route, Delivered delivered)
         {
             lock (_gate)
             {
+                if (delivered.Outcome != DeliveryOutcome.Failed && OutcomeAt(route) is null)
+                    _done.Add(new TargetDone(route.Uid, delivered.Outcome));
                 if (_worst is null || delivered.Outcome > _worst.Outcome)
                     _worst = delivered;
                 return --_left == 0 ? _worst : null;

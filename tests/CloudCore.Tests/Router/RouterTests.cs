@@ -109,7 +109,8 @@ public sealed class RouterTests : IDisposable
         var taken = await edge.UntilAsync(one => one.ParentId == upload.Id && one != failed, orBefore: false);
         Assert.Equal("\"OK\"", Encoding.UTF8.GetString(taken.Content.Span));
         var last = peer.Requests.Last();
-        Assert.Equal(("POST", "/in", """{"t":1}""", "edge-1", upload.Id), (last.Method, last.Path, last.Body, last.Headers["X-Edge-Node"], last.Headers["X-Edge-Message-Id"]));
+        Assert.Equal(("POST", "/in", """{"t":1}""", "edge-1"), (last.Method, last.Path, last.Body, last.Headers["X-Edge-Node"]));
+        Assert.StartsWith("edge-1:1:", Assert.Single(peer.Requests.Select(request => request.Headers["X-Edge-Message-Id"]).Distinct()), StringComparison.Ordinal);
         Assert.StartsWith("application/json", last.Headers["Content-Type"], StringComparison.Ordinal);
 
         // The answer was lost, say.
@@ -128,6 +129,72 @@ public sealed class RouterTests : IDisposable
         var rule = await cloud.UntilAsync(RuleKinds.Rule, "the figures", one => one.Number(0, "status", "successMessages") == 1 && one.Number(0, "status", "failMessages") == 2);
         Assert.Contains("answered 500", rule.Texts("status", "errors").First(), StringComparison.Ordinal);
         Assert.Contains("answered 422", rule.Texts("status", "errors").Last(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Upload_that_comes_again_under_another_id_is_posted_only_where_it_was_not_taken()
+    {
+        await using var cloud = await StartAsync();
+        await using var ready = await HttpPeer.StartAsync();
+        await using var picky = await HttpPeer.StartAsync();
+        await using var broken = await HttpPeer.StartAsync();
+        picky.Answer = _ => (422, "");
+        broken.Answer = _ => (503, "");
+        await EndsAsync(cloud);
+        foreach (var (name, peer) in new[] { ("a-ready", ready), ("b-broken", broken), ("c-picky", picky) })
+            await RuleAsync(cloud, name, "bus", """{"topic": "sensors", "node_name": "edge-1"}""", "rest", $$"""{"resource": "http://127.0.0.1:{{peer.Port}}/"}""");
+        await using var edge = await EdgeWireAsync(cloud);
+        // Until the router has all three: each of these is another upload.
+        for (var version = 1; picky.Requests.Count == 0 || ready.Requests.Count == 0 || broken.Requests.Count == 0; version++)
+            await AnswerOfAsync(edge, await UploadAsync(edge, "default/sensors", "probe", version));
+
+        // As an edge does after a failed answer and after its restart: the version stays, the id does not.
+        for (var i = 0; i < 3; i++)
+            Assert.Equal("ServiceUnavailable", await AnswerOfAsync(edge, await UploadAsync(edge, "default/sensors", "one", version: 1000)));
+        broken.Answer = _ => (200, "");
+        // The worst that happened, whenever it did.
+        Assert.Equal("BadRequest", await AnswerOfAsync(edge, await UploadAsync(edge, "default/sensors", "one", version: 1000)));
+        Assert.Equal("BadRequest", await AnswerOfAsync(edge, await UploadAsync(edge, "default/sensors", "one", version: 1000)));
+
+        Assert.Equal((1, 10, 1), (Of(ready).Count, Of(broken).Count, Of(picky).Count)); // three tries at each failure
+        Assert.Single(new[] { ready, picky, broken }.SelectMany(Of).Select(request => request.Headers["X-Edge-Message-Id"]).Distinct());
+
+        // A queue that was lost, and its clock set back: another message has the version.
+        picky.Answer = _ => (200, "");
+        Assert.Equal("OK", await AnswerOfAsync(edge, await UploadAsync(edge, "default/sensors", "another", version: 1000)));
+        Assert.Equal("another", ready.Requests.Last().Body);
+
+        static List<PeerRequest> Of(HttpPeer peer) => [.. peer.Requests.Where(request => request.Body == "one")];
+    }
+
+    [Fact]
+    public async Task Upload_that_comes_again_while_it_is_under_way_is_posted_once_and_the_last_to_send_it_is_answered()
+    {
+        await using var cloud = await StartAsync();
+        await using var peer = await HttpPeer.StartAsync();
+        using var asked = new SemaphoreSlim(0);
+        using var go = new SemaphoreSlim(0);
+        await EndsAsync(cloud);
+        await RuleAsync(cloud, "up", "bus", """{"topic": "sensors", "node_name": "edge-1"}""", "rest", $$"""{"resource": "http://127.0.0.1:{{peer.Port}}/"}""");
+        await using var before = await EdgeWireAsync(cloud);
+        await before.UntilAsync(one => one is { Operation: Operations.Update, Resource: "rules/topics" } && FakeEdge.Content(one) is JsonArray { Count: > 0 });
+        peer.Answer = _ =>
+        {
+            asked.Release();
+            Assert.True(go.Wait(TimeSpan.FromSeconds(60)), "nobody let the target answer");
+            return (200, "");
+        };
+        await UploadAsync(before, "default/sensors", "one", version: 7);
+        Assert.True(await asked.WaitAsync(TimeSpan.FromSeconds(30)), "the target was not asked");
+
+        await using var edge = await EdgeWireAsync(cloud);
+        var again = await UploadAsync(edge, "default/sensors", "one", version: 7);
+        // Taken in the order in which they come, and this one is answered at once.
+        var none = await UploadAsync(edge, "default/nobody", "x", version: 8);
+        await AnswerOfAsync(edge, none);
+        go.Release();
+        Assert.Equal("OK", await AnswerOfAsync(edge, again));
+        Assert.Single(peer.Requests);
     }
 
     [Fact]
@@ -249,6 +316,13 @@ public sealed class RouterTests : IDisposable
             TimeProvider.System, "bus", "user", Operations.Upload, Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_'), MessageCodec.JsonString(payload), $"{version}");
         await edge.SendAsync(message);
         return message;
+    }
+
+    /// <summary>"OK", or the reason of the refusal.</summary>
+    private static async Task<string> AnswerOfAsync(FakeEdge edge, Message upload)
+    {
+        var content = FakeEdge.Content(await edge.UntilAsync(one => one.ParentId == upload.Id));
+        return content is JsonValue text ? text.GetValue<string>() : content.Text("ErrStatus", "reason");
     }
 
     // As it stands: HttpClient would resolve and escape it.

@@ -40,7 +40,7 @@ public sealed class RouterTests
             await edge.KubectlAsync("apply -f -", manifest);
         }
 
-        var ports = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(edge.Local.Nodes[0].DataDirectory, "edgecore.ports.json")));
+        var ports = JsonNode.Parse(await File.ReadAllTextAsync(PortsOf(edge)));
         var (mqtt, bus) = ((int)ports.Number(0, "mqtt"), (int)ports.Number(0, "serviceBus"));
         await using var sub = await MosquittoSub.StartAsync(mqtt, "-t", "line/#", "-v");
         // The rules reach the node in their own time.
@@ -66,15 +66,7 @@ public sealed class RouterTests
         // Without the cloud, and with a restart of edgecore in between.
         await edge.Local.KillCloudCoreAsync();
         await PublishAsync("away 1");
-        await LocalEdge.KillEdgeCoreAsync(edge.Local.Nodes[0]);
-        File.Delete(Path.Combine(edge.Local.Nodes[0].DataDirectory, "edgecore.ports.json"));
-        edge.Local.RestartEdgeCore(edge.Local.Nodes[0]);
-        await edge.WaitForAsync("the broker is back", async () =>
-        {
-            var path = Path.Combine(edge.Local.Nodes[0].DataDirectory, "edgecore.ports.json");
-            mqtt = File.Exists(path) ? (int)JsonNode.Parse(await File.ReadAllTextAsync(path)).Number(0, "mqtt") : 0;
-            return mqtt > 0;
-        }, s_long);
+        mqtt = await KillAndRestartEdgeCoreAsync(edge);
         await PublishAsync("away 2");
         Assert.DoesNotContain(cloud.Requests, request => request.Body.StartsWith("away", StringComparison.Ordinal));
         await edge.Local.RestartCloudCoreAsync(CancellationToken.None);
@@ -87,6 +79,69 @@ public sealed class RouterTests
             var published = await ShellAsync(edge, mqtt, bus, $"mosquitto_pub -p $MQTT_PORT -q 1 -t default/sensors -m '{payload}'");
             Assert.True(published.ExitCode == 0, published.Error);
         }
+    }
+
+    [SkippableFact]
+    public async Task Each_message_is_posted_once_to_each_target_that_takes_it_although_edgecore_is_killed_and_another_target_fails()
+    {
+        Requires.Kubectl();
+        Mosquitto.RequireClients();
+        await using var good = await HttpPeer.StartAsync();
+        await using var bad = await HttpPeer.StartAsync();
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions
+        {
+            CloudCoreSettings = ["modules.router.enable=true", "modules.router.address=127.0.0.1", "modules.router.port=0"], EdgeCoreSettings = s_edgeSettings,
+        });
+        await edge.KubectlAsync("apply -f -", await File.ReadAllTextAsync(Source("docs/examples/router/endpoints.yaml")));
+        foreach (var (name, peer) in new[] { ("good", good), ("bad", bad) })
+        {
+            await edge.KubectlAsync("apply -f -", $$"""
+                {"apiVersion": "rules.kubeedge.io/v1", "kind": "Rule", "metadata": {"name": "{{name}}", "namespace": "default"},
+                 "spec": {"source": "edge-mqtt", "sourceResource": {"topic": "sensors", "node_name": "edge-1"}, "target": "cloud-rest", "targetResource": {"resource": "http://127.0.0.1:{{peer.Port}}/"} } }
+                """);
+        }
+
+        var mqtt = (int)JsonNode.Parse(await File.ReadAllTextAsync(PortsOf(edge))).Number(0, "mqtt");
+        await edge.WaitForAsync("both Rules take messages", async () =>
+        {
+            await PublishAsync("probe");
+            return good.Requests.Count > 0 && bad.Requests.Count > 0;
+        }, s_long);
+
+        bad.Answer = _ => (503, "");
+        for (var i = 0; i < 5; i++)
+            await PublishAsync($"kept {i}");
+        await edge.WaitForAsync("the edge has sent them again", () => Task.FromResult(Of(bad, "kept").GroupBy(request => request.Body).Count(one => one.Count() > 3) == 5), s_long); // three tries each time
+        mqtt = await KillAndRestartEdgeCoreAsync(edge);
+        var before = Of(bad, "kept").Count;
+        await edge.WaitForAsync("the edge has sent them after its restart", () => Task.FromResult(Of(bad, "kept").Count > before), s_long);
+        bad.Answer = _ => (200, "");
+
+        // What was answered in the last second is on its disk still.
+        for (var i = 0; i < 10; i++)
+            await PublishAsync($"answered {i}");
+        await edge.WaitForAsync("they are in the cloud", () => Task.FromResult(Of(bad, "answered 9").Count > 0), s_long);
+        mqtt = await KillAndRestartEdgeCoreAsync(edge);
+        // Behind all that it has on its disk.
+        await PublishAsync("last");
+        await edge.WaitForAsync("the last one is there", () => Task.FromResult(Of(good, "last").Count > 0 && Of(bad, "last").Count > 0), s_long);
+
+        foreach (var body in Enumerable.Range(0, 5).Select(i => $"kept {i}"))
+        {
+            Assert.Single(Of(good, body));
+            Assert.Single(Of(good, body).Concat(Of(bad, body)).Select(request => request.Headers["X-Edge-Message-Id"]).Distinct());
+        }
+
+        foreach (var body in Enumerable.Range(0, 10).Select(i => $"answered {i}"))
+            Assert.Equal((1, 1), (Of(good, body).Count, Of(bad, body).Count));
+
+        async Task PublishAsync(string payload)
+        {
+            var published = await ShellAsync(edge, mqtt, 0, $"mosquitto_pub -p $MQTT_PORT -q 1 -t default/sensors -m '{payload}'");
+            Assert.True(published.ExitCode == 0, published.Error);
+        }
+
+        static List<PeerRequest> Of(HttpPeer peer, string start) => [.. peer.Requests.Where(request => request.Body.StartsWith(start, StringComparison.Ordinal))];
     }
 
     [SkippableFact]
@@ -110,6 +165,23 @@ public sealed class RouterTests
 
         Assert.DoesNotContain("belonging-to", await edge.KubectlAsync("get node edge-1 -o jsonpath={.metadata.labels}"), StringComparison.Ordinal);
         await edge.WaitForAsync("what it made goes", async () => (await edge.KubectlAsync("get configmap,service --ignore-not-found web-page web -o name", "")).Length == 0 || !(await edge.KubectlAsync("get configmap -o name")).Contains("web-page", StringComparison.Ordinal), s_long);
+    }
+
+    private static string PortsOf(TestEdge edge) => Path.Combine(edge.Local.Nodes[0].DataDirectory, "edgecore.ports.json");
+
+    /// <summary>Returns the broker's port once it is back.</summary>
+    private static async Task<int> KillAndRestartEdgeCoreAsync(TestEdge edge)
+    {
+        await LocalEdge.KillEdgeCoreAsync(edge.Local.Nodes[0]);
+        File.Delete(PortsOf(edge));
+        edge.Local.RestartEdgeCore(edge.Local.Nodes[0]);
+        var mqtt = 0;
+        await edge.WaitForAsync("the broker is back", async () =>
+        {
+            mqtt = File.Exists(PortsOf(edge)) ? (int)JsonNode.Parse(await File.ReadAllTextAsync(PortsOf(edge))).Number(0, "mqtt") : 0;
+            return mqtt > 0;
+        }, s_long);
+        return mqtt;
     }
 
     private static async Task<ToolResult> ShellAsync(TestEdge edge, int mqtt, int bus, string script)
