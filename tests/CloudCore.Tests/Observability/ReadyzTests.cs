@@ -59,6 +59,7 @@ public sealed class ReadyzTests : IDisposable
         await using var cloud = await WholeCloud.StartAsync(_data.Path, WholeCloud.Options with
         {
             IsTaskManagerEnabled = true, Router = new RouterOptions { Listen = new ListenOn(true, "127.0.0.1", 0, "modules.router.port"), IsInsecure = true },
+            SecretRefresh = TimeSpan.FromSeconds(30),
         }, roles);
         using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{cloud.Ports.Metrics}"), Timeout = TimeSpan.FromSeconds(60) };
         using var unready = await http.GetAsync("/readyz?verbose");
