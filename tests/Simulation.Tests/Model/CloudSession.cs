@@ -57,8 +57,9 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
 
     public IReadOnlyList<QueuedObject> Queued(int max) => throw new NotSupportedException("only an operator asks");
 
-    // A list of devices; the twin's simulation knows about those.
-    public void Send(Message message, bool isUrgent = false)
+    public void Send(Message message, bool isUrgent = false) => throw new NotSupportedException("what goes once is said to the delivery itself");
+
+    public void Members(IReadOnlyList<string> present)
     {
     }
 
