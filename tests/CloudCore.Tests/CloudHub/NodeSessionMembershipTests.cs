@@ -101,6 +101,34 @@ public sealed class NodeSessionMembershipTests
     }
 
     [Fact]
+    public void Device_that_comes_back_and_changes_while_its_delete_has_no_ack_is_told()
+    {
+        Open();
+        Deliver("a", operation: Operations.Delete, version: 2, isFinal: false);
+        Tick(0);
+        Deliver("a", version: 3);
+        Deliver("a", operation: Operations.Update, version: 4);
+        Ack("m1");
+        Assert.Equal(["+ a", "insert a"], Tick(1));
+        Ack("m2");
+        Assert.Empty(Tick(100_000));
+    }
+
+    [Fact]
+    public void Delete_that_comes_after_the_newer_device_of_the_name_says_nothing()
+    {
+        Open();
+        Deliver("a", version: 3, uid: "new");
+        Tick(0);
+        Tick(5_000);
+        Deliver("a", operation: Operations.Delete, version: 2, uid: "old");
+        Assert.Equal(["delete a"], Tick(5_001));
+        Assert.Equal(["delete a"], Tick(10_001));
+        Ack("m2");
+        Assert.Equal(["+ a", "insert a"], Tick(15_000));
+    }
+
+    [Fact]
     public void What_may_not_have_been_looked_at_takes_places_until_something_sent_after_it_is_answered_or_its_time_is_over()
     {
         Open();
@@ -235,13 +263,13 @@ public sealed class NodeSessionMembershipTests
         Assert.Equal(has.Keys.Order(), known.Order());
     }
 
-    private static DownObject Object(string name, string type, string operation, long version, string uid)
-        => new($"default/{type}/{name}", operation, uid, version, Sources.DeviceController, new ObjectBody(new JsonObject()), operation == Operations.Delete);
+    private static DownObject Object(string name, string type, string operation, long version, string uid, bool isFinal = true)
+        => new($"default/{type}/{name}", operation, uid, version, Sources.DeviceController, new ObjectBody(new JsonObject()), isFinal && operation == Operations.Delete);
 
     private void Open() => Session.Step(new SessionInput.Open(), _outputs);
 
-    private void Deliver(string name, string type = "device", string operation = Operations.Insert, long version = 1, string? uid = null)
-        => Session.Step(new SessionInput.Deliver(Object(name, type, operation, version, uid ?? name)), _outputs);
+    private void Deliver(string name, string type = "device", string operation = Operations.Insert, long version = 1, string? uid = null, bool isFinal = true)
+        => Session.Step(new SessionInput.Deliver(Object(name, type, operation, version, uid ?? name, isFinal)), _outputs);
 
     private void Ack(string id) => Session.Step(new SessionInput.Ack(id), _outputs);
 

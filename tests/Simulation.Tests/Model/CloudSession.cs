@@ -206,6 +206,15 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
                 world.Note("sends", -1, $"{edge.Name} {send.MessageId}: {send.Object.Operation} {send.Object.Resource} {send.Object.Uid}", send.Object.Version);
                 link.Send(toCloud: false, new Wire.Object(send.MessageId, send.Object));
             }
+            else if (output is SessionOutput.SendMembers members)
+            {
+                if (world.Bug == PlantedBug.MembershipOnce)
+                    members.Added.RemoveAll(device => !cloud.Told.Add((edge.Name, device)));
+                foreach (var device in members.Removed)
+                    cloud.Told.Remove((edge.Name, device));
+                world.Note("tells", -1, $"{edge.Name} + {string.Join(' ', members.Added)} - {string.Join(' ', members.Removed)}");
+                link.Send(toCloud: false, new Wire.Members(members.Added, members.Removed));
+            }
             else if (output is SessionOutput.SendMessage message)
             {
                 link.Send(toCloud: false, _delivery.Unwrap(message.Message));

@@ -13,7 +13,9 @@ internal sealed class Membership
     private readonly Queue<string> _present = new();
     private readonly Queue<(long Order, long ReadByMs)> _unread = new();
 
-    // Devices whose delete is to go or is unanswered, by path, with their uid; none whose name a newer device has at the edge.
+    // Devices of which a state is to go or is unanswered, by path, with their uid: one that is to be there and one whose delete is on its way. Nothing is said of a delete that
+    // comes, or is sent again, when another device of the name is there or on its way.
+    private readonly Dictionary<string, string> _coming = [];
     private readonly Dictionary<string, string> _leaving = [];
 
     /// <summary>Devices that the edge has, by their paths, of which it is to be told anew.</summary>
@@ -25,7 +27,7 @@ internal sealed class Membership
     /// <summary>When the oldest of these counts as looked at; <see cref="long.MaxValue"/> when there is none.</summary>
     public long ReadByMs => _unread.TryPeek(out var oldest) ? oldest.ReadByMs : long.MaxValue;
 
-    public bool IsEmpty => _present.Count == 0 && _unread.Count == 0 && _leaving.Count == 0;
+    public bool IsEmpty => _present.Count == 0 && _unread.Count == 0 && _coming.Count == 0 && _leaving.Count == 0;
 
     /// <summary>The edge has these devices already; it is to be told all the same.</summary>
     public void Has(IReadOnlyList<string> devices)
@@ -45,8 +47,19 @@ internal sealed class Membership
         return message;
     }
 
-    /// <summary>The delete of a device is to go.</summary>
-    public void Leaves(DownObject device) => _leaving[device.Resource] = device.Uid;
+    /// <summary>This state of a device is to go.</summary>
+    public void Delivers(DownObject device)
+    {
+        if (!device.IsDelete)
+        {
+            _coming[device.Resource] = device.Uid;
+            return;
+        }
+
+        Remove(_coming, device);
+        if (!_coming.ContainsKey(device.Resource))
+            _leaving[device.Resource] = device.Uid;
+    }
 
     /// <summary>Writes down what the edge must be told before this state of a device is sent.</summary>
     /// <param name="message">What goes out before it anyway. Replaced where that is null, or says the contrary of the same name: which comes first has no meaning within one.</param>
@@ -54,7 +67,7 @@ internal sealed class Membership
     public bool Tell(DownObject device, ref SessionOutput.SendMembers? message)
     {
         // Its name is another device's by now, which the edge must not be told to be gone.
-        if (device.IsDelete && !IsLeaving(device))
+        if (device.IsDelete && _leaving.GetValueOrDefault(device.Resource) != device.Uid)
             return false;
         if (!device.IsDelete)
             _leaving.Remove(device.Resource);
@@ -70,13 +83,17 @@ internal sealed class Membership
     public void Sent(long order, long readByMs) => _unread.Enqueue((order, readByMs));
 
     /// <summary>The edge has answered this, which was first sent as number <paramref name="order"/>.</summary>
-    public void Answered(DownObject obj, bool isStored, long order)
+    /// <param name="isDone">It is stored, and there is no newer state of it.</param>
+    public void Answered(DownObject obj, bool isDone, long order)
     {
         while (_unread.TryPeek(out var oldest) && oldest.Order < order)
             _unread.Dequeue();
-        if (isStored && obj.IsDelete && IsLeaving(obj))
-            _leaving.Remove(obj.Resource);
+        if (isDone)
+            Done(obj);
     }
+
+    /// <summary>Nothing of this is to go any more.</summary>
+    public void Done(DownObject obj) => Remove(obj.IsDelete ? _leaving : _coming, obj);
 
     /// <summary>What was to be looked at by now counts as looked at.</summary>
     public void Elapsed(long nowMs)
@@ -87,5 +104,9 @@ internal sealed class Membership
 
     public static bool IsAbout(DownObject obj) => ResourcePath.TryParse(obj.Resource, out var path) && path.Type == ResourceTypes.Device;
 
-    private bool IsLeaving(DownObject device) => _leaving.TryGetValue(device.Resource, out var uid) && uid == device.Uid;
+    private static void Remove(Dictionary<string, string> devices, DownObject device)
+    {
+        if (devices.GetValueOrDefault(device.Resource) == device.Uid)
+            devices.Remove(device.Resource);
+    }
 }

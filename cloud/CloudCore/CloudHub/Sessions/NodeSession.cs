@@ -134,10 +134,13 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             if (newest is { IsDelete: true, IsFinal: true } || (obj.Version < newest.Version && !obj.IsDelete)
                 || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete && (newest.IsRepair || !obj.IsRepair)))
                 return;
-            NoteLeaving(obj);
+            NoteDevice(obj);
+            // It has not been sent: the edge has none, perhaps.
+            if (newest.Operation == Operations.Insert && !obj.IsDelete && (entry.MessageId is null || entry.Next is not null))
+                obj = obj with { Operation = Operations.Insert };
             if (entry.MessageId is null)
             {
-                entry.Object = newest.Operation == Operations.Insert && !obj.IsDelete ? obj with { Operation = Operations.Insert } : obj;
+                entry.Object = obj;
                 return;
             }
 
@@ -158,7 +161,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             return;
         }
 
-        NoteLeaving(obj);
+        NoteDevice(obj);
         entry = new Entry(obj);
         work.Entries.Add(obj.Uid, entry);
         work.Waiting.Enqueue(entry);
@@ -171,10 +174,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         _overflowed = true;
     }
 
-    private void NoteLeaving(DownObject obj)
+    private void NoteDevice(DownObject obj)
     {
-        if (limits.TellsMembers && obj.IsDelete && Membership.IsAbout(obj))
-            (_membership ??= new Membership()).Leaves(obj);
+        if (limits.TellsMembers && Membership.IsAbout(obj))
+            (_membership ??= new Membership()).Delivers(obj);
     }
 
     private void Tell(IReadOnlyList<string> present, List<SessionOutput> outputs)
@@ -200,6 +203,8 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         {
             work.Entries.Remove(known.Uid);
             ReleasePath(work, entry);
+            _membership?.Done(entry.Object);
+            DropEmptyMembership();
         }
     }
 
@@ -256,7 +261,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     // The edge looks at one message after the other.
     private void NoteAnswer(Entry entry, bool isStored)
     {
-        _membership?.Answered(entry.Object, isStored, entry.Order);
+        _membership?.Answered(entry.Object, isDone: isStored && entry.Next is null, entry.Order);
         DropEmptyMembership();
     }
 
