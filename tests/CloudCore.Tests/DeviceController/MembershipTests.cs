@@ -61,6 +61,45 @@ public sealed class MembershipTests : IAsyncLifetime
         Assert.Empty(_unknown);
     }
 
+    [Fact]
+    public async Task Link_that_breaks_before_the_ack_brings_membership_again_with_the_device_and_after_it_alone()
+    {
+        await _cloud.CreateAsync(ResourceKind.DeviceModel, new JsonObject { ["metadata"] = new JsonObject { ["name"] = "m" } });
+        await _cloud.CreateAsync(ResourceKind.Device, DeviceOf("thermo"));
+        await _edge.UntilAsync(Operations.Insert, "default/device/thermo");
+        await _edge.DisposeAsync();
+
+        await using (var again = await _cloud.JoinAsync("edge-1"))
+        {
+            await again.UntilAsync(Operations.Insert, "default/device/thermo");
+            Assert.Equal(["default/thermo"], Assert.Single(AddedIn(again)));
+            Assert.True(again.Received.FindIndex(message => message.Resource == "membership") < again.Received.FindIndex(message => message.Resource == "default/device/thermo"));
+            await again.FlushAsync(); // the acks have been read
+        }
+
+        await using var back = await _cloud.JoinAsync("edge-1");
+        await back.UntilAsync(message => message.Resource == "membership");
+        await back.FlushAsync();
+        Assert.Equal(["default/thermo"], Assert.Single(AddedIn(back)));
+        Assert.DoesNotContain(back.Received, message => message.Resource == "default/device/thermo");
+    }
+
+    [Fact]
+    public async Task Node_without_devices_and_an_edge_peer_get_no_membership()
+    {
+        await _edge.FlushAsync();
+        Assert.Empty(AddedIn(_edge));
+        using var certificate = await _cloud.EnrolAsync("edge-1");
+        await using var peer = await FakeEdge.ConnectAsync(_cloud.Host.WebSocketPort, "edge-1", certificate, isEdgeWire: true);
+        await _cloud.CreateAsync(ResourceKind.DeviceModel, new JsonObject { ["metadata"] = new JsonObject { ["name"] = "m" } });
+        await _cloud.CreateAsync(ResourceKind.Device, DeviceOf("thermo"));
+        await peer.UntilAsync(message => message.Resource == "default/device/thermo");
+        Assert.Empty(AddedIn(peer));
+    }
+
+    private static List<List<string>> AddedIn(FakeEdge edge)
+        => [.. edge.Received.Where(message => message.Resource == "membership").Select(message => FakeEdge.Content(message).Items("added_devices").Select(device => device.Text("id")).ToList())];
+
     private static JsonObject DeviceOf(string name) => new()
     {
         ["metadata"] = new JsonObject { ["name"] = name },
