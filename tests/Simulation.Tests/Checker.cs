@@ -19,6 +19,7 @@ internal sealed class Checker(World world)
     public const string BoundsHold = "bounds hold";
     public const string RefusedDelaysOnlyItself = "a refused object delays only itself";
     public const string SecretsStayHome = "no node gets a Secret that none of its pods uses";
+    public const string AckedIsMember = "an edge was told of each device that it acks";
     public const string Converges = "converges once faults stop";
 
     private const int DelayMsMax = 2_500;
@@ -43,6 +44,15 @@ internal sealed class Checker(World world)
     {
         if (!Holds(edge, state, sinceSequence))
             Fail(AckedIsOnDisk, $"{edge.Name} acked {Text(state)}, its disk has {Text(edge, state)}");
+    }
+
+    /// <summary>The edge says that it has stored a device.</summary>
+    public void AckedMember(EdgeMachine edge, DownObject state, bool wasTold)
+    {
+        // A link that reorders may bring the device before the message about it, which is not answered.
+        if (wasTold || state.IsDelete || world.Profile.IsWild || !ResourcePath.TryParse(state.Resource, out var path) || path.Type != ResourceTypes.Device)
+            return;
+        Fail(AckedIsMember, $"{edge.Name} acked {Text(state)} and was not told of it");
     }
 
     /// <summary>The cloud takes this for stored.</summary>

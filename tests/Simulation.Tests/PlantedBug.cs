@@ -61,4 +61,7 @@ internal enum PlantedBug
 
     /// <summary>A status is written without the version of its report, onto whatever the API has: one that a CloudCore had in hand when the node went to another lands late.</summary>
     LateStatusLands,
+
+    /// <summary>An edge is told of a device once, not again when that is sent again, as KubeEdge does it.</summary>
+    MembershipOnce,
 }

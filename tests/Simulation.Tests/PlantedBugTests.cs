@@ -6,7 +6,7 @@ namespace Edge.Simulation.Tests;
 [Trait("Category", "Simulation")]
 public sealed class PlantedBugTests(ITestOutputHelper output)
 {
-    private const int SeedsMax = 240;
+    private const int SeedsMax = 600;
 
     public static TheoryData<string, string> Bugs => new()
     {
@@ -29,6 +29,7 @@ public sealed class PlantedBugTests(ITestOutputHelper output)
         { nameof(PlantedBug.OnlyPodsAreDoubted), Checker.Converges },
         { nameof(PlantedBug.SecretToNeighbours), Checker.SecretsStayHome },
         { nameof(PlantedBug.LateStatusLands), Checker.VersionsNeverGoBack },
+        { nameof(PlantedBug.MembershipOnce), Checker.AckedIsMember },
     };
 
     [Theory]

@@ -57,9 +57,9 @@ internal sealed class DevicePlacement
         return user is null ? null : OfModel(user.Model!, Operations.Insert);
     }
 
-    /// <summary>The node's devices, for the membership message.</summary>
-    public IReadOnlyList<JsonObject> Members(string node)
-        => _byNode.TryGetValue(node, out var devices) ? [.. devices.Values.Where(record => record.Sent is not null).Select(record => record.Device)] : [];
+    /// <summary>The devices that the node should have.</summary>
+    public IEnumerable<string> Paths(string node)
+        => _byNode.TryGetValue(node, out var devices) ? devices.Values.Where(record => record.Sent is not null).Select(record => OfDevice(record, Operations.Insert).Resource) : [];
 
     public void ModelChanged(ObjectChange change, List<PlacementOutput> outputs)
     {
@@ -180,8 +180,6 @@ internal sealed class DevicePlacement
         if (sent.At("metadata") is JsonObject metadata)
             metadata["resourceVersion"] = record.Version.ToString(System.Globalization.CultureInfo.InvariantCulture);
         record.Sent = new ObjectBody(sent);
-        if (isNew)
-            outputs.Add(new PlacementOutput.Membership(record.Node, [record.Device], []));
         if (!hasModel)
             outputs.Add(new PlacementOutput.Deliver(record.Node, OfModel(model, Operations.Insert)));
         outputs.Add(new PlacementOutput.Deliver(record.Node, OfDevice(record, isNew ? Operations.Insert : Operations.Update)));
@@ -234,7 +232,6 @@ internal sealed class DevicePlacement
             _byNode.Remove(record.Node);
         if (record.Sent is null)
             return;
-        outputs.Add(new PlacementOutput.Membership(record.Node, [], [record.Device]));
         outputs.Add(new PlacementOutput.Deliver(record.Node, OfDevice(record, Operations.Delete, isFinal)));
         record.Sent = null;
         DropModelIfUnused(record.Node, record.Model!, outputs);

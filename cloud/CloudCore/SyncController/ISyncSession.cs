@@ -34,6 +34,9 @@ internal interface ISyncSession
     /// <summary>Sends a message once, not waited for; before objects.</summary>
     void Send(Message message, bool isUrgent = false);
 
+    /// <summary>The node has these devices already, by their paths; a stock edge is told of them before objects. Of those that are delivered it is told without this.</summary>
+    void Members(IReadOnlyList<string> present);
+
     /// <summary>Lets the objects flow. True the first time.</summary>
     bool Open();
 

@@ -92,7 +92,7 @@ internal sealed partial class NodeSync
         if (isMissing)
         {
             if (Find(member, has.Key) is { } lacked && lacked.Uid == has.Uid && live is not null && live.Uid() == has.Uid)
-                GiveBack(member, lacked, path);
+                Deliver(member, lacked with { IsRepair = true });
         }
         else if (Find(member, has.Key) is not { } wanted)
         {
@@ -115,19 +115,5 @@ internal sealed partial class NodeSync
         }
     }
 
-    private void GiveBack(SyncMember member, DownObject lacked, ResourcePath path)
-    {
-        // As in Send: membership before the device.
-        if (path.Type == ResourceTypes.Device)
-            SendMembers(member, _devices.Members(member.Session.Node), []);
-        Deliver(member, lacked with { IsRepair = true });
-    }
-
-    private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal)
-    {
-        var gone = Inventory.GoneOf(has, path.Type, isFinal);
-        if (path.Type == ResourceTypes.Device)
-            SendMembers(member, [], [gone.Body.Json]);
-        Deliver(member, gone);
-    }
+    private void TakeAway(SyncMember member, InventoryItem has, ResourcePath path, bool isFinal) => Deliver(member, Inventory.GoneOf(has, path.Type, isFinal));
 }

@@ -448,10 +448,9 @@ internal sealed partial class NodeSync : IAsyncDisposable
     // Hands a whole difference to the session and lets it flow.
     private void Send(SyncMember member, InventoryDifference difference)
     {
-        // Membership goes once and is not answered, so each time before devices: one that was lost is made good by the next connect.
-        var gone = difference.Remove.Where(obj => IsDevice(obj.Resource)).Select(obj => obj.Body.Json).ToList();
-        if (gone.Count > 0 || difference.Send.Any(obj => IsDevice(obj.Resource)) || !member.Session.IsEdgeWire)
-            SendMembers(member, _devices.Members(member.Session.Node), gone);
+        // A stock edge has had the others' membership from another CloudCore, perhaps, where it goes once and may be lost (kubeedge-wire §4.2).
+        if (!member.Session.IsEdgeWire)
+            member.Session.Members([.. _devices.Paths(member.Session.Node).Except(difference.Send.Select(obj => obj.Resource))]);
         foreach (var obj in difference.Remove.Where(obj => !IsUnread(obj.Resource)))
             Deliver(member, obj);
         foreach (var obj in difference.Send)
@@ -513,9 +512,6 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 }
 
                 break;
-            case PlacementOutput.Membership membership when _members.TryGetValue(membership.Node, out var member) && member.IsOpen:
-                SendMembers(member, membership.Added, membership.Removed);
-                break;
             case PlacementOutput.Warn warn:
                 _events.Warn(warn.About, warn.Reason, warn.Text);
                 break;
@@ -554,14 +550,6 @@ internal sealed partial class NodeSync : IAsyncDisposable
 
     // The wire of stock KubeEdge has no such type.
     private static bool IsUnknownToStock(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.RuntimeClass;
-
-    private static bool IsDevice(string resource) => ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Device;
-
-    private void SendMembers(SyncMember member, IReadOnlyList<JsonObject> added, IReadOnlyList<JsonObject> removed)
-    {
-        if (added.Count + removed.Count > 0)
-            member.Session.Send(MembershipMessage.Of(_time, added, removed));
-    }
 
     private void Defect(Exception exception) => SyncLog.WorkBroke(_logger, exception);
 }

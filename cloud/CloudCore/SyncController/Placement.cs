@@ -14,9 +14,6 @@ internal abstract record PlacementOutput
     /// <summary>Every node with EdgeDns should now have (or no longer have) this object.</summary>
     public sealed record DeliverToAll(DownObject Object) : PlacementOutput;
 
-    /// <summary>The node's list of devices changed (kubeedge-wire §4.2, <c>membership</c>).</summary>
-    public sealed record Membership(string Node, IReadOnlyList<JsonObject> Added, IReadOnlyList<JsonObject> Removed) : PlacementOutput;
-
     /// <summary>What is wrong with a Device has changed; nothing when it is well again.</summary>
     public sealed record DeviceProblems(string Node, DeviceFacts Device, IReadOnlyList<string> Problems) : PlacementOutput;
 

@@ -256,6 +256,40 @@ public sealed class NodeSessionTests
         Assert.Equal(["insert web 6"], Tick(3));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Delete_of_a_sent_object_goes_before_the_recreated_object_of_the_same_name(bool isAcked)
+    {
+        // A stock edge deletes by the name: the other way round it would lose the new one.
+        Open();
+        Deliver("old", 1, name: "web");
+        Tick(0);
+        Deliver("old", 5, Operations.Delete, isFinal: true, name: "web");
+        Deliver("new", 6, name: "web");
+        if (isAcked)
+            Ack("m1");
+        else
+            Refuse("m1");
+        Assert.Equal(["delete web 5"], Tick(1));
+        Assert.Empty(Tick(2));
+        Ack("m2");
+        Assert.Equal(["insert web 6"], Tick(3));
+    }
+
+    [Fact]
+    public void State_that_need_not_go_any_more_holds_up_no_other_object_of_its_name()
+    {
+        Open();
+        Deliver("a", 1, name: "web");
+        Tick(0);
+        Deliver("a", 2, Operations.Update, name: "web");
+        Deliver("b", 3, name: "web");
+        Ack("m1");
+        Session.Step(new SessionInput.Known("a", 2), _outputs);
+        Assert.Equal(["insert web 3"], Tick(1));
+    }
+
     [Fact]
     public void Window_and_room_for_unanswered_hold_as_many_after_refusals_and_their_newer_states_as_before()
     {

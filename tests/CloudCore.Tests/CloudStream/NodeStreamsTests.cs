@@ -86,6 +86,8 @@ public sealed class NodeStreamsTests
 
         public void Send(Message message, bool isUrgent = false) => Sent.Add(message);
 
+        public void Members(IReadOnlyList<string> present) => throw new NotSupportedException();
+
         public bool Open() => throw new NotSupportedException();
 
         public void End(SessionEndReason reason) => throw new NotSupportedException();

@@ -13,10 +13,10 @@ public sealed class DevicePlacementTests
     private readonly List<PlacementOutput> _outputs = [];
 
     [Fact]
-    public void Membership_and_model_go_before_the_device()
+    public void Model_goes_before_the_device()
     {
         Model(1, Property("temperature", "INT"));
-        Assert.Equal(["member+ n1 thermo", "insert n1 default/devicemodel/m 1", "insert n1 default/device/thermo 2"], Device(2, "n1"));
+        Assert.Equal(["insert n1 default/devicemodel/m 1", "insert n1 default/device/thermo 2"], Device(2, "n1"));
     }
 
     [Fact]
@@ -25,7 +25,7 @@ public sealed class DevicePlacementTests
         Assert.Equal(["warn DeviceModelNotFound"], Device(2, "n1"));
         Assert.Empty(_placement.All("n1"));
         Assert.Equal(
-            ["member+ n1 thermo", "insert n1 default/devicemodel/m 3", "insert n1 default/device/thermo 3"], Model(3, Property("temperature", "INT")));
+            ["insert n1 default/devicemodel/m 3", "insert n1 default/device/thermo 3"], Model(3, Property("temperature", "INT")));
     }
 
     [Fact]
@@ -35,8 +35,8 @@ public sealed class DevicePlacementTests
         Device(2, "n1");
         Assert.Equal(
             [
-                "member- n1 thermo", "delete n1 default/device/thermo 2", "delete n1 default/devicemodel/m 1",
-                "member+ n2 thermo", "insert n2 default/devicemodel/m 1", "insert n2 default/device/thermo 5",
+                "delete n1 default/device/thermo 2", "delete n1 default/devicemodel/m 1",
+                "insert n2 default/devicemodel/m 1", "insert n2 default/device/thermo 5",
             ], Device(5, "n2"));
     }
 
@@ -46,7 +46,7 @@ public sealed class DevicePlacementTests
         Model(1, Property("temperature", "INT"));
         Device(2, "n1");
         Device(3, "n1", name: "other");
-        Assert.Equal(["member- n1 thermo", "delete n1 default/device/thermo 3"], Delete("thermo"));
+        Assert.Equal(["delete n1 default/device/thermo 3"], Delete("thermo"));
     }
 
     [Theory]
@@ -165,8 +165,8 @@ public sealed class DevicePlacementTests
     {
         Model(1, Property("temperature", "INT"));
         Device(2, "n1");
-        Assert.Equal(["member+ n1 other", "insert n1 default/device/other 3"], Device(3, "n1", name: "other"));
-        Assert.Equal(["member+ n2 far", "insert n2 default/devicemodel/m 1", "insert n2 default/device/far 4"], Device(4, "n2", name: "far"));
+        Assert.Equal(["insert n1 default/device/other 3"], Device(3, "n1", name: "other"));
+        Assert.Equal(["insert n2 default/devicemodel/m 1", "insert n2 default/device/far 4"], Device(4, "n2", name: "far"));
         Assert.Equal(
             [
                 "update n1 default/devicemodel/m 8", "update n2 default/devicemodel/m 8",
@@ -279,8 +279,6 @@ public sealed class DevicePlacementTests
     private List<string> Told() => [.. _outputs.Where(output => output is not PlacementOutput.DeviceProblems).Select(output => output switch
     {
         PlacementOutput.Deliver deliver => $"{deliver.Object.Operation} {deliver.Node} {deliver.Object.Resource} {deliver.Object.Version}",
-        PlacementOutput.Membership { Added.Count: > 0 } member => $"member+ {member.Node} {member.Added[0].Name()}",
-        PlacementOutput.Membership member => $"member- {member.Node} {member.Removed[0].Name()}",
         PlacementOutput.Warn warn => $"warn {warn.Reason}",
         _ => output.ToString(),
     })];

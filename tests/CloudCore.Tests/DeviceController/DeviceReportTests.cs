@@ -51,7 +51,7 @@ public sealed class DeviceReportTests : IAsyncLifetime
         var membership = _edge.Received.FindIndex(message => message is { Resource: "membership", Group: "twin", Source: "devicecontroller", Operation: "update" });
         var model = _edge.Received.FindIndex(message => message.Resource == "default/devicemodel/m");
         var device = _edge.Received.FindIndex(message => message.Resource == "default/device/thermo");
-        Assert.True(membership >= 0 && membership < model && model < device, $"{membership} {model} {device}");
+        Assert.True(membership >= 0 && membership < device && model >= 0 && model < device, $"{membership} {model} {device}");
         var content = FakeEdge.Content(_edge.Received[membership]);
         Assert.Equal("default/thermo", content.Items("added_devices").Single().Text("id"));
         Assert.Null(content!["removed_devices"]);

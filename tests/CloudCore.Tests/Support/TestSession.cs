@@ -33,7 +33,7 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     /// <summary>Uids that the edge has tombstones of: what is not a repair does not bring them back.</summary>
     public HashSet<string> Buried { get; } = [];
 
-    /// <summary>Everything that reached the edge: <c>operation path version</c>, and <c>membership</c>.</summary>
+    /// <summary>Everything that reached the edge: <c>operation path version</c>, and <c>has path</c> for a device that it has already.</summary>
     public List<string> Told { get; } = [];
 
     /// <summary>The objects among these.</summary>
@@ -93,6 +93,8 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
     public bool WillSend(string uid) => ToSend.Contains(uid);
 
     public void Send(Message message, bool isUrgent = false) => Told.Add(message.Resource);
+
+    public void Members(IReadOnlyList<string> present) => Told.AddRange(present.Select(device => $"has {device}"));
 
     public bool Open()
     {

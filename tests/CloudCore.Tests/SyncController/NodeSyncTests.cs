@@ -207,15 +207,15 @@ public sealed partial class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Link_that_breaks_between_membership_and_devices_sends_both_again()
+    public async Task Link_that_breaks_before_devices_are_stored_sends_them_again()
     {
         await ModelAndDeviceAsync();
         foreach (var isEdgeWire in (bool[])[true, false])
         {
             var broken = new TestSession("n1", isEdgeWire);
             await OpenAsync(broken);
-            Assert.Equal(["membership", "insert default/devicemodel/m 101", "insert default/device/thermo 102"], broken.Told);
-            // Nothing of it was stored or acknowledged: the membership alone may have arrived.
+            Assert.Equal(["insert default/devicemodel/m 101", "insert default/device/thermo 102"], broken.Told);
+            // Nothing of it was stored or acknowledged: the word that goes before the device may have arrived.
             _sync.Unregister(broken);
             var again = new TestSession("n1", isEdgeWire);
             await OpenAsync(again);
@@ -225,7 +225,22 @@ public sealed partial class NodeSyncTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Device_deleted_while_its_node_was_away_leaves_its_membership_too()
+    public async Task Stock_edge_is_told_of_the_devices_that_it_has_and_not_of_those_that_are_sent()
+    {
+        await ModelAndDeviceAsync();
+        var first = new TestSession("n1", isEdgeWire: false);
+        await OpenAsync(first);
+        foreach (var obj in first.Objects)
+            _sync.Stored(first, obj);
+        _sync.Unregister(first);
+        await DeviceAsync("other");
+        var again = new TestSession("n1", isEdgeWire: false);
+        await OpenAsync(again);
+        Assert.Equal(["has default/device/thermo", "insert default/device/other 103"], again.Told);
+    }
+
+    [Fact]
+    public async Task Device_deleted_while_its_node_was_away_is_deleted_at_the_edge()
     {
         await ModelAndDeviceAsync();
         var first = new TestSession("n1");
@@ -234,8 +249,7 @@ public sealed partial class NodeSyncTests : IAsyncLifetime
         await DeletedAsync(ResourceKind.Device, "thermo");
         var again = new TestSession("n1", store: first.Store);
         await again.ConnectAsync(_sync);
-        Assert.Equal(["membership", "delete default/device/thermo 103", "delete default/devicemodel/m 101"], again.Told.OrderBy(text => text == "membership" ? 0 : text.Contains("model", StringComparison.Ordinal) ? 2 : 1));
-        Assert.True(again.Told.IndexOf("membership") < again.Told.IndexOf("delete default/device/thermo 103"));
+        Assert.Equal(["delete default/device/thermo 103", "delete default/devicemodel/m 101"], again.Told.OrderBy(text => text.Contains("model", StringComparison.Ordinal)));
         Assert.Empty(again.Store);
     }
 
@@ -470,12 +484,14 @@ public sealed partial class NodeSyncTests : IAsyncLifetime
     private async Task ModelAndDeviceAsync()
     {
         await AddAsync(ResourceKind.DeviceModel, new JsonObject { ["metadata"] = new JsonObject { ["name"] = "m" }, ["spec"] = new JsonObject() });
-        await AddAsync(ResourceKind.Device, new JsonObject
-        {
-            ["metadata"] = new JsonObject { ["name"] = "thermo" },
-            ["spec"] = new JsonObject { ["nodeName"] = "n1", ["deviceModelRef"] = new JsonObject { ["name"] = "m" } },
-        });
+        await DeviceAsync("thermo");
     }
+
+    private Task<JsonObject> DeviceAsync(string name) => AddAsync(ResourceKind.Device, new JsonObject
+    {
+        ["metadata"] = new JsonObject { ["name"] = name },
+        ["spec"] = new JsonObject { ["nodeName"] = "n1", ["deviceModelRef"] = new JsonObject { ["name"] = "m" } },
+    });
 
     private Task<JsonObject> PatchAsync(ResourceKind kind, string name, string patch)
         => _kube.PatchAsync(kind, "default", name, PatchKind.Merge, System.Text.Encoding.UTF8.GetBytes(patch), null, CancellationToken.None);

@@ -307,7 +307,7 @@ internal static class FuzzTargets
     private static (int, int) Session(Random random)
     {
         const int Steps = 100;
-        var limits = new SessionLimits { Window = 4, ResendMs = 10, ResendMsMax = 100, ObjectsMax = 24, MessagesMax = 4 };
+        var limits = new SessionLimits { Window = 4, ResendMs = 10, ResendMsMax = 100, ObjectsMax = 24, MessagesMax = 4, UnansweredMax = 8, TellsMembers = random.Next(2) == 0 };
         var number = 0;
         var core = new NodeSession(limits, () => $"m{++number}");
         var outputs = new List<SessionOutput>();
@@ -317,13 +317,13 @@ internal static class FuzzTargets
         {
             outputs.Clear();
             var tick = false;
-            switch (random.Next(9))
+            switch (random.Next(10))
             {
                 case 0 or 1:
                     var isDelete = random.Next(4) == 0;
                     var uid = $"u{random.Next(40)}";
                     core.Step(new SessionInput.Deliver(new DownObject(
-                        $"default/pod/p{random.Next(20)}", isDelete ? Operations.Delete : Operations.Update, uid, random.Next(-2, 50), Sources.EdgeController, new ObjectBody([]), isDelete && random.Next(2) == 0)), outputs);
+                        $"default/{(random.Next(2) == 0 ? "pod" : "device")}/p{random.Next(20)}", isDelete ? Operations.Delete : Operations.Update, uid, random.Next(-2, 50), Sources.EdgeController, new ObjectBody([]), isDelete && random.Next(2) == 0)), outputs);
                     break;
                 case 2:
                     core.Step(new SessionInput.Ack(AnyId()), outputs);
@@ -339,6 +339,9 @@ internal static class FuzzTargets
                     break;
                 case 6:
                     core.Step(new SessionInput.Open(), outputs);
+                    break;
+                case 7:
+                    core.Step(new SessionInput.Members([.. Enumerable.Range(0, random.Next(4)).Select(i => $"default/device/p{i}")]), outputs);
                     break;
                 default:
                     now += random.Next(30);
@@ -363,7 +366,7 @@ internal static class FuzzTargets
                 }
             }
 
-            if (core.ObjectDepth > limits.ObjectsMax || core.MessageDepth > 2 * limits.MessagesMax || core.InFlight > limits.ObjectsMax)
+            if (core.ObjectDepth > limits.ObjectsMax || core.MessageDepth > 2 * limits.MessagesMax + limits.ObjectsMax || core.InFlight > limits.ObjectsMax)
                 throw new FuzzException($"a bound was passed: {core.ObjectDepth} objects, {core.MessageDepth} messages, {core.InFlight} in flight");
             _ = core.NextDueMs;
         }

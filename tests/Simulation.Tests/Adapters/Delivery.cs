@@ -24,7 +24,7 @@ internal sealed class Delivery
         _bug = bug;
         _limits = new SessionLimits
         {
-            Window = profile.Window, ResendMs = profile.ResendMs, ResendMsMax = 60_000, ObjectsMax = profile.ObjectsMax, MessagesMax = 64,
+            Window = profile.Window, ResendMs = profile.ResendMs, ResendMsMax = 60_000, ObjectsMax = profile.ObjectsMax, MessagesMax = 64, TellsMembers = true,
         };
         _core = new NodeSession(bug == PlantedBug.WindowIgnored ? _limits with { Window = _limits.Window * 2 } : _limits, newId);
     }

@@ -51,6 +51,9 @@ internal sealed class CloudProcess : SimProcess
     /// <summary>Values that this process has applied, for the checker.</summary>
     public HashSet<long> Applied { get; } = [];
 
+    /// <summary>Devices that this process has told of, for a planted bug.</summary>
+    public HashSet<(string Edge, string Device)> Told { get; } = [];
+
     /// <summary>The cluster has a change of this kind.</summary>
     public void WatchWakes(Watched kind)
     {

@@ -57,8 +57,9 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
 
     public IReadOnlyList<QueuedObject> Queued(int max) => throw new NotSupportedException("only an operator asks");
 
-    // A list of devices; the twin's simulation knows about those.
-    public void Send(Message message, bool isUrgent = false)
+    public void Send(Message message, bool isUrgent = false) => throw new NotSupportedException("what goes once is said to the delivery itself");
+
+    public void Members(IReadOnlyList<string> present)
     {
     }
 
@@ -204,6 +205,15 @@ internal sealed class CloudSession(World world, CloudProcess cloud, Link link, E
                 _sentAt.TryAdd(send.MessageId, edge.Objects.Sequence);
                 world.Note("sends", -1, $"{edge.Name} {send.MessageId}: {send.Object.Operation} {send.Object.Resource} {send.Object.Uid}", send.Object.Version);
                 link.Send(toCloud: false, new Wire.Object(send.MessageId, send.Object));
+            }
+            else if (output is SessionOutput.SendMembers members)
+            {
+                if (world.Bug == PlantedBug.MembershipOnce)
+                    members.Added.RemoveAll(device => !cloud.Told.Add((edge.Name, device)));
+                foreach (var device in members.Removed)
+                    cloud.Told.Remove((edge.Name, device));
+                world.Note("tells", -1, $"{edge.Name} + {string.Join(' ', members.Added)} - {string.Join(' ', members.Removed)}");
+                link.Send(toCloud: false, new Wire.Members(members.Added, members.Removed));
             }
             else if (output is SessionOutput.SendMessage message)
             {

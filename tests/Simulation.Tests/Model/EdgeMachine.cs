@@ -40,6 +40,9 @@ internal sealed class EdgeMachine(World world, int index)
 
     public bool IsDiskFull => world.HasFaults && world.NowMs < DiskFullUntilMs;
 
+    /// <summary>Paths of the devices that it was told of; on its disk, like all that a stock edge's twin module knows.</summary>
+    public HashSet<string> Members { get; } = [];
+
     /// <summary>Keeps a copy of the objects on the disk, in place of the last.</summary>
     public void CopyObjects()
     {

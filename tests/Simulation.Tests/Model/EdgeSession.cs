@@ -53,8 +53,15 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
             return false;
         switch (message)
         {
+            case Wire.Members members:
+                machine.Members.UnionWith(members.Added);
+                machine.Members.ExceptWith(members.Removed);
+                break;
             case Wire.Object obj:
-                TakeObject(new Work { AnswerTo = obj.Id, State = obj.State, Sequence = machine.Objects.Sequence });
+                TakeObject(new Work
+                {
+                    AnswerTo = obj.Id, State = obj.State, Sequence = machine.Objects.Sequence, WasTold = machine.Members.Contains(obj.State.Resource),
+                });
                 break;
             case Wire.DigestAnswer answer when answer.ParentId == _digest.Id:
                 if (InventoryExchange.Part(machine.Objects, _digest.Buckets, answer.Content, world.Bug) is { } part)
@@ -154,7 +161,11 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
         if (IsDead || !process.Effect())
             return;
         if (work?.State is { } state && !ack.IsRefusal)
+        {
             world.Check.Acked(machine, state, work.Sequence);
+            world.Check.AckedMember(machine, state, work.WasTold);
+        }
+
         world.Note(ack.IsRefusal ? "refuses" : "acks", machine.Index, ack.ParentId);
         link.Send(toCloud: true, ack);
     }
@@ -207,6 +218,9 @@ internal sealed class EdgeSession(World world, EdgeMachine machine, EdgeProcess 
 
         /// <summary>Of the store, when the message came.</summary>
         public long Sequence { get; init; }
+
+        /// <summary>The edge had been told of the device when the message came.</summary>
+        public bool WasTold { get; init; }
 
         /// <summary>To be told to the cloud.</summary>
         public Wire.Part? Part { get; init; }

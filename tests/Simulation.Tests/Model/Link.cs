@@ -21,6 +21,12 @@ internal abstract record Wire
         public override int Stream => 1;
     }
 
+    /// <summary>Tells which devices came or left, as to a stock edge; not answered.</summary>
+    public sealed record Members(IReadOnlyList<string> Added, IReadOnlyList<string> Removed) : Wire
+    {
+        public override int Stream => 1;
+    }
+
     /// <summary>The edge's answer to an object, or to an answer.</summary>
     public sealed record Ack(string ParentId, bool IsRefusal) : Wire
     {

@@ -216,6 +216,9 @@ internal sealed class HubSession : WheelEntry, ISyncSession
     public void Send(Message message, bool isUrgent = false)
         => Step(new SessionInput.Send(message, isUrgent && (!_link.HasLanes || LinkLanes.Of(message) == LinkLane.Control)));
 
+    /// <summary>The node has these devices already; a stock edge is told of them. An Edge peer is not: its devices are those in its store.</summary>
+    public void Members(IReadOnlyList<string> present) => Step(new SessionInput.Members(present));
+
     /// <summary>Lets the objects flow. True the first time.</summary>
     public bool Open()
     {
@@ -438,6 +441,9 @@ internal sealed class HubSession : WheelEntry, ISyncSession
             {
                 case SessionOutput.SendMessage send:
                     messages.Add(send.Message);
+                    break;
+                case SessionOutput.SendMembers members:
+                    messages.Add(MembershipMessage.Of(_context.Time, members.Added, members.Removed));
                     break;
                 case SessionOutput.SendObject send:
                     if (send.Attempt > 1)

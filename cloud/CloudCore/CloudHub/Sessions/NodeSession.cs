@@ -21,12 +21,16 @@ internal sealed record SessionLimits
     public int MessagesMax { get; init; } = 1024;
 
     /// <summary>Objects unanswered in all, those whose first wait is over included; an object that was refused is answered. What waits longer than
-    /// <see cref="ResendMs"/> leaves the window, so this may be above <see cref="Window"/>.</summary>
+    /// <see cref="ResendMs"/> leaves the window, so this may be above <see cref="Window"/>. Messages about devices that the edge may not have looked at count as well;
+    /// a device whose message takes the last place goes all the same.</summary>
     public int UnansweredMax { get; init; } = int.MaxValue;
+
+    /// <summary>Whether the edge learns of its devices by <c>membership</c> (kubeedge-wire §4.2). An Edge peer's devices are those in its store, which it acknowledges.</summary>
+    public bool TellsMembers { get; init; }
 
     /// <summary>For a stock edge: it answers at most 30 messages a second, and keeps 100 that it has not looked at, of which it drops the oldest (kubeedge-wire §5.10,
     /// §12 B). A burst of 60 still fits beside the answers to its own requests, and 15 s are time for many times that.</summary>
-    public static SessionLimits Stock { get; } = new() { Window = 32, UnansweredMax = 60, ResendMs = 15_000 };
+    public static SessionLimits Stock { get; } = new() { Window = 32, UnansweredMax = 60, ResendMs = 15_000, TellsMembers = true };
 }
 
 /// <summary>The delivery rules of one connection to one node: no clock, no socket, no task.</summary>
@@ -39,6 +43,8 @@ internal sealed record SessionLimits
 /// itself and nothing else. Two objects of one path and different uids (a pod deleted and made again) go one after the other: the second
 /// waits until the first was answered or fell due once.</para>
 /// <para>Once-only messages go before objects, urgent ones (lease, node status) before all.</para>
+/// <para>Of a device that comes or leaves a stock edge is told by a message that it does not answer. That goes right before the device, each time that it is sent: what the edge
+/// has acked, it was told of. Those that are sent at once are told of in one message.</para>
 /// <para>Nothing is remembered of an object once it is answered: what the edge has is known from the edge. A session with nothing on its way holds no collection.</para>
 /// </remarks>
 internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
@@ -46,6 +52,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     private Work? _work;
     private Queue<Message>? _urgent;
     private Queue<Message>? _messages;
+    private Membership? _membership;
     private long _order;
     private int _inWindow;
     private int _unanswered;
@@ -55,7 +62,8 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     /// <summary>Objects that wait or are unanswered.</summary>
     public int ObjectDepth => _work?.Entries.Count ?? 0;
 
-    public int MessageDepth => (_urgent?.Count ?? 0) + (_messages?.Count ?? 0);
+    /// <summary>Once-only messages that wait, and devices that the edge has and is to be told of.</summary>
+    public int MessageDepth => (_urgent?.Count ?? 0) + (_messages?.Count ?? 0) + (_membership?.Owed ?? 0);
 
     public int InFlight => _work?.Sent.Count ?? 0;
 
@@ -66,22 +74,25 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
     /// <summary>Whether the newest state of the uid waits to be sent. False for one that was sent and is unanswered: the edge may have stored it or held it back already.</summary>
     public bool WillSend(string uid) => _work is not null && _work.Entries.TryGetValue(uid, out var entry) && (entry.MessageId is null || entry.Next is not null);
 
-    /// <summary>When the next resend falls due; <see cref="long.MaxValue"/> when nothing was sent.</summary>
+    /// <summary>When the next resend falls due, or what is not answered counts as read; <see cref="long.MaxValue"/> when nothing was sent.</summary>
     public long NextDueMs
     {
         get
         {
+            var readByMs = _membership?.ReadByMs ?? long.MaxValue;
             if (_work is null)
-                return long.MaxValue;
+                return readByMs;
             SkipStaleTimers(_work);
-            return _work.Due.TryPeek(out _, out var due) ? due.DueMs : long.MaxValue;
+            return _work.Due.TryPeek(out _, out var due) ? Math.Min(due.DueMs, readByMs) : readByMs;
         }
     }
 
     /// <summary>True when a <see cref="SessionInput.Tick"/> may have something of that part to send besides what falls due.</summary>
     public bool HasReady(SendPart part)
         => (part != SendPart.Rest && _urgent is { Count: > 0 })
-            || (part != SendPart.Urgent && (_messages is { Count: > 0 } || (_isOpen && _work is { Waiting.Count: > 0 } && _inWindow < limits.Window && _unanswered < limits.UnansweredMax)));
+            || (part != SendPart.Urgent && (_messages is { Count: > 0 } || (_isOpen && HasRoom && (_membership is { Owed: > 0 } || (_work is { Waiting.Count: > 0 } && _inWindow < limits.Window)))));
+
+    private bool HasRoom => _unanswered + (_membership?.Unread ?? 0) < limits.UnansweredMax;
 
     public void Step(SessionInput input, List<SessionOutput> outputs)
     {
@@ -95,6 +106,9 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
                 break;
             case SessionInput.Send send:
                 Enqueue(send, outputs);
+                break;
+            case SessionInput.Members members:
+                Tell(members.Present, outputs);
                 break;
             case SessionInput.Open:
                 _isOpen = true;
@@ -120,9 +134,13 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             if (newest is { IsDelete: true, IsFinal: true } || (obj.Version < newest.Version && !obj.IsDelete)
                 || (obj.Version == newest.Version && obj.IsDelete == newest.IsDelete && (newest.IsRepair || !obj.IsRepair)))
                 return;
+            NoteDevice(obj);
+            // It has not been sent: the edge has none, perhaps.
+            if (newest.Operation == Operations.Insert && !obj.IsDelete && (entry.MessageId is null || entry.Next is not null))
+                obj = obj with { Operation = Operations.Insert };
             if (entry.MessageId is null)
             {
-                entry.Object = newest.Operation == Operations.Insert && !obj.IsDelete ? obj with { Operation = Operations.Insert } : obj;
+                entry.Object = obj;
                 return;
             }
 
@@ -139,22 +157,55 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
         if (work.Entries.Count >= limits.ObjectsMax)
         {
-            if (!_overflowed)
-                outputs.Add(new SessionOutput.Drop(obj.Resource, DropReason.ObjectQueueFull));
-            _overflowed = true;
+            Overflow(obj.Resource, outputs);
             return;
         }
 
+        NoteDevice(obj);
         entry = new Entry(obj);
         work.Entries.Add(obj.Uid, entry);
         work.Waiting.Enqueue(entry);
+    }
+
+    private void Overflow(string what, List<SessionOutput> outputs)
+    {
+        if (!_overflowed)
+            outputs.Add(new SessionOutput.Drop(what, DropReason.ObjectQueueFull));
+        _overflowed = true;
+    }
+
+    private void NoteDevice(DownObject obj)
+    {
+        if (limits.TellsMembers && Membership.IsAbout(obj))
+            (_membership ??= new Membership()).Delivers(obj);
+    }
+
+    private void Tell(IReadOnlyList<string> present, List<SessionOutput> outputs)
+    {
+        if (!limits.TellsMembers || present.Count == 0)
+            return;
+        if ((_membership?.Owed ?? 0) + present.Count > limits.ObjectsMax)
+            Overflow("membership", outputs);
+        else
+            (_membership ??= new Membership()).Has(present);
+    }
+
+    private void DropEmptyMembership()
+    {
+        if (_membership is { IsEmpty: true })
+            _membership = null;
     }
 
     private void ForgetKnown(SessionInput.Known known)
     {
         // A waiting entry stays in the queue without its place in the index and is passed over when its turn comes.
         if (_work is { } work && work.Entries.TryGetValue(known.Uid, out var entry) && entry.MessageId is null && !entry.Object.IsDelete && entry.Object.Version <= known.Version)
+        {
             work.Entries.Remove(known.Uid);
+            ReleasePath(work, entry);
+            _membership?.Done(entry.Object);
+            DropEmptyMembership();
+        }
     }
 
     private void Enqueue(SessionInput.Send send, List<SessionOutput> outputs)
@@ -171,7 +222,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             return;
         LeaveWindow(entry);
         LeaveUnanswered(entry);
-        ReleasePath(work, entry);
+        NoteAnswer(entry, isStored: true);
         outputs.Add(new SessionOutput.Stored(entry.Object));
         if (entry.Next is not null)
         {
@@ -179,6 +230,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             return;
         }
 
+        ReleasePath(work, entry);
         entry.MessageId = null;
         work.Entries.Remove(entry.Object.Uid);
         if (work.Entries.Count == 0)
@@ -194,9 +246,10 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             return;
         LeaveWindow(entry);
         LeaveUnanswered(entry);
-        ReleasePath(work, entry);
+        NoteAnswer(entry, isStored: false);
         if (entry.Next is null)
         {
+            ReleasePath(work, entry);
             outputs.Add(new SessionOutput.Delayed(entry.Object, refused.Reason, entry.DueMs));
             return;
         }
@@ -205,6 +258,14 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         TakeNext(work, entry);
     }
 
+    // The edge looks at one message after the other.
+    private void NoteAnswer(Entry entry, bool isStored)
+    {
+        _membership?.Answered(entry.Object, isDone: isStored && entry.Next is null, entry.Order);
+        DropEmptyMembership();
+    }
+
+    // It keeps its path: a delete must not come after another object of the name.
     private static void TakeNext(Work work, Entry entry)
     {
         entry.MessageId = null;
@@ -220,13 +281,18 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         if (tick.Part == SendPart.Urgent)
             return;
         left = SendMessages(ref _messages, left, outputs);
-        if (!_isOpen || _work is not { } work)
+        if (!_isOpen)
+            return;
+        left = SendPresent(tick.NowMs, left, outputs);
+        if (_work is not { } work)
             return;
         SkipStaleTimers(work);
+        var firstObject = outputs.Count;
+        SessionOutput.SendMembers? told = null;
         while (left > 0 && work.Due.TryPeek(out var entry, out var due) && due.DueMs <= tick.NowMs)
         {
             work.Due.Dequeue();
-            if (!entry.IsUnanswered && _unanswered >= limits.UnansweredMax)
+            if (!entry.IsUnanswered && !HasRoom)
             {
                 // Refused before, and there is no room for one more.
                 entry.DueMs = tick.NowMs + limits.ResendMs;
@@ -237,14 +303,16 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
             LeaveWindow(entry);
             ReleasePath(work, entry);
+            // If it was lost, so was what it was told by.
+            if (entry.IsUnanswered)
+                left -= Tell(entry.Newest, tick.NowMs, ref told, firstObject, outputs);
             if (entry.Next is { } next)
             {
                 // The old state was not answered; the edge may have it or not, so the newer one simply takes its turn.
                 work.Sent.Remove(entry.MessageId!);
                 entry.Object = next;
                 entry.Next = null;
-                entry.MessageId = newId();
-                work.Sent.Add(entry.MessageId, entry);
+                NameMessage(work, entry);
             }
 
             Transmit(work, entry, tick.NowMs, outputs);
@@ -252,7 +320,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
             SkipStaleTimers(work);
         }
 
-        while (left > 0 && _inWindow < limits.Window && _unanswered < limits.UnansweredMax && work.Waiting.TryDequeue(out var entry))
+        while (left > 0 && _inWindow < limits.Window && HasRoom && work.Waiting.TryDequeue(out var entry))
         {
             if (entry.MessageId is not null || !work.Entries.TryGetValue(entry.Object.Uid, out var current) || current != entry)
                 continue;
@@ -262,10 +330,11 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
                 continue;
             }
 
-            entry.MessageId = newId();
+            if (entry.Object.Operation != Operations.Update)
+                left -= Tell(entry.Object, tick.NowMs, ref told, firstObject, outputs);
+            NameMessage(work, entry);
             entry.InWindow = true;
             _inWindow++;
-            work.Sent.Add(entry.MessageId, entry);
             work.SentByPath[entry.Object.Resource] = entry;
             Transmit(work, entry, tick.NowMs, outputs);
             left--;
@@ -291,6 +360,40 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         if (queue.Count == 0)
             queue = null;
         return left;
+    }
+
+    private int SendPresent(long nowMs, int left, List<SessionOutput> outputs)
+    {
+        _membership?.Elapsed(nowMs);
+        while (left > 0 && HasRoom && _membership?.TakePresent() is { } message)
+        {
+            _membership.Sent(_order++, nowMs + limits.ResendMs);
+            outputs.Add(message);
+            left--;
+        }
+
+        DropEmptyMembership();
+        return left;
+    }
+
+    // Returns how many messages that takes.
+    private int Tell(DownObject obj, long nowMs, ref SessionOutput.SendMembers? told, int firstObject, List<SessionOutput> outputs)
+    {
+        if (!limits.TellsMembers || !Membership.IsAbout(obj))
+            return 0;
+        var isFirst = told is null;
+        if (!(_membership ??= new Membership()).Tell(obj, ref told))
+            return 0;
+        _membership.Sent(_order++, nowMs + limits.ResendMs);
+        outputs.Insert(isFirst ? firstObject : outputs.Count, told!);
+        return 1;
+    }
+
+    private void NameMessage(Work work, Entry entry)
+    {
+        entry.MessageId = newId();
+        entry.Order = _order++;
+        work.Sent.Add(entry.MessageId, entry);
     }
 
     private void Transmit(Work work, Entry entry, long nowMs, List<SessionOutput> outputs)
@@ -400,6 +503,9 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
 
         /// <summary>Null while it waits for its first send.</summary>
         public string? MessageId { get; set; }
+
+        /// <summary>Of its first send under <see cref="MessageId"/>: higher than that of whatever was sent before.</summary>
+        public long Order { get; set; }
 
         public bool InWindow { get; set; }
 

@@ -11,8 +11,11 @@ internal abstract record SessionInput
     /// <summary>The node told that it has this version of an object: a state that waits and is not newer need not go.</summary>
     public sealed record Known(string Uid, long Version) : SessionInput;
 
-    /// <summary>A message that is sent once and not waited for: an answer, a membership.</summary>
+    /// <summary>A message that is sent once and not waited for: an answer.</summary>
     public sealed record Send(Message Message, bool IsUrgent) : SessionInput;
+
+    /// <summary>The edge has these devices already, by their paths. A stock edge is told before any object goes; of a device that is delivered it is told without this.</summary>
+    public sealed record Members(IReadOnlyList<string> Present) : SessionInput;
 
     /// <summary>Objects may flow from now on; before, they only queue.</summary>
     public sealed record Open : SessionInput;
@@ -23,7 +26,7 @@ internal abstract record SessionInput
     /// <summary>The edge could not store what was sent under this id.</summary>
     public sealed record Refused(string ParentId, string Reason) : SessionInput;
 
-    /// <summary>The link takes up to <paramref name="SendMax"/> more messages.</summary>
+    /// <summary>The link takes up to <paramref name="SendMax"/> more messages; one or two more where a device is among them, which takes a <c>membership</c> along.</summary>
     /// <param name="NowMs">Milliseconds of a clock that never goes back.</param>
     /// <param name="Part">What of it is asked for.</param>
     public sealed record Tick(long NowMs, int SendMax, SendPart Part = SendPart.All) : SessionInput;
@@ -44,6 +47,9 @@ internal abstract record SessionOutput
     public sealed record SendObject(string MessageId, DownObject Object, int Attempt) : SessionOutput;
 
     public sealed record SendMessage(Message Message) : SessionOutput;
+
+    /// <summary>Send <c>membership</c> about these devices, by their paths. None is in both.</summary>
+    public sealed record SendMembers(List<string> Added, List<string> Removed) : SessionOutput;
 
     /// <summary>The edge has stored the object; <paramref name="Object"/> is what it has now.</summary>
     public sealed record Stored(DownObject Object) : SessionOutput;
