@@ -6,7 +6,6 @@ using Edge.Cloud.Router;
 using Edge.Core;
 using Edge.Core.Configuration;
 using Edge.Core.EdgeHub;
-using Edge.Core.EventBus;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Edge.Testing;
@@ -139,7 +138,7 @@ public sealed class UploadTests : IAsyncLifetime
     private static async Task PublishAsync(RunningEdge edge, string payload)
         => await edge.Host.Uplink.PostAsync(
             new UplinkEntry(
-                $"user/{Guid.NewGuid():N}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, EventBusTopics.Resource("default/sensors"), MessageCodec.JsonString(payload)),
+                $"user/{Guid.NewGuid():N}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, "default/sensors", MessageCodec.JsonString(payload)),
             CancellationToken.None);
 
     private EdgeCoreOptions Options(string database) => EdgeCoreConfig.Parse(

@@ -76,9 +76,12 @@ internal static class RouterMessages
         return new HttpReply((int)status, [.. headers.Where(header => IsForwarded(header.Key))], bytes[..length]);
     }
 
-    /// <summary>The topic of an upload: its resource is base64url of it. Null: it is not.</summary>
+    /// <summary>The topic of an upload: its resource as it is, or base64url of it, as what older Edge edges still have in their queues. Null: it is neither.</summary>
     public static string? TopicOf(string resource)
     {
+        // Every topic that goes up has one, and base64url has none.
+        if (resource.Contains('/', StringComparison.Ordinal))
+            return resource;
         var text = resource.Replace('-', '+').Replace('_', '/');
         text = text.PadRight((text.Length + 3) / 4 * 4, '=');
         var bytes = new byte[text.Length];

@@ -378,8 +378,9 @@ public sealed class EventBusService : IEdgeModule
         }
     }
 
+    // The resource is the topic as it is: a stock cloud looks for its rules with it.
     private static UplinkEntry Upload(MqttMessage message) => new(
-        $"user/{Guid.NewGuid():N}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, EventBusTopics.Resource(message.Topic),
+        $"user/{Guid.NewGuid():N}", UplinkPriority.User, UplinkRule.Every, Sources.Bus, Groups.User, Operations.Upload, message.Topic,
         MessageCodec.JsonString(Encoding.UTF8.GetString(message.Payload.Span)));
 
     private SslClientAuthenticationOptions Tls(string host)

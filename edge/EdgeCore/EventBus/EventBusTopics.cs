@@ -36,7 +36,4 @@ internal static class EventBusTopics
     public static string Link(string node, bool isConnected) => $"$hw/events/{(isConnected ? "connected" : "disconnected")}/{node}";
 
     public static byte[] LinkPayload(long nowMs) => Encoding.UTF8.GetBytes($$"""{"event_id":"","timestamp":{{nowMs}}}""");
-
-    /// <summary>A topic as the resource of a message to the cloud: base64url, padded (kubeedge-wire §5.6).</summary>
-    public static string Resource(string topic) => Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_');
 }

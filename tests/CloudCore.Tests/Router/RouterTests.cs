@@ -312,8 +312,7 @@ public sealed class RouterTests : IDisposable
 
     private static async Task<Message> UploadAsync(FakeEdge edge, string topic, string payload, long version)
     {
-        var message = Message.Create(
-            TimeProvider.System, "bus", "user", Operations.Upload, Convert.ToBase64String(Encoding.UTF8.GetBytes(topic)).Replace('+', '-').Replace('/', '_'), MessageCodec.JsonString(payload), $"{version}");
+        var message = Message.Create(TimeProvider.System, "bus", "user", Operations.Upload, topic, MessageCodec.JsonString(payload), $"{version}");
         await edge.SendAsync(message);
         return message;
     }

@@ -133,8 +133,9 @@ public sealed class RuleTableTests
     }
 
     [Fact]
-    public void Topic_of_an_upload_is_read_from_base64url()
+    public void Topic_of_an_upload_is_its_resource_or_base64url_of_it()
     {
+        Assert.Equal("default/ÿ?>", RouterMessages.TopicOf("default/ÿ?>"));
         Assert.Equal("default/ÿ?>", RouterMessages.TopicOf(Convert.ToBase64String("default/ÿ?>"u8).Replace('+', '-').Replace('/', '_')));
         Assert.Null(RouterMessages.TopicOf("no base64!"));
     }

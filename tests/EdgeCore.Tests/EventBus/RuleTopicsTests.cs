@@ -113,7 +113,7 @@ public sealed class RuleTopicsTests : IAsyncDisposable
     }));
 
     private List<string> Uploads(string topic)
-        => [.. _uplink.Entries.Where(entry => entry.Resource == EventBusTopics.Resource(topic)).Select(entry => Encoding.UTF8.GetString(MessageCodec.Unwrap(entry.Content).Span))];
+        => [.. _uplink.Entries.Where(entry => entry.Resource == topic).Select(entry => Encoding.UTF8.GetString(MessageCodec.Unwrap(entry.Content).Span))];
 
     private async Task PublishUntilAsync(int port, string topic, string payload, string expected)
     {
