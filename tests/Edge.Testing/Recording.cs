@@ -3,10 +3,10 @@ using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 
-namespace Edge.Cloud.Tests;
+namespace Edge.Testing;
 
 /// <summary>The recorded exchange of stock KubeEdge peers, lying beside the repository.</summary>
-internal static class Recording
+public static class Recording
 {
     private const string File = "shared/facts/samples/kubeedge-1.23.1-websocket.jsonl";
 
@@ -46,7 +46,7 @@ internal static class Recording
 }
 
 /// <summary>What stands here for the uids and versions of the recording. Learnt by laying an object of ours beside the recorded one.</summary>
-internal sealed class Substitutes
+public sealed class Substitutes
 {
     private readonly Dictionary<string, string> _uids = [];
     private readonly Dictionary<(string Uid, string Version), string> _versions = [];
@@ -80,7 +80,7 @@ internal sealed class Substitutes
 }
 
 /// <summary>Compares JSON by its shape: which keys are there and of which kind their values are, not the values.</summary>
-internal static class Shape
+public static class Shape
 {
     // Written by other controllers and admission plugins of the recorded cluster, not by CloudCore.
     private static readonly HashSet<string> s_notCompared = ["managedFields", "node.alpha.kubernetes.io/ttl", "kubernetes.io/description", "taints"];
@@ -96,24 +96,35 @@ internal static class Shape
 
         if (recorded is JsonArray list)
         {
-            if (list.Count > 0 && ours!.AsArray().Count == 0)
+            var own = ours!.AsArray();
+            if (list.Count > 0 && own.Count == 0)
                 yield return $"{at} is empty";
+            // What each recorded item has each of ours must have.
+            if (list.All(item => item is JsonObject))
+            {
+                foreach (var key in list.Select(item => item!.AsObject().Where(pair => pair.Value is not null).Select(pair => pair.Key)).DefaultIfEmpty([]).Aggregate((all, keys) => all.Intersect(keys)))
+                {
+                    if (!s_notCompared.Contains(key) && own.Any(item => item is not JsonObject obj || !(obj.ContainsKey(key) || obj.ContainsKey("$patch"))))
+                        yield return $"{at}[].{key} is missing";
+                }
+            }
+
             yield break;
         }
 
-        if (recorded is not JsonObject obj)
+        if (recorded is not JsonObject map)
             yield break;
-        foreach (var (key, value) in obj)
+        foreach (var (key, value) in map)
         {
-            if (s_notCompared.Contains(key) || (value is JsonObject { Count: > 0 } map && map.All(pair => s_notCompared.Contains(pair.Key))))
+            if (s_notCompared.Contains(key) || (value is JsonObject { Count: > 0 } inner && inner.All(pair => s_notCompared.Contains(pair.Key))))
                 continue;
-            if (!ours!.AsObject().TryGetPropertyValue(key, out var own))
+            if (!ours!.AsObject().TryGetPropertyValue(key, out var held))
             {
                 yield return $"{at}.{key} is missing";
                 continue;
             }
 
-            foreach (var problem in Missing(value, own, $"{at}.{key}"))
+            foreach (var problem in Missing(value, held, $"{at}.{key}"))
                 yield return problem;
         }
     }

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Edge.Core.Tests;
 
-/// <summary>A CRI runtime of lists on a real socket, for pods on the host's network; it knows the image <c>present:1</c> and keeps a trace.</summary>
+/// <summary>A CRI runtime of lists on a real socket; it knows the image <c>present:1</c> and keeps a trace.</summary>
 internal sealed class FakeRuntime : IAsyncDisposable
 {
     private readonly Lock _gate = new();
@@ -43,7 +43,10 @@ internal sealed class FakeRuntime : IAsyncDisposable
         runtime.Map(methods, "RuntimeService/StopPodSandbox", StopPodSandboxRequest.Parser, request => runtime.Stop(request.PodSandboxId));
         runtime.Map(methods, "RuntimeService/RemovePodSandbox", RemovePodSandboxRequest.Parser, request => runtime.Remove(request.PodSandboxId));
         runtime.Map(methods, "RuntimeService/ListPodSandbox", ListPodSandboxRequest.Parser, runtime.List);
-        runtime.Map(methods, "RuntimeService/PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse { Status = new PodSandboxStatus { Id = request.PodSandboxId } });
+        runtime.Map(methods, "RuntimeService/PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse
+        {
+            Status = new PodSandboxStatus { Id = request.PodSandboxId, Network = new PodSandboxNetworkStatus { Ip = "10.88.0.2" } },
+        });
         runtime.Map(methods, "RuntimeService/CreateContainer", CreateContainerRequest.Parser, runtime.Create);
         runtime.Map(methods, "RuntimeService/StartContainer", StartContainerRequest.Parser, request => runtime.Start(request.ContainerId));
         runtime.Map(methods, "RuntimeService/StopContainer", StopContainerRequest.Parser, runtime.StopContainer);
