@@ -30,6 +30,9 @@ public static class Recording
         => IsFromEdge(line) && line["message"] is { } message && message.Text("header", "parent_msg_id").Length == 0
             && message.Text("route", "operation") is not (Operations.Keepalive or Operations.Upload or Operations.Get);
 
+    /// <summary>Whether the cloud sends it of itself.</summary>
+    public static bool IsPush(JsonObject line) => !IsFromEdge(line) && line["message"] is { } message && message.Text("header", "parent_msg_id").Length == 0;
+
     public static string Route(JsonNode message) => $"{message.Text("route", "operation")} {message.Text("route", "resource")}";
 
     /// <summary>The object of the first message with the operation and resource, as a user would have written it.</summary>

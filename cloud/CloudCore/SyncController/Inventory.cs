@@ -21,7 +21,7 @@ internal static class Inventory
     /// <param name="wanted">What it should have, in the order in which it wants it.</param>
     /// <param name="isOwed">True for a path that must be told now even though <paramref name="has"/> does not speak for it.</param>
     /// <param name="trustsVersions">True for what a stock edge has acked: a version that is not lower is the same or newer. False for an edge that tells fingerprints: there a
-    /// higher version with other content may also be one that a restored cluster has forgotten.</param>
+    /// higher version with other content may also be one that a restored cluster has forgotten; and to which an insert and an update are the same.</param>
     public static InventoryDifference Compare(InventoryPart has, IEnumerable<DownObject> wanted, Func<string, bool> isOwed, bool trustsVersions = false)
     {
         var stored = new Dictionary<string, InventoryItem>(has.Items.Count);
@@ -86,7 +86,8 @@ internal static class Inventory
         }
         else if (item.Version < obj.Version)
         {
-            result.Send.Add(obj);
+            // As an update: a stock edge's insert of a device goes to its mapper as a registration, and that changes nothing of a device that it has.
+            result.Send.Add(trustsVersions && item.Version > 0 && obj.Operation == Operations.Insert ? obj with { Operation = Operations.Update } : obj);
         }
         else if (trustsVersions || item.Fingerprint == 0)
         {

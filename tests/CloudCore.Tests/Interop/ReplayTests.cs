@@ -13,6 +13,17 @@ public sealed class ReplayTests : IDisposable
 {
     private const string Node = "edge-node";
 
+    // Where our pushes differ from the recorded ones, and why a stock edge does not mind.
+    private static readonly string[] s_differences =
+    [
+        // As it stands at the API: Go writes the empty status that nobody set, and reads none as empty.
+        "insert default/device/thermo: content.status is missing",
+        "update default/device/thermo: content.status is missing",
+        "delete default/device/thermo: content.status is missing",
+        // After a reconnect a stock cloud names another room than for the same change while connected; ours names the same, which stock edges hand to their twins.
+        "update default/device/thermo: comes from devicecontroller in group resource, recorded edgecontroller and resource",
+    ];
+
     private readonly TempDirectory _data = new();
 
     public void Dispose() => _data.Dispose();
@@ -30,15 +41,27 @@ public sealed class ReplayTests : IDisposable
         var known = new Substitutes();
         var problems = new List<string>();
         var asked = new List<string>();
+        var pushed = new HashSet<string>(); // routes, since the last step
+        var before = 0; // received until then
         try
         {
             foreach (var line in lines)
             {
                 if (line.Text("step") is { Length: > 0 } step)
                 {
+                    pushed.Clear();
+                    before = edge.Received.Count;
                     if (step.StartsWith("link cut", StringComparison.Ordinal))
                     {
                         await edge.DisposeAsync();
+                        before = 0;
+                        foreach (var change in lines.SkipWhile(one => one != line).Skip(1).TakeWhile(one => one.Text("step").Length == 0).Where(Recording.IsPush))
+                        {
+                            var isDevice = change["message"].Text("route", "resource") == "default/device/thermo";
+                            await MergeAsync(
+                                cloud, isDevice ? ResourceKind.Device : ResourceKind.ConfigMap, isDevice ? "thermo" : "app", isDevice ? "spec" : "data", change["message"]!["content"]!.AsObject());
+                        }
+
                         edge = await FakeEdge.ConnectAsync(cloud.Ports.WebSocket, Node, certificate);
                     }
                     else
@@ -51,9 +74,9 @@ public sealed class ReplayTests : IDisposable
                     asked.Add(Recording.Route(line["message"]!));
                     problems.AddRange(await AskAsync(edge, known, lines, line["message"]!));
                 }
-                else if (!Recording.IsFromEdge(line) && line["message"] is { } pushed && Recording.Route(pushed) == "insert default/pod/web")
+                else if (Recording.IsPush(line) && !IsOwnStatus(line["message"]!) && pushed.Add(Recording.Route(line["message"]!)))
                 {
-                    known.Learn(pushed["content"], await cloud.GetAsync(ResourceKind.Pod, "web"));
+                    problems.AddRange(await ComparePushAsync(edge, known, line["message"]!, before));
                 }
             }
         }
@@ -62,7 +85,8 @@ public sealed class ReplayTests : IDisposable
             await edge.DisposeAsync();
         }
 
-        Assert.True(problems.Count == 0, string.Join('\n', problems));
+        Assert.Equal("", string.Join('\n', problems.Except(s_differences)));
+        Assert.Equal("", string.Join('\n', s_differences.Except(problems))); // what is no difference any more
         Assert.Equal(
             [
                 "delete default/pod/web", "insert kube-node-lease/lease/edge-node", "insert null/node/edge-node", "patch default/podpatch/web",
@@ -118,6 +142,25 @@ public sealed class ReplayTests : IDisposable
         foreach (var path in (string[][])[["Err", "ErrStatus", "reason"], ["Err", "ErrStatus", "code"]])
             Same(string.Join('.', path), recorded["content"].At(path)?.ToJsonString() ?? "", ours.At(path)?.ToJsonString() ?? "");
         return [.. problems.Select(problem => $"{Recording.Route(request)}: {problem}")];
+    }
+
+    // A stock cloud tells an edge the status of a pod that the edge itself has just reported; ours does not.
+    private static bool IsOwnStatus(JsonNode recorded) => Recording.Route(recorded) == "update default/pod/web" && !recorded["content"]!.AsObject().IsDeleting();
+
+    // Waits for what the recorded cloud sent of itself; returns how ours differs.
+    private static async Task<List<string>> ComparePushAsync(FakeEdge edge, Substitutes known, JsonNode recorded, int before)
+    {
+        var route = Recording.Route(recorded);
+        bool IsIt(Message message) => message.ParentId.Length == 0 && $"{message.Operation} {message.Resource}" == route;
+        var ours = edge.Received.Skip(before).FirstOrDefault(IsIt) ?? await edge.UntilAsync(IsIt, orBefore: false);
+        var content = FakeEdge.Content(ours);
+        known.Learn(recorded["content"], content);
+        List<string> problems = [.. Shape.Missing(recorded["content"], content)];
+        if ((ours.Source, ours.Group) != (recorded.Text("route", "source"), recorded.Text("route", "group")))
+            problems.Add($"comes from {ours.Source} in group {ours.Group}, recorded {recorded.Text("route", "source")} and {recorded.Text("route", "group")}");
+        if (recorded.Text("header", "resourceversion").Length > 0 != ours.ResourceVersion.Length > 0)
+            problems.Add($"resourceversion is '{ours.ResourceVersion}', recorded '{recorded.Text("header", "resourceversion")}'");
+        return [.. problems.Select(problem => $"{route}: {problem}")];
     }
 
     // What was done from outside while the exchange was recorded; the messages it leads to are awaited where later requests build on them.

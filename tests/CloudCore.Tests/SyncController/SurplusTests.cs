@@ -36,6 +36,16 @@ public sealed class SurplusTests
     }
 
     [Fact]
+    public void What_a_stock_edge_has_at_a_lower_version_goes_as_an_update_and_what_it_lacks_as_an_insert()
+    {
+        Assert.Equal(Operations.Update, OperationOf(Config("u1", 6, Operations.Insert)));
+        Assert.Equal(Operations.Insert, OperationOf(Config("u2", 9, Operations.Insert)));
+
+        static string OperationOf(DownObject wanted)
+            => Assert.Single(Inventory.Compare(new InventoryPart(1, [0], [new InventoryItem("default/configmap/a", "u1", 5, 0)]), [wanted], _ => false, trustsVersions: true).Send).Operation;
+    }
+
+    [Fact]
     public void A_final_delete_is_above_every_state_of_its_object()
     {
         Assert.Equal(6, Config("u1", 5, Operations.Delete, isFinal: true).Version);
