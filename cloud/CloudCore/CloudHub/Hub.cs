@@ -43,7 +43,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     public async Task ServeAsync(HubConnection connection)
     {
         var request = connection.Request;
-        var (code, reason) = Check(connection);
+        var (code, reason) = await CheckAsync(connection);
         if (code != 0)
         {
             Refused(code, connection.Address, request.NodeId, reason);
@@ -68,7 +68,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
     public async Task ServeAsync(QuicPeer peer)
     {
         var (hello, streams) = (peer.Hello, peer.Streams);
-        var (code, reason) = Check(hello.NodeId, "", "", () => peer.Certificate);
+        var (code, reason) = await CheckAsync(hello.NodeId, "", "", () => peer.Certificate);
         if (code == 0 && !EdgeWire.Includes(hello.Wire))
             (code, reason) = (StatusCodes.Status400BadRequest, $"over QUIC, version {EdgeWire.Version} of the Edge wire is spoken; this edge offers others");
         var control = streams[LinkLane.Control];
@@ -134,7 +134,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
         HubLog.RefusedConnection(rooms.Logger, address, node.Length > 253 ? node[..253] : node, reason);
     }
 
-    private (int Code, string Reason) Check(HubConnection connection)
+    private async ValueTask<(int Code, string Reason)> CheckAsync(HubConnection connection)
     {
         var request = connection.Request;
         var isStream = request.ConnectionUse == NodeStreamWire.ConnectionUse;
@@ -144,7 +144,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
         X509Certificate2? certificate = null;
         try
         {
-            var (code, reason) = Check(request.NodeId, connection.Problem, malformed, () => certificate = connection.TakeCertificate());
+            var (code, reason) = await CheckAsync(request.NodeId, connection.Problem, malformed, () => certificate = connection.TakeCertificate());
             return code == 0 && isStream && !streams.IsExpected(request.NodeId, request.Stream) ? (StatusCodes.Status404NotFound, "nobody waits for this stream") : (code, reason);
         }
         finally
@@ -155,7 +155,7 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
 
     /// <param name="unreadable">Why the request cannot be read; empty when it can.</param>
     /// <param name="malformed">What else is wrong with it: told only to a node that has shown who it is.</param>
-    private (int Code, string Reason) Check(string node, string unreadable, string malformed, Func<X509Certificate2?> certificateOf)
+    private async ValueTask<(int Code, string Reason)> CheckAsync(string node, string unreadable, string malformed, Func<X509Certificate2?> certificateOf)
     {
         if (_stop.IsCancellationRequested)
             return (StatusCodes.Status503ServiceUnavailable, "cloudcore is stopping");
@@ -165,8 +165,12 @@ internal sealed class Hub(CloudCoreOptions options, HubCertificates certificates
             return (StatusCodes.Status400BadRequest, "the header node_id is missing");
         if (certificateOf() is not { } certificate)
             return (StatusCodes.Status403Forbidden, "a client certificate is needed (CN=system:node:<name>, O=system:nodes)");
-        if (certificates.Refuse(certificate) is { } bad)
-            return (StatusCodes.Status403Forbidden, $"the client certificate is not accepted: {bad}");
+        if (await certificates.JudgeAsync(certificate, _stop.Token) is ({ } bad, var isFinal))
+        {
+            return isFinal ? (StatusCodes.Status403Forbidden, $"the client certificate is not accepted: {bad}")
+                : (StatusCodes.Status503ServiceUnavailable, HubCertificates.NotKnown);
+        }
+
         if (NodeName.Of(certificate) is not { } named)
             return (StatusCodes.Status403Forbidden, "the client certificate is not one of a node (CN=system:node:<name>, O=system:nodes)");
         if (named != node)

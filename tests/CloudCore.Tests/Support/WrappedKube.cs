@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using Edge.Kubernetes;
 
@@ -43,6 +44,35 @@ internal sealed class SlowKube(IKubeClient inner, Action begins, Action ends) : 
     }
 }
 
+/// <summary>An API whose watches tell nothing until the test says so, and that can be kept from answering.</summary>
+internal sealed class BlindKube(IKubeClient inner) : WrappedKube(inner)
+{
+    private int _reads;
+
+    /// <summary>Watches tell what they have seen once this has ended.</summary>
+    public TaskCompletionSource Sight { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public bool Answers { get; set; } = true;
+
+    public int Reads => Volatile.Read(ref _reads);
+
+    public override async IAsyncEnumerable<WatchEvent> WatchAsync(
+        ResourceKind kind, string? @namespace, string resourceVersion, ListOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await foreach (var change in base.WatchAsync(kind, @namespace, resourceVersion, options, cancellationToken))
+        {
+            await Sight.Task.WaitAsync(cancellationToken);
+            yield return change;
+        }
+    }
+
+    protected override Task<T> CallAsync<T>(Func<Task<T>> call)
+    {
+        Interlocked.Increment(ref _reads);
+        return Answers ? call() : Task.FromException<T>(new KubeException(0, "", "no answer"));
+    }
+}
+
 /// <summary>Another API with something done round each call; watches pass through.</summary>
 internal abstract class WrappedKube(IKubeClient? inner = null) : IKubeClient
 {
@@ -55,7 +85,7 @@ internal abstract class WrappedKube(IKubeClient? inner = null) : IKubeClient
     public Task<KubeList> ListAsync(ResourceKind kind, string? @namespace, ListOptions options, CancellationToken cancellationToken)
         => CallAsync(() => inner!.ListAsync(kind, @namespace, options, cancellationToken));
 
-    public IAsyncEnumerable<WatchEvent> WatchAsync(ResourceKind kind, string? @namespace, string resourceVersion, ListOptions options, CancellationToken cancellationToken)
+    public virtual IAsyncEnumerable<WatchEvent> WatchAsync(ResourceKind kind, string? @namespace, string resourceVersion, ListOptions options, CancellationToken cancellationToken)
         => inner!.WatchAsync(kind, @namespace, resourceVersion, options, cancellationToken);
 
     public Task<JsonObject> CreateAsync(ResourceKind kind, string? @namespace, JsonObject obj, CancellationToken cancellationToken)

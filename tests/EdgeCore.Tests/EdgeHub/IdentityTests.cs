@@ -176,6 +176,25 @@ public sealed class IdentityTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Certificate_that_a_cloud_cannot_judge_yet_is_kept_and_tried_again()
+    {
+        await _cloud.StartAsync();
+        await using var edge = new RunningEdge(RunningEdge.Options(_cloud, _directory));
+        await Connected(edge);
+        var serial = Serial();
+        (_cloud.Refuse, _cloud.RefusedBecause) = (503, "the client certificate is of a CA that is not known here yet");
+        _cloud.Cut();
+        await edge.Log.WaitForAsync("refused the connection with 503: the client certificate is of a CA that is not known here yet");
+        // Nor where the hub refuses it and the renewal cannot be judged.
+        (_cloud.Refuse, _cloud.RefuseRenewal) = (403, 503);
+        await edge.Log.WaitForAsync("/edge.crt answered 503");
+        _cloud.Refuse = 0;
+        await HubServiceTests.WaitUntilAsync(() => edge.Hub is { Connections: 2, IsConnected: true });
+        Assert.Equal((1, 0), (_cloud.Enrolments, _cloud.Renewals));
+        Assert.Equal(serial, Serial());
+    }
+
+    [Fact]
     public async Task Without_a_token_a_refused_certificate_is_said_once_an_hour_and_the_node_goes_on()
     {
         await _cloud.StartAsync();

@@ -8,6 +8,9 @@ namespace Edge.Cloud.CloudHub.Certificates;
 /// <remarks>Safe for concurrent calls; never changes.</remarks>
 internal sealed class AuthoritySet : IDisposable
 {
+    /// <summary>What <see cref="Refuse"/> says of a certificate of another CA.</summary>
+    public const string UnknownIssuer = "it was not issued by a CA of this cloud";
+
     private readonly TrustedAuthority[] _trusted;
     private readonly string[] _former;
 
@@ -49,7 +52,7 @@ internal sealed class AuthoritySet : IDisposable
         byFormer = false;
         var at = Array.FindIndex(_trusted, one => one.Issued(client));
         if (at < 0)
-            return "it was not issued by a CA of this cloud";
+            return UnknownIssuer;
         byFormer = at > 0;
         if (client.NotBefore.ToUniversalTime() > now)
             return $"it is valid only from {client.NotBefore.ToUniversalTime():yyyy-MM-dd'T'HH:mm:ss'Z'}";

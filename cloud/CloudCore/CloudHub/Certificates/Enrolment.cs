@@ -21,19 +21,30 @@ internal sealed class Enrolment(HubCertificates certificates, IKubeClient kube, 
 
     private readonly TokenStore _tokens = new(kube, time);
 
-    public Task ServeAsync(HttpContext context)
+    public async Task ServeAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? "";
         if (!HttpMethods.IsGet(context.Request.Method))
-            return Respond.TextAsync(context, StatusCodes.Status405MethodNotAllowed, $"{path} is served to GET only");
-        return path switch
+        {
+            await Respond.TextAsync(context, StatusCodes.Status405MethodNotAllowed, $"{path} is served to GET only");
+            return;
+        }
+
+        // The CAs, too, go only to a node that has none but those: one that was told a newer CA elsewhere would forget it.
+        if (context.Connection.ClientCertificate is { } client && !await certificates.LearnAsync(client, context.RequestAborted))
+        {
+            await Respond.TextAsync(context, StatusCodes.Status503ServiceUnavailable, HubCertificates.NotKnown);
+            return;
+        }
+
+        await (path switch
         {
             "/ca.crt" => Respond.BytesAsync(context, certificates.Authorities.Active.CertificateDer),
             "/ca-bundle.crt" => Respond.BytesAsync(context, certificates.Authorities.Bundle),
             "/edge.crt" => IssueAsync(context),
             _ when path.StartsWith("/node/", StringComparison.Ordinal) => NodeAsync(context, path["/node/".Length..]),
             _ => Respond.TextAsync(context, StatusCodes.Status404NotFound, "there is /ca.crt, /ca-bundle.crt, /edge.crt and /node/<name>"),
-        };
+        });
     }
 
     private async Task IssueAsync(HttpContext context)

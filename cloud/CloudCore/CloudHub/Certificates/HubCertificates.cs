@@ -20,6 +20,13 @@ internal sealed class HubCertificates : IAsyncDisposable
     // A net below the watch that pokes.
     private static readonly TimeSpan s_poll = TimeSpan.FromMinutes(10);
 
+    // Strangers make at most so many reads of the API, and wait for it no longer than this.
+    private static readonly TimeSpan s_lookAgain = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_lookMax = TimeSpan.FromSeconds(5);
+
+    /// <summary>What a client is told about whom nothing final can be said.</summary>
+    public const string NotKnown = "the client certificate is of a CA that is not known here yet, and the Kubernetes API does not answer; try again";
+
     private readonly CertificateStore _store;
     private readonly bool _isFromFiles;
     private readonly IReadOnlyCollection<string> _hosts;
@@ -34,6 +41,9 @@ internal sealed class HubCertificates : IAsyncDisposable
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _acceptedByFormer;
     private Task _following = Task.CompletedTask;
+    private Task<bool>? _nextLook; // has not begun to read
+    private Task<bool> _lastLook = Task.FromResult(true);
+    private long? _lookedAt;
 
     private HubCertificates(
         CertificateStore store, bool isFromFiles, IReadOnlyCollection<string> hosts, Identity identity, TimeProvider time, Random random, ILogger logger)
@@ -97,6 +107,37 @@ internal sealed class HubCertificates : IAsyncDisposable
         return reason;
     }
 
+    /// <summary>As <see cref="Refuse"/>, after a look at the Secret where no CA known here issued the certificate: another CloudCore may have taken up a rollover that the watch has not shown here yet.</summary>
+    /// <returns>The reason, or null when the client is accepted; and whether that is final. It is not where the API does not answer: such a client is to try again, not to give up its certificate.</returns>
+    public async ValueTask<(string? Reason, bool IsFinal)> JudgeAsync(X509Certificate2 client, CancellationToken cancellationToken)
+    {
+        var reason = Refuse(client);
+        if (reason != AuthoritySet.UnknownIssuer)
+            return (reason, true);
+        var isFinal = await LearnAsync(client, cancellationToken);
+        return (Refuse(client), isFinal);
+    }
+
+    /// <summary>Reads the Secret where no CA known here issued the certificate. All who ask meanwhile share one read, and there is at most one a second.</summary>
+    /// <returns>False when the issuer is not known and the Secret cannot be read within 5 s.</returns>
+    public async ValueTask<bool> LearnAsync(X509Certificate2 client, CancellationToken cancellationToken)
+    {
+        bool IsKnown() => Authorities.Refuse(client, _time.GetUtcNow(), out _) != AuthoritySet.UnknownIssuer;
+        if (_isFromFiles || IsKnown())
+            return true;
+        Task<bool> look;
+        lock (_gate)
+            look = _nextLook ??= _lastLook = LookAsync(_lastLook);
+        try
+        {
+            return await look.WaitAsync(s_lookMax, _time, cancellationToken) || IsKnown();
+        }
+        catch (TimeoutException)
+        {
+            return IsKnown();
+        }
+    }
+
     /// <summary>The Secret may have changed: it is read again soon.</summary>
     public void Poke() => _pokes.Writer.TryWrite(true);
 
@@ -142,10 +183,39 @@ internal sealed class HubCertificates : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _following;
+        Task look;
+        lock (_gate)
+            look = _lastLook;
+        await look;
         _identity.Server.Dispose();
         _identity.Authorities.Dispose();
         _loading.Dispose();
         _stop.Dispose();
+    }
+
+    // Never fails; false when the Secret could not be read.
+    private async Task<bool> LookAsync(Task before)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // whoever made it holds the lock
+        try
+        {
+            if (_lookedAt is { } last && s_lookAgain - _time.GetElapsedTime(last) is { Ticks: > 0 } pause)
+                await Task.Delay(pause, _time, _stop.Token);
+            lock (_gate)
+                _nextLook = null;
+            _lookedAt = _time.GetTimestamp();
+            await ReloadAsync(_stop.Token);
+            return true;
+        }
+        catch (Exception e) when (e is CloudCoreException or KubeException or CryptographicException)
+        {
+            CertificateLog.NotLearned(_logger, e.Message);
+            return false;
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            return false;
+        }
     }
 
     private async Task FollowAsync(CancellationToken cancellationToken)
@@ -219,4 +289,7 @@ internal static partial class CertificateLog
 
     [LoggerMessage(1403, LogLevel.Warning, "expired join tokens could not be removed: {Error}; trying again in {Seconds} s")]
     public static partial void TokensNotRemoved(ILogger logger, string error, long seconds);
+
+    [LoggerMessage(1404, LogLevel.Warning, "a client's certificate is of an unknown CA, and whether that is this cloud's could not be read: {Error}; the client is told to try again")]
+    public static partial void NotLearned(ILogger logger, string error);
 }

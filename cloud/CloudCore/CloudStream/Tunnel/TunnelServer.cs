@@ -93,7 +93,7 @@ internal sealed class TunnelServer : IAsyncDisposable
     private async Task ServeAsync(HttpContext context)
     {
         var node = context.Request.Headers[NodeHeader].ToString();
-        if (Refuse(context, node) is var (code, reason))
+        if (await RefuseAsync(context, node) is var (code, reason))
         {
             CloudStreamLog.TunnelRefused(_logger, context.Connection.RemoteIpAddress?.ToString() ?? "", node.Length > 64 ? node[..64] : node, reason);
             await Respond.RefuseAsync(context, code, reason);
@@ -127,12 +127,12 @@ internal sealed class TunnelServer : IAsyncDisposable
         CloudStreamLog.TunnelEnded(_logger, node, ended);
     }
 
-    private (int Code, string Reason)? Refuse(HttpContext context, string node)
+    private async ValueTask<(int Code, string Reason)?> RefuseAsync(HttpContext context, string node)
     {
         if (context.Connection.ClientCertificate is not { } client)
             return (401, "no client certificate: an edge shows the one it joined with");
-        if (_certificates.Refuse(client) is { } reason)
-            return (401, reason);
+        if (await _certificates.JudgeAsync(client, context.RequestAborted) is ({ } reason, var isFinal))
+            return isFinal ? (401, reason) : (503, HubCertificates.NotKnown);
         if (NodeName.Of(client) is not { } name)
             return (403, $"the certificate of '{client.Subject}' is not a node's");
         if (name != node)
