@@ -24,6 +24,9 @@ internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider
     // A refresh that failed is tried again as often as a kubelet looks at a pod's volumes.
     private static readonly TimeSpan s_retry = TimeSpan.FromMinutes(1);
 
+    // A token that is due as it comes is asked for again after this, not at once.
+    private static readonly TimeSpan s_again = TimeSpan.FromSeconds(10);
+
     private readonly Lazy<ConcurrentDictionary<string, Kept>> _kept = new(() => Load(meta));
     private readonly Lock _randomGate = new();
 
@@ -75,8 +78,12 @@ internal sealed class TokenCache(IMetaStore meta, CloudQuery cloud, TimeProvider
 
     private Kept Keep(AccountToken token)
     {
+        DateTimeOffset due;
         lock (_randomGate)
-            return new Kept(token, TokenRules.RefreshAt(token, TimeSpan.FromSeconds(random.NextDouble() * JitterSecondsMax)));
+            due = TokenRules.RefreshAt(token, TimeSpan.FromSeconds(random.NextDouble() * JitterSecondsMax));
+        // Where this node's clock is ahead, each is.
+        var soonest = time.GetUtcNow() + s_again;
+        return new Kept(token, due > soonest ? due : soonest);
     }
 
     private async Task StoreAsync(PodDescription pod, string key, AccountToken token, CancellationToken cancellationToken)

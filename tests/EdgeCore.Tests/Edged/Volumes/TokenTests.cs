@@ -76,6 +76,27 @@ public sealed class TokenTests
     }
 
     [Fact]
+    public async Task A_token_that_is_due_when_it_comes_is_asked_for_again_in_ten_seconds()
+    {
+        // By this node's clock it has expired: one of the two clocks is wrong.
+        _uplink.Answer = request =>
+        {
+            var answer = Give(request);
+            answer["status"]!["expirationTimestamp"] = KubeObject.Time(_time.GetUtcNow().AddDays(-1));
+            return answer;
+        };
+        var cache = Cache();
+        var pod = Pod();
+        var first = await cache.GetAsync(pod, _projection, default);
+        Assert.Equal(("token-1", "", _time.GetUtcNow().AddSeconds(10)), (first.Token, first.Problem, first.RefreshAt));
+        _time.Advance(TimeSpan.FromSeconds(9));
+        await cache.GetAsync(pod, _projection, default);
+        Assert.Single(_uplink.Requests);
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal("token-2", (await cache.GetAsync(pod, _projection, default)).Token);
+    }
+
+    [Fact]
     public async Task A_restart_without_the_cloud_has_the_tokens_and_a_pod_that_never_had_one_gets_none()
     {
         _uplink.Answer = Give;
