@@ -30,6 +30,8 @@ within() {
 }
 is() { [ "$2" = "$3" ] || fail "$1: '$2' instead of '$3'"; saw "$1"; }
 state() { systemctl show -P "$2" "$1"; }
+# How many of these paths there are.
+count() { local one n=0; for one; do [ ! -e "$one" ] || n=$((n + 1)); done; echo $n; }
 jsonpath() { kubectl get "$1" "$2" -o "jsonpath={$3}"; }
 container() { jsonpath pod "$1" '.status.containerStatuses[0].containerID'; }
 process() { ctr -n k8s.io tasks ls | awk -v id="${1#containerd://}" '$1 == id && $3 == "RUNNING" {print $2}'; }
@@ -201,13 +203,13 @@ is "the journal has edgecore's events" "$(grep -q 'is to run' "$work/journal" &&
 is "and no token" "$(grep -cF -e "$token" -e "${token#*.}" "$work/journal" || true)" 0
 
 edgectl reset --force >"$work/reset.log" 2>&1 || { cat "$work/reset.log"; fail "edgectl reset"; }
-is "edgectl reset leaves no unit, config, data and container" "$(state edgecore ActiveState) $(ls -d /etc/systemd/system/edgecore.service /etc/kubeedge/config/edgecore.yaml /var/lib/kubeedge 2>/dev/null | wc -l) $(process "$web")" "inactive 0 "
+is "edgectl reset leaves no unit, config, data and container" "$(state edgecore ActiveState) $(count /etc/systemd/system/edgecore.service /etc/kubeedge/config/edgecore.yaml /var/lib/kubeedge) $(process "$web")" "inactive 0 "
 within 30 "and no slice" bash -c "! ls -d /run/systemd/system.control/$slice.d $cgroup 2>/dev/null | grep -q ."
 
 dpkg -r edge >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg -r"; }
-is "the package is removed, and cloudcore stopped" "$(state cloudcore ActiveState) $(ls /usr/bin/cloudcore /usr/lib/edge 2>/dev/null | wc -l)" "inactive 0"
+is "the package is removed, and cloudcore stopped" "$(state cloudcore ActiveState) $(count /usr/bin/cloudcore /usr/lib/edge)" "inactive 0"
 is "its data stay" "$(ls "$KUBECONFIG")" "$KUBECONFIG"
 dpkg -P edge >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg -P"; }
-is "purged, it leaves no key, token and database" "$(ls -d /etc/kubeedge /var/lib/kubeedge /var/lib/edge 2>/dev/null | wc -l)" 0
+is "purged, it leaves no key, token and database" "$(count /etc/kubeedge /var/lib/kubeedge /var/lib/edge)" 0
 rm -rf "$work"
 echo "all seen in $SECONDS s"
