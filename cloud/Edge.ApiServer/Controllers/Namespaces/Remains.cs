@@ -37,6 +37,6 @@ internal sealed class Remains
                     old, "NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain",
                     $"Some content in the namespace has finalizers remaining: {string.Join(", ", _finalizers.Select(one => $"{one.Key} in {one.Value} resource instances"))}", now),
         ];
-        return [.. old.Where(one => ours.TrueForAll(own => own.Text("type") != one.Text("type"))).Select(one => one.DeepClone()), .. ours];
+        return new JsonArray([.. old.Where(one => ours.TrueForAll(own => own.Text("type") != one.Text("type"))).Select(one => one.DeepClone()), .. ours]);
     }
 }
