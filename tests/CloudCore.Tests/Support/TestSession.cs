@@ -117,7 +117,6 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
             return;
         foreach (var obj in _waiting)
         {
-            Objects.Add(obj);
             Told.Add($"{obj.Operation} {obj.Resource} {obj.Version}{(obj.IsRepair ? " repair" : "")}");
             var row = Store.GetValueOrDefault(obj.Resource);
             if (obj.IsDelete)
@@ -129,6 +128,8 @@ internal sealed class TestSession(string node, bool isEdgeWire = true, Dictionar
             {
                 Store[obj.Resource] = new Row(obj.Uid, obj.Version, obj.Body.Fingerprint);
             }
+
+            Objects.Add(obj); // last: who waits for it on another thread finds the rest done
         }
 
         _waiting.Clear();
