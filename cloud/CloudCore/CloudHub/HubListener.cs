@@ -132,8 +132,8 @@ internal sealed class HubListener : IAsyncDisposable
                 var socket = await _socket.AcceptAsync(_stop.Token);
                 if (_waiting.Writer.TryWrite(socket))
                     continue;
+                _metrics.ConnectionRefused(); // first: who sees the end of its connection finds it counted
                 socket.Dispose();
-                _metrics.ConnectionRefused();
             }
             catch (Exception e) when (_stop.IsCancellationRequested && e is OperationCanceledException or SocketException or ObjectDisposedException)
             {
