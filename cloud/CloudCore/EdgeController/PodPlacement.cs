@@ -74,11 +74,14 @@ internal sealed class PodPlacement
             var before = _nodes.GetValueOrDefault(name);
             var node = new ObjectBody(change.Text, before);
             _nodes[name] = node;
+            if (before is null)
+                outputs.AddRange(SecretsOnlyAt(name).Select(key => new PlacementOutput.Used(key)));
             if (HasChanged(before, node))
                 outputs.Add(new PlacementOutput.Deliver(name, OfNode(node, Operations.Update)));
         }
         else if (_nodes.Remove(name))
         {
+            outputs.AddRange(SecretsOnlyAt(name).Select(key => new PlacementOutput.Unused(key)));
             outputs.Add(new PlacementOutput.Deliver(name, OfNode(new ObjectBody(change.Text), Operations.Delete, change.Type == ChangeType.Deleted)));
             outputs.Add(new PlacementOutput.NodeGone(name));
         }
@@ -156,10 +159,10 @@ internal sealed class PodPlacement
         }
     }
 
-    /// <summary>Forgets what no pod names: it is told again when one does. False where one does.</summary>
+    /// <summary>Forgets what no pod of an edge node names: it is told again when one does. False where one does.</summary>
     public bool Drop(ConfigKey key)
     {
-        if (_users.ContainsKey(key))
+        if (IsUsedAtEdges(key, except: null))
             return false;
         _configs.Remove(key);
         return true;
@@ -182,13 +185,14 @@ internal sealed class PodPlacement
     private void AddUser(ConfigKey key, string node, (string, string) pod, List<PlacementOutput> outputs)
     {
         if (!_users.TryGetValue(key, out var nodes))
-        {
             _users[key] = nodes = [];
-            outputs.Add(new PlacementOutput.Used(key));
+        if (!nodes.TryGetValue(node, out var pods))
+        {
+            nodes[node] = pods = [];
+            if (key.Type == ResourceTypes.Secret && IsEdgeNode(node) && !IsUsedAtEdges(key, except: node))
+                outputs.Add(new PlacementOutput.Used(key));
         }
 
-        if (!nodes.TryGetValue(node, out var pods))
-            nodes[node] = pods = [];
         if (pods.Add(pod) && pods.Count == 1 && _configs.TryGetValue(key, out var config))
             outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, Operations.Update)));
     }
@@ -199,14 +203,20 @@ internal sealed class PodPlacement
             return;
         nodes.Remove(node);
         if (nodes.Count == 0)
-        {
             _users.Remove(key);
+        if (key.Type == ResourceTypes.Secret && IsEdgeNode(node) && !IsUsedAtEdges(key, except: node))
             outputs.Add(new PlacementOutput.Unused(key));
-        }
-
         if (_configs.TryGetValue(key, out var config))
             outputs.Add(new PlacementOutput.Deliver(node, OfConfig(key, config, Operations.Delete)));
     }
+
+    // Pods of other nodes are here as well: their node may become an edge. Where edges share a key, the first look finds one.
+    private bool IsUsedAtEdges(ConfigKey key, string? except)
+        => _users.TryGetValue(key, out var nodes) && nodes.Keys.Any(node => node != except && IsEdgeNode(node));
+
+    private IEnumerable<ConfigKey> SecretsOnlyAt(string node)
+        => _podsByNode.TryGetValue(node, out var pods)
+            ? pods.Values.SelectMany(pod => pod.Uses).Where(key => key.Type == ResourceTypes.Secret).Distinct().Where(key => !IsUsedAtEdges(key, except: node)) : [];
 
     private Dictionary<(string, string), PodRecord> ByNode(string node)
     {

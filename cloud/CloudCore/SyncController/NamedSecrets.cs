@@ -88,12 +88,12 @@ internal sealed class NamedSecrets : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether nobody knows yet what it is, or whether it is: what an edge has of it says nothing.</summary>
-    public bool IsUnread(string @namespace, string name)
+    /// <summary>Whether the API has said what it is, or that it is not.</summary>
+    public bool IsRead(string @namespace, string name)
     {
         lock (_gate)
         {
-            return _entries.TryGetValue((@namespace, name), out var entry) && !entry.IsRead;
+            return _entries.TryGetValue((@namespace, name), out var entry) && entry.IsRead;
         }
     }
 

@@ -451,16 +451,17 @@ internal sealed partial class NodeSync : IAsyncDisposable
         // A stock edge has had the others' membership from another CloudCore, perhaps, where it goes once and may be lost (kubeedge-wire §4.2).
         if (!member.Session.IsEdgeWire)
             member.Session.Members([.. _devices.Paths(member.Session.Node).Except(difference.Send.Select(obj => obj.Resource))]);
-        foreach (var obj in difference.Remove.Where(obj => !IsUnread(obj.Resource)))
+        foreach (var obj in difference.Remove.Where(obj => !IsUnread(member.Session.Node, obj.Resource)))
             Deliver(member, obj);
         foreach (var obj in difference.Send)
             Deliver(member, obj);
         Open(member);
     }
 
-    // What the edge has of it may be what the API will say.
-    private bool IsUnread(string resource)
-        => Secrets is not null && ResourcePath.TryParse(resource, out var path) && path.Type == ResourceTypes.Secret && Secrets.IsUnread(path.Namespace, path.Name);
+    // A pod names it, and what the edge has of it may be what the API will say.
+    private bool IsUnread(string node, string resource)
+        => Secrets is not null && ResourcePath.TryParse(resource, out var path) && path is { Type: ResourceTypes.Secret, Namespace: not CertificateStore.Namespace }
+            && _pods.Uses(node, new ConfigKey(path.Type, path.Namespace, path.Name)) && !Secrets.IsRead(path.Namespace, path.Name);
 
     private void Open(SyncMember member)
     {
@@ -519,10 +520,10 @@ internal sealed partial class NodeSync : IAsyncDisposable
                 ProblemsChanged?.Invoke(found.Device, found.Problems);
                 break;
             // Those of cloudcore's own namespace are watched.
-            case PlacementOutput.Used { Key: { Type: ResourceTypes.Secret, Namespace: not CertificateStore.Namespace } key }:
+            case PlacementOutput.Used { Key: { Namespace: not CertificateStore.Namespace } key }:
                 Secrets?.Use(key.Namespace, key.Name);
                 break;
-            case PlacementOutput.Unused { Key: { Type: ResourceTypes.Secret, Namespace: not CertificateStore.Namespace } key }:
+            case PlacementOutput.Unused { Key: { Namespace: not CertificateStore.Namespace } key }:
                 Secrets?.Release(key.Namespace, key.Name);
                 break;
             case PlacementOutput.NodeGone gone:

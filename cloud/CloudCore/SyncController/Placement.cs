@@ -20,10 +20,10 @@ internal abstract record PlacementOutput
     /// <summary>The user asked for something impossible; it goes into an Event on <paramref name="About"/>.</summary>
     public sealed record Warn(JsonObject About, string Reason, string Text) : PlacementOutput;
 
-    /// <summary>A pod of some node names the ConfigMap, Secret or RuntimeClass, the first one.</summary>
+    /// <summary>A pod of an edge node names the Secret, the first one.</summary>
     public sealed record Used(ConfigKey Key) : PlacementOutput;
 
-    /// <summary>No pod of any node names it any more.</summary>
+    /// <summary>No pod of any edge node names it any more.</summary>
     public sealed record Unused(ConfigKey Key) : PlacementOutput;
 
     /// <summary>The node is gone from the cluster.</summary>

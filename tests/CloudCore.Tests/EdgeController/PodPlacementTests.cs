@@ -10,6 +10,7 @@ namespace Edge.Cloud.Tests;
 public sealed class PodPlacementTests
 {
     private readonly PodPlacement _placement = new();
+    private readonly List<string> _uses = [];
     private int _version = 10;
 
     [Fact]
@@ -49,6 +50,45 @@ public sealed class PodPlacementTests
         Assert.Equal(change.Text.Utf8, bodies[0].Content.Utf8); // the same memory, not merely the same text
     }
 
+    [Fact]
+    public void Secrets_are_used_while_a_pod_of_an_edge_node_names_them_and_not_for_pods_of_others()
+    {
+        const string Naming = """{"nodeName":"n1","containers":[{"name":"a","envFrom":[{"secretRef":{"name":"s"}},{"configMapRef":{"name":"c"}}]}]}""";
+        Assert.Empty(Uses(() => Pod(Naming)));
+        Assert.Equal(["used s"], Uses(() => Node("n1", isEdge: true)));
+        Assert.Empty(Uses(() => Node("n1", isEdge: true)));
+        Assert.Empty(Uses(() => Node("n2", isEdge: true)));
+        Assert.Empty(Uses(() => Pod(Naming.Replace("n1", "n2", StringComparison.Ordinal), "u-2", "other")));
+        Assert.Empty(Uses(() => Node("n2", isEdge: false)));
+        Assert.False(_placement.Drop(new ConfigKey(ResourceTypes.Secret, "default", "s")));
+        Assert.Equal(["unused s"], Uses(() => Node("n1", isEdge: false)));
+        Assert.True(_placement.Drop(new ConfigKey(ResourceTypes.Secret, "default", "s"))); // pods name it still, on nodes that are no edges
+
+        Assert.Equal(["used s"], Uses(() => Node("n1", isEdge: true)));
+        Assert.Equal(["unused s"], Uses(() => Pod("""{"nodeName":"n1","containers":[]}""", uid: "u-3")));
+        Assert.Equal(["used s"], Uses(() => Pod(Naming, "u-4", "again")));
+    }
+
+    private List<string> Uses(Action act)
+    {
+        _uses.Clear();
+        act();
+        return [.. _uses];
+    }
+
+    private void Node(string name, bool isEdge)
+    {
+        var outputs = new List<PlacementOutput>();
+        var labels = new JsonObject();
+        if (isEdge)
+            labels[PodPlacement.EdgeRoleLabel] = "";
+        _placement.NodeChanged(Change(new JsonObject
+        {
+            ["kind"] = "Node", ["apiVersion"] = "v1", ["metadata"] = new JsonObject { ["name"] = name, ["uid"] = name, ["resourceVersion"] = $"{++_version}", ["labels"] = labels },
+        }), outputs);
+        Paths(outputs);
+    }
+
     private static string Using(string config) => $$$"""{"nodeName":"n1","containers":[{"name":"a","envFrom":[{"configMapRef":{"name":"{{{config}}}"}}]}]}""";
 
     private List<string> Config(string name, string data = "")
@@ -86,5 +126,9 @@ public sealed class PodPlacementTests
         return new ObjectChange(ChangeType.Updated, change.Text, null);
     }
 
-    private static List<string> Paths(List<PlacementOutput> outputs) => [.. outputs.OfType<PlacementOutput.Deliver>().Select(deliver => deliver.Object.Resource)];
+    private List<string> Paths(List<PlacementOutput> outputs)
+    {
+        _uses.AddRange(outputs.Select(output => output switch { PlacementOutput.Used used => $"used {used.Key.Name}", PlacementOutput.Unused unused => $"unused {unused.Key.Name}", _ => "" }).Where(use => use.Length > 0));
+        return [.. outputs.OfType<PlacementOutput.Deliver>().Select(deliver => deliver.Object.Resource)];
+    }
 }

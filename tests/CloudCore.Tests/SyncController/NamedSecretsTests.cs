@@ -47,7 +47,7 @@ public sealed class NamedSecretsTests : IAsyncDisposable
         _secrets.Use("default", "cred");
         Assert.Equal("Added cred 1", Told());
         await _secrets.SettledAsync().WaitAsync(s_patience);
-        Assert.False(_secrets.IsUnread("default", "cred"));
+        Assert.True(_secrets.IsRead("default", "cred"));
 
         await PutAsync("cred", "2");
         _time.Advance(s_every * 0.7);
@@ -110,7 +110,7 @@ public sealed class NamedSecretsTests : IAsyncDisposable
             await _secrets.SettledAsync().WaitAsync(s_patience);
         else
             Assert.False(_secrets.SettledAsync().IsCompleted);
-        Assert.True(_secrets.IsUnread("default", "cred"));
+        Assert.False(_secrets.IsRead("default", "cred"));
 
         _kube.OnTryGet = (_, _) => { };
         await AgainAsync();
@@ -121,7 +121,7 @@ public sealed class NamedSecretsTests : IAsyncDisposable
         await PutAsync("cred", "2");
         _kube.OnTryGet = (_, _) => throw new KubeException(code, "No", "no");
         await AgainAsync();
-        Assert.False(_secrets.IsUnread("default", "cred"));
+        Assert.True(_secrets.IsRead("default", "cred"));
         _kube.OnTryGet = (_, _) => { };
         await AgainAsync();
         Assert.Equal("Updated cred 2", Told());
