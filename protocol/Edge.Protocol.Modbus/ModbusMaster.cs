@@ -139,9 +139,9 @@ public sealed class ModbusMaster : IDisposable
     {
         if (!_talked || least == TimeSpan.Zero)
             return;
-        var left = least - _time.GetElapsedTime(_lastEnd);
-        if (left > TimeSpan.Zero)
-            await Task.Delay(TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)), _time, cancellationToken); // timers have whole milliseconds
+        // Timers have whole milliseconds of a coarser clock and may be early by it: what is left after one is waited for too.
+        while (least - _time.GetElapsedTime(_lastEnd) is var left && left > TimeSpan.Zero)
+            await Task.Delay(TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)), _time, cancellationToken);
     }
 
     private async ValueTask EnterAsync(CancellationToken cancellationToken)

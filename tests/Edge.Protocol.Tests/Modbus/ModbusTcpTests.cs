@@ -81,7 +81,16 @@ public sealed class ModbusTcpTests
             foreach (var master in masters.Where(one => one != masters[1]))
                 await Unit(master, 1).ReadRegistersAsync(false, 0, 1, default);
             Assert.All(masters, master => Assert.Equal(1, master.Counters.Opens));
-            await Assert.ThrowsAsync<ModbusLinkException>(() => Unit(masters[1], 1).ReadRegistersAsync(false, 0, 1, default));
+
+            // The request is lost to the closed connection, unless the pause was so long that the master looked before.
+            var lost = await Record.ExceptionAsync(() => Unit(masters[1], 1).ReadRegistersAsync(false, 0, 1, default));
+            if (lost is not null)
+            {
+                Assert.IsType<ModbusLinkException>(lost);
+                await Unit(masters[1], 1).ReadRegistersAsync(false, 0, 1, default);
+            }
+
+            Assert.Equal(2, masters[1].Counters.Opens);
         }
         finally
         {
@@ -299,7 +308,7 @@ public sealed class ModbusTcpTests
         var slow = new ModbusUnit(master, 1, new ModbusTiming(s_timeout, Delay: TimeSpan.FromMilliseconds(150)));
         for (var i = 0; i < 4; i++)
             await slow.ReadRegistersAsync(false, 0, 1, default);
-        Assert.All(stamps.Zip(stamps.Skip(1)), pair => Assert.InRange(TimeProvider.System.GetElapsedTime(pair.First, pair.Second).TotalMilliseconds, 149, 20_000));
+        Assert.All(stamps.Zip(stamps.Skip(1)), pair => Assert.InRange(TimeProvider.System.GetElapsedTime(pair.First, pair.Second).TotalMilliseconds, 150, 20_000));
     }
 
     [Fact]
