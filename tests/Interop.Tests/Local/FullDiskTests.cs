@@ -1,10 +1,7 @@
-using System.Globalization;
-using Edge.Common.Storage;
 using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Local.Processes;
 using Edge.Testing;
-using Microsoft.Data.Sqlite;
 using Xunit;
 
 namespace Edge.Interop.Tests.Local;
@@ -113,20 +110,5 @@ public sealed class FullDiskTests
         }
     }
 
-    // The version that the edge has; null where it has none.
-    private static string? Version(LocalNode node, string configMap)
-    {
-        SqliteDatabase.LoadLibrary();
-        using var connection = new SqliteConnection(new SqliteConnectionStringBuilder
-        {
-            DataSource = Path.Combine(node.DataDirectory, "edgecore.db"),
-            Mode = SqliteOpenMode.ReadOnly,
-            Pooling = false,
-        }.ToString());
-        connection.Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = "SELECT rv FROM objects WHERE key = $key";
-        command.Parameters.AddWithValue("$key", $"default/configmap/{configMap}");
-        return Convert.ToString(command.ExecuteScalar(), CultureInfo.InvariantCulture) is { Length: > 0 } version ? version : null;
-    }
+    private static string? Version(LocalNode node, string configMap) => EdgeRows.Version(node, $"default/configmap/{configMap}");
 }

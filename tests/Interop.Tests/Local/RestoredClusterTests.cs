@@ -1,9 +1,5 @@
-using System.Globalization;
 using Edge.ApiServer.Backup;
-using Edge.Common.Storage;
-using Edge.Local;
 using Edge.Testing;
-using Microsoft.Data.Sqlite;
 using Xunit;
 
 namespace Edge.Interop.Tests.Local;
@@ -78,22 +74,5 @@ public sealed class RestoredClusterTests
     private static string CloudData(TestEdge edge) => Path.Combine(edge.Local.Directory, "cloud");
 
     private static Task UntilAsync(TestEdge edge, int count, string description)
-        => edge.WaitForAsync(description, () => Task.FromResult(CountAtEdge(edge.Local.Nodes[0]) == count), s_long);
-
-    private static int CountAtEdge(LocalNode node)
-    {
-        SqliteDatabase.LoadLibrary();
-        using var connection = new SqliteConnection(new SqliteConnectionStringBuilder
-        {
-            DataSource = Path.Combine(node.DataDirectory, "edgecore.db"),
-            Mode = SqliteOpenMode.ReadOnly,
-            Pooling = false,
-        }.ToString());
-        connection.Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT count(*) FROM objects WHERE key IN ({string.Join(',', s_keys.Select((_, i) => $"$k{i}"))})";
-        for (var i = 0; i < s_keys.Length; i++)
-            command.Parameters.AddWithValue($"$k{i}", s_keys[i]);
-        return Convert.ToInt32(command.ExecuteScalar(), CultureInfo.InvariantCulture);
-    }
+        => edge.WaitForAsync(description, () => Task.FromResult(s_keys.Count(key => EdgeRows.Version(edge.Local.Nodes[0], key) is not null) == count), s_long);
 }

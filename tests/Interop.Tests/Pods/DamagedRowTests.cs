@@ -1,9 +1,7 @@
-using System.Text;
-using Edge.Common.Storage;
+using Edge.Interop.Tests.Local;
 using Edge.Kubernetes;
 using Edge.Local;
 using Edge.Testing;
-using Microsoft.Data.Sqlite;
 using Xunit;
 
 namespace Edge.Interop.Tests.Pods;
@@ -30,7 +28,7 @@ public sealed class DamagedRowTests
 
         await LocalEdge.KillEdgeCoreAsync(local);
         await edge.Local.KillCloudCoreAsync();
-        Damage(Path.Combine(local.DataDirectory, "edgecore.db"), "default/pod/damaged", "default/configmap/damaged");
+        Assert.All(["default/pod/damaged", "default/configmap/damaged"], key => Assert.True(EdgeRows.Overwrite(local, key, "{\"kind\":\"P"u8)));
         edge.Local.RestartEdgeCore(local);
 
         // The other pod, killed from outside, runs again: by then all have had their turn.
@@ -46,20 +44,5 @@ public sealed class DamagedRowTests
         Assert.Equal((ids[0], 0L), (PodSteps.ContainerId(after), PodSteps.Restarts(after)));
         await edge.DeleteAsync("damaged");
         await edge.WaitForAsync("it is gone from the node", async () => (await node.ContainersAsync()).All(container => container.Id != ids[0]), PodSteps.Long);
-    }
-
-    private static void Damage(string file, params string[] keys)
-    {
-        SqliteDatabase.LoadLibrary();
-        using var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString());
-        connection.Open();
-        foreach (var key in keys)
-        {
-            using var command = connection.CreateCommand();
-            command.CommandText = "UPDATE objects SET json = $json WHERE key = $key";
-            command.Parameters.AddWithValue("$json", Encoding.UTF8.GetBytes("{\"kind\":\"P"));
-            command.Parameters.AddWithValue("$key", key);
-            Assert.Equal(1, command.ExecuteNonQuery());
-        }
     }
 }
