@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Json.Nodes;
 using Edge.ApiServer.Admission;
@@ -147,18 +148,33 @@ public sealed class EmbeddedApiServer : IAsyncDisposable
     }
 
     /// <summary>The API's figures in Prometheus' text exposition format.</summary>
-    public string RenderMetrics() => _audit is null ? "" : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"""
-        # HELP edge_apiserver_audit_queue_depth Audit lines that wait for the disk; 8192 at most.
-        # TYPE edge_apiserver_audit_queue_depth gauge
-        edge_apiserver_audit_queue_depth {_audit.Depth}
-        # HELP edge_apiserver_audit_lines_total Audit lines written.
-        # TYPE edge_apiserver_audit_lines_total counter
-        edge_apiserver_audit_lines_total {_audit.Written}
-        # HELP edge_apiserver_audit_drops_total Audit lines lost to a full queue or a failing disk.
-        # TYPE edge_apiserver_audit_drops_total counter
-        edge_apiserver_audit_drops_total {_audit.Dropped}
+    public string RenderMetrics()
+    {
+        var (watchers, deepest, overflows) = _store.WatchFigures();
+        return string.Create(CultureInfo.InvariantCulture, $"""
+            # HELP edge_apiserver_watchers Watches that are open, of clients and of cloudcore itself.
+            # TYPE edge_apiserver_watchers gauge
+            edge_apiserver_watchers {watchers}
+            # HELP edge_apiserver_watch_queue_depth Changes that wait for the watcher that has most; {ObjectWatcher.QueueCapacity} at most.
+            # TYPE edge_apiserver_watch_queue_depth gauge
+            edge_apiserver_watch_queue_depth {deepest}
+            # HELP edge_apiserver_watch_overflows_total Watches closed because their client did not keep up; it resumes by resourceVersion.
+            # TYPE edge_apiserver_watch_overflows_total counter
+            edge_apiserver_watch_overflows_total {overflows}
 
-        """);
+            """) + (_audit is null ? "" : string.Create(CultureInfo.InvariantCulture, $"""
+            # HELP edge_apiserver_audit_queue_depth Audit lines that wait for the disk; 8192 at most.
+            # TYPE edge_apiserver_audit_queue_depth gauge
+            edge_apiserver_audit_queue_depth {_audit.Depth}
+            # HELP edge_apiserver_audit_lines_total Audit lines written.
+            # TYPE edge_apiserver_audit_lines_total counter
+            edge_apiserver_audit_lines_total {_audit.Written}
+            # HELP edge_apiserver_audit_drops_total Audit lines lost to a full queue or a failing disk.
+            # TYPE edge_apiserver_audit_drops_total counter
+            edge_apiserver_audit_drops_total {_audit.Dropped}
+
+            """));
+    }
 
     /// <summary>Ends the watches, answers what is under way, closes the database.</summary>
     public async ValueTask DisposeAsync()

@@ -74,6 +74,27 @@ public sealed class GetDevicesTests(ApiFixture api) : IClassFixture<ApiFixture>
     }
 
     [Fact]
+    public async Task Another_context_than_the_current_one_is_used_where_it_is_named()
+    {
+        // A copy whose current context is none of its own.
+        var text = await File.ReadAllTextAsync(api.Kubeconfig);
+        var path = Path.Combine(Directory.CreateTempSubdirectory("edge-context-").FullName, "config");
+        try
+        {
+            await File.WriteAllTextAsync(path, text.Replace("current-context: edge", "current-context: gone", StringComparison.Ordinal));
+            var without = await api.EdgectlAsync("get", "devices", "-n", "kube-public", "--kubeconfig", path);
+            Assert.Equal(1, without.ExitCode);
+            Assert.Contains("gone", without.Error, StringComparison.Ordinal);
+            Assert.Equal(0, (await api.EdgectlAsync("get", "devices", "-n", "kube-public", "--kubeconfig", path, "--context", "edge")).ExitCode);
+            Assert.Contains("nowhere", (await api.EdgectlAsync("get", "devices", "--kubeconfig", path, "--context", "nowhere")).Error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
+        }
+    }
+
+    [Fact]
     public async Task Watch_without_a_terminal_prints_a_line_for_each_change()
     {
         var device = await api.DeviceAsync();

@@ -25,6 +25,7 @@ internal sealed class ObjectStore : IAsyncDisposable
     private readonly Queue<StoredEvent> _pending = new(); // written, not yet known to be committed; under _gate
     private long _pendingNewest; // the last one's version; under _gate
     private long _version;
+    private long _overflows;
     private bool _closed;
 
     private ObjectStore(SqliteDatabase database, int historyMax)
@@ -128,6 +129,26 @@ internal sealed class ObjectStore : IAsyncDisposable
 
     /// <summary>How many watch the resource now.</summary>
     public int Watchers(ResourceId resource) => Table(resource).Watchers.Count;
+
+    /// <summary>All watchers: how many, how many changes wait for the one that has most, and how many were ever closed for not keeping up.</summary>
+    public (int Count, int Deepest, long Overflows) WatchFigures()
+    {
+        var (count, deepest) = (0, 0);
+        lock (_gate)
+        {
+            foreach (var table in _tables.Values)
+            {
+                count += table.Watchers.Count;
+                foreach (var watcher in table.Watchers)
+                    deepest = Math.Max(deepest, watcher.Queue.Count);
+            }
+        }
+
+        return (count, deepest, Interlocked.Read(ref _overflows));
+    }
+
+    /// <summary>A watcher was closed for not keeping up.</summary>
+    public void CountOverflow() => Interlocked.Increment(ref _overflows);
 
     public void Unsubscribe(ObjectWatcher watcher)
     {

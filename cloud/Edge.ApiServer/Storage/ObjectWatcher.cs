@@ -92,7 +92,11 @@ internal sealed class ObjectWatcher : IDisposable
         if (Interlocked.Add(ref _bytes, Size(item)) <= QueueBytesMax && _queue.Writer.TryWrite(item))
             return true;
         if (_queue.Writer.TryComplete())
+        {
+            _store.CountOverflow();
             _ = _overflow.CancelAsync(); // what follows runs elsewhere: the store's lock is held here
+        }
+
         return false;
     }
 

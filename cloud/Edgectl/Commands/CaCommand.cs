@@ -28,7 +28,7 @@ internal static class CaCommand
 
     private static Command CreateList()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var output = Output.CreateOption();
         var command = new Command("list", """
             Lists the CAs: the one that issues, and after a rollover the former one, which is still trusted.
@@ -38,9 +38,9 @@ internal static class CaCommand
               edgectl ca list -o json | jq -r '.items[] | select(.role == "active") | .sha256'
             """)
         {
-            output, kubeconfig,
+            output, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("ca list", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("ca list", result, async kube =>
         {
             var read = await new CertificateStore(kube, TimeProvider.System).TryReadAuthoritiesAsync(cancellationToken)
                 ?? throw new Cloud.CloudCoreException("there is no CA in Secret kubeedge/casecret; cloudcore makes it when it starts: is it running beside this cluster?");
@@ -84,7 +84,7 @@ internal static class CaCommand
 
     private static Command CreateRollover()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var command = new Command("rollover", """
             Makes a new CA and keeps the present one as trusted. Running cloudcores take it up without a restart; connected nodes stay connected,
             and each gets a certificate of the new CA when it renews. Join tokens made before are void. (A CA that cloudcore reads from
@@ -94,9 +94,9 @@ internal static class CaCommand
               edgectl ca rollover
             """)
         {
-            kubeconfig,
+            cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("ca rollover", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("ca rollover", result, async kube =>
         {
             var store = new CertificateStore(kube, TimeProvider.System);
             using var authorities = await store.RollOverAsync(cancellationToken);
@@ -111,7 +111,7 @@ internal static class CaCommand
 
     private static Command CreateDrop()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var yes = new Option<bool>("--yes") { Description = "Does it; without it, only says what it would mean." };
         var command = new Command("drop-old", """
             Ends the trust in the CA before the last rollover. A node whose certificate is still of that CA, or which trusts only that CA, can
@@ -121,9 +121,9 @@ internal static class CaCommand
               edgectl ca drop-old --yes
             """)
         {
-            yes, kubeconfig,
+            yes, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("ca drop-old", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("ca drop-old", result, async kube =>
         {
             var store = new CertificateStore(kube, TimeProvider.System);
             if (!result.GetValue(yes))

@@ -22,7 +22,7 @@ internal static class DeviceCommand
 
     private static Command CreateSet()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var @namespace = GetCommand.CreateNamespaceOption();
         var device = CreateDevice();
         var values = new Argument<string[]>("PROPERTY=VALUE") { Description = "What to set; several are set together or not at all.", Arity = ArgumentArity.OneOrMore };
@@ -41,9 +41,9 @@ internal static class DeviceCommand
               edgectl device set thermostat-1 setpoint=19 --wait=2m || echo "it is not there yet"
             """)
         {
-            device, values, wait, @namespace, kubeconfig,
+            device, values, wait, @namespace, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("device set", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("device set", result, async kube =>
         {
             var problems = new List<string>();
             var name = DeviceName.TryRead(result.GetValue(device)!, result.GetValue(@namespace) ?? kube.Options.DefaultNamespace, out var error);
@@ -58,7 +58,7 @@ internal static class DeviceCommand
 
     private static Command CreateTrace()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var output = Output.CreateOption();
         output.Description = "table for lines of text, or json: a document a line, the last one the summary.";
         var @namespace = GetCommand.CreateNamespaceOption();
@@ -76,9 +76,9 @@ internal static class DeviceCommand
               edgectl device trace thermostat-1 --for 10m -o json > trace.jsonl
             """)
         {
-            device, properties, length, @namespace, output, kubeconfig,
+            device, properties, length, @namespace, output, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("device trace", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("device trace", result, async kube =>
         {
             var problems = new List<string>();
             var name = DeviceName.TryRead(result.GetValue(device)!, result.GetValue(@namespace) ?? kube.Options.DefaultNamespace, out var error);

@@ -21,7 +21,7 @@ internal static class DnsCommand
 
     private static Command CreateExplain()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var name = new Argument<string>("NAME") { Description = "A host of a GlobalService." };
         var from = new Option<string>("--from") { Description = "The client: an address, or its network as a resolver tells it, e.g. 192.0.2.0/24.", HelpName = "IP", Required = true };
         var type = new Option<string>("--type", "-t") { Description = "A or AAAA.", DefaultValueFactory = _ => "A" };
@@ -36,9 +36,9 @@ internal static class DnsCommand
               edgectl dns explain shop.example.com --from 2001:db8::/48 --type AAAA
             """)
         {
-            name, from, type, kubeconfig,
+            name, from, type, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("dns explain", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("dns explain", result, async kube =>
         {
             if (HostName.Problem(result.GetValue(name)!, allowWildcard: false) is { } problem)
             {

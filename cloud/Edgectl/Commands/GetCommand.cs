@@ -29,7 +29,7 @@ internal static class GetCommand
 
     private static Command CreateDevices()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var output = Output.CreateOption();
         var @namespace = CreateNamespaceOption();
         var all = new Option<bool>("--all-namespaces", "-A") { Description = "The devices of all namespaces." };
@@ -45,10 +45,10 @@ internal static class GetCommand
               edgectl get devices -A -o json | jq -r '.items[] | select(.problems != []) | .name'
             """)
         {
-            names, @namespace, all, watch, output, kubeconfig,
+            names, @namespace, all, watch, output, cluster.Kubeconfig, cluster.Context,
         };
         command.Aliases.Add("device");
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("get devices", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("get devices", result, async kube =>
         {
             var given = result.GetValue(@namespace);
             if (result.GetValue(all) && (given is not null || result.GetValue(names)!.Length > 0))

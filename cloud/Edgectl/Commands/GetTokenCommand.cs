@@ -9,7 +9,7 @@ internal static class GetTokenCommand
 {
     public static Command Create()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var command = new Command("gettoken", """
             Prints the token with which a new node joins. It is good for a day and holds for any node; keep it secret. For one node alone, or
             another time: 'edgectl token create'.
@@ -19,9 +19,9 @@ internal static class GetTokenCommand
               edgectl join --cloudcore-ipport 10.0.0.1:10000 --token "$(edgectl gettoken)"
             """)
         {
-            kubeconfig,
+            cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("gettoken", result.GetValue(kubeconfig), kube => PrintAsync(kube, cancellationToken)));
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("gettoken", result, kube => PrintAsync(kube, cancellationToken)));
         return command;
     }
 

@@ -11,7 +11,7 @@ internal static class InitCommand
 {
     public static Command Create()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var address = new Option<string[]>("--advertise-address") { Description = "IP address that edges dial; it goes into the hub's certificate. May be repeated." };
         var name = new Option<string[]>("--dns-name") { Description = "DNS name that edges dial. May be repeated." };
         var profile = new Option<string>("--profile") { Description = $"Values to begin with: {string.Join(", ", Chart.Profiles.Keys)}.", DefaultValueFactory = _ => "ha" };
@@ -30,16 +30,16 @@ internal static class InitCommand
               edgectl init --dns-name hub.example.com --profile single --set image.repository=registry.example.com/cloudcore
             """)
         {
-            kubeconfig, address, name, profile, set, dryRun, force, wait,
+            cluster.Kubeconfig, cluster.Context, address, name, profile, set, dryRun, force, wait,
         };
         command.SetAction((parse, cancellationToken) => RunAsync(
-            parse.GetValue(kubeconfig), parse.GetValue(address) ?? [], parse.GetValue(name) ?? [], parse.GetValue(profile)!, parse.GetValue(set) ?? [], parse.GetValue(dryRun)!,
+            parse, cluster, parse.GetValue(address) ?? [], parse.GetValue(name) ?? [], parse.GetValue(profile)!, parse.GetValue(set) ?? [], parse.GetValue(dryRun)!,
             parse.GetValue(force), TimeSpan.FromSeconds(Math.Max(0, parse.GetValue(wait))), cancellationToken));
         return command;
     }
 
     private static async Task<int> RunAsync(
-        string? kubeconfig, string[] addresses, string[] names, string profile, string[] sets, string dryRun, bool isForced, TimeSpan wait, CancellationToken cancellationToken)
+        ParseResult parse, KubeAccess cluster, string[] addresses, string[] names, string profile, string[] sets, string dryRun, bool isForced, TimeSpan wait, CancellationToken cancellationToken)
     {
         IReadOnlyList<JsonObject> crds, objects;
         try
@@ -60,7 +60,7 @@ internal static class InitCommand
             return 0;
         }
 
-        return await KubeAccess.RunAsync("init", kubeconfig, async kube =>
+        return await cluster.RunAsync("init", parse, async kube =>
         {
             var init = new ClusterInit(kube, TimeProvider.System, Console.Out.WriteLine);
             var isDry = dryRun == "server";

@@ -6,23 +6,29 @@ using Edge.Kubernetes;
 
 namespace Edge.Ctl.Commands;
 
-/// <summary>How commands reach the cluster that cloudcore serves, and how they fail.</summary>
-internal static class KubeAccess
+/// <summary>How a command reaches the cluster that cloudcore serves, and how it fails.</summary>
+internal sealed class KubeAccess
 {
     private const string DefaultKubeconfig = "/var/lib/edge/cloudcore/admin.kubeconfig";
 
-    public static Option<string?> CreateOption() => new("--kubeconfig", "--kube-config")
+    public Option<string?> Kubeconfig { get; } = new("--kubeconfig", "--kube-config")
     {
         Description = $"The kubeconfig of the cluster that cloudcore serves. Without it $KUBECONFIG, then {DefaultKubeconfig}.",
         HelpName = "FILE",
     };
 
+    public Option<string?> Context { get; } = new("--context")
+    {
+        Description = "The context of the kubeconfig, instead of its current one.",
+        HelpName = "NAME",
+    };
+
     /// <summary>Runs a command's work against the cluster; what goes wrong is said on standard error, each with the command's name, and gives 1.</summary>
-    public static async Task<int> RunAsync(string command, string? kubeconfig, Func<KubeClient, Task<int>> work)
+    public async Task<int> RunAsync(string command, ParseResult options, Func<KubeClient, Task<int>> work)
     {
         try
         {
-            using var kube = KubeClient.FromKubeconfig(Choose(kubeconfig), TimeProvider.System);
+            using var kube = new KubeClient(Load(options), TimeProvider.System);
             return await work(kube);
         }
         catch (ConfigException e)
@@ -41,6 +47,9 @@ internal static class KubeAccess
 
         return 1;
     }
+
+    private KubeClientOptions Load(ParseResult options)
+        => Edge.Kubernetes.Kubeconfig.Load(Choose(options.GetValue(Kubeconfig)), options.GetValue(Context) is { Length: > 0 } context ? context : null);
 
     private static string Choose(string? given)
         => given is { Length: > 0 } ? given

@@ -49,7 +49,7 @@ internal static partial class TokenCommand
 
     private static Command CreateCreate()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var output = Output.CreateOption();
         var node = new Option<string>("--node", "-i") { Description = "The only node that may join with it; any node without it.", DefaultValueFactory = _ => "", HelpName = "NAME" };
         var lifetime = new Option<string>("--ttl") { Description = "How long it is good, e.g. 30m, 24h, 7d; from a minute to ten years.", DefaultValueFactory = _ => "24h", HelpName = "TIME" };
@@ -62,7 +62,7 @@ internal static partial class TokenCommand
               edgectl token create --ttl 7d --description "hall north" -o json
             """)
         {
-            node, lifetime, description, output, kubeconfig,
+            node, lifetime, description, output, cluster.Kubeconfig, cluster.Context,
         };
         command.SetAction((result, cancellationToken) =>
         {
@@ -74,7 +74,7 @@ internal static partial class TokenCommand
                 return Task.FromResult(Fail("create", $"--ttl '{result.GetValue(lifetime)}' must be a time from 1m to 3650d, e.g. 30m, 24h or 7d"));
             if (said.Length > TokenStore.DescriptionMax || said.Any(char.IsControl))
                 return Task.FromResult(Fail("create", $"--description must be one line of at most {TokenStore.DescriptionMax} characters"));
-            return KubeAccess.RunAsync("token create", result.GetValue(kubeconfig), async kube =>
+            return cluster.RunAsync("token create", result, async kube =>
             {
                 using var authorities = await AuthoritiesAsync(kube, cancellationToken);
                 var (token, record) = await new TokenStore(kube, TimeProvider.System).CreateAsync(authorities, name, span, said, cancellationToken);
@@ -94,7 +94,7 @@ internal static partial class TokenCommand
 
     private static Command CreateList()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var output = Output.CreateOption();
         var command = new Command("list", """
             Lists the tokens that are still good; those that have expired are removed.
@@ -104,9 +104,9 @@ internal static partial class TokenCommand
               edgectl token list -o json | jq -r '.items[] | select(.node == "press-3") | .id'
             """)
         {
-            output, kubeconfig,
+            output, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("token list", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("token list", result, async kube =>
         {
             var tokens = await new TokenStore(kube, TimeProvider.System).ListAsync(cancellationToken);
             var read = await new CertificateStore(kube, TimeProvider.System).TryReadAuthoritiesAsync(cancellationToken);
@@ -136,7 +136,7 @@ internal static partial class TokenCommand
 
     private static Command CreateRevoke()
     {
-        var kubeconfig = KubeAccess.CreateOption();
+        var cluster = new KubeAccess();
         var ids = new Argument<string[]>("ID") { Description = "The tokens' ids, of 'edgectl token list'.", Arity = ArgumentArity.OneOrMore };
         var command = new Command("revoke", """
             Makes tokens useless from now on. Nodes that have joined with them stay.
@@ -145,9 +145,9 @@ internal static partial class TokenCommand
               edgectl token revoke k3v9x0w2ab
             """)
         {
-            ids, kubeconfig,
+            ids, cluster.Kubeconfig, cluster.Context,
         };
-        command.SetAction((result, cancellationToken) => KubeAccess.RunAsync("token revoke", result.GetValue(kubeconfig), async kube =>
+        command.SetAction((result, cancellationToken) => cluster.RunAsync("token revoke", result, async kube =>
         {
             var tokens = new TokenStore(kube, TimeProvider.System);
             var code = 0;

@@ -154,9 +154,12 @@ public sealed class ObjectStoreTests : IAsyncDisposable
         for (var i = 0; i < 40; i++)
         {
             await _store.CreateAsync(s_maps, Map($"m{i}", text), default);
+            if (i == 9)
+                Assert.Equal((2, 10, 0L), _store.WatchFigures());
             Assert.True(quick.TryRead(out _));
         }
 
+        Assert.Equal((1, 0, 1L), _store.WatchFigures());
         Assert.True(slow.Overflow.IsCancellationRequested);
         Assert.False(quick.Overflow.IsCancellationRequested);
         var bytes = 0L;
