@@ -19,6 +19,7 @@ public interface IKubeClient
     /// A version too old throws <see cref="KubeException"/> with code 410. The objects may be shared with other watches: never change one, <c>DeepClone()</c> first.</summary>
     IAsyncEnumerable<WatchEvent> WatchAsync(ResourceKind kind, string? @namespace, string resourceVersion, ListOptions options, CancellationToken cancellationToken);
 
+    /// <summary>Creates the object; apiVersion and kind are sent by <paramref name="kind"/> where <paramref name="obj"/> has none.</summary>
     Task<JsonObject> CreateAsync(ResourceKind kind, string? @namespace, JsonObject obj, CancellationToken cancellationToken);
 
     /// <summary>Replaces the object (or its <paramref name="subresource"/>, e.g. <c>status</c>); 409 when its resourceVersion is set and not the newest.</summary>

@@ -69,10 +69,10 @@ public sealed class KubeClient : IKubeClient, IDisposable
     }
 
     public Task<JsonObject> CreateAsync(ResourceKind kind, string? @namespace, JsonObject obj, CancellationToken cancellationToken)
-        => SendForObjectAsync(HttpMethod.Post, kind.Path(@namespace), Bytes(obj), "application/json", cancellationToken);
+        => SendForObjectAsync(HttpMethod.Post, kind.Path(@namespace), TypedBytes(kind, obj), "application/json", cancellationToken);
 
     public Task<JsonObject> UpdateAsync(ResourceKind kind, string? @namespace, JsonObject obj, string? subresource, CancellationToken cancellationToken)
-        => SendForObjectAsync(HttpMethod.Put, kind.Path(@namespace, obj.Name(), subresource), Bytes(obj), "application/json", cancellationToken);
+        => SendForObjectAsync(HttpMethod.Put, kind.Path(@namespace, obj.Name(), subresource), subresource is null or "status" ? TypedBytes(kind, obj) : Bytes(obj), "application/json", cancellationToken);
 
     public Task<JsonObject> PatchAsync(
         ResourceKind kind, string? @namespace, string name, PatchKind patchKind, ReadOnlyMemory<byte> patch, string? subresource, CancellationToken cancellationToken)
@@ -173,6 +173,16 @@ public sealed class KubeClient : IKubeClient, IDisposable
         {
             await reader.CompleteAsync();
         }
+    }
+
+    // API servers take a built-in object without apiVersion and kind, and refuse a custom one.
+    private static ReadOnlyMemory<byte> TypedBytes(ResourceKind kind, JsonObject obj)
+    {
+        if (obj.Kind().Length > 0 && obj.ApiVersion().Length > 0)
+            return Bytes(obj);
+        var typed = obj.DeepClone().AsObject();
+        (typed["apiVersion"], typed["kind"]) = (kind.ApiVersion, kind.Kind);
+        return Bytes(typed);
     }
 
     private int WatchSeconds()

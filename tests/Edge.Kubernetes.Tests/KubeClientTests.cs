@@ -44,8 +44,8 @@ public sealed class KubeClientTests
         Assert.Equal(
             [
                 $"{expected} GET {a}  Bearer secret ",
-                $$$"""{{{expected}}} POST /api/v1/namespaces/x/configmaps application/json Bearer secret {"metadata":{"name":"a"}}""",
-                $$$"""{{{expected}}} PUT {{{a}}}/status application/json Bearer secret {"metadata":{"name":"a"}}""",
+                $$$"""{{{expected}}} POST /api/v1/namespaces/x/configmaps application/json Bearer secret {"metadata":{"name":"a"},"apiVersion":"v1","kind":"ConfigMap"}""",
+                $$$"""{{{expected}}} PUT {{{a}}}/status application/json Bearer secret {"metadata":{"name":"a"},"apiVersion":"v1","kind":"ConfigMap"}""",
                 $"{expected} PATCH {a} application/merge-patch+json Bearer secret {{}}",
                 $"{expected} PATCH {a} application/json-patch+json Bearer secret []",
                 $"{expected} PATCH {a}/status application/strategic-merge-patch+json Bearer secret {{}}",

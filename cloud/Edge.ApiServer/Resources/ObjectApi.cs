@@ -34,6 +34,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
     public async Task<StoredObject> CreateAsync(ServedResource resource, string @namespace, JsonObject obj, WriteOptions options, CancellationToken cancellationToken)
     {
         CheckEnvelope(resource, obj);
+        CheckTyped(resource, obj);
         if (obj.Namespace() is { Length: > 0 } given && given != @namespace)
             throw ApiException.BadRequest("the namespace of the provided object does not match the namespace sent on the request");
         var generate = obj.Name().Length == 0 ? obj.Text("metadata", "generateName") : "";
@@ -134,6 +135,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
         ServedResource resource, string @namespace, string name, string subresource, JsonObject obj, WriteOptions options, CancellationToken cancellationToken)
     {
         CheckEnvelope(resource, obj);
+        CheckTyped(resource, obj);
         if (obj.Name() != name)
             throw ApiException.BadRequest(obj.Name().Length == 0 ? "name must be provided" : $"the name of the object ({obj.Name()}) does not match the name on the URL ({name})");
         if (obj.Namespace() is { Length: > 0 } given && given != @namespace)
@@ -407,6 +409,16 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             throw ApiException.BadRequest($"{kind} in version \"{apiVersion}\" cannot be handled as a {resource.Kind.Kind}: the kind in the data ({kind}) does not match the resource ({resource.Kind.Kind})");
         if (apiVersion.Length > 0 && apiVersion != resource.Kind.ApiVersion)
             throw ApiException.BadRequest($"the API version in the data ({apiVersion}) does not match the expected API version ({resource.Kind.ApiVersion})");
+    }
+
+    // As with kube-apiserver: what a built-in object leaves out follows from the URL, and a custom resource's body says it itself.
+    private static void CheckTyped(ServedResource resource, JsonObject obj)
+    {
+        if (resource.Custom is null)
+            return;
+        var missing = obj.Kind().Length == 0 ? "Kind" : obj.ApiVersion().Length == 0 ? "apiVersion" : "";
+        if (missing.Length > 0)
+            throw ApiException.BadRequest($"{resource.Kind.Kind} in version \"{resource.Kind.Version}\" cannot be handled as a {resource.Kind.Kind}: Object '{missing}' is missing");
     }
 
     private void CheckNamespace(ServedResource resource, string @namespace, string name)

@@ -26,7 +26,7 @@ public sealed class NestingTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
     [Fact]
     public async Task A_JSON_patch_does_not_nest_an_object_deeper_than_it_can_be_read()
     {
-        await api.PostAsync(Frees, """{"metadata":{"name":"add"},"a":{}}""");
+        await api.PostAsync(Frees, """{"apiVersion":"nest.example.com/v1","kind":"Free","metadata":{"name":"add"},"a":{}}""");
         var operations = new JsonArray();
         for (var (i, path) = (0, "/a"); i < 6; i++, path += string.Concat(Enumerable.Repeat("/b", 100)))
             operations.Add(new JsonObject { ["op"] = "add", ["path"] = path, ["value"] = JsonNode.Parse(Nested("{\"b\":", "{}", "}", 100), documentOptions: new() { MaxDepth = 200 }) });
@@ -38,7 +38,7 @@ public sealed class NestingTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
     [Fact]
     public async Task Copies_into_itself_do_not_nest_an_object_without_end()
     {
-        await api.PostAsync(Frees, """{"metadata":{"name":"copy"},"a":{}}""");
+        await api.PostAsync(Frees, """{"apiVersion":"nest.example.com/v1","kind":"Free","metadata":{"name":"copy"},"a":{}}""");
         var path = "/a";
         var operations = new JsonArray(new JsonObject { ["op"] = "add", ["path"] = "/a/x", ["value"] = new JsonObject() });
         for (var i = 0; i < 17; i++)
@@ -81,14 +81,14 @@ public sealed class NestingTests(ApiFixture api) : IClassFixture<ApiFixture>, IA
         var lines = Enumerable.Range(1, 200).Select(i => $"a{i}: &a{i} [*a{i - 1}]");
         var status = await api.SendAsync(HttpMethod.Post, Frees, HttpStatusCode.BadRequest, "metadata: {name: alias}\na0: &a0 [x]\n" + string.Join("\n", lines) + "\n", "application/yaml");
         Assert.Contains("nested deeper than 128 levels", status.Text("message"));
-        var made = await api.SendAsync(HttpMethod.Post, Frees, HttpStatusCode.Created, "metadata: {name: alias}\na: &a {b: 1}\nc: *a\n", "application/yaml");
+        var made = await api.SendAsync(HttpMethod.Post, Frees, HttpStatusCode.Created, "apiVersion: nest.example.com/v1\nkind: Free\nmetadata: {name: alias}\na: &a {b: 1}\nc: *a\n", "application/yaml");
         Assert.Equal(1, made.Number(0, "c", "b"));
     }
 
     [Fact]
     public async Task An_object_at_the_limit_is_stored_shown_and_dry_run()
     {
-        var body = $$"""{"metadata":{"name":"deep"},"a":{{Nested("[", "1", "]", 100)}}}""";
+        var body = $$"""{"apiVersion":"nest.example.com/v1","kind":"Free","metadata":{"name":"deep"},"a":{{Nested("[", "1", "]", 100)}}}""";
         await api.SendAsync(HttpMethod.Post, Frees + "?dryRun=All", HttpStatusCode.Created, body);
         await api.PostAsync(Frees, body);
         await StaysUsableAsync("deep");

@@ -39,6 +39,21 @@ public sealed class StatusWriteTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Equal((8, 2), (replaced.Number(0, "status", "count"), replaced.Number(0, "spec", "n")));
     }
 
+    // As with kube-apiserver; what a built-in object leaves out follows from the URL.
+    [Fact]
+    public async Task A_custom_object_says_what_it_is()
+    {
+        var (group, path) = await DefineAsync("3");
+        foreach (var (head, missing) in ((string, string)[])[("", "Kind"), ($"\"apiVersion\":\"{group}/v1\",", "Kind"), ("\"kind\":\"Thing\",", "apiVersion")])
+        {
+            var body = $$$"""{{{{head}}}"metadata":{"name":"bare"},"spec":{"n":2}}""";
+            foreach (var (method, at) in ((HttpMethod, string)[])[(HttpMethod.Post, path), (HttpMethod.Put, $"{path}/bare"), (HttpMethod.Put, $"{path}/bare/status")])
+                Assert.Contains($"cannot be handled as a Thing: Object '{missing}' is missing", (await api.SendAsync(method, at, HttpStatusCode.BadRequest, body)).Text("message"), StringComparison.Ordinal);
+        }
+
+        await api.PostAsync("/api/v1/namespaces/default/configmaps", """{"metadata":{"name":"bare"}}""");
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
