@@ -503,7 +503,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
                 if (isStuck || waited >= s_cachesWithin)
                 {
                     throw new CloudCoreException(
-                        $"the Kubernetes API did not list {Unread(missing)} within {waited.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io, reliablesyncs.kubeedge.io and gslb.edge.io installed, and may cloudcore list these?", e);
+                        $"the Kubernetes API did not list {Unread(missing)} within {waited.TotalSeconds:0} s; are the CRDs of devices.kubeedge.io, reliablesyncs.kubeedge.io and gslb.edge.io installed, may cloudcore list these, and is this Kubernetes 1.21 or later?", e);
                 }
             }
         }

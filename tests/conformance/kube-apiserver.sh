@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # tests/conformance/kube-apiserver.sh [COMMAND...]: runs COMMAND beside a real kube-apiserver, with etcd and kube-controller-manager, on free ports of 127.0.0.1.
-# Without COMMAND: ./test.sh Category=Sync. The first time, both are built from Debian's source package kubernetes into artifacts/kubernetes: a quarter of an hour, 3 GB.
+# Without COMMAND: ./test.sh Category=Sync. The first time, both are built from Debian's source package kubernetes into artifacts/kubernetes: some five minutes, 3 GB.
 #
-# COMMAND finds in its environment EDGE_TEST_KUBECONFIG (the administrator's), EDGE_TEST_KUBELET_CA (the CA of the client certificate with which the API server calls kubelets), KUBECONFIG,
-# EDGE_TEST_KUBE_PID and EDGE_TEST_ETCD_PID (whose processor time and memory a bench reads).
+# COMMAND finds in its environment EDGE_TEST_KUBECONFIG and KUBECONFIG (the administrator's), and EDGE_TEST_KUBE_PIDS (of all three, whose processor time and memory ./bench.sh api reads).
 set -euo pipefail
-case "${1:-}" in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
+case "${1:-}" in -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . ./.ci/common.sh
 [ $# -gt 0 ] || set -- ./test.sh Category=Sync
@@ -115,4 +114,4 @@ spec:
 EOF
 say "$("$kube/kube-apiserver" --version) serves at https://127.0.0.1:$secure"
 
-EDGE_TEST_KUBECONFIG=$run/kubeconfig KUBECONFIG=$run/kubeconfig EDGE_TEST_KUBELET_CA=$run/ca.pem EDGE_TEST_ETCD_PID=${pids[0]} EDGE_TEST_KUBE_PID=${pids[1]} "$@"
+EDGE_TEST_KUBECONFIG=$run/kubeconfig KUBECONFIG=$run/kubeconfig EDGE_TEST_KUBE_PIDS="${pids[*]}" "$@"

@@ -9,6 +9,7 @@ namespace Edge.Benchmarks.Api;
 internal static class ApiBench
 {
     private const string Kube = "kube-apiserver 1.32 with etcd (figures of issue 7)";
+    private const string Running = "the kube-apiserver of EDGE_TEST_KUBECONFIG with etcd and kube-controller-manager, in the same run";
     private const string Etcd = "etcd 3.4, put of the same bytes through its JSON gateway, in the clear";
     private const int Clients = 8;
     private const int Runs = 3;
@@ -68,7 +69,8 @@ internal static class ApiBench
 
     private static void Creates(CloudProcess cloud, EtcdProcess? etcd, KubeClientOptions options, double seconds, Report report)
     {
-        var (ours, peers) = (new List<Load>(), new List<Load>());
+        var (ours, peers, kubes) = (new List<Load>(), new List<Load>(), new List<Load>());
+        var kube = KubeProcesses.OfEnvironment();
         for (var run = -1; run < Runs; run++)
         {
             var prefix = run < 0 ? "warm" : $"run{run}";
@@ -76,12 +78,15 @@ internal static class ApiBench
             var load = Load.Run(Clients, each, () => WireClient.Connect(options), cloud.CpuSeconds, (client, name) => client.Post("/api/v1/namespaces/default/configmaps", Settings($"{prefix}-{name}")));
             var peer = etcd is null ? null : Load.Run(Clients, each, () => WireClient.Connect(etcd.Port), etcd.CpuSeconds, (client, name) => client.Post(
                 "/v3/kv/put", Encoding.ASCII.GetBytes($$"""{"key":"{{Base64(Encoding.ASCII.GetBytes($"{prefix}-{name}"))}}","value":"{{Base64(Settings($"{prefix}-{name}"))}}"}""")));
+            var theirs = kube is null ? null : Load.Run(Clients, each, () => WireClient.Connect(kube.Options), kube.CpuSeconds, (client, name) => client.Post("/api/v1/namespaces/default/configmaps", Settings($"{prefix}-{name}")));
             if (run < 0)
                 continue;
             ours.Add(load);
+            if (theirs is not null)
+                kubes.Add(theirs);
             if (peer is not null)
                 peers.Add(peer);
-            Console.Error.WriteLine($"run {run + 1}: {load.Rate:0}/s, etcd {peer?.Rate:0}/s");
+            Console.Error.WriteLine($"run {run + 1}: {load.Rate:0}/s, etcd {peer?.Rate:0}/s, kube-apiserver {theirs?.Rate:0}/s");
         }
 
         double? Peer(Func<Load, double> figure) => peers.Count == 0 ? null : Machine.Median(peers.Select(figure));
@@ -92,6 +97,13 @@ internal static class ApiBench
         report.AtLeast("durable creates through the API beside etcd's puts alone", "writes/s", Ours(load => load.Rate), null, Peer(load => load.Rate), Etcd);
         report.AtMost("processor time of 1,000 creates beside etcd's puts alone", "CPU-s", Ours(load => load.CpuPerThousand), null, Peer(load => load.CpuPerThousand), Etcd);
         report.AtMost("one create beside etcd's put alone, p50", "ms", Ours(load => load.MedianMs), null, Peer(load => load.MedianMs), Etcd);
+        if (kube is null)
+            return;
+        double Theirs(Func<Load, double> figure) => Machine.Median(kubes.Select(figure));
+        report.AtLeast("durable creates beside a kube-apiserver that runs", "creates/s", Ours(load => load.Rate), null, Theirs(load => load.Rate), Running);
+        report.AtMost("processor time of 1,000 creates beside it", "CPU-s", Ours(load => load.CpuPerThousand), null, Theirs(load => load.CpuPerThousand), Running);
+        report.AtMost("one create beside it, p50", "ms", Ours(load => load.MedianMs), null, Theirs(load => load.MedianMs), Running);
+        report.AtMost("memory after the creates beside it", "MB", cloud.ResidentKb() / 1024, null, kube.ResidentKb() / 1024, Running);
     }
 
     private static void Lists(CloudProcess cloud, KubeClientOptions options, Report report)

@@ -54,6 +54,33 @@ public sealed class RealClusterTests
         Volatile.Write(ref port, (int)ports.Number(0, "stream"));
         Assert.Equal((0, port), ((int)ports.Number(-1, "api"), (int)(await edge.Client.GetAsync(ResourceKind.Node, null, "edge-1", CancellationToken.None)).Number(0, "status", "daemonEndpoints", "kubeletEndpoint", "Port")));
 
+        await KubectlReachesAsync(edge, directory);
+    }
+
+    /// <summary>Over the cluster of EDGE_TEST_KUBECONFIG, whose API server must run on this machine: it is given 127.0.0.1 as the address of the nodes' kubelets, and CloudCore finds the CA
+    /// of its client certificate in the cluster.</summary>
+    [SkippableFact]
+    public async Task Kubectl_of_the_given_cluster_reaches_pods_at_the_edge_by_the_kubelets_port()
+    {
+        Skip.If(TestCluster.Given is null, "EDGE_TEST_KUBECONFIG names no cluster; tests/conformance/kube-apiserver.sh starts one");
+        Requires.Containerd();
+        Requires.Kubectl();
+        using var directory = new TempDirectory();
+        await using var cluster = await TestCluster.EnterAsync(TestCluster.Given!);
+        await using var edge = await TestEdge.StartAsync(new TestEdgeOptions
+        {
+            Pods = true,
+            CloudCoreSettings =
+            [
+                $"kubeAPIConfig.kubeConfig={cluster.Kubeconfig}", "modules.cloudStream.enable=true", "modules.cloudStream.streamPort=0", "modules.cloudStream.tunnelPort=0", "modules.cloudStream.nodeAddress=127.0.0.1",
+            ],
+        });
+        await KubectlReachesAsync(edge, directory);
+        await edge.KubectlAsync("delete pod talk --force --grace-period=0");
+    }
+
+    private static async Task KubectlReachesAsync(TestEdge edge, TempDirectory directory)
+    {
         await edge.ApplyAsync(PodSteps.Manifest("talk", $$"""{"name":"c","image":"{{LocalEdge.BusyboxImage}}","command":["sh","-c","echo one; echo two; trap 'exit 0' TERM; sleep 100000 & wait"]}"""));
         await edge.PodWhenAsync("talk", "runs", PodSteps.IsReady);
         Assert.Equal("one\ntwo\n", await edge.KubectlAsync("logs talk"));
