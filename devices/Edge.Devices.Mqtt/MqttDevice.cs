@@ -14,6 +14,7 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
     private Action _wake = () => { };
     private bool _hasStatus;
     private string? _status; // what it said last of itself
+    private bool _hasStarted;
     private long _heardMs;
 
     public void WhenArrived(Action wake) => _wake = wake;
@@ -131,13 +132,19 @@ internal sealed class MqttDevice(MqttDeviceConfig config, MqttLinks links, TimeP
         }
     }
 
+    public bool TakeStarted() => Interlocked.Exchange(ref _hasStarted, false);
+
     private void OnChanged() => _wake();
 
     private void OnStatus(MqttMessage message)
     {
         if (!message.Retain)
             Volatile.Write(ref _heardMs, NowMs());
-        Volatile.Write(ref _status, Encoding.UTF8.GetString(message.Payload.Span[..Math.Min(message.Payload.Length, 256)]).Trim());
+        var status = Encoding.UTF8.GetString(message.Payload.Span[..Math.Min(message.Payload.Length, 256)]).Trim();
+        // A device that has said nothing yet is taken to be there. Its first word, said just now and not kept by the broker, shows that it may not have been: then nobody took the commands.
+        if (Volatile.Read(ref _status) is null && !message.Retain && status == config.OnlinePayload)
+            Volatile.Write(ref _hasStarted, true);
+        Volatile.Write(ref _status, status);
         _wake();
     }
 

@@ -266,12 +266,16 @@ internal sealed partial class DeviceWorker : IAsyncDisposable
         Volatile.Write(ref _hasArrived, false);
         try
         {
-            if (!_connected)
+            var isNew = !_connected;
+            if (isNew)
             {
                 await connection.ConnectAsync(cancellationToken);
                 _connected = true;
+            }
 
-                // A device that was away may have lost what was written to it.
+            // A device that was away may have lost what was written to it.
+            if (connection.TakeStarted() || isNew)
+            {
                 foreach (var property in _properties.Values)
                     property.WritePending |= property.Desired is not null && property.Access is not null;
             }

@@ -41,6 +41,9 @@ public interface IDeviceConnection : IAsyncDisposable
     {
     }
 
+    /// <summary>True once when the device is heard to have started only now, although it had been taken to be there: what was written to it before may be lost.</summary>
+    bool TakeStarted() => false;
+
     /// <summary>Reads several properties that are due at one time. This one reads them one after another; a protocol that can read many at once does
     /// better.</summary>
     /// <param name="properties">What <see cref="Bind"/> gave.</param>

@@ -8,6 +8,7 @@ using Edge.Kubernetes;
 using Edge.Protocol.Messages;
 using Edge.Protocol.Mqtt.Broker;
 using Edge.Protocol.Mqtt.Client;
+using Edge.Protocol.Mqtt.Codec;
 using Edge.Simulators.Mqtt;
 using Edge.Testing;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -50,6 +51,27 @@ public sealed class MqttSimulatorTests : IAsyncDisposable
         var offline = StateAsync("offline");
         await simulator.DisposeAsync();
         await offline;
+    }
+
+    [Fact]
+    public async Task A_device_that_starts_after_its_command_was_sent_gets_it_all_the_same()
+    {
+        StartHouse();
+        var sent = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var listener = MqttClient.Start(
+            new MqttClientOptions { Host = "127.0.0.1", Port = Port, ClientId = "listener" },
+            _ =>
+            {
+                sent.TrySetResult();
+                return ValueTask.CompletedTask;
+            },
+            TimeProvider.System, new Random(6), NullLoggerFactory.Instance);
+        await listener.SubscribeAsync(new MqttTopicFilter("plant/oven1/set", new(MqttQos.AtLeastOnce)));
+        var setpoint = TwinAsync("setpoint = 180", twin => Actual(twin, "setpoint") == 180);
+        PutExample();
+        await sent.Task.WaitAsync(TimeSpan.FromSeconds(20)); // nobody took it
+        await using var simulator = Start("oven", "plant/oven1");
+        await setpoint;
     }
 
     [Fact]
