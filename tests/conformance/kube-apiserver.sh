@@ -2,13 +2,15 @@
 # tests/conformance/kube-apiserver.sh [COMMAND...]: runs COMMAND beside a real kube-apiserver, with etcd and kube-controller-manager, on free ports of 127.0.0.1.
 # Without COMMAND: ./test.sh Category=Sync. The first time, both are built from Debian's source package kubernetes into artifacts/kubernetes: some five minutes, 3 GB.
 #
+# With EDGE_KUBE_BIN_DIR=DIR those of DIR are taken instead, of any version that you have built or brought.
+#
 # COMMAND finds in its environment EDGE_TEST_KUBECONFIG and KUBECONFIG (the administrator's), and EDGE_TEST_KUBE_PIDS (of all three, whose processor time and memory ./bench.sh api reads).
 set -euo pipefail
-case "${1:-}" in -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
+case "${1:-}" in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . ./.ci/common.sh
 [ $# -gt 0 ] || set -- ./test.sh Category=Sync
-kube=$PWD/artifacts/kubernetes
+kube=${EDGE_KUBE_BIN_DIR:-$PWD/artifacts/kubernetes}
 
 # In a directory of its own, and with apt's lists of its own: the machine's are as they were.
 build() {
@@ -40,7 +42,12 @@ build() {
   chmod -R u+w "$work" && rm -rf "$work"
 }
 
-[ -x "$kube/kube-apiserver" ] && [ -x "$kube/kube-controller-manager" ] || { mkdir -p "$kube"; build; }
+if [ ! -x "$kube/kube-apiserver" ] || [ ! -x "$kube/kube-controller-manager" ]; then
+  [ -z "${EDGE_KUBE_BIN_DIR:-}" ] || { say "EDGE_KUBE_BIN_DIR: $kube has no kube-apiserver and kube-controller-manager that run"; exit 1; }
+  mkdir -p "$kube"
+  build
+fi
+minor=$("$kube/kube-apiserver" --version | sed -E 's/.* v1\.([0-9]+).*/\1/')
 install_packages etcd-server openssl curl
 
 run=$(mktemp -d)
@@ -88,20 +95,23 @@ begin() {
 }
 begin etcd --name=test --data-dir="$run/etcd" --listen-client-urls="http://127.0.0.1:$client" --advertise-client-urls="http://127.0.0.1:$client" \
   --listen-peer-urls="http://127.0.0.1:$peer" --initial-advertise-peer-urls="http://127.0.0.1:$peer" --initial-cluster="test=http://127.0.0.1:$peer"
+# Before 1.21 EndpointSlices are v1beta1 alone: see below.
+only_old=() old_port=()
+[ "$minor" -ge 21 ] || { only_old=(--runtime-config=discovery.k8s.io/v1beta1=false) old_port=(--port=0); }
 begin "$kube/kube-apiserver" --etcd-servers="http://127.0.0.1:$client" --bind-address=127.0.0.1 --secure-port="$secure" --advertise-address=127.0.0.1 --endpoint-reconciler-type=none \
   --cert-dir="$run" --client-ca-file="$run/ca.pem" --tls-cert-file="$run/server.pem" --tls-private-key-file="$run/server.key" \
   --kubelet-client-certificate="$run/kubelet-client.pem" --kubelet-client-key="$run/kubelet-client.key" --kubelet-preferred-address-types=InternalIP \
   --service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file="$run/accounts.key" --service-account-key-file="$run/accounts.key" \
-  --runtime-config=discovery.k8s.io/v1beta1=false --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true
+  "${only_old[@]}" --authorization-mode=Node,RBAC --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true
 for ((i = 0; ; i++)); do
   curl -fsS --max-time 2 --cacert "$run/ca.pem" --cert "$run/admin.pem" --key "$run/admin.key" "https://127.0.0.1:$secure/readyz" >/dev/null 2>&1 && break
   [ $i -lt 120 ] && kill -0 "${pids[1]}" 2>/dev/null || { tail -n 20 "$run"/*.log >&2; say "kube-apiserver did not start"; exit 1; }
   sleep 1
 done
-begin "$kube/kube-controller-manager" --kubeconfig="$run/kubeconfig" --bind-address=127.0.0.1 --secure-port="$manager" --port=0 --cert-dir="$run" --leader-elect=false \
+begin "$kube/kube-controller-manager" --kubeconfig="$run/kubeconfig" --bind-address=127.0.0.1 --secure-port="$manager" "${old_port[@]}" --cert-dir="$run" --leader-elect=false \
   --service-account-private-key-file="$run/accounts.key" --root-ca-file="$run/ca.pem" --cluster-signing-cert-file="$run/ca.pem" --cluster-signing-key-file="$run/ca.key"
 # Debian's is 1.20, which has EndpointSlices as v1beta1 alone; cloudcore reads v1, of 1.21 and later. A resource of that version, which nobody fills, stands in.
-curl -fsS --http1.1 --cacert "$run/ca.pem" --cert "$run/admin.pem" --key "$run/admin.key" -H 'Content-Type: application/yaml' --data-binary @- -o "$run/slices.json" \
+[ "$minor" -ge 21 ] || curl -fsS --http1.1 --cacert "$run/ca.pem" --cert "$run/admin.pem" --key "$run/admin.key" -H 'Content-Type: application/yaml' --data-binary @- -o "$run/slices.json" \
   "https://127.0.0.1:$secure/apis/apiextensions.k8s.io/v1/customresourcedefinitions" <<'EOF'
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition

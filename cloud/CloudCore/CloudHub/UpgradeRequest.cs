@@ -41,7 +41,7 @@ internal sealed record UpgradeRequest
     public string Accept => Convert.ToBase64String(SHA1.HashData(Encoding.ASCII.GetBytes(Key + KeySuffix)));
 #pragma warning restore CA5350
 
-    /// <summary>Reads a whole head. Lines may end in CRLF only; a header that counts and stands twice is malformed.</summary>
+    /// <summary>Reads a whole head. Lines may end in CRLF only; a header that counts and stands twice with different values is malformed.</summary>
     public static UpgradeStatus TryRead(ReadOnlySpan<byte> bytes, out UpgradeRequest request, out string error)
     {
         request = new UpgradeRequest();
@@ -80,9 +80,10 @@ internal sealed record UpgradeRequest
             var colon = head[i].IndexOf(':', StringComparison.Ordinal);
             if (colon <= 0 || head[i].AsSpan(0, colon).ContainsAny(" \t") || head[i].AsSpan().ContainsAny('\r', '\n', '\0'))
                 return $"header {i} is malformed";
-            var name = head[i][..colon];
-            if (!headers.TryAdd(name, head[i][(colon + 1)..].Trim(' ', '\t')) && IsRead(name))
-                return $"the header {name} stands twice";
+            // The same again says nothing new: a stock edge adds its ConnectionUse once more for each try to connect.
+            var (name, value) = (head[i][..colon], head[i][(colon + 1)..].Trim(' ', '\t'));
+            if (!headers.TryAdd(name, value) && headers[name] != value && IsRead(name))
+                return $"the header {name} stands twice, with different values";
         }
 
         string Value(string name) => headers.GetValueOrDefault(name, "");

@@ -263,7 +263,10 @@ internal sealed class DevicePlacement
         => DownObject.Of(ResourceKind.DeviceModel, ResourceTypes.DeviceModel, operation, Sources.DeviceController, model, isFinal);
 
     private static DownObject OfDevice(DeviceRecord record, string operation, bool isFinal = false)
-        => DownObject.Of(ResourceKind.Device, ResourceTypes.Device, operation, Sources.DeviceController, record.Sent!, isFinal, record.Version);
+        => DownObject.Of(ResourceKind.Device, ResourceTypes.Device, operation, Sources.DeviceController, record.Sent!, isFinal, record.Version) with
+        {
+            Needs = operation == Operations.Delete ? null : new ResourcePath(record.ModelId.Namespace, ResourceTypes.DeviceModel, record.ModelId.Name).ToString(),
+        };
 
     private sealed class DeviceRecord(JsonObject device, (string Namespace, string Name) modelId, DeviceFacts? alike)
     {

@@ -16,9 +16,6 @@ internal sealed class NodeProxy : IDisposable
     // Some 300 bytes a container, and a node has a few hundred of them.
     private const int JsonMax = 1 << 20;
 
-    private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
-    private static readonly string[] s_execQuery = ["command", "stdin", "stdout", "stderr", "tty"];
-    private static readonly string[] s_portQuery = ["ports", "port"];
 
     private readonly ObjectApi _api;
     private readonly TimeProvider _time;
@@ -73,13 +70,13 @@ internal sealed class NodeProxy : IDisposable
             return true;
         }
 
-        var (target, query) = path.Subresource switch
+        var target = path.Subresource switch
         {
-            "log" => ($"/containerLogs/{path.Namespace}/{path.Name}/{container}", s_logQuery),
-            "portforward" => ($"/portForward/{path.Namespace}/{path.Name}", s_portQuery),
-            var verb => ($"/{verb}/{path.Namespace}/{path.Name}/{container}", s_execQuery),
+            "log" => $"/containerLogs/{path.Namespace}/{path.Name}/{container}",
+            "portforward" => $"/portForward/{path.Namespace}/{path.Name}",
+            var verb => $"/{verb}/{path.Namespace}/{path.Name}/{container}",
         };
-        using var request = NodeRelay.Request(method, node, target + NodeRelay.Query(context.Request.Query, query));
+        using var request = NodeRelay.Request(method, node, target + NodeRelay.KubeletQuery(path.Subresource, context.Request.Query));
         if (isLog)
             await LogAsync(context, request, node);
         else

@@ -15,6 +15,8 @@ public static class NodeRelay
 
     // Once one side is done the other may still have something to say.
     private static readonly TimeSpan s_linger = TimeSpan.FromSeconds(5);
+    private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
+    private static readonly (string Name, string Kubelet)[] s_streams = [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
     private static readonly string[] s_passed = ["Upgrade", "X-Stream-Protocol-Version", "Sec-WebSocket-"];
 
     /// <summary>A client whose every request has a stream of its own.</summary>
@@ -33,14 +35,33 @@ public static class NodeRelay
     public static HttpRequestMessage Request(string method, string node, string target)
         => new(new HttpMethod(method), new Uri($"http://{node}{target}")) { Version = HttpVersion.Version11 };
 
-    /// <summary>The parameters of a query that are named, as the query of another request: with its question mark, empty without any.</summary>
-    public static string Query(IQueryCollection query, IEnumerable<string> names)
+    /// <summary>The query for a node's kubelet API that says what the query of a pod's subresource says: with its question mark, empty without any parameter that counts.</summary>
+    /// <remarks>The two differ: kubectl asks the API for <c>stdin</c>, <c>stdout</c>, <c>stderr</c> and <c>ports</c>, and an API server asks a kubelet for <c>input</c>, <c>output</c>,
+    /// <c>error</c> (all 1) and <c>port</c>. A stock edge leads the request to a kubelet that knows no other names.</remarks>
+    /// <param name="subresource"><c>log</c>, <c>exec</c>, <c>attach</c> or <c>portforward</c>.</param>
+    public static string KubeletQuery(string subresource, IQueryCollection query)
     {
         var text = new StringBuilder();
-        foreach (var name in names)
+        void Add(string name, string value) => text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value));
+        if (subresource == "portforward")
+        {
+            var ports = query["ports"].Concat(query["port"]).Where(port => !string.IsNullOrEmpty(port));
+            if (string.Join(',', ports) is { Length: > 0 } all)
+                Add("port", all);
+            return text.ToString();
+        }
+
+        foreach (var name in subresource == "log" ? s_logQuery : ["command"])
         {
             foreach (var value in query[name])
-                text.Append(text.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value ?? ""));
+                Add(name, value ?? "");
+        }
+
+        foreach (var (name, kubelet) in subresource == "log" ? [] : s_streams)
+        {
+            // As Kubernetes reads a flag: there, and neither "0" nor "false".
+            if (query[name] is [var flag, ..] && flag is not "0" && !"false".Equals(flag, StringComparison.OrdinalIgnoreCase))
+                Add(kubelet, "1");
         }
 
         return text.ToString();

@@ -30,6 +30,20 @@ public sealed class NodeSessionMembershipTests
     }
 
     [Fact]
+    public void Device_waits_for_the_answer_to_its_model_where_the_edge_may_reorder()
+    {
+        _session = new NodeSession(_limits with { MayReorder = true }, () => $"m{++_ids}");
+        Open();
+        Deliver("m", "devicemodel");
+        Session.Step(new SessionInput.Deliver(Object("a", "device", Operations.Insert, 1, "a", isFinal: true) with { Needs = Object("m", "devicemodel", Operations.Insert, 1, "m", isFinal: true).Resource }), _outputs);
+        Deliver("config", "configmap");
+        Assert.Equal(["insert m", "insert config"], Tick(0));
+        Assert.Empty(Tick(1));
+        Ack("m1");
+        Assert.Equal(["+ a", "insert a"], Tick(2));
+    }
+
+    [Fact]
     public void Device_without_an_ack_is_told_again_before_it_is_sent_again_and_what_was_answered_is_not()
     {
         Open();

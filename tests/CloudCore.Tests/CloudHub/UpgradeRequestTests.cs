@@ -41,6 +41,15 @@ public sealed class UpgradeRequestTests
         Assert.Equal((UpgradeStatus.Complete, ""), (status, request.Key));
     }
 
+    [Fact]
+    public void Header_that_is_said_again_says_nothing_new()
+    {
+        // As a stock edge's second try to connect: it adds its ConnectionUse to the headers of the first.
+        var (status, request, error) = Read(Good.Replace("ConnectionUse: msg", "ConnectionUse: msg\r\nConnectionUse: msg", StringComparison.Ordinal));
+        Assert.Equal((UpgradeStatus.Complete, ""), (status, error));
+        Assert.NotEmpty(request.Key);
+    }
+
     [Theory]
     [InlineData("GET /project/edge-1/events HTTP/1.1", "GET  HTTP/1.1", "first line")]
     [InlineData("GET /project/edge-1/events HTTP/1.1", "\u0016\u0003\u0001", "first line")]

@@ -22,6 +22,9 @@ internal sealed record DownObject(
     /// <summary>True when the edge must take this state although the version that it has is not lower (the cluster was restored from an older backup).</summary>
     public bool IsRepair { get; init; }
 
+    /// <summary>The path of an object that the edge must have before this one, or null: a device's model.</summary>
+    public string? Needs { get; init; }
+
     /// <summary>The place in a trace of the change that this is, or null.</summary>
     public string? Trace { get; init; } = EdgeTrace.Current;
 

@@ -28,9 +28,13 @@ internal sealed record SessionLimits
     /// <summary>Whether the edge learns of its devices by <c>membership</c> (kubeedge-wire §4.2). An Edge peer's devices are those in its store, which it acknowledges.</summary>
     public bool TellsMembers { get; init; }
 
+    /// <summary>Whether the edge may take up messages in another order than they came: what needs another object there then waits until that is answered. A stock edge's hub hands each
+    /// message to a goroutine of its own; a device before its model is one that its mapper is not told of.</summary>
+    public bool MayReorder { get; init; }
+
     /// <summary>For a stock edge: it answers at most 30 messages a second, and keeps 100 that it has not looked at, of which it drops the oldest (kubeedge-wire §5.10,
     /// §12 B). A burst of 60 still fits beside the answers to its own requests, and 15 s are time for many times that.</summary>
-    public static SessionLimits Stock { get; } = new() { Window = 32, UnansweredMax = 60, ResendMs = 15_000, TellsMembers = true };
+    public static SessionLimits Stock { get; } = new() { Window = 32, UnansweredMax = 60, ResendMs = 15_000, TellsMembers = true, MayReorder = true };
 }
 
 /// <summary>The delivery rules of one connection to one node: no clock, no socket, no task.</summary>
@@ -324,7 +328,7 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         {
             if (entry.MessageId is not null || !work.Entries.TryGetValue(entry.Object.Uid, out var current) || current != entry)
                 continue;
-            if (work.SentByPath.TryGetValue(entry.Object.Resource, out var before) && before != entry)
+            if (Before(work, entry) is { } before)
             {
                 (before.Followers ??= []).Add(entry);
                 continue;
@@ -420,6 +424,14 @@ internal sealed class NodeSession(SessionLimits limits, Func<string> newId)
         if (entry.IsUnanswered)
             _unanswered--;
         entry.IsUnanswered = false;
+    }
+
+    // What is on its way and has to be answered first: another object of the path, or what this one needs.
+    private Entry? Before(Work work, Entry entry)
+    {
+        if (work.SentByPath.TryGetValue(entry.Object.Resource, out var sent))
+            return sent == entry ? null : sent;
+        return limits.MayReorder && entry.Object.Needs is { } needed ? work.SentByPath.GetValueOrDefault(needed) : null;
     }
 
     private static void ReleasePath(Work work, Entry entry)

@@ -13,9 +13,6 @@ namespace Edge.Core.MetaManager.MetaServer;
 internal sealed class PodStreams(Func<LocalApiAt?> api, TimeProvider time) : IDisposable
 {
     private const int ReasonMax = 4096;
-    private static readonly string[] s_logQuery = ["follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes"];
-    private static readonly string[] s_execQuery = ["command", "stdin", "stdout", "stderr", "tty"];
-    private static readonly string[] s_portQuery = ["ports", "port"];
 
     private readonly HttpMessageInvoker _client = NodeRelay.Client(
         (_, cancellationToken) => (api() ?? throw new IOException(LocalApiAt.NotServed)).ConnectAsync(cancellationToken));
@@ -38,13 +35,13 @@ internal sealed class PodStreams(Func<LocalApiAt?> api, TimeProvider time) : IDi
             throw new MetaServerException(503, "ServiceUnavailable", LocalApiAt.NotServed);
         var container = request.Subresource == "portforward" ? "" : ContainerOf(pod, context.Request.Query["container"].ToString());
         var pathOfPod = $"{Uri.EscapeDataString(request.Namespace)}/{Uri.EscapeDataString(request.Name)}";
-        var (target, query) = request.Subresource switch
+        var target = request.Subresource switch
         {
-            "log" => ($"/containerLogs/{pathOfPod}/{Uri.EscapeDataString(container)}", s_logQuery),
-            "portforward" => ($"/portForward/{pathOfPod}", s_portQuery),
-            var verb => ($"/{verb}/{pathOfPod}/{Uri.EscapeDataString(container)}", s_execQuery),
+            "log" => $"/containerLogs/{pathOfPod}/{Uri.EscapeDataString(container)}",
+            "portforward" => $"/portForward/{pathOfPod}",
+            var verb => $"/{verb}/{pathOfPod}/{Uri.EscapeDataString(container)}",
         };
-        using var message = NodeRelay.Request(context.Request.Method, "localhost", target + NodeRelay.Query(context.Request.Query, query));
+        using var message = NodeRelay.Request(context.Request.Method, "localhost", target + NodeRelay.KubeletQuery(request.Subresource, context.Request.Query));
         message.Headers.Authorization = new AuthenticationHeaderValue("Bearer", at.Token);
         var upgrade = request.Subresource == "log" ? null : NodeRelay.AskUpgrade(context, message)
             ?? throw MetaServerException.BadRequest("Upgrade request required: exec, attach and portforward need a connection that is upgraded to SPDY/3.1 or to a WebSocket");
