@@ -279,7 +279,7 @@ public sealed class CloudCoreHost : IAsyncDisposable
             {
                 kubelet = await KubeletServer.StartAsync(options.CloudStream, streams, sync, certificates, kube, time, loggers, cancellationToken);
                 var port = kubelet.Port;
-                requests.StatusReported = (node, status) => NodeEndpoint.Redirect(node, status, options.CloudStream, port);
+                requests.StatusReported = (node, status) => NodeEndpoint.Redirect(node, sync.Node(node), status, options.CloudStream, port);
             }
 
             if (options.CloudStream.Tunnel.IsEnabled)

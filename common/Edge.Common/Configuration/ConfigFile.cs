@@ -126,13 +126,13 @@ public sealed class ConfigSection
     /// <summary>The keys that stand in the file, known or not.</summary>
     public IEnumerable<string> Keys => _node.Children.Keys.OfType<YamlScalarNode>().Select(key => key.Value ?? "");
 
-    public bool Has(string key) => _node.Children.ContainsKey(new YamlScalarNode(key));
+    public bool Has(string key) => Node(key) is not null;
 
     /// <summary>The section under <paramref name="key"/>; empty when absent.</summary>
     public ConfigSection Section(string key)
     {
         var node = Take(key);
-        if (node is not (null or YamlMappingNode or YamlScalarNode { Value: null or "" or "null" or "~" }))
+        if (node is not (null or YamlMappingNode))
             Problem(key, node, "must be a section of keys");
         var section = new ConfigSection(_file, Path(key), node as YamlMappingNode ?? new YamlMappingNode());
         _sections.Add(section);
@@ -219,7 +219,7 @@ public sealed class ConfigSection
         var node = Take(key);
         if (node is YamlMappingNode map && map.Children.All(pair => pair.Value is YamlScalarNode))
             return map.Children.ToDictionary(pair => ((YamlScalarNode)pair.Key).Value ?? "", pair => ((YamlScalarNode)pair.Value).Value ?? "");
-        if (node is not (null or YamlScalarNode { Value: null or "" }))
+        if (node is not null)
             Problem(key, node, "must be a mapping of texts");
         return new Dictionary<string, string>();
     }
@@ -228,7 +228,7 @@ public sealed class ConfigSection
     public IReadOnlyList<ConfigSection> Sections(string key)
     {
         var node = Take(key);
-        if (node is null or YamlScalarNode { Value: null or "" or "null" or "~" })
+        if (node is null)
             return [];
         if (node is not YamlSequenceNode list || !list.Children.All(child => child is YamlMappingNode))
         {
@@ -268,7 +268,9 @@ public sealed class ConfigSection
         return Node(key);
     }
 
-    private YamlNode? Node(string key) => _node.Children.TryGetValue(new YamlScalarNode(key), out var node) ? node : null;
+    // A key whose value is null counts as absent, as for Go's readers: KubeEdge's own --defaultconfig writes "serviceAccountKeyFiles: null".
+    private YamlNode? Node(string key) =>
+        _node.Children.TryGetValue(new YamlScalarNode(key), out var node) && node is not YamlScalarNode { Style: ScalarStyle.Plain, Value: null or "" or "null" or "Null" or "NULL" or "~" } ? node : null;
 
     private string Path(string key) => _path.Length == 0 ? key : $"{_path}.{key}";
 

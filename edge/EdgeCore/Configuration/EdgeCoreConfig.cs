@@ -32,7 +32,7 @@ public static partial class EdgeCoreConfig
         var root = file.Root;
         root.ExpectText("kind", "EdgeCore");
         root.ExpectText("apiVersion", "edgecore.config.kubeedge.io/v1alpha2", "edgecore.config.kubeedge.io/v1alpha1");
-        root.Ignore("featureGates", "metadata");
+        root.Ignore("featureGates", "metadata", "edgecoreVersion");
         var database = root.Section("database");
         if (database.Text("driverName", "sqlite3") is not "sqlite3" and var driver)
             database.Problem("driverName", $"is '{driver}', must be 'sqlite3'");
@@ -63,12 +63,13 @@ public static partial class EdgeCoreConfig
         if (dns.Enable && edged.ClusterDns.Length == 0 && dns.Listen.FirstOrDefault(one => one.Port == 53 && !IPAddress.IsLoopback(one.Address)) is { } forPods)
             edged = edged with { ClusterDns = forPods.Address.ToString(), ClusterDomain = edged.ClusterDomain.Length > 0 ? edged.ClusterDomain : dns.ClusterDomain };
         var databasePath = database.Text("dataSource", paths.Database);
+        var hub = ReadHub(modules.Section("edgeHub"), paths, notes);
         var options = new EdgeCoreOptions
         {
             NodeName = nodeName,
             DataDirectory = paths.Data,
-            EdgeHub = ReadHub(modules.Section("edgeHub"), paths, notes),
-            MetaManager = ReadMeta(modules.Section("metaManager")) with { DatabasePath = databasePath },
+            EdgeHub = hub,
+            MetaManager = ReadMeta(modules.Section("metaManager"), hub, notes) with { DatabasePath = databasePath },
             Edged = edged,
             EdgeStream = ReadStream(stream),
             LocalApi = ReadLocalApi(edgedSection, kubelet, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(databasePath)) ?? "/", "localapi.token"), notes),
@@ -167,12 +168,21 @@ public static partial class EdgeCoreConfig
         return options;
     }
 
-    private static MetaManagerOptions ReadMeta(ConfigSection meta)
+    private static MetaManagerOptions ReadMeta(ConfigSection meta, EdgeHubOptions hub, List<string> notes)
     {
-        meta.Ignore("contextSendGroup", "contextSendModule");
+        meta.Ignore("contextSendGroup", "contextSendModule", "podStatusSyncInterval");
         if (!meta.Bool("enable", true))
             meta.Problem("enable", "is false; EdgeCore cannot work without its store");
-        return new MetaManagerOptions { RemoteQueryTimeoutSeconds = meta.Int("remoteQueryTimeout", 60, 1, 3600), MetaServer = MetaServerOptions.Read(meta.Section("metaServer")) };
+        var server = MetaServerOptions.Read(meta.Section("metaServer"));
+        // Every default config of KubeEdge names the hub's client certificate here, where KubeEdge itself never reads it; it has no names to be served under, and is not there before the node has joined.
+        if (server.TlsCertificateFile == hub.CertificateFile || server.TlsCertificateFile == new EdgeHubOptions().CertificateFile)
+        {
+            server = server with { TlsCertificateFile = "", TlsKeyFile = "" };
+            if (server.Enable)
+                notes.Add("modules.metaManager.metaServer.tlsCertFile names the node's client certificate and has no effect: MetaServer serves with a certificate of its own");
+        }
+
+        return new MetaManagerOptions { RemoteQueryTimeoutSeconds = meta.Int("remoteQueryTimeout", 60, 1, 3600), MetaServer = server };
     }
 
     private static DeviceTwinOptions ReadTwin(ConfigSection twin, DefaultPaths paths)
@@ -235,13 +245,14 @@ public static partial class EdgeCoreConfig
             MaxPods = kubelet.Int("maxPods", 110, 0, 100_000),
             RegisterSchedulable = edged.Bool("registerSchedulable", true),
             NodeLabels = labels,
-            Taints = [.. edged.Sections("taints").Concat(kubelet.Sections("registerWithTaints")).Select(ReadTaint)],
+            Taints = [.. edged.Sections("taints").Concat(edged.Sections("registerWithTaints")).Concat(kubelet.Sections("registerWithTaints")).Select(ReadTaint)],
             NodeStatusUpdateFrequencySeconds = Seconds(kubelet, "nodeStatusUpdateFrequency", Seconds(edged, "nodeStatusUpdateFrequency", 10)),
             NodeStatusReportFrequencySeconds = Seconds(kubelet, "nodeStatusReportFrequency", 300),
             NodeLeaseDurationSeconds = kubelet.Int("nodeLeaseDurationSeconds", 40, 4, 3600),
             ReportEvent = edged.Bool("reportEvent", false),
-            ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", [])),
-            ClusterDomain = kubelet.Text("clusterDomain", ""),
+            // v1alpha1 has both beside the other keys of edged.
+            ClusterDns = string.Join(',', kubelet.Texts("clusterDNS", edged.Text("clusterDNS", "") is { Length: > 0 } one ? [one] : [])),
+            ClusterDomain = kubelet.Text("clusterDomain", edged.Text("clusterDomain", "")),
             AllowedUnsafeSysctls = kubelet.Texts("allowedUnsafeSysctls", []),
             PodPidsLimit = kubelet.Int("podPidsLimit", -1, -1, int.MaxValue),
             Resources = ReadResources(kubelet),
@@ -250,8 +261,10 @@ public static partial class EdgeCoreConfig
 
     private static NodeTaint ReadTaint(ConfigSection section)
     {
-        section.Ignore("timeAdded");
-        var taint = new NodeTaint(section.Text("key", ""), section.Text("value", ""), section.Text("effect", "NoSchedule"));
+        section.Ignore("timeAdded", "TimeAdded");
+        // With capitals as KubeEdge 1.12 to 1.15 write them below edged.
+        string Field(string name) => section.Text(name, section.Text(char.ToUpperInvariant(name[0]) + name[1..], name == "effect" ? "NoSchedule" : ""));
+        var taint = new NodeTaint(Field("key"), Field("value"), Field("effect"));
         if (taint.Key.Length == 0)
             section.Problem("key", "must not be empty");
         if (taint.Effect is not ("NoSchedule" or "PreferNoSchedule" or "NoExecute"))
@@ -339,11 +352,13 @@ public static partial class EdgeCoreConfig
     private static readonly string[] s_unneededFlags =
     [
         "bootstrapKubeconfig", "certDirectory", "cloudProvider", "cniBinDir", "cniCacheDirs", "cniConfDir", "concurrentConsumers", "containerRuntime", "cpuManagerPolicy",
-        "clusterDNS", "clusterDomain", "cgroupRoot", "cgroupsPerQOS", "chrootEnabled", "containerized", "devicePluginEnabled", "edgedMemoryCapacity", "enableMetrics",
+        "cgroupRoot", "cgroupsPerQOS", "chrootEnabled", "containerized", "devicePluginEnabled", "edgedMemoryCapacity", "enableMetrics",
         "experimentalMounterPath", "gpuPluginEnabled", "hairpinMode", "imageCredentialProviderBinDir", "imageCredentialProviderConfigFile", "imageGCHighThreshold", "imageGCLowThreshold",
         "imagePullProgressDeadline", "keepTerminatedPodVolumes", "maxContainerCount", "maxPerPodContainerCount", "maximumDeadContainersPerPod", "minimumGCAge", "mounterPath",
         "networkPluginMTU", "networkPluginName", "nodeStatusReportFrequency", "registerNode", "remoteImageEndpoint", "runtimeCgroups", "runtimeRequestTimeout", "runtimeType", "seccompDefault",
         "volumeStatsAggPeriod", "windowsPriorityClass", "windowsService", "interfaceName", "dockerAddress", "masterServiceNamespace", "registerNodeNamespace", "exitOnLockContention", "lockFilePath",
+        "cniCacheDir", "dockerEndpoint", "dockershimRootDirectory", "kubeConfig", "nonMasqueradeCidr", "seccompProfileRoot",
+        "annotations", "edgeCoreCgroups", "systemCgroups", "experimentalCheckNodeCapabilitiesBeforeMount", "experimentalNodeAllocatableIgnoreEvictionThreshold", "kubeletConfigFile",
     ];
 
     // Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1, Kubernetes 1.32) that KubeEdge passes on to its kubelet.
@@ -361,6 +376,6 @@ public static partial class EdgeCoreConfig
         "syncFrequency", "systemCgroups", "systemReservedCgroup", "tlsCipherSuites", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions",
         "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod", "authorization", "kubeletCgroups",
         "httpCheckFrequency", "memoryManager", "minimumGCAge", "rotateCertificates",
-        "nodeStatusUpdateFrequency",
+        "nodeStatusUpdateFrequency", "healthzBindAddress", "healthzPort", "kubeAPIBurst", "kubeAPIQPS", "enableContentionProfiling", "providerID", "singleProcessOOMKill",
     ];
 }

@@ -69,8 +69,9 @@ internal static class NodeObject
     /// <summary>The status.</summary>
     /// <param name="runtime">The container runtime; null when this node runs no pods.</param>
     /// <param name="previous">The conditions reported last; a condition whose status is the same keeps its lastTransitionTime.</param>
-    /// <param name="kubeletPort">Port of Edged's local API.</param>
-    public static JsonObject Status(string name, EdgedOptions options, NodeFacts facts, RuntimeState? runtime, IEnumerable<JsonObject> previous, DateTimeOffset now, int kubeletPort = 10350)
+    /// <param name="kubeletPort">Port of Edged's local API, which the node says when it registers; null to leave it out, as in every report after: a cloud writes in its place where API servers
+    /// find the kubelet through it (KubeEdge's with each tunnel), and would be overwritten.</param>
+    public static JsonObject Status(string name, EdgedOptions options, NodeFacts facts, RuntimeState? runtime, IEnumerable<JsonObject> previous, DateTimeOffset now, int? kubeletPort = null)
     {
         var capacity = NodeResources.Capacity(facts, runtime is null ? 0 : options.MaxPods);
         var before = previous.GroupBy(condition => condition.Text("type")).ToDictionary(group => group.Key, group => group.Last());
@@ -117,7 +118,6 @@ internal static class NodeObject
             ["addresses"] = new JsonArray(
                 new JsonObject { ["type"] = "InternalIP", ["address"] = facts.InternalIp },
                 new JsonObject { ["type"] = "Hostname", ["address"] = name }),
-            ["daemonEndpoints"] = new JsonObject { ["kubeletEndpoint"] = new JsonObject { ["Port"] = kubeletPort } },
             ["nodeInfo"] = new JsonObject
             {
                 ["machineID"] = facts.MachineId,
@@ -132,6 +132,8 @@ internal static class NodeObject
                 ["architecture"] = facts.Architecture,
             },
         };
+        if (kubeletPort is { } port)
+            status["daemonEndpoints"] = new JsonObject { ["kubeletEndpoint"] = new JsonObject { ["Port"] = port } };
         if (runtime is { Images.Count: > 0 })
         {
             // The 50 largest, as the kubelet reports them (nodeStatusMaxImages).

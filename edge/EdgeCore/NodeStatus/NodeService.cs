@@ -214,7 +214,7 @@ internal sealed class NodeService(
                 reportPods();
             (generation, registration, seen, computedAt) = (connection, Interlocked.Read(ref _registrations), current, time.GetTimestamp());
             var previous = _reported ?? StoredStatus();
-            var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow(), KubeletPort);
+            var status = NodeObject.Status(_name, options.Edged, readFacts(), current, previous.Items("conditions"), time.GetUtcNow());
             if (!fresh && NodeObject.Same(_reported, status) && time.GetElapsedTime(reportedAt) < report)
                 continue;
             reportedAt = computedAt;

@@ -157,21 +157,36 @@ public sealed class KubeletServerTests : IDisposable
     {
         var status = System.Text.Json.Nodes.JsonNode.Parse(
             """{"addresses":[{"type":"InternalIP","address":"10.0.0.7"},{"type":"Hostname","address":"edge-1"}],"daemonEndpoints":{"kubeletEndpoint":{"Port":10350}}}""")!.AsObject();
-        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions(), 10003);
+        NodeEndpoint.Redirect("edge-1", null, status, new CloudStreamOptions(), 10003);
         Assert.Equal(10003, status.Number(0, "daemonEndpoints", "kubeletEndpoint", "Port"));
         Assert.Equal(["10.0.0.7", "edge-1"], status.Items("addresses").Select(one => one.Text("address")));
-        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
+        NodeEndpoint.Redirect("edge-1", null, status, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
         Assert.Equal(["InternalIP 192.0.2.9", "Hostname 192.0.2.9", "ExternalIP 10.0.0.7"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
         // With a domain each has a name of its own, whatever it calls itself; its address stays where none is given in its place.
-        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeAddress = "192.0.2.9", NodeDomain = "edge.example" }, 10003);
+        NodeEndpoint.Redirect("edge-1", null, status, new CloudStreamOptions { NodeAddress = "192.0.2.9", NodeDomain = "edge.example" }, 10003);
         Assert.Equal(["InternalIP 192.0.2.9", "Hostname edge-1.edge.example"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
         status["addresses"] = System.Text.Json.Nodes.JsonNode.Parse("""[{"type":"InternalIP","address":"10.0.0.7"},{"type":"Hostname","address":"edge-2.edge.example"}]""");
-        NodeEndpoint.Redirect("edge-1", status, new CloudStreamOptions { NodeDomain = "edge.example" }, 10003);
+        NodeEndpoint.Redirect("edge-1", null, status, new CloudStreamOptions { NodeDomain = "edge.example" }, 10003);
         Assert.Equal(["InternalIP 10.0.0.7", "Hostname edge-1.edge.example"], status.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
-        // A patch that says nothing of it stays one.
-        var patch = new System.Text.Json.Nodes.JsonObject { ["conditions"] = new System.Text.Json.Nodes.JsonArray() };
-        NodeEndpoint.Redirect("edge-1", patch, new CloudStreamOptions { NodeAddress = "192.0.2.9" }, 10003);
-        Assert.Single(patch);
+        // A report that says nothing of it, as each of a stock edge after its registration, and of one that came from another cloud: the port is said for it, and the addresses once.
+        var addressed = new CloudStreamOptions { NodeAddress = "192.0.2.9" };
+        var node = new System.Text.Json.Nodes.JsonObject { ["status"] = new System.Text.Json.Nodes.JsonObject { ["addresses"] = System.Text.Json.Nodes.JsonNode.Parse("""[{"type":"InternalIP","address":"10.0.0.7"},{"type":"Hostname","address":"edge-1"}]""") } };
+        var patch = Report(node, addressed);
+        Assert.Equal(10003, patch.Number(0, "daemonEndpoints", "kubeletEndpoint", "Port"));
+        Assert.Equal(["InternalIP 192.0.2.9", "Hostname 192.0.2.9", "ExternalIP 10.0.0.7"], patch.Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
+        node["status"]!["addresses"] = patch["addresses"]!.DeepClone();
+        Assert.Equal(["daemonEndpoints"], Report(node, addressed).Select(one => one.Key));
+        Assert.Equal(["InternalIP 192.0.2.10", "Hostname 192.0.2.10", "ExternalIP 10.0.0.7"],
+            Report(node, new CloudStreamOptions { NodeAddress = "192.0.2.10" }).Items("addresses").Select(one => $"{one.Text("type")} {one.Text("address")}"));
+        Assert.Equal(["daemonEndpoints"], Report(null, addressed).Select(one => one.Key));
+        Assert.Equal(["daemonEndpoints"], Report(node, new CloudStreamOptions()).Select(one => one.Key));
+    }
+
+    private static System.Text.Json.Nodes.JsonObject Report(System.Text.Json.Nodes.JsonObject? known, CloudStreamOptions options)
+    {
+        var patch = new System.Text.Json.Nodes.JsonObject();
+        NodeEndpoint.Redirect("edge-1", known, patch, options, 10003);
+        return patch;
     }
 
     // What the node does when it is asked for a stream; returns the request's head as it came down.

@@ -47,6 +47,22 @@ public sealed class ConfigFileTests
         Assert.Contains(problem, Assert.Throws<ConfigException>(file.ThrowIfInvalid).Problems);
     }
 
+    [Theory]
+    [InlineData("null")]
+    [InlineData("~")]
+    [InlineData("")]
+    public void A_key_whose_value_is_null_counts_as_absent(string nothing)
+    {
+        var file = ConfigFile.Parse("cloudcore.yaml", $"text: {nothing}\nnumber: {nothing}\nflag: {nothing}\nlist: {nothing}\nmap: {nothing}\nsections: {nothing}\nsection: {nothing}\nquoted: \"{nothing}\"\n", []);
+        Assert.Equal(("absent", 7, true, false), (file.Root.Text("text", "absent"), file.Root.Int("number", 7), file.Root.Bool("flag", true), file.Root.Has("list")));
+        Assert.Equal(["a"], file.Root.Texts("list", ["a"]));
+        Assert.Empty(file.Root.Map("map"));
+        Assert.Empty(file.Root.Sections("sections"));
+        Assert.Equal(3, file.Root.Section("section").Int("any", 3));
+        Assert.Equal(nothing, file.Root.Text("quoted", "absent"));
+        file.ThrowIfInvalid();
+    }
+
     [Fact]
     public void Set_overrides_the_file_and_makes_missing_sections()
     {

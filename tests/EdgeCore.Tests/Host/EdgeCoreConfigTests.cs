@@ -98,6 +98,70 @@ public sealed class EdgeCoreConfigTests
         Assert.False(Parse("kind: EdgeCore\n").EdgeHub.Quic.Enable);
     }
 
+    // What the files of KubeEdge's releases hold that is needless here, or was spelled otherwise once: nobody who switches edits a file for it.
+    [Fact]
+    public void Config_files_of_KubeEdge_1_10_to_1_23_are_taken_as_they_are()
+    {
+        var options = Parse("""
+            apiVersion: edgecore.config.kubeedge.io/v1alpha2
+            kind: EdgeCore
+            edgecoreVersion: v1.23.0
+            featureGates: {requireAuthorization: false}
+            modules:
+              edged:
+                annotations: {a: b}
+                clusterDNS: 169.254.96.16
+                clusterDomain: site.local
+                cniCacheDir: /var/lib/cni/cache
+                dockerEndpoint: unix:///var/run/docker.sock
+                dockershimRootDirectory: /var/lib/dockershim
+                edgeCoreCgroups: ""
+                experimentalCheckNodeCapabilitiesBeforeMount: true
+                experimentalNodeAllocatableIgnoreEvictionThreshold: false
+                kubeConfig: ""
+                kubeletConfigFile: ""
+                nonMasqueradeCidr: 10.0.0.0/8
+                registerWithTaints: [{Key: edge, Value: "yes", Effect: NoExecute, TimeAdded: null}]
+                seccompProfileRoot: /var/lib/kubelet/seccomp
+                systemCgroups: ""
+                tailoredKubeletConfig:
+                  clusterDNS: null
+                  enableContentionProfiling: true
+                  evictionHard: null
+                  healthzBindAddress: 127.0.0.1
+                  healthzPort: 10248
+                  kubeAPIBurst: 10
+                  kubeAPIQPS: 5
+                  providerID: x
+                  singleProcessOOMKill: true
+              metaManager:
+                podStatusSyncInterval: 60
+                metaServer:
+                  enable: true
+                  apiAudiences: null
+                  serviceAccountKeyFiles: null
+                  tlsCaFile: /etc/kubeedge/ca/rootCA.crt
+                  tlsCertFile: /etc/kubeedge/certs/server.crt
+                  tlsPrivateKeyFile: /etc/kubeedge/certs/server.key
+            """);
+        Assert.Equal(("169.254.96.16", "site.local"), (options.Edged.ClusterDns, options.Edged.ClusterDomain));
+        Assert.Equal(new NodeTaint("edge", "yes", "NoExecute"), Assert.Single(options.Edged.Taints));
+        Assert.Equal(Parse("kind: EdgeCore\n").Edged.Resources.Thresholds, options.Edged.Resources.Thresholds);
+        var server = options.MetaManager.MetaServer;
+        Assert.Empty(server.ApiAudiences.Concat(server.ServiceAccountKeyFiles));
+        // The hub's client certificate is nothing to serve with.
+        Assert.Equal(("", ""), (server.TlsCertificateFile, server.TlsKeyFile));
+        Assert.Contains(options.Notes, note => note.StartsWith("modules.metaManager.metaServer.tlsCertFile names the node's client certificate", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_certificate_to_serve_with_is_kept_unless_it_is_the_hubs()
+    {
+        const string Server = "kind: EdgeCore\nmodules: {edgeHub: {tlsCertFile: /x/hub.crt}, metaManager: {metaServer: {tlsCertFile: /x/NAME.crt, tlsPrivateKeyFile: /x/NAME.key}}}\n";
+        Assert.Equal("/x/api.crt", Parse(Server.Replace("NAME", "api", StringComparison.Ordinal)).MetaManager.MetaServer.TlsCertificateFile);
+        Assert.Equal("", Parse(Server.Replace("NAME", "hub", StringComparison.Ordinal)).MetaManager.MetaServer.TlsCertificateFile);
+    }
+
     [Fact]
     public void A_malformed_token_is_not_repeated_in_the_error()
         => Assert.DoesNotContain("topsecret", Error("kind: EdgeCore\n", "modules.edgeHub.token=topsecret"), StringComparison.Ordinal);

@@ -51,6 +51,8 @@ public sealed class NodeServiceTests
         var ready = status.Items("status", "conditions").Single(condition => condition.Text("type") == "Ready");
         Assert.Equal("True", ready.Text("status"));
         Assert.Contains("pods are off", ready.Text("message"), StringComparison.Ordinal);
+        // KubeEdge's cloud writes the tunnel's port there when the tunnel comes, and never again.
+        Assert.Null(status["status"]!["daemonEndpoints"]);
 
         await HubServiceTests.WaitUntilAsync(() => cloud.Objects.ContainsKey("kube-node-lease/lease/edge-node"));
         var lease = cloud.Seen().First(message => message is { Operation: Operations.Insert, Resource: "kube-node-lease/lease/edge-node" });

@@ -274,13 +274,16 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
     private async Task KeepKeysAsync(CancellationToken cancellationToken)
     {
         var wait = TimeSpan.Zero;
+        var said = "";
         while (true)
         {
             if (_hub.IsConnected)
             {
                 var problem = await GetKeysAsync(cancellationToken);
-                if (problem.Length > 0)
-                    MetaServerLog.KeysNotGot(_log, problem);
+                // Once: a KubeEdge cloud never has them, and is asked each minute.
+                if (problem.Length > 0 && problem != said)
+                    MetaServerLog.KeysNotGot(_log, _hub.IsEdgeWire ? problem : problem + ", as by every KubeEdge cloud (modules.metaManager.metaServer.serviceAccountKeyFiles can name them)");
+                said = problem;
                 wait = problem.Length > 0 ? s_askAgain : s_keysFor;
             }
             else
