@@ -95,6 +95,9 @@ internal static partial class EdgedLog
     [LoggerMessage(4063, LogLevel.Warning, "pod {Pod} has ended, and its volumes could not be removed: {Reason}; it is tried again in a minute")]
     public static partial void VolumesStay(ILogger logger, string pod, string reason);
 
+    [LoggerMessage(4065, LogLevel.Information, "pod {Pod}: another agent of this node has left {Sandboxes} sandboxes and {Containers} containers; they are ended, and the pod is made anew")]
+    public static partial void TakenOver(ILogger logger, string pod, int sandboxes, int containers);
+
     [LoggerMessage(4064, LogLevel.Information, "the container runtime on {Socket} tells of changes itself; its pods are listed every 10 s beside that")]
     public static partial void EventsFollowed(ILogger logger, string socket);
 }

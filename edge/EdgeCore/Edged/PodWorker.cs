@@ -32,6 +32,7 @@ internal sealed class PodWorker : IDisposable
     private readonly PodRuntime _runtime;
     private readonly ContainerStarter _starter;
     private readonly ContainerStopper _stopper;
+    private readonly PodTakeover _takeover;
     private readonly PodProber _prober;
     private readonly Lock _gate = new();
     private Wanted _wanted;
@@ -53,6 +54,7 @@ internal sealed class PodWorker : IDisposable
         _runtime = new PodRuntime(context.Cri, context.NodeName, _volumes, CriConfigs.LogDirectory(context.Options, pod), context.Cgroups.OomKills, context.Time);
         var hooks = new HookRunner(context, ReportAsync);
         _stopper = new ContainerStopper(context, hooks, ReportAsync);
+        _takeover = new PodTakeover(context, _stopper);
         _starter = new ContainerStarter(context, _volumes, hooks, _stopper, ReportAsync);
         _prober = new PodProber(context, new PodProbes(ProbeVerdicts.Of(_reporter.Last), context.Since, random), Wake, ReportAsync);
     }
@@ -202,6 +204,7 @@ internal sealed class PodWorker : IDisposable
             pod = await _reporter.EndedAsync(pod, cancellationToken);
             if (Volatile.Read(ref _discarded))
                 pod = pod with { IsDiscarded = true };
+            await _takeover.RunAsync(pod, cancellationToken);
             var snapshot = await ReadAsync(pod, cancellationToken);
             var refresh = _context.Time.GetUtcNow() >= _starter.RefreshAt || !ReferenceEquals(pod.Json, _refreshed);
             if (Volatile.Read(ref _referencesChanged))

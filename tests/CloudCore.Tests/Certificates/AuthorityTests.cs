@@ -109,6 +109,20 @@ public sealed class AuthorityTests : IAsyncLifetime, IDisposable
         Assert.Equal(first.Thumbprint, second.Thumbprint);
     }
 
+    // KubeEdge's cloudcore makes its CA valid from that moment on, and not an hour before: ours may be started in its place at once.
+    [Fact]
+    public void No_certificate_begins_before_its_CA()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=KubeEdge", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using var made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddSeconds(-5), DateTimeOffset.UtcNow.AddYears(100));
+        using var authority = CertificateAuthority.Load(made.RawData, key.ExportECPrivateKey(), TimeProvider.System);
+        using var server = X509CertificateLoader.LoadCertificate(authority.IssueServer(s_hosts).CertificateDer);
+        using var client = authority.IssueClient("O=system:nodes, CN=system:node:edge-1", TimeSpan.FromDays(1));
+        Assert.Equal((made.NotBefore, made.NotBefore), (server.NotBefore, client.NotBefore));
+    }
+
     [Fact]
     public async Task Rollover_is_taken_up_by_a_running_cloudcore_and_both_CAs_nodes_are_accepted()
     {

@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using Edge.ApiServer.Certificates;
 using Edge.ApiServer.Tests.Rest;
 using Edge.Kubernetes;
+using Edge.Testing;
 
 namespace Edge.ApiServer.Tests.Kubectl;
 
@@ -17,6 +18,7 @@ public sealed class CertificateTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("certificate", "approve")]
     public async Task An_approved_request_becomes_a_certificate_that_logs_in(string kubectl)
     {
         var run = await RunnerAsync(kubectl);
@@ -42,6 +44,7 @@ public sealed class CertificateTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("certificate", "deny")]
     public async Task A_denied_or_unfit_request_is_not_signed(string kubectl)
     {
         var run = await RunnerAsync(kubectl);

@@ -229,6 +229,46 @@ public sealed class KubectlTests(ApiFixture api) : IClassFixture<ApiFixture>
         Assert.Matches(@"Told\s+Pod/web\s+so it is", await run.OkAsync("events --for=pod/web"));
     }
 
+    [SkippableTheory]
+    [MemberData(nameof(Binaries))]
+    [KubectlVerb("proxy", "reads, watches and writes")]
+    public async Task Proxy_lets_programs_without_credentials_ask(string kubectl)
+    {
+        var run = await RunnerAsync(kubectl);
+        using var proxy = run.Start("proxy --port=0");
+        try
+        {
+            var line = await ReadLineAsync(proxy);
+            Assert.StartsWith("Starting to serve on 127.0.0.1:", line, StringComparison.Ordinal);
+            using var http = new HttpClient { BaseAddress = new Uri($"http://{line["Starting to serve on ".Length..]}"), Timeout = TimeSpan.FromSeconds(20) };
+            var path = $"/api/v1/namespaces/{run.Namespace}/configmaps";
+            using var watch = await http.GetAsync(new Uri($"{path}?watch=true&fieldSelector=metadata.name%3Dm", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead);
+            using var events = new StreamReader(await watch.Content.ReadAsStreamAsync());
+            using var body = new StringContent("""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"},"data":{"a":"b"}}""", System.Text.Encoding.UTF8, "application/json");
+            using var created = await http.PostAsync(new Uri(path, UriKind.Relative), body);
+            Assert.Equal(System.Net.HttpStatusCode.Created, created.StatusCode);
+            Assert.Matches("\"type\":\"ADDED\".*\"name\":\"m\"", await events.ReadLineAsync(new CancellationTokenSource(TimeSpan.FromSeconds(20)).Token));
+            Assert.Contains("\"a\":\"b\"", await http.GetStringAsync(new Uri(path, UriKind.Relative)), StringComparison.Ordinal);
+        }
+        finally
+        {
+            proxy.Kill();
+            await proxy.WaitForExitAsync();
+        }
+    }
+
+    [SkippableTheory]
+    [MemberData(nameof(Binaries))]
+    [KubectlVerb("autoscale", "not served: it says so, and changes nothing")]
+    public async Task Autoscale_says_that_it_is_not_served(string kubectl)
+    {
+        var run = await RunnerAsync(kubectl);
+        await run.OkAsync("create deployment web --image=busybox --replicas=2");
+        var refused = await run.FailAsync("autoscale deployment web --min=3 --max=5");
+        Assert.Contains("could not find the requested resource", refused, StringComparison.Ordinal);
+        Assert.Equal("2", await run.OkAsync("get deployment web -o jsonpath={.spec.replicas}"));
+    }
+
     private const string Definition = """
         apiVersion: apiextensions.k8s.io/v1
         kind: CustomResourceDefinition

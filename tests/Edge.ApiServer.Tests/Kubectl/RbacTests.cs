@@ -1,4 +1,5 @@
 using Edge.ApiServer.Tests.Rest;
+using Edge.Testing;
 
 namespace Edge.ApiServer.Tests.Kubectl;
 
@@ -34,6 +35,7 @@ public sealed class RbacTests(ApiFixture api) : IClassFixture<ApiFixture>
 
     [SkippableTheory]
     [MemberData(nameof(Binaries))]
+    [KubectlVerb("auth", "can-i, can-i --list, whoami")]
     public async Task Auth_answers_can_i_and_whoami(string kubectl)
     {
         var run = await RunnerAsync(kubectl);

@@ -99,6 +99,74 @@ public sealed class PodsOnContainerdTests(ContainerdFixture containerd)
         await UntilAsync("the pod is gone", async () => (await SandboxesAsync(client, keep.Uid())).Count == 0);
     }
 
+    [SkippableFact]
+    public async Task What_another_agent_left_of_a_pod_is_ended_and_the_pod_made_anew()
+    {
+        var meta = new FakeMetaStore();
+        var (pod, stranger) = (Pod("swap", Sleeper().Replace("\"terminationGracePeriodSeconds\":1", "\"terminationGracePeriodSeconds\":20", StringComparison.Ordinal)), Pod("stranger", Sleeper()));
+        using var client = containerd.Client();
+        var goodbyes = Directory.CreateTempSubdirectory("goodbyes").FullName;
+        var left = await LeaveAsync(client, pod, null, 0, goodbyes);
+        await LeaveAsync(client, stranger, null, 0, goodbyes);
+        meta.Put("pod", pod);
+        string own;
+        await using (var first = containerd.Run("node-swap", meta))
+        {
+            own = (await first.StatusAsync(pod, "running", IsReady)).Items("containerStatuses").Single().Text("containerID")["containerd://".Length..];
+            await first.EventAsync("Killing", "Stopping container main, which another agent of this node has started");
+        }
+
+        Assert.Equal("swap-0\n", File.ReadAllText(Path.Combine(goodbyes, "swap-0"))); // it had its SIGTERM, and the time
+        var sandbox = (await SandboxesAsync(client, pod.Uid())).Single();
+        Assert.NotEqual(left.Sandbox, sandbox.Id);
+
+        // Back to the other agent, which goes on in the sandbox that it finds, and here again.
+        await client.StopContainerAsync(own, TimeSpan.Zero, default);
+        var again = await LeaveAsync(client, pod, sandbox.Id, 1, goodbyes);
+        await using (var second = containerd.Run("node-swap", meta))
+        {
+            var now = (await second.StatusAsync(pod, "running again", IsReady)).Items("containerStatuses").Single().Text("containerID")["containerd://".Length..];
+            Assert.DoesNotContain(now, (string[])[own, again.Container]);
+            Assert.Equal("swap-1\n", File.ReadAllText(Path.Combine(goodbyes, "swap-1")));
+            Assert.Equal(GrpcStatusCode.NotFound, (await Assert.ThrowsAsync<GrpcException>(() => client.ContainerStatusAsync(again.Container, default))).Code);
+            meta.Delete("pod", pod);
+            await UntilAsync("the pod is gone", async () => (await SandboxesAsync(client, pod.Uid())).Count == 0);
+        }
+
+        // A pod that is not this node's to run may be another agent's still.
+        var theirs = (await SandboxesAsync(client, stranger.Uid())).Single();
+        Assert.Equal(PodSandboxState.SandboxReady, theirs.State);
+        Assert.False(File.Exists(Path.Combine(goodbyes, "stranger-0")));
+        await client.StopPodSandboxAsync(theirs.Id, default);
+        await client.RemovePodSandboxAsync(theirs.Id, default);
+        Directory.Delete(goodbyes, recursive: true);
+    }
+
+    // As KubeEdge's edgecore and every kubelet leave a pod: with its uid, and no node's name. The container says goodbye in a file when it is asked to end.
+    private static async Task<(string Sandbox, string Container)> LeaveAsync(CriClient client, JsonObject pod, string? sandbox, uint attempt, string goodbyes)
+    {
+        Assert.True(PodDescription.TryRead(pod, out var description, out var error), error);
+        var within = new PodSandboxConfig
+        {
+            Metadata = new PodSandboxMetadata { Name = pod.Name(), Namespace = pod.Namespace(), Uid = pod.Uid() },
+            Linux = new LinuxPodSandboxConfig { CgroupParent = CriConfigs.CgroupParent(new EdgedOptions(), description), SecurityContext = new LinuxSandboxSecurityContext() },
+        };
+        within.Labels[CriConfigs.UidLabel] = pod.Uid();
+        sandbox ??= await client.RunPodSandboxAsync(within, "", default);
+        var config = new ContainerConfig
+        {
+            Metadata = new ContainerMetadata { Name = "main", Attempt = attempt }, Image = new ImageSpec { Image = ContainerdFixture.Busybox }, Linux = new LinuxContainerConfig(),
+        };
+        config.Command.Add(["sh", "-c", $"trap 'echo {pod.Name()}-{attempt} > /out/{pod.Name()}-{attempt}; exit 0' TERM; touch /out/up-{pod.Name()}-{attempt}; while true; do sleep 0.1; done"]);
+        config.Mounts.Add(new Mount { ContainerPath = "/out", HostPath = goodbyes });
+        config.Labels[CriConfigs.UidLabel] = pod.Uid();
+        config.Labels[CriConfigs.ContainerLabel] = "main";
+        var container = await client.CreateContainerAsync(sandbox, config, within, default);
+        await client.StartContainerAsync(container, default);
+        await UntilAsync("its trap is set", () => Task.FromResult(File.Exists(Path.Combine(goodbyes, $"up-{pod.Name()}-{attempt}"))));
+        return (sandbox, container);
+    }
+
     // What a start leaves behind that was cut off by the end of EdgeCore: CRI takes the container for not running, containerd has its process and refuses to remove it.
     [SkippableFact]
     public async Task A_container_with_a_process_that_CRI_does_not_know_of_is_removed_too()

@@ -119,7 +119,9 @@ internal sealed class CertificateAuthority : IDisposable
         // A serial number is a positive integer (RFC 5280 §4.1.2.2).
         serial[0] &= 0x7f;
         serial[0] |= 0x01;
-        return request.Create(_certificate, _time.GetUtcNow().AddHours(-1), until, serial);
+        // For nodes whose clock is slow; but no certificate is older than its CA, and KubeEdge's is as old as its first cloudcore.
+        var (from, authority) = (_time.GetUtcNow().AddHours(-1), new DateTimeOffset(_certificate.NotBefore));
+        return request.Create(_certificate, from > authority ? from : authority, until, serial);
     }
 
     private static void AddAuthorityExtensions(CertificateRequest request)
