@@ -21,28 +21,42 @@ public static class Kubeconfig
         return Parse(path, ReadFile(path, "kubeconfig"), context);
     }
 
-    /// <summary>As <see cref="Load"/> for text; <paramref name="path"/> stands in errors, and its directory is where relative file names start.</summary>
-    public static KubeClientOptions Parse(string path, string text, string? context = null)
+    /// <summary>As <see cref="Load"/> for a list of files as in the variable KUBECONFIG, by kubectl's rules: what is not there is passed over, and of the entries of one name, and of the current
+    /// contexts, the first counts. An entry's relative file names start at its own file.</summary>
+    public static KubeClientOptions LoadList(string paths, string? context = null)
     {
-        JsonObject root;
+        var files = paths.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries).ToList();
+        var present = files.Where(File.Exists).ToList();
+        return present.Count > 0 ? Choose([.. present.Select(path => Read(path, ReadFile(path, "kubeconfig")))], context)
+            : throw new ConfigException([$"{string.Join(", ", files)}: there is no such kubeconfig"]);
+    }
+
+    /// <summary>As <see cref="Load"/> for text; <paramref name="path"/> stands in errors, and its directory is where relative file names start.</summary>
+    public static KubeClientOptions Parse(string path, string text, string? context = null) => Choose([Read(path, text)], context);
+
+    private static Source Read(string path, string text)
+    {
         try
         {
-            var documents = YamlReader.ReadAll(text, plainAsText: true);
-            root = documents is [JsonObject one] ? one : throw new ConfigException([$"{path}: must be one YAML mapping with clusters, contexts and users"]);
+            return YamlReader.ReadAll(text, plainAsText: true) is [JsonObject one] ? new Source(path, text, one)
+                : throw new ConfigException([$"{path}: must be one YAML mapping with clusters, contexts and users"]);
         }
         catch (ManifestException e)
         {
             throw new ConfigException([$"{path}: {e.Message}"]);
         }
+    }
 
-        var name = context ?? root.Text("current-context");
+    private static KubeClientOptions Choose(IReadOnlyList<Source> sources, string? context)
+    {
+        var name = context ?? sources.Select(source => source.Json.Text("current-context")).FirstOrDefault(one => one.Length > 0) ?? "";
         if (name.Length == 0)
-            throw new ConfigException([$"{path}: has no current-context; its contexts: {Names(root, "contexts")}"]);
-        var chosen = Entry(path, root, "contexts", "context", name);
-        var clusterName = Required(path, chosen, $"context '{name}'", "cluster");
-        var cluster = Entry(path, root, "clusters", "cluster", clusterName);
-        var user = chosen.Text("user") is { Length: > 0 } userName ? Entry(path, root, "users", "user", userName) : [];
-        return Options(path, text, name, chosen, clusterName, cluster, user);
+            throw new ConfigException([$"{Paths(sources)}: has no current-context; its contexts: {Names(sources, "contexts")}"]);
+        var chosen = Entry(sources, "contexts", "context", name);
+        var clusterName = Required(chosen.Path, chosen.Json, $"context '{name}'", "cluster");
+        var cluster = Entry(sources, "clusters", "cluster", clusterName);
+        var user = chosen.Json.Text("user") is { Length: > 0 } userName ? Entry(sources, "users", "user", userName) : chosen with { Json = [] };
+        return Options(name, chosen.Json, clusterName, cluster, user);
     }
 
     /// <summary>The API server and the service account of the pod that this process runs in.</summary>
@@ -63,15 +77,17 @@ public static class Kubeconfig
         };
     }
 
-    private static KubeClientOptions Options(string path, string text, string name, JsonObject context, string clusterName, JsonObject cluster, JsonObject user)
+    private static KubeClientOptions Options(string name, JsonObject context, string clusterName, Source clusterSource, Source userSource)
     {
+        var (path, text, cluster) = clusterSource;
+        var (userPath, _, user) = userSource;
         var server = Required(path, cluster, $"the cluster of context '{name}'", "server");
         if (!Uri.TryCreate(server, UriKind.Absolute, out var uri) || (uri.Scheme != "https" && uri.Scheme != "http"))
             throw new ConfigException([$"{path}: server '{server}' must be an https URL"]);
         foreach (var key in new[] { "auth-provider", "username", "password" })
         {
             if (user.ContainsKey(key))
-                throw new ConfigException([$"{path}: the user of context '{name}' has '{key}', which Kubernetes no longer has; use a client certificate, token, tokenFile or exec"]);
+                throw new ConfigException([$"{userPath}: the user of context '{name}' has '{key}', which Kubernetes no longer has; use a client certificate, token, tokenFile or exec"]);
         }
 
         var insecure = Truth(path, cluster, "insecure-skip-tls-verify");
@@ -80,7 +96,7 @@ public static class Kubeconfig
             throw new ConfigException([$"{path}: certificate-authority and insecure-skip-tls-verify exclude each other"]);
         if (authority is not null && !authority.Contains("-----BEGIN CERTIFICATE-----", StringComparison.Ordinal))
             throw new ConfigException([$"{path}: certificate-authority has no PEM certificate"]);
-        var isFromFiles = DataFile(path, user, "client-certificate") is not null && DataFile(path, user, "client-key") is not null;
+        var isFromFiles = DataFile(userPath, user, "client-certificate") is not null && DataFile(userPath, user, "client-key") is not null;
         return new KubeClientOptions
         {
             Server = uri,
@@ -90,13 +106,13 @@ public static class Kubeconfig
                 : ProxyChoice.TryRead(proxy) ?? throw new ConfigException([$"{path}: proxy-url of the cluster of context '{name}' must be a URL with http, https or socks5, e.g. http://proxy:3128"]),
             CertificateAuthorityFile = DataFile(path, cluster, "certificate-authority"),
             TlsServerName = cluster.Text("tls-server-name") is { Length: > 0 } tlsName ? tlsName : null,
-            ClientCertificate = Certificate(path, user),
-            ClientCertificateFile = isFromFiles ? DataFile(path, user, "client-certificate") : null,
-            ClientKeyFile = isFromFiles ? DataFile(path, user, "client-key") : null,
-            Exec = KubeconfigExec.Read(path, $"the user of context '{name}'", user, () => KubeconfigExec.Cluster(text, clusterName, cluster, authority, insecure)),
+            ClientCertificate = Certificate(userPath, user),
+            ClientCertificateFile = isFromFiles ? DataFile(userPath, user, "client-certificate") : null,
+            ClientKeyFile = isFromFiles ? DataFile(userPath, user, "client-key") : null,
+            Exec = KubeconfigExec.Read(userPath, $"the user of context '{name}'", user, () => KubeconfigExec.Cluster(text, clusterName, cluster, authority, insecure)),
             Token = user.Text("token") is { Length: > 0 } token ? token : null,
-            TokenFile = user.Text("tokenFile") is { Length: > 0 } file ? Resolve(path, file) : null,
-            Impersonate = Impersonated(path, name, user),
+            TokenFile = user.Text("tokenFile") is { Length: > 0 } file ? Resolve(userPath, file) : null,
+            Impersonate = Impersonated(userPath, name, user),
             DefaultNamespace = context.Text("namespace") is { Length: > 0 } space ? space : "default",
         };
     }
@@ -165,15 +181,21 @@ public static class Kubeconfig
         var other => throw new ConfigException([$"{path}: {key} is '{other}', must be true or false"]),
     };
 
-    private static JsonObject Entry(string path, JsonObject root, string list, string key, string name)
+    private static Source Entry(IReadOnlyList<Source> sources, string list, string key, string name)
     {
-        var entry = root.Items(list).FirstOrDefault(item => item.Text("name") == name)
-            ?? throw new ConfigException([$"{path}: there is no '{name}' under {list}; known: {Names(root, list)}"]);
-        return entry[key] as JsonObject ?? throw new ConfigException([$"{path}: '{name}' under {list} has no '{key}' mapping"]);
+        foreach (var source in sources)
+        {
+            if (source.Json.Items(list).FirstOrDefault(item => item.Text("name") == name) is { } entry)
+                return source with { Json = entry[key] as JsonObject ?? throw new ConfigException([$"{source.Path}: '{name}' under {list} has no '{key}' mapping"]) };
+        }
+
+        throw new ConfigException([$"{Paths(sources)}: there is no '{name}' under {list}; known: {Names(sources, list)}"]);
     }
 
-    private static string Names(JsonObject root, string list)
-        => root.Items(list).Select(item => item.Text("name")).ToArray() is { Length: > 0 } names ? string.Join(", ", names) : "none";
+    private static string Names(IReadOnlyList<Source> sources, string list)
+        => sources.SelectMany(source => source.Json.Items(list)).Select(item => item.Text("name")).Distinct().ToArray() is { Length: > 0 } names ? string.Join(", ", names) : "none";
+
+    private static string Paths(IReadOnlyList<Source> sources) => string.Join(", ", sources.Select(source => source.Path));
 
     private static string Required(string path, JsonObject entry, string what, string key)
         => entry.Text(key) is { Length: > 0 } value ? value : throw new ConfigException([$"{path}: {what} has no {key}"]);
@@ -193,4 +215,7 @@ public static class Kubeconfig
             throw new ConfigException([$"{file}: the {what} cannot be read: {e.Message}"]);
         }
     }
+
+    // A file, or an entry of one.
+    private sealed record Source(string Path, string Text, JsonObject Json);
 }

@@ -59,6 +59,37 @@ public sealed class KubeconfigTests : IDisposable
         Assert.DoesNotContain("0123", second.ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Of_a_list_of_files_the_first_entry_of_a_name_counts_and_missing_files_are_passed_over()
+    {
+        string Write(string directory, string text)
+        {
+            var path = Path.Combine(_directory.CreateSubdirectory(directory).FullName, "config");
+            File.WriteAllText(path, text);
+            return path;
+        }
+
+        var clusters = Write("clusters", """
+            clusters: [{name: c, cluster: {server: "https://first:6443"}}, {name: other, cluster: {server: "https://other:6443"}}]
+            contexts: [{name: away, context: {cluster: other, user: u}}]
+            """);
+        var users = Write("users", """
+            current-context: here
+            clusters: [{name: c, cluster: {server: "https://second:6443"}}]
+            contexts: [{name: here, context: {cluster: c, user: u, namespace: site}}]
+            users: [{name: u, user: {tokenFile: token}}]
+            """);
+        var last = Write("last", "current-context: away\nusers: [{name: u, user: {token: unused}}]\n");
+        var list = string.Join(Path.PathSeparator, Path.Combine(_directory.FullName, "missing"), clusters, "", users, last);
+
+        var here = Kubeconfig.LoadList(list);
+        Assert.Equal(("https://first:6443/", "site", (string?)null), (here.Server.AbsoluteUri, here.DefaultNamespace, here.Token));
+        Assert.Equal(Path.Combine(Path.GetDirectoryName(users)!, "token"), here.TokenFile); // beside the file that names it
+        Assert.Equal("https://other:6443/", Kubeconfig.LoadList(list, "away").Server.AbsoluteUri);
+        Assert.Contains("there is no 'nowhere' under contexts; known: away, here", Assert.Throws<ConfigException>(() => Kubeconfig.LoadList(list, "nowhere")).Problems[0], StringComparison.Ordinal);
+        Assert.Contains("there is no such kubeconfig", Assert.Throws<ConfigException>(() => Kubeconfig.LoadList("/none/a:/none/b")).Problems[0], StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("a: [", "is not valid YAML")]
     [InlineData("contexts: [{name: x}]", "has no current-context; its contexts: x")]

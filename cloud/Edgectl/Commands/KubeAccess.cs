@@ -13,7 +13,7 @@ internal sealed class KubeAccess
 
     public Option<string?> Kubeconfig { get; } = new("--kubeconfig", "--kube-config")
     {
-        Description = $"The kubeconfig of the cluster that cloudcore serves. Without it $KUBECONFIG, then {DefaultKubeconfig}.",
+        Description = $"The kubeconfig of the cluster that cloudcore serves. Without it the files of $KUBECONFIG, then {DefaultKubeconfig}.",
         HelpName = "FILE",
     };
 
@@ -49,11 +49,11 @@ internal sealed class KubeAccess
     }
 
     private KubeClientOptions Load(ParseResult options)
-        => Edge.Kubernetes.Kubeconfig.Load(Choose(options.GetValue(Kubeconfig)), options.GetValue(Context) is { Length: > 0 } context ? context : null);
-
-    private static string Choose(string? given)
-        => given is { Length: > 0 } ? given
-            // kubectl allows a list of files here; the first one counts.
-            : Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } variable ? variable.Split(Path.PathSeparator)[0]
-            : DefaultKubeconfig;
+    {
+        var context = options.GetValue(Context) is { Length: > 0 } name ? name : null;
+        if (options.GetValue(Kubeconfig) is { Length: > 0 } given)
+            return Edge.Kubernetes.Kubeconfig.Load(given, context);
+        return Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } variable ? Edge.Kubernetes.Kubeconfig.LoadList(variable, context)
+            : Edge.Kubernetes.Kubeconfig.Load(DefaultKubeconfig, context);
+    }
 }
