@@ -114,6 +114,7 @@ internal static class SampleConfigs
               serviceAccountIssuers: [https://kubernetes.default.svc.cluster.local]
               apiAudiences: []                    # empty: the issuers
               serviceAccountKeyFiles: []          # PEM, beside the keys that the cloud tells
+              httpServiceAccount: ""              # NAMESPACE/NAME: server also answers plain HTTP without a token, with this account's rights
               authorization:
                 mode: Webhook                     # AlwaysAllow: every good token reads what the node holds
               tlsCertFile: ""                     # empty: made by edgecore

@@ -32,6 +32,10 @@ public sealed record MetaServerOptions
     /// feature requireAuthorization.</summary>
     public bool AsksAccess { get; init; } = true;
 
+    /// <summary>The ServiceAccount, <c>NAMESPACE/NAME</c>, whose rights those have who show no token and ask by plain HTTP at <see cref="Server"/>, as programs made for KubeEdge without its feature
+    /// requireAuthorization do. Empty: HTTPS and a token always.</summary>
+    public string HttpServiceAccount { get; init; } = "";
+
     /// <summary>Answers of the API that are kept for when the cloud is away, MiB.</summary>
     public int CacheMebibytes { get; init; } = 32;
 
@@ -56,10 +60,19 @@ public sealed record MetaServerOptions
             TlsCertificateFile = section.Text("tlsCertFile", ""),
             TlsKeyFile = section.Text("tlsPrivateKeyFile", ""),
             AsksAccess = mode != "AlwaysAllow",
+            HttpServiceAccount = section.Text("httpServiceAccount", ""),
             CacheMebibytes = section.Int("cacheMebibytes", absent.CacheMebibytes, 0, 4096),
         };
         if (options.TlsCertificateFile.Length > 0 != options.TlsKeyFile.Length > 0)
             section.Problem(options.TlsKeyFile.Length > 0 ? "tlsPrivateKeyFile" : "tlsCertFile", "is given alone; tlsCertFile and tlsPrivateKeyFile belong together");
+        if (options.HttpServiceAccount.Length > 0)
+        {
+            if (options.HttpServiceAccount.Split('/') is not [{ Length: > 0 }, { Length: > 0 }])
+                section.Problem("httpServiceAccount", $"is '{options.HttpServiceAccount}', must be NAMESPACE/NAME of a ServiceAccount, e.g. kubeedge/edgemesh-agent");
+            if (!IPAddress.IsLoopback(options.Server.Address))
+                section.Problem("httpServiceAccount", $"serves plain HTTP without a token, and server is {options.Server}: that must be a loopback address then, e.g. {absent.Server}");
+        }
+
         return options;
     }
 

@@ -162,6 +162,20 @@ public sealed class EdgeCoreConfigTests
         Assert.Equal("", Parse(Server.Replace("NAME", "hub", StringComparison.Ordinal)).MetaManager.MetaServer.TlsCertificateFile);
     }
 
+    [Theory]
+    [InlineData("mesh", "127.0.0.1:10550", "metaServer.httpServiceAccount: is 'mesh', must be NAMESPACE/NAME")]
+    [InlineData("a/b/c", "127.0.0.1:10550", "must be NAMESPACE/NAME")]
+    [InlineData("kubeedge/mesh", "0.0.0.0:10550", "that must be a loopback address then")]
+    [InlineData("kubeedge/mesh", "[::1]:10550", "")]
+    public void Plain_HTTP_takes_an_account_and_a_loopback_address(string account, string server, string problem)
+    {
+        var config = $"kind: EdgeCore\nmodules: {{metaManager: {{metaServer: {{httpServiceAccount: {account}, server: '{server}'}} }} }}\n";
+        if (problem.Length > 0)
+            Assert.Contains(problem, Error(config), StringComparison.Ordinal);
+        else
+            Assert.Equal(account, Parse(config).MetaManager.MetaServer.HttpServiceAccount);
+    }
+
     [Fact]
     public void A_malformed_token_is_not_repeated_in_the_error()
         => Assert.DoesNotContain("topsecret", Error("kind: EdgeCore\n", "modules.edgeHub.token=topsecret"), StringComparison.Ordinal);

@@ -120,6 +120,33 @@ public sealed class MetaServerTests
     }
 
     [SkippableFact]
+    public async Task Programs_made_for_KubeEdges_plain_HTTP_ask_as_the_account_whose_pod_is_on_the_node()
+    {
+        Requires.Containerd();
+        Requires.Kubectl();
+        await using var edge = await StartAsync("modules.metaManager.metaServer.httpServiceAccount=default/reader", pods: true);
+        await edge.KubectlAsync("create serviceaccount reader");
+        await edge.KubectlAsync("apply -f -", Rights);
+        await edge.KubectlAsync("create deployment shop --image=edge.local/busybox:1 --replicas=0");
+        Assert.Contains("no pod of it", (await PlainAsync(edge, "get", "--raw", "/api/v1/pods")).Error, StringComparison.Ordinal);
+        await edge.KubectlAsync("apply -f -", $$$"""
+            {"apiVersion":"v1","kind":"Pod","metadata":{"name":"mesh"},"spec":{"nodeName":"edge-1","hostNetwork":true,"serviceAccountName":"reader","terminationGracePeriodSeconds":1,"tolerations":[{"operator":"Exists"}],
+              "containers":[{"name":"main","image":"{{{LocalEdge.BusyboxImage}}}","command":["sleep","3600"],
+                "volumeMounts":[{"name":"api","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}]}],
+              "volumes":[{"name":"api","projected":{"sources":[{"serviceAccountToken":{"path":"token","expirationSeconds":3607}}]}}]}}
+            """);
+        await edge.ReadyAsync("mesh");
+        await edge.WaitForAsync("the pod as its own program sees it", async () => (await PlainAsync(edge, "get", "pods", "-o", "name")).Output == "pod/mesh\n", s_long);
+        Assert.Contains("shop", (await PlainAsync(edge, "get", "deployments")).Output, StringComparison.Ordinal);
+        Assert.Contains("User \"system:serviceaccount:default:reader\" cannot list resource \"secrets\"", (await PlainAsync(edge, "get", "secrets")).Error, StringComparison.Ordinal);
+
+        await edge.Local.KillCloudCoreAsync();
+        await edge.WaitForAsync("the node knows that the cloud is away", async () => (await PlainAsync(edge, "get", "pods")).Error.Contains("the cloud is not connected", StringComparison.Ordinal), s_long);
+        Assert.Contains("shop", (await PlainAsync(edge, "get", "deployments")).Output, StringComparison.Ordinal);
+        Assert.Equal("pod/mesh\n", (await PlainAsync(edge, "get", "pods", "-o", "name")).Output);
+    }
+
+    [SkippableFact]
     public async Task Logs_exec_and_port_forward_reach_a_pod_of_the_node_with_and_without_the_cloud()
     {
         Requires.Containerd();
@@ -213,6 +240,12 @@ public sealed class MetaServerTests
             "kubectl",
             [.. MetaArguments(edge, token), .. arguments],
             new ToolOptions(TimeProvider.System) { Deadline = s_long, Environment = new Dictionary<string, string> { ["KUBECONFIG"] = "/dev/null" } }, CancellationToken.None);
+
+    private static Task<ToolResult> PlainAsync(TestEdge edge, params string[] arguments)
+        => Tool.TryRunAsync(
+            "kubectl",
+            ["--kubeconfig=/dev/null", $"--server=http://127.0.0.1:{Port(edge)}", $"--cache-dir={Path.Combine(edge.Local.Directory, "kubectl-plain")}", .. arguments],
+            new ToolOptions(TimeProvider.System) { Deadline = s_long }, CancellationToken.None);
 
     private static async Task<string> PythonAsync(TestEdge edge, string tokenFile)
     {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Net;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
@@ -31,7 +32,9 @@ internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, 
                 return;
             }
 
-            var caller = parts.Authentication.Identify(context.Request.Headers.Authorization);
+            if (!context.Request.IsHttps)
+                RefuseBrowser(context.Request);
+            var caller = parts.Authentication.Identify(context.Request.Headers.Authorization, context.Request.IsHttps);
             await filled.WaitAsync(context.RequestAborted);
             await RouteAsync(context, request, caller);
         }
@@ -60,6 +63,14 @@ internal sealed class MetaServerHandler(MetaServerParts parts, bool asksAccess, 
         {
             parts.Metrics.Count(verb, context.Response.StatusCode);
         }
+    }
+
+    // Where no token is asked for, a page in a browser on the machine must not ask either: not by its own origin, nor by a name that leads here (DNS rebinding).
+    private static void RefuseBrowser(HttpRequest request)
+    {
+        var host = request.Host.Host;
+        if (request.Headers.ContainsKey("Origin") || !(host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || IPAddress.TryParse(host.Trim('[', ']'), out _)))
+            throw new MetaServerException(403, "Forbidden", "plain HTTP is for programs on this machine, which name MetaServer by its IP address or localhost and send no Origin");
     }
 
     private static async Task RefuseAsync(HttpContext context, MetaServerException error)

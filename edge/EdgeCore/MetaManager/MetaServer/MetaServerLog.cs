@@ -19,4 +19,7 @@ internal static partial class MetaServerLog
 
     [LoggerMessage(2054, LogLevel.Warning, "the keys of the tokens' issuer could not be got: {Reason}; those known before go on")]
     public static partial void KeysNotGot(ILogger log, string reason);
+
+    [LoggerMessage(2055, LogLevel.Warning, "MetaServer also answers plain HTTP on {Address}, without a token: every process on this machine has the rights of ServiceAccount {Account} there (modules.metaManager.metaServer.httpServiceAccount)")]
+    public static partial void PlainHttp(ILogger log, string address, string account);
 }

@@ -119,13 +119,13 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
             var forPods = await ForPodsAsync(cancellationToken);
             try
             {
-                _app = await ListenAsync([_options.Server, .. forPods is null ? (IPEndPoint[])[] : [forPods]], certificate, handler, cancellationToken);
+                _app = await ListenAsync(forPods, certificate, handler, cancellationToken);
             }
             catch (IOException e) when (forPods is not null)
             {
                 MetaServerLog.NotForPods(_log, forPods.ToString(), e.Message);
                 forPods = null;
-                _app = await ListenAsync([_options.Server], certificate, handler, cancellationToken);
+                _app = await ListenAsync(null, certificate, handler, cancellationToken);
             }
 
             var ports = _app.Urls.Select(url => new Uri(url)).ToList();
@@ -134,6 +134,8 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
                 new IPEndPoint(_options.Server.Address.Equals(IPAddress.Any) ? IPAddress.Loopback : _options.Server.Address, Port),
                 forPods is null ? null : new IPEndPoint(forPods.Address, ports[^1].Port), certificate.AuthorityPem);
             MetaServerLog.Listening(_log, string.Join(" and ", _app.Urls), certificate.AuthorityPem.Length > 0 ? AuthorityFile : "of its issuer");
+            if (_options.HttpServiceAccount.Length > 0)
+                MetaServerLog.PlainHttp(_log, $"{_options.Server.Address}:{Port}", _options.HttpServiceAccount);
             _said = "";
             return true;
         }
@@ -216,7 +218,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
         return dummy;
     }
 
-    private static async Task<WebApplication> ListenAsync(IReadOnlyList<IPEndPoint> at, ServingCertificate certificate, MetaServerHandler handler, CancellationToken cancellationToken)
+    private async Task<WebApplication> ListenAsync(IPEndPoint? forPods, ServingCertificate certificate, MetaServerHandler handler, CancellationToken cancellationToken)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -228,9 +230,17 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
             kestrel.Limits.MaxConcurrentConnections = ConnectionsMax;
             kestrel.Limits.MaxRequestBodySize = null; // the handler answers with a metav1.Status
             kestrel.Limits.MinResponseDataRate = null; // a watch may be quiet
-            foreach (var one in at)
+            kestrel.Listen(_options.Server, listen =>
             {
-                kestrel.Listen(one, listen =>
+                listen.Protocols = HttpProtocols.Http1AndHttp2;
+                if (_options.HttpServiceAccount.Length > 0)
+                    listen.UseHttpsOrHttp(certificate.Certificate, _services.Time);
+                else
+                    listen.UseHttps(certificate.Certificate);
+            });
+            if (forPods is not null)
+            {
+                kestrel.Listen(forPods, listen =>
                 {
                     listen.Protocols = HttpProtocols.Http1AndHttp2;
                     listen.UseHttps(certificate.Certificate);

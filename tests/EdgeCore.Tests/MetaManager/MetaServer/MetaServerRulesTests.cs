@@ -5,6 +5,7 @@ using Edge.Core.Edged;
 using Edge.Core.MetaManager.MetaServer;
 using Edge.Kubernetes;
 using Edge.Protocol.Messages;
+using Edge.Testing;
 using Xunit;
 
 namespace Edge.Core.Tests.MetaManager.MetaServer;
@@ -65,6 +66,46 @@ public sealed class MetaServerRulesTests
 
         Assert.Contains("does not know the issuer's keys", Check(issuer.Make(s_now.AddMinutes(10)), TokenKeys.None).Problem, StringComparison.Ordinal);
         Assert.Equal("", Check(other.Make(s_now.AddMinutes(10)), isKnown: true).Problem);
+    }
+
+    [Fact]
+    public async Task Who_asks_by_plain_HTTP_without_a_token_is_the_configured_account_by_the_newest_token_of_its_pods_here()
+    {
+        using var issuer = new TokenIssuer();
+        var meta = new FakeMetaStore();
+        var rows = new Edge.Core.MetaManager.LocalRows("serviceaccounttoken");
+        var isConnected = true;
+        Authentication With(string account)
+            => new(new MetaServerOptions { HttpServiceAccount = account }, meta, () => "own", () => isConnected, new ManualTimeProvider(s_now));
+        async Task<string> GiveAsync(string key, string account, double minutes, string pod, string audience = MetaServerOptions.DefaultIssuer)
+        {
+            var token = issuer.Make(s_now.AddMinutes(minutes), account, audience: audience, pod: (pod, "u-" + pod));
+            await rows.PutAsync(meta, key, new JsonObject { ["status"] = new JsonObject { ["token"] = token } }, CancellationToken.None);
+            return token;
+        }
+
+        var mesh = With("default/mesh");
+        Assert.Contains("no pod of it with a token for the API is on this node", Assert.Throws<MetaServerException>(() => mesh.Identify(null, isHttps: false)).Message, StringComparison.Ordinal);
+        foreach (var pod in (string[])["one", "two", "other"])
+            meta.Put("pod", JsonNode.Parse($$$"""{"metadata":{"name":"{{{pod}}}","namespace":"default","uid":"u-{{{pod}}}"}}""")!.AsObject());
+        await GiveAsync("a", "mesh", 10, "one");
+        var newest = await GiveAsync("b", "mesh", 20, "two");
+        await GiveAsync("c", "mesh", 30, "gone"); // its pod is not here
+        await GiveAsync("d", "mesh", 40, "one", "vault"); // not for the API
+        var other = await GiveAsync("e", "other", 50, "other");
+        Assert.Equal(("system:serviceaccount:default:mesh", newest), (mesh.Identify(null, isHttps: false).Name, mesh.Identify(null, isHttps: false).Token));
+        Assert.Throws<MetaServerException>(() => With("kube-system/mesh").Identify(null, isHttps: false));
+
+        // HTTPS takes a token, and who shows one is who it says.
+        Assert.Throws<MetaServerException>(() => mesh.Identify(null, isHttps: true));
+        Assert.Throws<MetaServerException>(() => mesh.Identify("Bearer nonsense", isHttps: false));
+        Assert.Equal(other, mesh.Identify($"Bearer {other}", isHttps: false).Token);
+
+        // An expired token goes on while the cloud cannot give another.
+        var expired = await GiveAsync("e", "other", -10, "other");
+        Assert.Throws<MetaServerException>(() => With("default/other").Identify(null, isHttps: false));
+        isConnected = false;
+        Assert.Equal(expired, With("default/other").Identify(null, isHttps: false).Token);
     }
 
     [Fact]

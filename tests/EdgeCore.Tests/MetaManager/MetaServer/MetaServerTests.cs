@@ -231,6 +231,53 @@ public sealed class MetaServerTests : IAsyncDisposable
         Assert.Contains("cannot create resource \"pods/attach\"", (await SendAsync(http, HttpMethod.Post, "/api/v1/namespaces/default/pods/web/attach?stdout=1")).Text("message"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Plain_HTTP_without_a_token_is_answered_beside_HTTPS_where_an_account_is_configured_for_it()
+    {
+        await StartAsync("modules.metaManager.metaServer.httpServiceAccount=default/mesh");
+        await _edge!.Log.WaitForAsync("MetaServer also answers plain HTTP on 127.0.0.1:");
+        using var http = PlainClient();
+        Assert.Contains("no pod of it", (await GetAsync(http, "/api/v1/configmaps")).Text("message"), StringComparison.Ordinal);
+        await DownAsync("insert", "default/pod/web", Pod("web"), 20);
+        await DownAsync("insert", "default/configmap/settings", Config("settings", 10, "one"), 10);
+        var token = _issuer.Make(DateTimeOffset.UtcNow.AddMinutes(30), "mesh", pod: ("web", "u-web"));
+        await new Edge.Core.MetaManager.LocalRows("serviceaccounttoken").PutAsync(_edge.Host.Meta, "u-web/token", new JsonObject { ["status"] = new JsonObject { ["token"] = token } }, CancellationToken.None);
+
+        // A connection that says nothing keeps nobody from being answered.
+        using var silent = new System.Net.Sockets.TcpClient();
+        await silent.ConnectAsync(IPAddress.Loopback, Port);
+        await UntilAsync(http, "/api/v1/namespaces/default/configmaps", body => body.Items("items").Any());
+        Assert.Contains(_asked, one => one.Key.Contains("subjectaccessreviews", StringComparison.Ordinal) && Encoding.UTF8.GetString(one.RequestBody.Span).Contains("\"user\":\"system:serviceaccount:default:mesh\"", StringComparison.Ordinal));
+        var list = await UntilAsync(http, "/apis/apps/v1/namespaces/default/deployments", body => body.Text("edgeSource") == "cloud");
+        Assert.Equal("one", list.Items("items").Single().Name());
+        Assert.Equal(token, _asked.Last(one => one.Key == "/apps/v1/deployments/default/null").Http!.Token);
+        using (var watch = await OpenAsync(http, "/api/v1/namespaces/default/configmaps?watch=true"))
+            Assert.Equal("ADDED settings", await NextAsync(watch));
+
+        // Rights are the account's; a token is asked for by HTTPS as ever; a page in a browser is no program on the machine.
+        using var https = Client("");
+        Assert.Equal(401, (await GetAsync(https, "/api/v1/configmaps")).Number(0, "code"));
+        using var named = Client();
+        Assert.Equal("settings", (await GetAsync(named, "/api/v1/namespaces/default/configmaps/settings")).Name());
+        foreach (var (header, value) in ((string, string)[])[("Host", "rebound.example.com"), ("Origin", "http://127.0.0.1")])
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, "/api/v1/configmaps");
+            request.Headers.Add(header, value);
+            using var response = await http.SendAsync(request);
+            Assert.Equal(HttpStatusCode.Forbidden, response.StatusCode);
+        }
+
+        _isAllowed = false;
+        Assert.Contains("User \"system:serviceaccount:default:mesh\" cannot list resource \"secrets\"", (await GetAsync(http, "/api/v1/namespaces/default/secrets")).Text("message"), StringComparison.Ordinal);
+
+        _settings = [];
+        await RestartAsync();
+        using var closed = PlainClient();
+        await Assert.ThrowsAsync<HttpRequestException>(() => closed.GetAsync("/api/v1/configmaps"));
+    }
+
+    private HttpClient PlainClient() => new() { BaseAddress = new Uri($"http://127.0.0.1:{Port}"), Timeout = s_patience };
+
     private async Task StartAsync(params string[] settings)
     {
         _settings = settings;
