@@ -52,6 +52,7 @@ internal sealed class ObjectApi(ObjectStore store, ResourceRegistry registry, Ti
             PriorityAdmission.OnCreate(resource, next, store);
             RuntimeClassAdmission.OnCreate(resource, next, store);
             ObjectStrategy.PrepareCreate(resource, next, @namespace, Guid.NewGuid().ToString(), time.GetUtcNow(), options);
+            ServiceAccountAdmission.OnCreate(resource, next, store, NewName);
             StorageAdmission.OnCreate(resource, next, store);
             if (resource.Kind == ResourceKind.Service)
                 ServiceAddresses.OnCreate(next);

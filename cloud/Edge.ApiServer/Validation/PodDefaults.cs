@@ -3,7 +3,7 @@ using Edge.Kubernetes;
 
 namespace Edge.ApiServer.Validation;
 
-/// <summary>A pod's defaults, those of the admission plug-ins ServiceAccount, DefaultTolerationSeconds and Priority among them.</summary>
+/// <summary>A pod's defaults, the names that the admission plug-ins ServiceAccount, DefaultTolerationSeconds and Priority fill in among them.</summary>
 internal static class PodDefaults
 {
     private const long FileMode = 420; // 0644

@@ -49,7 +49,8 @@ public sealed class ReviewTests(ApiFixture api) : IClassFixture<ApiFixture>
     public async Task Token_requests_that_cannot_be_are_told_why(string body, HttpStatusCode code, string message)
     {
         var ns = await api.NamespaceAsync();
-        await api.PostAsync($"/api/v1/namespaces/{ns}/serviceaccounts", """{"metadata":{"name":"robot"}}""");
+        foreach (var account in (string[])["robot", "another"])
+            await api.PostAsync($"/api/v1/namespaces/{ns}/serviceaccounts", $$$"""{"metadata":{"name":"{{{account}}}"}}""");
         await api.PostAsync($"/api/v1/namespaces/{ns}/pods", """{"metadata":{"name":"others"},"spec":{"serviceAccountName":"another","containers":[{"name":"c","image":"i"}]}}""");
         Assert.Contains(message, (await api.PostAsync($"/api/v1/namespaces/{ns}/serviceaccounts/robot/token", body, code)).Text("message"), StringComparison.Ordinal);
     }

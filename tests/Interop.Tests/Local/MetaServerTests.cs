@@ -131,11 +131,12 @@ public sealed class MetaServerTests
         Assert.Contains("no pod of it", (await PlainAsync(edge, "get", "--raw", "/api/v1/pods")).Error, StringComparison.Ordinal);
         await edge.KubectlAsync("apply -f -", $$$"""
             {"apiVersion":"v1","kind":"Pod","metadata":{"name":"mesh"},"spec":{"nodeName":"edge-1","hostNetwork":true,"serviceAccountName":"reader","terminationGracePeriodSeconds":1,"tolerations":[{"operator":"Exists"}],
-              "containers":[{"name":"main","image":"{{{LocalEdge.BusyboxImage}}}","command":["sleep","3600"],
-                "volumeMounts":[{"name":"api","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}]}],
-              "volumes":[{"name":"api","projected":{"sources":[{"serviceAccountToken":{"path":"token","expirationSeconds":3607}}]}}]}}
+              "containers":[{"name":"main","image":"{{{LocalEdge.BusyboxImage}}}","command":["sleep","3600"]}]}}
             """);
         await edge.ReadyAsync("mesh");
+        // What in-cluster clients look for is there without a word in the manifest.
+        Assert.Equal("ca.crt namespace token default 2", string.Join(' ', (await edge.KubectlAsync(
+            ["exec", "mesh", "--", "sh", "-c", "cd /var/run/secrets/kubernetes.io/serviceaccount; ls; cat namespace; echo; grep -c BEGIN ca.crt"])).Split('\n', StringSplitOptions.RemoveEmptyEntries)));
         await edge.WaitForAsync("the pod as its own program sees it", async () => (await PlainAsync(edge, "get", "pods", "-o", "name")).Output == "pod/mesh\n", s_long);
         Assert.Contains("shop", (await PlainAsync(edge, "get", "deployments")).Output, StringComparison.Ordinal);
         Assert.Contains("User \"system:serviceaccount:default:reader\" cannot list resource \"secrets\"", (await PlainAsync(edge, "get", "secrets")).Error, StringComparison.Ordinal);
