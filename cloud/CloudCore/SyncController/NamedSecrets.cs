@@ -152,7 +152,7 @@ internal sealed class NamedSecrets : IAsyncDisposable
                 isWanted = entry.IsWanted;
             }
 
-            var isAnswered = false;
+            var (isAnswered, isLeft) = (false, false);
             try
             {
                 isAnswered = isWanted ? await ReadAsync(entry, cancellationToken) : Release(entry);
@@ -162,16 +162,15 @@ internal sealed class NamedSecrets : IAsyncDisposable
                 lock (_gate)
                 {
                     entry.Due = _time.GetUtcNow() + NextIn(entry, isAnswered);
-                    if (entry.IsWanted == isWanted)
+                    isLeft = entry.IsWanted == isWanted;
+                    if (isLeft)
                         Leave(entry, isAnswered);
                 }
             }
 
-            lock (_gate)
-            {
-                if (!entry.IsServed)
-                    return;
-            }
+            // Not by what the entry says now: it may have another reader by now.
+            if (isLeft)
+                return;
         }
     }
 

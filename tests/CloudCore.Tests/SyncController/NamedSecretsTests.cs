@@ -98,6 +98,26 @@ public sealed class NamedSecretsTests : IAsyncDisposable
         Assert.Equal("Added cred 2", Told());
     }
 
+    [Fact]
+    public async Task One_that_is_released_as_its_reader_leaves_is_dropped_once()
+    {
+        const int Rounds = 20_000;
+        var drops = 0;
+        await using (var secrets = new NamedSecrets(_kube, _ => { }, (_, _) => Interlocked.Increment(ref drops) > 0, s_every, _time, new Random(1), NullLogger.Instance))
+        {
+            for (var i = 1; i <= Rounds; i++)
+            {
+                secrets.Use("default", $"cred-{i}");
+                var settled = secrets.SettledAsync();
+                Assert.True(SpinWait.SpinUntil(() => settled.IsCompleted, s_patience), "it was not read");
+                secrets.Release("default", $"cred-{i}");
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref drops) >= i, s_patience), "it was not dropped");
+            }
+        }
+
+        Assert.Equal(Rounds, drops);
+    }
+
     [Theory]
     [InlineData(503, false)]
     [InlineData(403, true)]
