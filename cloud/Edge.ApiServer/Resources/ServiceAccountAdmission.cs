@@ -32,7 +32,7 @@ internal static class ServiceAccountAdmission
         // Each namespace gets its default account in a moment; Kubernetes waits for it, and what it would say is known.
         if (account is null && name != "default")
             throw ApiException.Forbidden(resource, pod.Name(), $"error looking up service account {ns}/{name}: serviceaccount \"{name}\" not found");
-        if (spec["imagePullSecrets"] is null && account?["imagePullSecrets"] is JsonArray { Count: > 0 } secrets)
+        if (spec["imagePullSecrets"] is null or JsonArray { Count: 0 } && account?["imagePullSecrets"] is JsonArray { Count: > 0 } secrets)
             spec["imagePullSecrets"] = secrets.DeepClone();
         if (spec.Flag(account.Flag(true, "automountServiceAccountToken"), "automountServiceAccountToken"))
             Mount(spec, newName);

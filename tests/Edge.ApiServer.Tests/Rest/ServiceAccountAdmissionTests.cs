@@ -31,6 +31,7 @@ public sealed class ServiceAccountAdmissionTests(ApiFixture api) : IClassFixture
 
         Assert.Equal("registry", spec.Items("imagePullSecrets").Single().Text("name"));
         Assert.NotEqual(volume.Text("name"), (await SpecAsync(ns, """{"serviceAccountName":"robot","containers":[{"name":"c","image":"i"}]}""")).Items("volumes").Single().Text("name"));
+        Assert.Equal("registry", (await SpecAsync(ns, """{"serviceAccountName":"robot","imagePullSecrets":[],"containers":[{"name":"c","image":"i"}]}""")).Items("imagePullSecrets").Single().Text("name"));
         // A pull Secret of its own is the pod's choice.
         Assert.Equal("mine", (await SpecAsync(ns, """{"serviceAccountName":"robot","imagePullSecrets":[{"name":"mine"}],"containers":[{"name":"c","image":"i"}]}""")).Items("imagePullSecrets").Single().Text("name"));
     }

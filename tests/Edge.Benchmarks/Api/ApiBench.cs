@@ -162,11 +162,14 @@ internal static class ApiBench
     // Until the controllers have looked at everything.
     private static async Task SettleAsync(CloudProcess cloud, CancellationToken cancellationToken)
     {
+        using var second = new PeriodicTimer(TimeSpan.FromSeconds(1));
+        var before = cloud.CpuSeconds();
         for (var calm = 0; calm < 3;)
         {
-            var before = cloud.CpuSeconds();
-            await Task.Delay(1000, cancellationToken);
-            calm = cloud.CpuSeconds() - before < 0.05 ? calm + 1 : 0;
+            await second.WaitForNextTickAsync(cancellationToken);
+            var now = cloud.CpuSeconds();
+            calm = now - before < 0.05 ? calm + 1 : 0;
+            before = now;
         }
     }
 }

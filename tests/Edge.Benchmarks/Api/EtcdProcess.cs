@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
+using Edge.Local;
 using Edge.Local.Processes;
 
 namespace Edge.Benchmarks.Api;
@@ -33,21 +34,29 @@ internal sealed class EtcdProcess : IAsyncDisposable
             ],
             log);
         var etcd = new EtcdProcess(process, client, peer);
-        var clock = Stopwatch.StartNew();
-        while (true)
+        string Failure() => $"etcd did not start: {string.Join(" | ", File.ReadLines(log).TakeLast(3))}";
+        try
         {
-            try
-            {
-                using var probe = WireClient.Connect(client.Port);
-                probe.Post("/v3/kv/put", """{"key":"cHJvYmU=","value":"cHJvYmU="}"""u8.ToArray());
-                return etcd;
-            }
-            catch (Exception e) when (e is SocketException or BenchException or IOException)
-            {
-                if (process.HasExited || clock.Elapsed > s_startWithin)
-                    throw new BenchException($"etcd did not start: {string.Join(" | ", File.ReadLines(log).TakeLast(3))}");
-                await Task.Delay(100, cancellationToken);
-            }
+            await Wait.UntilAsync("etcd", _ => Task.FromResult(process.HasExited ? throw new BenchException(Failure()) : Answers(client.Port)), s_startWithin, TimeProvider.System, cancellationToken);
+            return etcd;
+        }
+        catch (TimeoutException)
+        {
+            throw new BenchException(Failure());
+        }
+    }
+
+    private static bool Answers(int port)
+    {
+        try
+        {
+            using var probe = WireClient.Connect(port);
+            probe.Post("/v3/kv/put", """{"key":"cHJvYmU=","value":"cHJvYmU="}"""u8.ToArray());
+            return true;
+        }
+        catch (Exception e) when (e is SocketException or BenchException or IOException)
+        {
+            return false;
         }
     }
 

@@ -71,7 +71,7 @@ internal static class ModbusBench
     private static async Task ManyAsync(Report report, IReadOnlyList<int> ports, TimeSpan each, CancellationToken cancellationToken)
     {
         var ours = await PollAsync(ports, dead: false, 2 * each, cancellationToken);
-        var peer = LibModbusPoll(ports, 2 * each);
+        var peer = await LibModbusPollAsync(ports, 2 * each);
         var withDead = await PollAsync(ports, dead: true, 2 * each, cancellationToken);
         const double Wanted = Slaves * Registers * 1000.0 / CycleMs;
         report.AtLeast($"values a second from {Slaves} slaves, asked for {Wanted:0}", "values/s", ours.ValuesPerSecond, 0.98 * Wanted, peer.ValuesPerSecond, Peer);
@@ -194,21 +194,20 @@ internal static class ModbusBench
         }
     }
 
-    private static Polled LibModbusPoll(IReadOnlyList<int> ports, TimeSpan each)
+    private static async Task<Polled> LibModbusPollAsync(IReadOnlyList<int> ports, TimeSpan each)
     {
         var masters = ports.Select(port => LibModbusMaster.Tcp(port, 1)).ToList();
         var values = new ushort[Registers];
         var cpu = Cpu();
         var clock = Stopwatch.StartNew();
         var cycles = 0L;
+        using var cycle = new PeriodicTimer(TimeSpan.FromMilliseconds(CycleMs));
         while (clock.Elapsed < each)
         {
             foreach (var master in masters)
                 master.Read(true, 0, values);
             cycles++;
-            var left = (cycles * CycleMs) - (int)clock.Elapsed.TotalMilliseconds;
-            if (left > 0)
-                Thread.Sleep((int)left);
+            await cycle.WaitForNextTickAsync();
         }
 
         var seconds = clock.Elapsed.TotalSeconds;

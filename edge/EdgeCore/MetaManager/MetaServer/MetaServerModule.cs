@@ -135,7 +135,7 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
                 forPods is null ? null : new IPEndPoint(forPods.Address, ports[^1].Port), certificate.AuthorityPem);
             MetaServerLog.Listening(_log, string.Join(" and ", _app.Urls), certificate.AuthorityPem.Length > 0 ? AuthorityFile : "of its issuer");
             if (_options.HttpServiceAccount.Length > 0)
-                MetaServerLog.PlainHttp(_log, $"{_options.Server.Address}:{Port}", _options.HttpServiceAccount);
+                MetaServerLog.PlainHttp(_log, new IPEndPoint(_options.Server.Address, Port).ToString(), _options.HttpServiceAccount);
             _said = "";
             return true;
         }
@@ -230,22 +230,18 @@ internal sealed class MetaServerModule : IEdgeModule, IAsyncDisposable
             kestrel.Limits.MaxConcurrentConnections = ConnectionsMax;
             kestrel.Limits.MaxRequestBodySize = null; // the handler answers with a metav1.Status
             kestrel.Limits.MinResponseDataRate = null; // a watch may be quiet
-            kestrel.Listen(_options.Server, listen =>
+            Listen(_options.Server, takesHttp: _options.HttpServiceAccount.Length > 0);
+            if (forPods is not null)
+                Listen(forPods, takesHttp: false);
+
+            void Listen(IPEndPoint at, bool takesHttp) => kestrel.Listen(at, listen =>
             {
                 listen.Protocols = HttpProtocols.Http1AndHttp2;
-                if (_options.HttpServiceAccount.Length > 0)
+                if (takesHttp)
                     listen.UseHttpsOrHttp(certificate.Certificate, _services.Time);
                 else
                     listen.UseHttps(certificate.Certificate);
             });
-            if (forPods is not null)
-            {
-                kestrel.Listen(forPods, listen =>
-                {
-                    listen.Protocols = HttpProtocols.Http1AndHttp2;
-                    listen.UseHttps(certificate.Certificate);
-                });
-            }
         });
         var app = builder.Build();
         app.Run(handler.HandleAsync);
